@@ -1,0 +1,65 @@
+"""bnnzoo: a model zoo for binarized neural networks on Keras 3.
+
+The public names are resolved on first use, so that importing the package is quick and needs no
+Keras: `load`, `list_models`, `info`, `register_model`, `builder`, `evaluate`, `summary`, and the
+subpackages `nn`, `data`, `architectures`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from bnnzoo import architectures as architectures
+    from bnnzoo import data as data
+    from bnnzoo import nn as nn
+    from bnnzoo.evaluation import evaluate as evaluate
+    from bnnzoo.loading import load as load
+    from bnnzoo.registry import builder as builder
+    from bnnzoo.registry import info as info
+    from bnnzoo.registry import list_models as list_models
+    from bnnzoo.registry import register_model as register_model
+
+# Public name -> the module that has it; a name that is its module's is the module itself.
+_PUBLIC = {
+    "builder": "bnnzoo.registry",
+    "evaluate": "bnnzoo.evaluation",
+    "info": "bnnzoo.registry",
+    "list_models": "bnnzoo.registry",
+    "load": "bnnzoo.loading",
+    "register_model": "bnnzoo.registry",
+    "summary": "bnnzoo.summary",
+}
+_SUBPACKAGES = ("architectures", "data", "errors", "nn")
+
+__all__ = [
+    "__version__",
+    "architectures",
+    "builder",
+    "data",
+    "errors",
+    "evaluate",
+    "info",
+    "list_models",
+    "load",
+    "nn",
+    "register_model",
+    "summary",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        value = getattr(importlib.import_module(_PUBLIC[name]), name)
+        globals()[name] = value
+        return value
+    if name in _SUBPACKAGES:
+        return importlib.import_module(f"bnnzoo.{name}")
+    raise AttributeError(f"module 'bnnzoo' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

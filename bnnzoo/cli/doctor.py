@@ -1,0 +1,122 @@
+"""`bnnzoo doctor`: versions, backend, cache, and what is missing for what."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bnnzoo import __version__, manifest, registry
+from bnnzoo.cli.output import print_json
+from bnnzoo.weights import cache_folder
+
+BASE = ("numpy", "click", "pooch", "requests", "tqdm", "safetensors", "rich", "pillow")
+# Package -> what it is needed for, and the extra that brings it.
+OPTIONAL = {
+    "keras": ("load, evaluate and train models", "tensorflow"),
+    "tensorflow": ("run Keras on TensorFlow", "tensorflow"),
+    "jax": ("run Keras on JAX", "jax"),
+    "torch": ("run Keras on PyTorch", "torch"),
+    "tensorflow-datasets": ("evaluate on TFDS data sets", "tfds"),
+    "matplotlib": ("write confusion matrices as pictures", "plots"),
+}
+# Distributions that provide a package under another name.
+ALTERNATIVES = {"tensorflow": ("tensorflow-cpu", "tensorflow-macos", "tf-nightly")}
+BACKENDS = ("tensorflow", "jax", "torch")
+ENVIRONMENT = ("BNNZOO_CACHE_DIR", "BNNZOO_DATA_DIR", "BNNZOO_OFFLINE", "BNNZOO_BASE_URL")
+
+
+@click.command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="Write a JSON object.")
+def command(as_json: bool) -> int:
+    """Show versions, backend and cache, and what is missing for what.
+
+    Exit code 1 if models cannot be loaded.
+    """
+    report = examine()
+    if as_json:
+        print_json(report)
+    else:
+        _print_report(report)
+    return 0 if report["ready"] else 1
+
+
+def examine() -> dict[str, Any]:
+    """Returns what `doctor` finds, as JSON values."""
+    optional = {name: _version(name) for name in OPTIONAL}
+    backend = os.environ.get("KERAS_BACKEND") or _configured_backend()
+    folder = cache_folder()
+    return {
+        "bnnzoo": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in BASE},
+        "optional": optional,
+        "backend": backend,
+        "ready": bool(optional["keras"] and backend in BACKENDS and optional[backend]),
+        "missing": [
+            {"package": name, "purpose": purpose, "extra": extra}
+            for name, (purpose, extra) in OPTIONAL.items()
+            if optional[name] is None
+        ],
+        "cache": {"path": str(folder), "writable": _is_writable(folder)},
+        "manifest": {
+            "path": str(manifest.manifest_path()),
+            "weights": len(manifest.load().weights),
+        },
+        "models": len(registry.list_models()),
+        "environment": {name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
+    }
+
+
+def _version(package: str) -> str | None:
+    for name in (package, *ALTERNATIVES.get(package, ())):
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            continue
+    return None
+
+
+def _configured_backend() -> str:
+    """Returns the backend of Keras's own settings file, or its default, without importing it."""
+    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
+    try:
+        return str(json.loads((home / "keras.json").read_text())["backend"])
+    except (OSError, ValueError, KeyError):
+        return "tensorflow"
+
+
+def _is_writable(folder: Path) -> bool:
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    return existing.is_dir() and os.access(existing, os.W_OK)
+
+
+def _print_report(report: dict[str, Any]) -> None:
+    def line(key: str, value: object) -> None:
+        click.echo(f"{key:>20}  {value}")
+
+    line("bnnzoo", f"{report['bnnzoo']}, {report['models']} models")
+    line("python", f"{report['python']} on {report['platform']}")
+    line("Keras backend", report["backend"])
+    for name, found in {**report["packages"], **report["optional"]}.items():
+        line(name, found or "not installed")
+    cache = report["cache"]
+    line("cache", cache["path"] + ("" if cache["writable"] else " (cannot be written)"))
+    line("manifest", f"{report['manifest']['path']} ({report['manifest']['weights']} weights)")
+    for name, value in report["environment"].items():
+        line(name, value)
+    for gap in report["missing"]:
+        click.echo(
+            f"{gap['package']} is not installed; it is needed to {gap['purpose']}: "
+            f"pip install 'bnnzoo[{gap['extra']}]'"
+        )
+    if report["ready"]:
+        click.echo("Ready.")
+    else:
+        click.echo(f"Not ready: Keras with the backend {report['backend']} is not installed.")

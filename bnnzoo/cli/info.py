@@ -1,0 +1,70 @@
+"""`bnnzoo info`: what is known of a model and its weights."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from bnnzoo import registry
+from bnnzoo.cli.output import print_json, print_table
+from bnnzoo.manifest import WeightsRecord
+
+
+@click.command("info")
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Write a JSON object.")
+def command(name: str, as_json: bool) -> None:
+    """Show what is known of the model NAME or the weights NAME.TAG."""
+    model = registry.info(name)
+    if as_json:
+        print_json(asdict(model))
+        return
+    facts = {
+        "name": model.name,
+        "aliases": ", ".join(model.aliases) or None,
+        "module": model.module,
+        "input": _shape(model.input_shape),
+        "classes": model.num_classes,
+        "parameters": model.params,
+        "packed bytes": model.packed_bytes,
+    }
+    _print_facts(facts)
+    for record in model.weights:
+        click.echo()
+        _print_facts(_record_facts(record))
+
+
+def _print_facts(facts: dict[str, Any]) -> None:
+    for key, value in facts.items():
+        if value is not None:
+            click.echo(f"{key:>14}  {value:,}" if isinstance(value, int) else f"{key:>14}  {value}")
+
+
+def _shape(shape: tuple[int, ...] | None) -> str | None:
+    return None if shape is None else " x ".join(map(str, shape))
+
+
+def _record_facts(record: WeightsRecord) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "weights": record.name + (" (default)" if record.default else ""),
+        "arguments": ", ".join(f"{k}={v}" for k, v in record.arguments.items()) or None,
+        "classes": f"{record.num_classes:,} ({record.labels})",
+        "preprocessing": record.preprocessing,
+        "licence": record.licence,
+        "source": record.source,
+        "paper": record.paper,
+        "recipe": record.recipe,
+    }
+    for metric in record.metrics:
+        top5 = "" if metric.top5 is None else f", top-5 {metric.top5:.2f} %"
+        facts[metric.dataset] = (
+            f"top-1 {metric.top1:.2f} %{top5} (n = {metric.n:,}; {metric.origin} by {metric.by}"
+            + (f", {metric.date})" if metric.date else ")")
+        )
+    for file in record.files:
+        size = "size not known" if file.bytes is None else f"{file.bytes:,} bytes"
+        place = file.path and f"shipped as {file.path}"
+        facts[f"file {file.role}"] = f"{place or file.url[0]} ({size}, sha256 {file.sha256[:12]}…)"
+    return facts

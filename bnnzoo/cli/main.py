@@ -1,0 +1,97 @@
+"""The command `bnnzoo`: finds a command by name and turns errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from collections.abc import Sequence
+
+import click
+
+from bnnzoo import __version__
+from bnnzoo.errors import BnnZooError
+
+# Name -> one line of help. Each command is `command` in bnnzoo/cli/<name>.py, imported only when
+# it is invoked, so that `bnnzoo --help` is quick.
+COMMANDS = {
+    "cache": "Show, verify or empty the cache of downloaded weights.",
+    "doctor": "Show versions, backend and cache, and what is missing for what.",
+    "download": "Download and verify pretrained weights.",
+    "evaluate": "Measure the accuracy of a model on a data set.",
+    "info": "Show what is known of a model and its weights.",
+    "list": "List the models.",
+    "predict": "Classify images.",
+    "summary": "Show bits, parameters, bytes and MACs of each layer.",
+}
+
+EXIT_CODES = (
+    "Exit codes: 0 ok, 1 failed, 2 usage, 3 unknown model or tag, 4 download or integrity, "
+    "5 data, 130 interrupted."
+)
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are modules that are imported on demand."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Returns the names of the commands."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Imports and returns a command; None if there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"bnnzoo.cli.{cmd_name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Finds the command, or suggests the nearest name."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f" Did you mean '{near[0]}'?" if near else ""
+            ctx.fail(f"No such command '{args[0]}'.{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the table of commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(COMMANDS.items()))
+
+
+@click.group(
+    cls=LazyGroup, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]}
+)
+@click.version_option(__version__, prog_name="bnnzoo")
+def command() -> None:
+    """A model zoo for binarized neural networks."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit code.
+
+    A `BnnZooError` becomes one line on standard error; any other exception is a bug and passes
+    with its traceback.
+    """
+    try:
+        result = command.main(argv, prog_name="bnnzoo", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        click.echo("Interrupted.", err=True)
+        return 130
+    except KeyboardInterrupt:
+        click.echo("Interrupted.", err=True)
+        return 130
+    except BnnZooError as error:
+        click.echo(f"Error: {error}", err=True)
+        return error.exit_code
+    return result if isinstance(result, int) else 0
+
+
+def run() -> None:
+    """The entry point of the installed script."""
+    sys.exit(main())

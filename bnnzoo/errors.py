@@ -1,0 +1,78 @@
+"""The exceptions of bnnzoo.
+
+Everything a user can cause and mend is a `BnnZooError`; anything else is a bug.
+
+    BnnZooError                  exit code 1
+    ├── ArgumentError            exit code 2, also a ValueError: a wrong argument or option
+    ├── UnknownModelError        exit code 3, also a LookupError: no such model, alias or tag
+    ├── WeightsError             exit code 4: a weight file cannot be had or is not what it should be
+    │   └── ManifestError        exit code 4: `weights_manifest.json` breaks its schema
+    ├── DataError                exit code 5: a data set, image or label cannot be used
+    └── MissingDependencyError   exit code 1, also an ImportError: an extra is not installed
+
+The message of each is one line: what is wrong, what was got, what to do.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ArgumentError",
+    "BnnZooError",
+    "DataError",
+    "ManifestError",
+    "MissingDependencyError",
+    "UnknownModelError",
+    "WeightsError",
+]
+
+
+class BnnZooError(Exception):
+    """Base of every error that a user can cause and mend."""
+
+    exit_code = 1
+
+
+class ArgumentError(BnnZooError, ValueError):
+    """An argument or option has a value that cannot be used."""
+
+    exit_code = 2
+
+
+class UnknownModelError(BnnZooError, LookupError):
+    """No model, alias or weight tag has this name."""
+
+    exit_code = 3
+
+
+class WeightsError(BnnZooError):
+    """A weight file cannot be fetched, verified or loaded."""
+
+    exit_code = 4
+
+
+class ManifestError(WeightsError):
+    """The weights manifest breaks its schema."""
+
+
+class DataError(BnnZooError):
+    """A data set, an image or a label cannot be used."""
+
+    exit_code = 5
+
+
+class MissingDependencyError(BnnZooError, ImportError):
+    """A package of an extra is not installed.
+
+    Args:
+        package: The module that is missing.
+        extra: The extra of bnnzoo that brings it.
+        purpose: What it is needed for, as in "to read TFDS data sets".
+    """
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{package} is needed {purpose}, but it is not installed. "
+            f"Run: pip install 'bnnzoo[{extra}]'"
+        )
+        self.package = package
+        self.extra = extra

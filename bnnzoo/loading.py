@@ -1,0 +1,340 @@
+"""Loads a model by name: builds it, fetches its weights, replaces its head."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bnnzoo import manifest, registry
+from bnnzoo.errors import ArgumentError, UnknownModelError, WeightsError
+from bnnzoo.manifest import WeightsRecord
+from bnnzoo.model_spec import ModelSpec
+
+if TYPE_CHECKING:
+    import keras
+
+__all__ = ["load", "open_model"]
+
+POOLINGS = ("avg", "max")
+WEIGHT_SUFFIXES = (".h5",)
+
+logger = logging.getLogger(__name__)
+
+
+def load(
+    name: str,
+    pretrained: bool = False,
+    *,
+    weights: str | PathLike[str] | None = None,
+    num_classes: int | None = None,
+    input_shape: Sequence[int] | None = None,
+    include_top: bool = True,
+    pooling: str | None = None,
+    features_only: bool = False,
+    out_indices: Sequence[int] | None = None,
+    cache_dir: str | PathLike[str] | None = None,
+) -> keras.Model:
+    """Builds a model, with pretrained weights if they are asked for.
+
+        model = bnnzoo.load("birealnet", pretrained=True)
+        x = model.model_spec.preprocess(images)
+        model.model_spec.decode_predictions(model.predict(x))
+
+    Args:
+        name: Name, alias, or `name.tag`. A tag sets the builder's arguments to those of its
+            weights; it loads them only with `pretrained=True`.
+        pretrained: Load the weights of the tag, or of the default tag. This never ends in random
+            weights: what cannot be loaded is an error.
+        weights: A file of your own weights instead (`.h5` or `.weights.h5`).
+        num_classes: Number of classes. If it is not that of the pretrained weights, the layers
+            whose shapes depend on it keep random weights, and the log says which.
+        input_shape: `(h, w, c)`. None takes the model's own.
+        include_top: Whether the classifier is built. Without it the output is a feature map.
+        pooling: `"avg"` or `"max"` pools that feature map to `(n, c)`.
+        features_only: Return the outputs of the stages instead, one per resolution;
+            `model.feature_info` has their channels and reductions.
+        out_indices: Which stages. None takes all; negative ones count from the end.
+        cache_dir: Where downloads are kept. None takes `BNNZOO_CACHE_DIR` or the user's cache.
+
+    Returns:
+        A `ZooModel`: a functional `keras.Model` with `model_spec` and `feature_info`.
+
+    Raises:
+        UnknownModelError: There is no such model or tag, or it has no pretrained weights.
+        ArgumentError: Arguments contradict each other or the network's structure.
+        WeightsError: The weights cannot be fetched, are broken, or do not fit.
+        MissingDependencyError: Keras is not installed.
+    """
+    _check_arguments(pretrained, weights, include_top, num_classes, pooling)
+    _check_features(features_only, out_indices, pooling)
+    architecture, tagged = registry.resolve(name)
+    record = tagged or next(iter(manifest.load().tags(architecture)), None)
+    if pretrained and record is None:
+        raise UnknownModelError(
+            f"Model '{architecture}' has no pretrained weights. "
+            "`bnnzoo list --pretrained` shows the models that have some."
+        )
+    plan = _plan(architecture, record if pretrained else tagged, input_shape, num_classes)
+    plan = replace(plan, include_top=include_top and not features_only)
+    if pretrained and record is not None:
+        model = _load_record(plan, record, cache_dir)
+    else:
+        model = plan.build()
+        model.model_spec = _spec(model, plan, record, sha256=None)
+    if weights is not None:
+        _read_weights(model, Path(weights))
+    if features_only:
+        return _stage_outputs(model, out_indices)
+    return _pooled(model, pooling) if pooling else model
+
+
+def open_model(
+    source: str | PathLike[str],
+    pretrained: bool = False,
+    *,
+    num_classes: int | None = None,
+    input_shape: Sequence[int] | None = None,
+    cache_dir: str | PathLike[str] | None = None,
+) -> keras.Model:
+    """Returns the model that a user means: a `.keras` file, a name or `name.tag`.
+
+    Args:
+        source: A path that ends in `.keras`, or what `load` takes.
+        pretrained: As in `load`; a file has its own weights.
+        num_classes: As in `load`; a file has its own.
+        input_shape: As in `load`; a file has its own.
+        cache_dir: As in `load`.
+
+    Raises:
+        ArgumentError: `num_classes` or `input_shape` is given for a file.
+        WeightsError: The file is missing or cannot be read.
+        BnnZooError: As `load` does.
+    """
+    if not str(source).endswith(".keras"):
+        return load(
+            str(source),
+            pretrained,
+            num_classes=num_classes,
+            input_shape=input_shape,
+            cache_dir=cache_dir,
+        )
+    if num_classes is not None or input_shape is not None:
+        raise ArgumentError(
+            f"num_classes and input_shape must be None for {source}. The file has its own."
+        )
+    return _open_keras_file(Path(source))
+
+
+def _open_keras_file(path: Path) -> Any:
+    """Opens a saved model without running code that it might carry (`safe_mode`)."""
+    # The layers and models of bnnzoo register themselves when their modules are imported; nn comes
+    # first because its import says which extra is missing.
+    for module in ("bnnzoo.nn", "bnnzoo.architectures.assembly"):
+        importlib.import_module(module)
+    import keras
+
+    if not path.is_file():
+        raise WeightsError(f"There is no file {path}. Check its path.")
+    try:
+        return keras.models.load_model(path, safe_mode=True)
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        raise WeightsError(f"{path} cannot be opened: {_first_line(error)}") from error
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A call of a builder."""
+
+    architecture: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    include_top: bool = True
+
+    def build(self) -> Any:
+        from bnnzoo.architectures.assembly import ZooModel
+
+        model = registry.builder(self.architecture)(**self.arguments, include_top=self.include_top)
+        if not isinstance(model, ZooModel):
+            raise ValueError(
+                f"The builder of '{self.architecture}' must return a ZooModel, got "
+                f"{type(model).__name__}. End it with bnnzoo.architectures.assembly.assemble(...)."
+            )
+        return model
+
+    def with_arguments(self, **arguments: Any) -> _Plan:
+        return replace(self, arguments={**self.arguments, **arguments})
+
+
+def _check_arguments(
+    pretrained: bool,
+    weights: str | PathLike[str] | None,
+    include_top: bool,
+    num_classes: int | None,
+    pooling: str | None,
+) -> None:
+    if pretrained and weights is not None:
+        raise ArgumentError(
+            f"weights must be None with pretrained=True, got {str(weights)!r}. Give one of them."
+        )
+    if weights is not None and Path(weights).suffix not in WEIGHT_SUFFIXES:
+        raise ArgumentError(
+            f"weights must be a .h5 or .weights.h5 file, got {str(weights)!r}. "
+            "Open a .keras file with keras.models.load_model."
+        )
+    if num_classes is not None and (not isinstance(num_classes, int) or num_classes < 1):
+        raise ArgumentError(
+            f"num_classes must be a positive integer, got {num_classes!r}. Count the classes."
+        )
+    if pooling is not None and pooling not in POOLINGS:
+        raise ArgumentError(f"pooling must be 'avg', 'max' or None, got {pooling!r}. Choose one.")
+    if pooling is not None and include_top:
+        raise ArgumentError(
+            f"pooling must be None with a classifier, got {pooling!r}. Pass include_top=False."
+        )
+
+
+def _check_features(
+    features_only: bool, out_indices: Sequence[int] | None, pooling: str | None
+) -> None:
+    if out_indices is not None and not features_only:
+        raise ArgumentError(
+            f"out_indices must be None for a whole model, got {out_indices!r}. "
+            "Pass features_only=True."
+        )
+    if features_only and pooling is not None:
+        raise ArgumentError(
+            f"pooling must be None with features_only=True, got {pooling!r}. Pool each output."
+        )
+
+
+def _plan(
+    architecture: str,
+    record: WeightsRecord | None,
+    input_shape: Sequence[int] | None,
+    num_classes: int | None,
+) -> _Plan:
+    """Merges the record's builder arguments with those of the call."""
+    arguments: dict[str, Any] = {}
+    if record is not None:
+        arguments = {"num_classes": record.num_classes, **record.arguments}
+    if num_classes is not None:
+        arguments["num_classes"] = num_classes
+    if input_shape is not None:
+        arguments["input_shape"] = input_shape
+    if "input_shape" in arguments:
+        arguments["input_shape"] = tuple(arguments["input_shape"])
+    return _Plan(architecture, arguments)
+
+
+def _load_record(plan: _Plan, record: WeightsRecord, cache_dir: str | PathLike[str] | None) -> Any:
+    """Builds the model with the record's weights, whatever head is asked for."""
+    from bnnzoo import weights
+
+    notop = None if plan.include_top else record.file("notop")
+    file = notop or record.file("full")
+    if file is None:
+        raise WeightsError(
+            f"{record.name} has no weights with a classifier. Use include_top=False."
+        )
+    path = weights.fetch(file, name=record.name, cache_dir=cache_dir)
+    model = plan.build()
+    if notop or (plan.include_top and plan.arguments["num_classes"] == record.num_classes):
+        _read_weights(model, path)
+    else:
+        source = replace(plan, include_top=True).with_arguments(num_classes=record.num_classes)
+        whole = source.build()
+        _read_weights(whole, path)
+        _copy_weights(whole, model)
+    model.model_spec = _spec(model, plan, record, file.sha256)
+    return model
+
+
+def _spec(model: Any, plan: _Plan, record: WeightsRecord | None, sha256: str | None) -> ModelSpec:
+    """Describes a loaded model; its class names hold only while it has the record's classes."""
+    num_classes = model.output_shape[-1] if plan.include_top else None
+    named = record is not None and num_classes == record.num_classes
+    return ModelSpec(
+        name=plan.architecture,
+        input_shape=tuple(model.input_shape[1:]),
+        num_classes=num_classes,
+        tag=record.tag if record and sha256 else None,
+        weights_sha256=sha256,
+        preprocessing=record.preprocessing if record else None,
+        labels=record.labels if record and named else None,
+    )
+
+
+def _read_weights(model: Any, path: Path) -> None:
+    """Reads a weight file of Keras 3, or a legacy one of Keras 2 in order of its layers."""
+    if not path.is_file():
+        raise WeightsError(f"There is no weight file {path}. Check its path.")
+    try:
+        model.load_weights(path)
+    except (ValueError, KeyError, OSError) as error:
+        raise WeightsError(
+            f"{path} does not hold weights of {model.name} with input {model.input_shape[1:]}: "
+            f"{_first_line(error)} Check the model's arguments."
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _weighted_layers(model: Any) -> Iterator[Any]:
+    return (layer for layer in model.layers if layer.weights)
+
+
+def _copy_weights(source: Any, target: Any) -> None:
+    """Copies weights layer by layer in order; layers whose shapes differ belong to the head."""
+    fresh = []
+    for ours, theirs in zip(_weighted_layers(target), _weighted_layers(source), strict=False):
+        if [w.shape for w in ours.weights] == [w.shape for w in theirs.weights]:
+            ours.set_weights(theirs.get_weights())
+        else:
+            fresh.append(ours.name)
+    if fresh:
+        logger.warning(
+            "%s has a new classifier for %d classes: %s start from random weights.",
+            target.name,
+            target.output_shape[-1],
+            ", ".join(fresh),
+        )
+
+
+def _pooled(model: Any, pooling: str) -> Any:
+    import keras
+
+    if len(model.output.shape) != 4:
+        raise ArgumentError(
+            f"pooling must be None for {model.name}, whose output is {model.output.shape[1:]}. "
+            "It is no feature map."
+        )
+    pool = {"avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
+    return _rewired(model, pool[pooling]()(model.output), model.stages)
+
+
+def _stage_outputs(model: Any, out_indices: Sequence[int] | None) -> Any:
+    stages = model.stages
+    indices = range(len(stages)) if out_indices is None else out_indices
+    if not all(-len(stages) <= i < len(stages) for i in indices) or not len(indices):
+        raise ArgumentError(
+            f"out_indices must be within 0 to {len(stages) - 1}, got {list(indices)}. "
+            f"{model.name} has {len(stages)} stages."
+        )
+    chosen = tuple(stages[i] for i in indices)
+    return _rewired(model, [model.get_layer(name).output for name in chosen], chosen)
+
+
+def _rewired(model: Any, outputs: Any, stages: tuple[str, ...]) -> Any:
+    """Returns a model of the same layers with other outputs."""
+    from bnnzoo.architectures.assembly import ZooModel
+
+    other = ZooModel(model.input, outputs, name=model.name)
+    other.stages = stages
+    other.model_spec = model.model_spec
+    return other

@@ -1,0 +1,240 @@
+"""Knows models by name: `register_model`, `list_models`, `resolve`, `info`, `builder`."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import functools
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, NamedTuple, TypeVar, overload
+
+from bnnzoo import manifest
+from bnnzoo.architectures.catalog import CATALOG
+from bnnzoo.errors import UnknownModelError
+from bnnzoo.manifest import Metric, WeightsRecord
+
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "ModelInfo",
+    "builder",
+    "info",
+    "list_models",
+    "register_model",
+    "resolve",
+]
+
+ENTRY_POINT_GROUP = "bnnzoo.models"
+
+Builder = Callable[..., Any]
+B = TypeVar("B", bound=Builder)
+
+_BUILDERS: dict[str, Builder] = {}
+_ALIASES: dict[str, str] = {
+    alias: name for name, entry in CATALOG.items() for alias in entry.aliases
+}
+
+
+class Resolved(NamedTuple):
+    """A model name taken apart: canonical architecture and, if a tag was named, its weights."""
+
+    architecture: str
+    record: WeightsRecord | None
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What is known of a model without building it.
+
+    Attributes:
+        name: Canonical name.
+        aliases: Other names.
+        module: The module that registers it.
+        params: Number of parameters with default arguments; None for models of other packages.
+        packed_bytes: Bytes of the parameters with binary kernels at one bit a weight.
+        input_shape: `(h, w, c)` that these figures are for.
+        num_classes: Number of classes that they are for.
+        weights: Records of its pretrained weights, the default one first.
+    """
+
+    name: str
+    aliases: tuple[str, ...]
+    module: str
+    params: int | None
+    packed_bytes: int | None
+    input_shape: tuple[int, ...] | None
+    num_classes: int | None
+    weights: tuple[WeightsRecord, ...]
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Names of its pretrained weights, the default one first."""
+        return tuple(record.tag for record in self.weights)
+
+    @property
+    def default_tag(self) -> str | None:
+        """The tag that `pretrained=True` means."""
+        return self.weights[0].tag if self.weights else None
+
+    @property
+    def headline(self) -> Metric | None:
+        """The first metric of the default weights."""
+        metrics = self.weights[0].metrics if self.weights else ()
+        return metrics[0] if metrics else None
+
+
+@overload
+def register_model(function: B) -> B: ...
+
+
+@overload
+def register_model(*, aliases: Sequence[str] = ()) -> Callable[[B], B]: ...
+
+
+def register_model(
+    function: B | None = None, *, aliases: Sequence[str] = ()
+) -> B | Callable[[B], B]:
+    """Registers a builder under its function's name.
+
+        @register_model(aliases=("birealnet",))
+        def birealnet18(input_shape=(224, 224, 3), num_classes=1000, include_top=True): ...
+
+    Args:
+        function: The builder; returns the model that `architectures.assembly.assemble` makes.
+        aliases: Other names that `load` accepts.
+
+    Raises:
+        ValueError: Another builder has this name or alias.
+    """
+    if function is None:
+        return functools.partial(_register, aliases=tuple(aliases))
+    return _register(function, aliases=())
+
+
+def _register(function: B, aliases: tuple[str, ...]) -> B:
+    name = function.__name__
+    for taken in (name, *aliases):
+        other = _BUILDERS.get(_ALIASES.get(taken, taken))
+        if other is not None and _origin(other) != _origin(function):
+            raise ValueError(
+                f"Model name '{taken}' must be unique, but {'.'.join(_origin(other))} has it. "
+                f"Rename {'.'.join(_origin(function))}."
+            )
+        entry = CATALOG.get(_ALIASES.get(taken, taken))
+        if entry is not None and _origin(function)[0] != f"bnnzoo.architectures.{entry.module}":
+            raise ValueError(
+                f"Model name '{taken}' must be unique, but bnnzoo has it built in. "
+                f"Rename {'.'.join(_origin(function))}."
+            )
+    _BUILDERS[name] = function
+    _ALIASES.update(dict.fromkeys(aliases, name))
+    return function
+
+
+def _origin(function: Builder) -> tuple[str, str]:
+    return function.__module__, function.__qualname__
+
+
+def _plugins() -> dict[str, EntryPoint]:
+    """Models of other packages: entry points `name = "package.module:builder"`."""
+    return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+
+
+def _names() -> list[str]:
+    return sorted({*CATALOG, *_BUILDERS, *_plugins()})
+
+
+def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
+    """Returns the names of the models in alphabetical order, without importing Keras.
+
+    Args:
+        pattern: Shell pattern, as in `"re*"`.
+        pretrained: Only models with pretrained weights.
+    """
+    names = fnmatch.filter(_names(), pattern)
+    if pretrained:
+        known = {record.architecture for record in manifest.load().weights.values()}
+        names = [name for name in names if name in known]
+    return names
+
+
+def resolve(name: str) -> Resolved:
+    """Returns the architecture and the weights that `name`, an alias, or `name.tag` means.
+
+    Raises:
+        UnknownModelError: There is no such model, or it has no such tag.
+    """
+    base, _, tag = name.partition(".")
+    architecture = _ALIASES.get(base, base)
+    names = _names()
+    if architecture not in names:
+        near = difflib.get_close_matches(base, [*names, *_ALIASES], n=1)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        raise UnknownModelError(
+            f"Unknown model '{base}'.{hint} `bnnzoo list` shows all {len(names)}."
+        )
+    if not tag:
+        return Resolved(architecture, None)
+    records = {record.tag: record for record in manifest.load().tags(architecture)}
+    if tag not in records:
+        known = f"It has: {', '.join(records)}." if records else "It has no pretrained weights."
+        raise UnknownModelError(f"Model '{architecture}' has no weights tagged '{tag}'. {known}")
+    return Resolved(architecture, records[tag])
+
+
+def info(name: str) -> ModelInfo:
+    """Returns what is known of a model, without importing Keras.
+
+    Args:
+        name: Name or alias, with or without a tag; with one, `weights` has only its record.
+
+    Raises:
+        UnknownModelError: There is no such model, or it has no such tag.
+    """
+    architecture, record = resolve(name)
+    entry = CATALOG.get(architecture)
+    return ModelInfo(
+        name=architecture,
+        aliases=tuple(sorted(a for a, target in _ALIASES.items() if target == architecture)),
+        module=_module(architecture),
+        params=entry and entry.params,
+        packed_bytes=entry and entry.packed_bytes,
+        input_shape=entry and entry.input_shape,
+        num_classes=entry and entry.num_classes,
+        weights=(record,) if record else manifest.load().tags(architecture),
+    )
+
+
+def _module(architecture: str) -> str:
+    if architecture in CATALOG:
+        return f"bnnzoo.architectures.{CATALOG[architecture].module}"
+    if architecture in _BUILDERS:
+        return _BUILDERS[architecture].__module__
+    return _plugins()[architecture].module
+
+
+def builder(name: str) -> Builder:
+    """Returns the function that builds a model, for arguments that `load` does not have.
+
+    Raises:
+        UnknownModelError: There is no such model.
+        MissingDependencyError: Keras is not installed.
+    """
+    architecture = resolve(name).architecture
+    if architecture not in _BUILDERS:
+        importlib.import_module(_module(architecture))
+    if architecture not in _BUILDERS:
+        _register_plugin(architecture)
+    return _BUILDERS[architecture]
+
+
+def _register_plugin(architecture: str) -> None:
+    function = _plugins()[architecture].load()
+    if function.__name__ != architecture:
+        raise ValueError(
+            f"Entry point '{architecture}' of {ENTRY_POINT_GROUP} must name a builder of the same "
+            f"name, got '{function.__name__}'. Rename one of them."
+        )
+    _register(function, aliases=())

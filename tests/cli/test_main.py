@@ -1,0 +1,81 @@
+"""The command line as a person meets it: help, typing errors, exit codes, streams."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import bnnzoo
+from bnnzoo.cli import main as cli
+
+COMMAND_FILES = {
+    path.stem for path in Path(cli.__file__).parent.glob("*.py") if not path.stem.startswith("_")
+}
+
+# Typing error -> exit code and a part of the one line on standard error.
+MISTAKES = {
+    "command": (["lst"], 2, "No such command 'lst'. Did you mean 'list'?"),
+    "option": (["list", "--jsn"], 2, "No such option"),
+    "model": (["info", "birealnet-18"], 3, "Did you mean 'birealnet18'? `bnnzoo list` shows all"),
+    "tag": (["info", "birealnet18.in1k"], 3, "no weights tagged 'in1k'. It has: larq_in1k."),
+    "summary_model": (["summary", "quiknet"], 3, "Did you mean 'quicknet'?"),
+    "summary_shape": (["summary", "quicknet", "--input-shape", "a,b"], 2, "height,width,channels"),
+    "summary_file": (["summary", "nothing.keras"], 4, "There is no file nothing.keras."),
+}
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "bnnzoo", *arguments], capture_output=True, text=True, timeout=120
+    )
+
+
+def test_every_command_has_one_file():
+    assert COMMAND_FILES - {"main", "output"} == set(cli.COMMANDS)
+
+
+@pytest.mark.parametrize("name", sorted(cli.COMMANDS))
+def test_help_of_every_command(name, capsys):
+    assert cli.main([name, "--help"]) == 0
+    assert f"bnnzoo {name}" in capsys.readouterr().out
+
+
+def test_help_lists_the_commands_and_the_exit_codes(capsys):
+    assert cli.main(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert all(f"  {name} " in out for name in cli.COMMANDS)
+    assert "3 unknown model or tag" in out
+
+
+def test_version(capsys):
+    assert cli.main(["--version"]) == 0
+    assert bnnzoo.__version__ in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_one_line_and_an_exit_code(name, capsys):
+    arguments, code, message = MISTAKES[name]
+    assert cli.main(arguments) == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert message in captured.err
+    assert "Traceback" not in captured.err
+
+
+def test_an_interrupt_is_130(monkeypatch, capsys):
+    def interrupt(*_args, **_kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.command, "main", interrupt)
+    assert cli.main(["list"]) == 130
+    assert capsys.readouterr().err == "Interrupted.\n"
+
+
+def test_module_and_script_are_the_same_command():
+    done = run("info", "nothing")
+    assert done.returncode == 3
+    assert done.stderr.startswith("Error: Unknown model 'nothing'.")
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,122 @@
+"""Which module may import which, read from the code, and what a fresh interpreter imports."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import bnnzoo
+
+PACKAGE = Path(bnnzoo.__file__).parent
+
+# Room -> the rooms of bnnzoo that it may import, at the top or inside a function.
+DOORS = {
+    "errors": set(),
+    "manifest": {"errors"},
+    "weights": {"errors", "manifest"},
+    "nn": {"errors"},
+    "architectures": {"errors", "nn", "registry", "model_spec"},
+    "registry": {"errors", "manifest", "architectures"},
+    "model_spec": {"errors", "data"},
+    "loading": {"errors", "manifest", "registry", "weights", "model_spec", "architectures"},
+    "data": {"errors"},
+    "model_summary": {"errors", "nn"},
+    "evaluation": {"errors", "data", "loading", "model_spec"},
+}
+# Rooms above the line, which may import Keras.
+KERAS_ROOMS = {"nn", "architectures", "loading", "model_summary", "evaluation"}
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> list[str]:
+    """Every module that a file imports outside `if TYPE_CHECKING`."""
+    tree = ast.parse(path.read_text())
+    typing_only = {
+        node
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for node in ast.walk(block)
+    }
+    found = []
+    for node in set(ast.walk(tree)) - typing_only:
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
+    return found
+
+
+FILES = sorted(
+    path for path in PACKAGE.rglob("*.py") if room_of(path) not in ("cli", "__init__", "__main__")
+)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_room_uses_only_its_doors(path):
+    room = room_of(path)
+    used = {name.split(".")[1] for name in imports(path) if name.startswith("bnnzoo.")}
+    allowed = DOORS[room] | {room, "__version__"}
+    assert used <= allowed, f"{path} opens {used - allowed}; see docs/architecture.md"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_the_rooms_above_the_line_import_keras(path):
+    backends = {"keras", "tensorflow", "jax", "torch"} & {n.split(".")[0] for n in imports(path)}
+    assert not backends or (backends == {"keras"} and room_of(path) in KERAS_ROOMS) or (
+        room_of(path) == "data"  # the sources keras: and tfds: import their packages when opened
+    )
+
+
+def test_registry_sees_only_the_catalog_of_the_architectures():
+    opened = [n for n in imports(PACKAGE / "registry.py") if n.startswith("bnnzoo.architectures")]
+    assert opened == ["bnnzoo.architectures.catalog.CATALOG"]
+
+
+HEAVY = "'keras', 'tensorflow', 'jax', 'torch', 'pooch', 'requests', 'rich', 'PIL', 'matplotlib'"
+LIGHT_STATEMENTS = {
+    "import": "import bnnzoo",
+    "list_models": "import bnnzoo; bnnzoo.list_models()",
+    "info": "import bnnzoo; bnnzoo.info('birealnet')",
+    "help": "from bnnzoo.cli.main import main; main(['--help'])",
+}
+
+
+@pytest.mark.parametrize("name", LIGHT_STATEMENTS)
+def test_a_fresh_interpreter_imports_nothing_heavy(name):
+    code = f"{LIGHT_STATEMENTS[name]}\nimport sys\nassert not {{{HEAVY}}} & set(sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def fastest(arguments: list[str], rounds: int = 10) -> float:
+    """Least wall-clock seconds of several fresh interpreters."""
+    seconds = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+# The limits are those of the design: what a person feels when typing the command.
+START_UPS = {
+    "import bnnzoo": (["-c", "import numpy, bnnzoo"], 0.05),
+    "bnnzoo --help": (["-m", "bnnzoo", "--help"], 0.4),
+    "bnnzoo list": (["-m", "bnnzoo", "list"], 0.4),
+}
+
+
+@pytest.mark.parametrize("name", START_UPS)
+def test_start_up_is_quick(name):
+    arguments, limit = START_UPS[name]
+    beyond = fastest(arguments) - fastest(["-c", "import numpy"])
+    assert beyond <= limit, f"{name} takes {beyond:.3f} s beyond `import numpy`"

@@ -1,0 +1,161 @@
+"""The shipped manifest fits its schema; the parser refuses every way in which one can be wrong."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from bnnzoo import manifest
+from bnnzoo.errors import ManifestError
+from tests.conftest import DATA
+
+ROOT = Path(__file__).parents[1]
+SCHEMA = json.loads((ROOT / "weights_manifest.schema.json").read_text())
+SHIPPED = json.loads((ROOT / "weights_manifest.json").read_text())
+
+VALID = {
+    "schema": 1,
+    "weights": {
+        "net.tag": {
+            "architecture": "net",
+            "tag": "tag",
+            "default": True,
+            "files": [
+                {
+                    "role": "full",
+                    "url": ["https://example.org/net.h5"],
+                    "sha256": "0" * 64,
+                    "bytes": None,
+                    "format": "keras_h5",
+                }
+            ],
+            "num_classes": 10,
+            "labels": "mnist",
+            "preprocessing": "scale_pm1",
+            "metrics": [
+                {
+                    "dataset": "mnist:test",
+                    "n": 10000,
+                    "top1": 98.5,
+                    "origin": "measured",
+                    "by": "bnnzoo",
+                    "command": "bnnzoo evaluate net --data keras:mnist",
+                    "versions": {"keras": "3.15.1"},
+                    "date": "2026-01-31",
+                }
+            ],
+            "licence": "Apache-2.0",
+            "source": "examples/train.py",
+            "paper": "https://arxiv.org/abs/1602.02830",
+        }
+    },
+}
+RECORD = ("weights", "net.tag")
+FILE = (*RECORD, "files", 0)
+METRIC = (*RECORD, "metrics", 0)
+
+# Fault -> where, what is put there (DELETE removes it), and what the message says.
+DELETE = object()
+FAULTS = {
+    "schema_2": (("schema",), 2, "schema must be 1, got 2"),
+    "no_weights": (("weights",), DELETE, "weights is missing"),
+    "extra_field": ((*RECORD, "size"), 3, r"unknown fields \['size'\]"),
+    "other_name": ((*RECORD, "tag"), "other", "must be named net.other"),
+    "no_default": ((*RECORD, "default"), False, "net must have one default tag"),
+    "no_files": ((*RECORD, "files"), [], "files must be a list that is not empty"),
+    "role": ((*FILE, "role"), "top", "role must be one of full, notop, packed"),
+    "short_sha256": ((*FILE, "sha256"), "abc", "sha256 must be 64 hex digits"),
+    "zero_bytes": ((*FILE, "bytes"), 0, "bytes must be a positive integer"),
+    "neither_place": ((*FILE, "url"), DELETE, "must have either url or path"),
+    "climbing_path": ((*FILE, "path"), "../net.h5", "path must be a path inside the package"),
+    "absolute_path": ((*FILE, "path"), "/net.h5", "path must be a path inside the package"),
+    "url_text": ((*FILE, "url"), "https://example.org/net.h5", "url must be a list"),
+    "empty_url": ((*FILE, "url"), [""], "url must be a list of URLs"),
+    "fraction_top1": ((*METRIC, "top1"), 101, "top1 must be a percentage"),
+    "unproven_metric": ((*METRIC, "command"), DELETE, "must have command, versions and date"),
+    "bad_date": ((*METRIC, "date"), "31.1.2026", "date must be a date"),
+    "no_licence": ((*RECORD, "licence"), DELETE, "licence is missing"),
+    "record_text": (RECORD, "net", "must be an object, got 'net'"),
+}
+
+
+def faulty(place, value):
+    broken = copy.deepcopy(VALID)
+    target = broken
+    for key in place[:-1]:
+        target = target[key]
+    if value is DELETE:
+        del target[place[-1]]
+    else:
+        target[place[-1]] = value
+    return broken
+
+
+def test_shipped_manifest_fits_its_schema():
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    jsonschema.validate(SHIPPED, SCHEMA)
+    assert len(manifest.load().weights) == len(SHIPPED["weights"])
+
+
+def test_valid_manifest_is_read_whole():
+    jsonschema.validate(VALID, SCHEMA)
+    record = manifest.parse(VALID).weights["net.tag"]
+    assert record.file("full").url == ("https://example.org/net.h5",)
+    assert record.file("notop") is None
+    assert record.metrics[0].top1 == 98.5
+    assert record.arguments == {} and record.recipe is None
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_fault_is_named(name):
+    place, value, message = FAULTS[name]
+    with pytest.raises(ManifestError, match=message):
+        manifest.parse(faulty(place, value))
+
+
+# What one record cannot show to a JSON schema: names that must agree, and the one default.
+BEYOND_SCHEMA = {"other_name", "no_default"}
+
+
+@pytest.mark.parametrize("name", sorted(set(FAULTS) - BEYOND_SCHEMA))
+def test_schema_refuses_the_same_faults(name):
+    place, value, _ = FAULTS[name]
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(faulty(place, value), SCHEMA)
+
+
+def test_missing_and_broken_files_are_one_error(tmp_path):
+    with pytest.raises(ManifestError, match="cannot be read: No such file"):
+        manifest.load(tmp_path / "none.json")
+    (tmp_path / "broken.json").write_text('{"schema": 1,')
+    with pytest.raises(ManifestError, match="is not JSON: Expecting"):
+        manifest.load(tmp_path / "broken.json")
+
+
+def test_an_edit_is_seen_at_once(tmp_path):
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps(VALID))
+    assert list(manifest.load(path).weights) == ["net.tag"]
+    path.write_text(json.dumps({"schema": 1, "weights": {}}))
+    assert list(manifest.load(path).weights) == []
+
+
+def test_every_file_of_larq_zoo_is_listed_with_its_digest():
+    rows = [line.split("|") for line in (DATA / "README.md").read_text().splitlines()]
+    rows = [[cell.strip() for cell in row] for row in rows if len(row) == 6 and ".h5" in row[3]]
+    published = {
+        f"https://github.com/larq/zoo/releases/download/{path}/{file}": sha256
+        for _, _, path, file, sha256, _ in rows
+    }
+    listed = {
+        file.url[0]: file.sha256
+        for record in manifest.load().weights.values()
+        if record.tag == "larq_in1k"
+        for file in record.files
+    }
+    assert len(published) == 28
+    assert listed == published
