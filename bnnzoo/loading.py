@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
@@ -273,8 +274,11 @@ def _read_weights(model: Any, path: Path) -> None:
     if not path.is_file():
         raise WeightsError(f"There is no weight file {path}. Check its path.")
     try:
-        model.load_weights(path)
-    except (ValueError, KeyError, OSError) as error:
+        with warnings.catch_warnings():
+            # Keras only warns where a file lacks a layer, and leaves that layer random.
+            warnings.simplefilter("error", UserWarning)
+            model.load_weights(path)
+    except (UserWarning, ValueError, KeyError, OSError) as error:
         raise WeightsError(
             f"{path} does not hold weights of {model.name} with input {model.input_shape[1:]}: "
             f"{_first_line(error)} Check the model's arguments."

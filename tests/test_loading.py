@@ -1,0 +1,231 @@
+"""`load`: weights, heads, features, errors; and what `open_model` makes of a file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import bnnzoo
+from bnnzoo import loading, manifest, weights
+from bnnzoo.errors import ArgumentError, UnknownModelError, WeightsError
+
+SHAPE = (16, 16, 3)
+
+
+def small_net(**arguments):
+    return bnnzoo.builder("binarynet")(input_shape=SHAPE, width=2, **arguments)
+
+
+def record_of(path: Path, **changes) -> dict:
+    return {
+        "architecture": "binarynet",
+        "tag": "small",
+        "default": True,
+        "arguments": {"input_shape": list(SHAPE), "width": 2},
+        "files": [
+            {
+                "role": "full",
+                "url": [f"https://example.org/{path.name}"],
+                "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+                "bytes": path.stat().st_size,
+                "format": "keras_h5",
+            }
+        ],
+        "num_classes": 10,
+        "labels": "cifar10",
+        "preprocessing": "scale_pm1",
+        "metrics": [],
+        "licence": "Apache-2.0",
+        "source": "tests",
+        "paper": "https://arxiv.org/abs/1602.02830",
+        **changes,
+    }
+
+
+@pytest.fixture
+def trained(tmp_path, monkeypatch, rng):
+    """A network with known weights: `binarynet.small` of a manifest of its own, in the cache."""
+    model = small_net()
+    model.set_weights([rng.standard_normal(w.shape) for w in model.get_weights()])
+    path = tmp_path / "binarynet_small.weights.h5"
+    model.save_weights(path)
+    records = tmp_path / "manifest.json"
+    records.write_text(json.dumps({"schema": 1, "weights": {"binarynet.small": record_of(path)}}))
+    monkeypatch.setattr(manifest, "manifest_path", lambda: records)
+    monkeypatch.setenv("BNNZOO_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("BNNZOO_OFFLINE", "1")
+    file = manifest.load(records).weights["binarynet.small"].files[0]
+    cached = weights.cache_path(file, name="binarynet.small")
+    cached.parent.mkdir()
+    shutil.copy(path, cached)
+    return model
+
+
+def weighted(model):
+    return [layer for layer in model.layers if layer.weights]
+
+
+def assert_same_weights(ours, theirs):
+    for a, b in zip(ours, theirs, strict=True):
+        assert a.name == b.name
+        for x, y in zip(a.get_weights(), b.get_weights(), strict=True):
+            np.testing.assert_array_equal(x, y)
+
+
+def test_pretrained_model_has_the_weights_and_the_spec(trained):
+    model = bnnzoo.load("binarynet", pretrained=True)
+    assert_same_weights(weighted(model), weighted(trained))
+    spec = model.model_spec
+    assert (spec.name, spec.tag, spec.num_classes) == ("binarynet", "small", 10)
+    assert (spec.preprocessing, spec.labels) == ("scale_pm1", "cifar10")
+    assert spec.weights_sha256 == manifest.load().weights["binarynet.small"].files[0].sha256
+
+
+def test_spec_preprocesses_and_decodes(trained, rng):
+    spec = bnnzoo.load("binarynet.small", pretrained=True).model_spec
+    image = rng.integers(0, 256, SHAPE, dtype=np.uint8)
+    np.testing.assert_allclose(spec.preprocess(image)[0], image / 127.5 - 1, atol=1e-6)
+    best = spec.decode_predictions(np.eye(10)[[3]], top=2)[0]
+    assert best[0] == (3, "cat", 1.0) and len(best) == 2
+
+
+def test_a_tag_without_pretrained_builds_its_shape_with_random_weights(trained):
+    model = bnnzoo.load("binarynet.small")
+    assert model.input_shape == (None, *SHAPE)
+    assert model.model_spec.tag is None and model.model_spec.weights_sha256 is None
+    kernel = weighted(model)[0].get_weights()[0]
+    assert not np.array_equal(kernel, weighted(trained)[0].get_weights()[0])
+
+
+def test_another_number_of_classes_replaces_the_head_and_says_so(trained, caplog):
+    with caplog.at_level(logging.WARNING, logger="bnnzoo"):
+        model = bnnzoo.load("binarynet", pretrained=True, num_classes=3)
+    assert model.output_shape == (None, 3)
+    assert model.model_spec.num_classes == 3 and model.model_spec.labels is None
+    assert "new classifier for 3 classes: logits, logits_bn start from random" in caplog.text
+    assert_same_weights(weighted(model)[:-2], weighted(trained)[:-2])
+
+
+def test_no_top_has_the_backbone_of_the_full_file(trained):
+    model = bnnzoo.load("binarynet", pretrained=True, include_top=False)
+    assert model.output_shape == (None, 2, 2, 8)
+    backbone = weighted(model)
+    assert_same_weights(backbone, weighted(trained)[: len(backbone)])
+    assert model.model_spec.num_classes is None
+
+
+@pytest.mark.parametrize("pooling, reduce", [("avg", np.mean), ("max", np.max)])
+def test_pooling(trained, rng, pooling, reduce):
+    x = rng.standard_normal((2, *SHAPE)).astype("float32")
+    maps = bnnzoo.load("binarynet", True, include_top=False).predict(x, verbose=0)
+    pooled = bnnzoo.load("binarynet", True, include_top=False, pooling=pooling)
+    # Equal up to the order of a float32 sum of four numbers.
+    np.testing.assert_allclose(
+        pooled.predict(x, verbose=0), reduce(maps, axis=(1, 2)), rtol=1e-5, atol=1e-5
+    )
+
+
+def test_features_only_returns_the_stages(trained, rng):
+    x = rng.standard_normal((2, *SHAPE)).astype("float32")
+    model = bnnzoo.load("binarynet", True, features_only=True)
+    outputs = model.predict(x, verbose=0)
+    assert [info[1:] for info in model.feature_info] == [(2, 2), (4, 4), (8, 8)]
+    assert [y.shape for y in outputs] == [(2, 8, 8, 2), (2, 4, 4, 4), (2, 2, 2, 8)]
+    chosen = bnnzoo.load("binarynet", True, features_only=True, out_indices=(0, -1))
+    first, last = chosen.predict(x, verbose=0)
+    np.testing.assert_array_equal(first, outputs[0])
+    np.testing.assert_array_equal(last, outputs[2])
+    assert [info.reduction for info in chosen.feature_info] == [2, 8]
+
+
+def test_own_weight_file(trained, tmp_path):
+    model = bnnzoo.load("binarynet.small", weights=tmp_path / "binarynet_small.weights.h5")
+    assert_same_weights(weighted(model), weighted(trained))
+    assert model.model_spec.tag is None
+
+
+MISTAKES = {
+    "both": (dict(pretrained=True, weights="a.h5"), ArgumentError, "weights must be None with"),
+    "suffix": (dict(weights="a.ckpt"), ArgumentError, r"must be a .h5 or .weights.h5 file, got"),
+    "classes": (dict(num_classes=0), ArgumentError, "num_classes must be a positive integer"),
+    "pooling": (dict(pooling="mean", include_top=False), ArgumentError, "'avg', 'max' or None"),
+    "pooling_top": (dict(pooling="avg"), ArgumentError, "Pass include_top=False"),
+    "pooling_features": (
+        dict(pooling="avg", features_only=True, include_top=False),
+        ArgumentError,
+        "pooling must be None with features_only",
+    ),
+    "indices": (dict(out_indices=(0,)), ArgumentError, "Pass features_only=True"),
+    "indices_range": (
+        dict(features_only=True, out_indices=(3,)),
+        ArgumentError,
+        r"out_indices must be within 0 to 2, got \[3\]",
+    ),
+    "shape": (dict(input_shape=(32, 32)), ArgumentError, r"must be \(height, width, channels\)"),
+    "small": (dict(input_shape=(4, 4, 3)), ArgumentError, "must be at least 8 x 8 pixels, got 4"),
+    "missing": (dict(weights="none.h5"), WeightsError, "There is no weight file none.h5"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistake_is_one_clear_error(trained, name):
+    arguments, error, message = MISTAKES[name]
+    with pytest.raises(error, match=message) as caught:
+        bnnzoo.load("binarynet", **arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_pooling_needs_a_feature_map(trained):
+    with pytest.raises(ArgumentError, match="It is no feature map"):
+        bnnzoo.load("binarynet_mlp", include_top=False, pooling="avg")
+
+
+def test_pretrained_never_ends_in_random_weights(trained):
+    with pytest.raises(UnknownModelError, match="'binarynet_mlp' has no pretrained weights"):
+        bnnzoo.load("binarynet_mlp", pretrained=True)
+    with pytest.raises(WeightsError, match="does not hold weights of binarynet with input"):
+        bnnzoo.load("binarynet", pretrained=True, input_shape=(32, 32, 3))
+
+
+def test_weights_of_another_network_are_an_error(trained, tmp_path):
+    with pytest.raises(WeightsError, match="does not hold weights of binarynet_mlp"):
+        bnnzoo.load("binarynet_mlp", weights=tmp_path / "binarynet_small.weights.h5")
+    (tmp_path / "broken.h5").write_bytes(b"no HDF5")
+    with pytest.raises(WeightsError, match="does not hold weights") as caught:
+        bnnzoo.load("binarynet", weights=tmp_path / "broken.h5")
+    assert "\n" not in str(caught.value)
+
+
+def test_spec_and_stages_survive_a_saved_file(trained, tmp_path, rng):
+    model = bnnzoo.load("binarynet", pretrained=True)
+    model.save(tmp_path / "net.keras")
+    again = loading.open_model(tmp_path / "net.keras")
+    assert again.model_spec == model.model_spec
+    assert again.feature_info == model.feature_info
+    x = rng.standard_normal((2, *SHAPE)).astype("float32")
+    np.testing.assert_array_equal(again.predict(x, verbose=0), model.predict(x, verbose=0))
+
+
+def test_open_model_names_what_is_wrong_with_a_file(tmp_path):
+    with pytest.raises(WeightsError, match=r"There is no file none.keras"):
+        loading.open_model("none.keras")
+    (tmp_path / "broken.keras").write_bytes(b"no zip")
+    with pytest.raises(WeightsError, match="broken.keras cannot be opened"):
+        loading.open_model(tmp_path / "broken.keras")
+    with pytest.raises(ArgumentError, match="must be None for net.keras"):
+        loading.open_model("net.keras", num_classes=3)
+
+
+def test_open_model_runs_no_code_of_a_file(tmp_path):
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, keras.layers.Lambda(lambda x: x + 1)(inputs))
+    model.save(tmp_path / "lambda.keras")
+    with pytest.raises(WeightsError, match=r"lambda.keras cannot be opened: .*[Ll]ambda"):
+        loading.open_model(tmp_path / "lambda.keras")
