@@ -1,0 +1,89 @@
+"""Building blocks of binarized networks on Keras 3: `bnnzoo.nn.QuantConv2D`, `bnnzoo.nn.SteSign`.
+
+Everything is written in `keras.ops`, so that TensorFlow, JAX and torch all run it.
+"""
+
+from __future__ import annotations
+
+from bnnzoo.errors import MissingDependencyError
+
+try:
+    import keras  # noqa: F401
+except ModuleNotFoundError as error:
+    if error.name not in ("keras", "tensorflow", "jax", "torch"):
+        raise
+    raise MissingDependencyError(
+        error.name,
+        extra="tensorflow" if error.name == "keras" else error.name,
+        purpose="for networks (Keras 3 and a backend come with one of the extras"
+        " bnnzoo[tensorflow], bnnzoo[jax] and bnnzoo[torch])",
+    ) from error
+
+from bnnzoo.nn import quantizers
+from bnnzoo.nn.activations import hard_tanh, leaky_tanh
+from bnnzoo.nn.callbacks import FlipRatioLogger, HyperparameterScheduler
+from bnnzoo.nn.constraints import WeightClip
+from bnnzoo.nn.latent_weights import BinaryKernel, binary_weights, quantized_scope
+from bnnzoo.nn.layers import (
+    QuantConv1D,
+    QuantConv2D,
+    QuantConv2DTranspose,
+    QuantConv3D,
+    QuantConv3DTranspose,
+    QuantDense,
+    QuantDepthwiseConv2D,
+    QuantSeparableConv1D,
+    QuantSeparableConv2D,
+    StarvedWeightsWarning,
+)
+from bnnzoo.nn.metrics import FlipRatio
+from bnnzoo.nn.optimizers import Bop, CaseOptimizer
+from bnnzoo.nn.quantizers import (
+    ApproxSign,
+    DoReFa,
+    DoReFaSign,
+    MagnitudeAwareSign,
+    NoOp,
+    Quantizer,
+    SteHeaviside,
+    SteSign,
+    SteTern,
+    SwishSign,
+    XnorWeightScale,
+)
+
+__all__ = [
+    "ApproxSign",
+    "BinaryKernel",
+    "Bop",
+    "CaseOptimizer",
+    "DoReFa",
+    "DoReFaSign",
+    "FlipRatio",
+    "FlipRatioLogger",
+    "HyperparameterScheduler",
+    "MagnitudeAwareSign",
+    "NoOp",
+    "QuantConv1D",
+    "QuantConv2D",
+    "QuantConv2DTranspose",
+    "QuantConv3D",
+    "QuantConv3DTranspose",
+    "QuantDense",
+    "QuantDepthwiseConv2D",
+    "QuantSeparableConv1D",
+    "QuantSeparableConv2D",
+    "Quantizer",
+    "StarvedWeightsWarning",
+    "SteHeaviside",
+    "SteSign",
+    "SteTern",
+    "SwishSign",
+    "WeightClip",
+    "XnorWeightScale",
+    "binary_weights",
+    "hard_tanh",
+    "leaky_tanh",
+    "quantized_scope",
+    "quantizers",
+]

@@ -1,0 +1,219 @@
+"""Callbacks that schedule the hyperparameters of optimizers and log the flips of binary weights."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+from keras import ops
+
+from bnnzoo.nn.metrics import FlipRatio
+from bnnzoo.nn.optimizers import CaseOptimizer, is_binary_variable
+
+__all__ = ["FlipRatioLogger", "HyperparameterScheduler"]
+
+
+class HyperparameterScheduler(keras.callbacks.Callback):
+    """Sets a hyperparameter of an optimizer before every epoch or step, and logs it.
+
+        HyperparameterScheduler(lambda epoch: 1e-3 * 0.1 ** (epoch // 30), "gamma")
+
+    `learning_rate`, and `gamma` and `threshold` of `Bop`, are variables: changing them is free.
+    Others, such as `beta_1` of Adam, are constants of the compiled train step, which is compiled
+    again each time that the value changes.
+
+    Args:
+        schedule: Takes the epoch or the step, counted from 0, and returns the new value. If it
+            has a second argument without a default, that gets the value until now. A
+            `keras.optimizers.schedules.LearningRateSchedule` works as well.
+        hyperparameter: Name of an attribute of the optimizer.
+        optimizer: The model's optimizer, or one of a `CaseOptimizer`. By default the model's, or
+            the one of its `CaseOptimizer` that has such an attribute.
+        update_freq: "epoch" or "step". Steps are counted by the optimizer, over all epochs.
+        verbose: 1 prints each new value.
+        log_name: Name in the logs. By default `hyperparameter`.
+
+    Raises:
+        ValueError: `update_freq` is neither; or, when training begins: the model's optimizer is
+            not or does not have `optimizer`, it or more than one has the attribute or none has,
+            or the attribute is not a number, as where it follows a schedule already.
+    """
+
+    def __init__(
+        self,
+        schedule: Callable[..., Any],
+        hyperparameter: str,
+        optimizer: keras.optimizers.Optimizer | None = None,
+        update_freq: str = "epoch",
+        verbose: int = 0,
+        log_name: str | None = None,
+    ) -> None:
+        super().__init__()
+        if not callable(schedule):
+            raise ValueError(
+                f"schedule must be callable, got {schedule!r}. "
+                "Pass a function of the epoch or the step."
+            )
+        self.schedule = schedule
+        self.hyperparameter = hyperparameter
+        self.optimizer = optimizer
+        self.update_freq = _checked_frequency(update_freq)
+        self.verbose = verbose
+        self.log_name = log_name or hyperparameter
+        self._takes_value = _takes_value(schedule)
+        self._target: keras.optimizers.Optimizer | None = None
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Finds the optimizer and checks its hyperparameter."""
+        self._target = self._find_target()
+        value = getattr(self._target, self.hyperparameter)
+        number = value is None or isinstance(value, (int, float)) or _is_variable(value)
+        if not number or isinstance(value, bool):
+            raise ValueError(
+                f"{self.hyperparameter} of optimizer {self._target.name!r} must be a number to be "
+                f"scheduled, got {value!r}. Construct the optimizer with a float."
+            )
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Sets the value for the epoch."""
+        if self.update_freq == "epoch":
+            self._update("Epoch", epoch)
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Sets the value for the step."""
+        if self.update_freq == "step":
+            _fetch_variables(self)
+            self._update("Step", int(ops.convert_to_numpy(self._target.iterations)))
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Logs the value."""
+        if logs is not None:
+            logs[self.log_name] = self._value()
+
+    def _find_target(self) -> keras.optimizers.Optimizer:
+        known = list(_with_inner_optimizers(self.model.optimizer))
+        if self.optimizer is not None:
+            if not any(self.optimizer is optimizer for optimizer in known):
+                raise ValueError(
+                    f"optimizer must be one that the model trains with, got "
+                    f"{self.optimizer.name!r}. A loaded model has its own: take it from "
+                    "model.optimizer."
+                )
+            known = [self.optimizer]
+        found = [optimizer for optimizer in known if hasattr(optimizer, self.hyperparameter)]
+        # A CaseOptimizer that has the attribute itself (learning_rate) stands for its own.
+        if found and (len(found) == 1 or isinstance(found[0], CaseOptimizer)):
+            return found[0]
+        names = [optimizer.name for optimizer in found or known]
+        raise ValueError(
+            f"hyperparameter must be an attribute of one optimizer, got {self.hyperparameter!r}, "
+            f"which {'all' if found else 'none'} of {names} has. "
+            + ("Pass optimizer." if found else "Correct the name.")
+        )
+
+    def _value(self) -> float | None:
+        value = getattr(self._target, self.hyperparameter)
+        return None if value is None else float(ops.convert_to_numpy(ops.convert_to_tensor(value)))
+
+    def _update(self, unit: str, time: int) -> None:
+        old = self._value()
+        new = self.schedule(time, old) if self._takes_value else self.schedule(time)
+        new = float(ops.convert_to_numpy(ops.convert_to_tensor(new)))
+        current = getattr(self._target, self.hyperparameter)
+        if _is_variable(current):
+            current.assign(new)
+        elif new != old:
+            setattr(self._target, self.hyperparameter, new)
+            self.model.make_train_function(force=True)
+        if self.verbose:
+            print(f"{unit} {time}: {self.log_name} is now {new:g}.")
+
+
+class FlipRatioLogger(keras.callbacks.Callback):
+    """Logs the flip ratio of every binary kernel, as `flip_ratio/<path of the variable>`.
+
+    Args:
+        update_freq: "epoch" compares the weights at the ends of two epochs; "step" logs the mean
+            over the steps of the epoch, each compared with the one before, and costs a pass over
+            the weights at every step.
+
+    Raises:
+        ValueError: `update_freq` is neither, or no variable that the model trains is binary.
+    """
+
+    def __init__(self, update_freq: str = "epoch") -> None:
+        super().__init__()
+        self.update_freq = _checked_frequency(update_freq)
+        self._kernels: list[tuple[keras.Variable, FlipRatio]] = []
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Finds the binary kernels and takes their first signs."""
+        binary = [v for v in self.model.trainable_variables if is_binary_variable(v)]
+        if not binary:
+            raise ValueError(
+                f"Model {self.model.name!r} must train binary kernels to log their flips, got "
+                "none. They need a quantizer of one bit, as in kernel_quantizer='ste_sign'."
+            )
+        self._kernels = [(variable, FlipRatio()) for variable in binary]
+        self._update()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Compares the signs with those before the step."""
+        if self.update_freq == "step":
+            self._update()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Logs the flip ratios of the epoch."""
+        if self.update_freq == "epoch":
+            self._update()
+        for variable, metric in self._kernels:
+            if logs is not None:
+                logs[f"flip_ratio/{variable.path}"] = float(ops.convert_to_numpy(metric.result()))
+            metric.reset_state()
+
+    def _update(self) -> None:
+        _fetch_variables(self)
+        for variable, metric in self._kernels:
+            metric.update_state(variable)
+
+
+def _checked_frequency(update_freq: str) -> str:
+    if update_freq not in ("epoch", "step"):
+        raise ValueError(f"update_freq must be 'epoch' or 'step', got {update_freq!r}.")
+    return update_freq
+
+
+def _fetch_variables(callback: keras.callbacks.Callback) -> None:
+    # On JAX the train step holds the variables' values during an epoch. Asking a callback for its
+    # model brings them back.
+    _ = callback.model
+
+
+def _is_variable(value: Any) -> bool:
+    # Not isinstance: in Keras 3.5 no variable of an optimizer or layer is a `keras.Variable`.
+    return hasattr(value, "assign")
+
+
+def _takes_value(schedule: Callable[..., Any]) -> bool:
+    required = [
+        parameter
+        for parameter in inspect.signature(schedule).parameters.values()
+        if parameter.default is parameter.empty
+        and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    ]
+    return len(required) > 1
+
+
+def _with_inner_optimizers(
+    optimizer: keras.optimizers.Optimizer,
+) -> Iterator[keras.optimizers.Optimizer]:
+    """Yields an optimizer and those inside it; of a loss scale optimizer only what is inside."""
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        yield from _with_inner_optimizers(optimizer.inner_optimizer)
+        return
+    yield optimizer
+    if isinstance(optimizer, CaseOptimizer):
+        for case in optimizer.cases:
+            yield from _with_inner_optimizers(case.optimizer)

@@ -1,0 +1,49 @@
+"""Constraints on latent weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+__all__ = ["WeightClip", "get"]
+
+
+@keras.saving.register_keras_serializable(package="bnnzoo")
+class WeightClip(keras.constraints.Constraint):
+    """Limits weights to [-clip_value, clip_value] after every update. Alias `weight_clip`.
+
+    Where the gradient of a quantizer ends at `clip_value`, a latent weight beyond it would never
+    return; this keeps every weight where it can still change its sign.
+
+    Raises:
+        ValueError: `clip_value` is not positive.
+
+    Reference:
+        Courbariaux et al. 2016, section 2.4, https://arxiv.org/abs/1602.02830
+    """
+
+    def __init__(self, clip_value: float = 1.0) -> None:
+        if not clip_value > 0:
+            raise ValueError(
+                f"clip_value must be positive, got {clip_value!r}. "
+                "Use the clip_value of the kernel's quantizer."
+            )
+        self.clip_value = clip_value
+
+    def __call__(self, w: Any) -> Any:
+        """Returns the limited weights."""
+        return ops.clip(w, -self.clip_value, self.clip_value)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that make an equal constraint."""
+        return {"clip_value": self.clip_value}
+
+
+def get(identifier: Any) -> Any:
+    """Returns the constraint of an alias of this package, and anything else as it is.
+
+    Keras finds strings such as "non_neg" in a table of its own that nothing can be added to.
+    """
+    return WeightClip() if identifier in ("weight_clip", "WeightClip") else identifier

@@ -1,0 +1,111 @@
+"""The quantized values of a model's kernels, which train as real-valued latent weights."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from bnnzoo.nn.layers.quantized_layer import QuantizedLayer
+
+__all__ = ["BinaryKernel", "binary_weights", "quantized_scope"]
+
+
+@dataclasses.dataclass(frozen=True)
+class BinaryKernel:
+    """The two-valued kernel that a layer computes with: `scale * values`.
+
+    Attributes:
+        values: int8 array of the kernel's shape, every element -1 or +1.
+        scale: float32 array `(last axis,)`, one factor per index of the last axis (the output
+            filter of dense and convolution kernels), or `None` where every factor is 1.
+    """
+
+    values: np.ndarray
+    scale: np.ndarray | None
+
+
+def binary_weights(model: keras.Model) -> dict[str, BinaryKernel]:
+    """Returns the -1 and +1 (and the scale) of every binary kernel, by the path of its variable.
+
+    The model is only read. Layers of nested models and of wrappers are included.
+
+    Kernels of more than one bit (`SteTern`, `DoReFa`) are not binary and left out, and so is a
+    one-bit kernel whose values are not -scale and +scale (`SteHeaviside`, which gives 0 and 1);
+    `quantized_scope` shows these. A kernel that `NoOp(bits=1)` marks is included as soon as its
+    optimizer has made it binary.
+
+    Raises:
+        ValueError: Two kernels have the same path.
+    """
+    kernels: dict[str, BinaryKernel] = {}
+    for variable, quantizer in _quantized_variables(model):
+        if getattr(quantizer, "bits", None) != 1:
+            continue
+        kernel = _split(_quantized_value(variable, quantizer))
+        if kernel is None:
+            continue
+        if variable.path in kernels:
+            raise ValueError(
+                f"Paths of kernels must be unique, got {variable.path!r} twice. "
+                "Give the layers of nested models different names."
+            )
+        kernels[variable.path] = kernel
+    return kernels
+
+
+@contextlib.contextmanager
+def quantized_scope(model: keras.Model) -> Iterator[keras.Model]:
+    """Puts quantized values into the kernels for the length of a `with` block.
+
+    Inside, `get_weights`, `save` and `save_weights` see what the layers compute with. On leaving,
+    by an exception too, the latent weights return bit by bit. Only this model changes.
+
+        with quantized_scope(model):
+            model.save("binary.keras")
+
+    Layers still apply their quantizers inside. That changes nothing for quantizers whose values
+    are fixed points (the signs and `SteTern`; scales are averaged again, so up to rounding), but
+    does for `DoReFa` weights of more than one bit: do not evaluate these inside the scope.
+    """
+    pairs = _quantized_variables(model)
+    latent = [np.array(ops.convert_to_numpy(variable)) for variable, _ in pairs]
+    try:
+        for variable, quantizer in pairs:
+            variable.assign(quantizer(ops.convert_to_tensor(variable)))
+        yield model
+    finally:
+        for (variable, _), value in zip(pairs, latent, strict=True):
+            variable.assign(value)
+
+
+def _quantized_variables(model: keras.Model) -> list[tuple[Any, Callable[[Any], Any]]]:
+    """Returns every kernel that has a quantizer with it, once, in the order of the layers."""
+    found = {}
+    for layer in model._flatten_layers():
+        if isinstance(layer, QuantizedLayer):
+            for variable, quantizer in layer.quantizers:
+                if quantizer is not None:
+                    found.setdefault(id(variable), (variable, quantizer))
+    return list(found.values())
+
+
+def _quantized_value(variable: Any, quantizer: Callable[[Any], Any]) -> np.ndarray:
+    value = quantizer(ops.convert_to_tensor(variable))
+    return np.asarray(ops.convert_to_numpy(value)).astype(np.float32)
+
+
+def _split(kernel: np.ndarray) -> BinaryKernel | None:
+    """Returns `kernel` as signs and scales, or None if it is not of this form."""
+    filters = kernel.reshape(-1, kernel.shape[-1])
+    scale = np.abs(filters).max(axis=0)
+    if not np.array_equal(np.abs(filters), np.broadcast_to(scale, filters.shape)):
+        return None
+    # signbit and not < 0: a filter whose scale is 0 still has signs.
+    values = np.where(np.signbit(kernel), -1, 1).astype(np.int8)
+    return BinaryKernel(values, None if np.all(scale == 1) else scale)

@@ -1,0 +1,106 @@
+"""Quantized transposed convolutions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from bnnzoo.nn import quantizers
+from bnnzoo.nn.layers.quantized_layer import QuantizedLayer, resolve_aliases
+
+__all__ = ["QuantConv2DTranspose", "QuantConv3DTranspose"]
+
+register = keras.saving.register_keras_serializable(package="bnnzoo")
+
+
+class QuantizedTransposedConvolution(QuantizedLayer):
+    """Mixin of the transposed convolutions, with one kernel `(..., c_out, c_in)`."""
+
+    def __init__(
+        self,
+        filters,
+        kernel_size,
+        strides=1,
+        padding="valid",
+        *,
+        input_quantizer=None,
+        kernel_quantizer=None,
+        **kwargs,
+    ):
+        super().__init__(
+            filters, kernel_size, strides=strides, padding=padding, **resolve_aliases(kwargs)
+        )
+        self.input_quantizer = quantizers.get(input_quantizer)
+        self.kernel_quantizer = quantizers.get(kernel_quantizer)
+        self.warn_of_starvation()
+
+    def call(self, inputs: Any) -> Any:
+        """Returns the layer's output."""
+        outputs = ops.conv_transpose(
+            self.quantized_input(inputs),
+            self.quantized_kernel("kernel"),
+            strides=list(self.strides),
+            padding=self.padding,
+            output_padding=self.output_padding,
+            dilation_rate=self.dilation_rate,
+            data_format=self.data_format,
+        )
+        return self.add_bias_and_activate(outputs)
+
+
+@register
+class QuantConv2DTranspose(QuantizedTransposedConvolution, keras.layers.Conv2DTranspose):
+    """Spreads quantized images with quantized kernels: the gradient of a convolution.
+
+    y = activation(conv2d_transpose(q_a(x), q_w(w)) + b).
+
+    Args:
+        filters: Number of output channels.
+        kernel_size: Height and width of the window.
+        strides: Factors by which the image grows.
+        padding: "valid" or "same".
+        input_quantizer: Applied to `x` at every call. `None` leaves `x` real.
+        kernel_quantizer: Applied to the kernel at every call. `None` leaves it real.
+        kwargs: As `keras.layers.Conv2DTranspose`; `output_padding`, `use_bias`, ...
+
+    Input shape:
+        `(n, h, w, c_in)`, float.
+    Output shape:
+        `(n, h_out, w_out, filters)`, float.
+
+    Raises:
+        ValueError: A quantizer is unknown.
+
+    Reference:
+        Courbariaux et al. 2016, https://arxiv.org/abs/1602.02830
+    """
+
+
+@register
+class QuantConv3DTranspose(QuantizedTransposedConvolution, keras.layers.Conv3DTranspose):
+    """Spreads quantized volumes with quantized kernels: the gradient of a convolution.
+
+    y = activation(conv3d_transpose(q_a(x), q_w(w)) + b).
+
+    Args:
+        filters: Number of output channels.
+        kernel_size: Depth, height and width of the window.
+        strides: Factors by which the volume grows.
+        padding: "valid" or "same".
+        input_quantizer: Applied to `x` at every call. `None` leaves `x` real.
+        kernel_quantizer: Applied to the kernel at every call. `None` leaves it real.
+        kwargs: As `keras.layers.Conv3DTranspose`; `output_padding`, `use_bias`, ...
+
+    Input shape:
+        `(n, d, h, w, c_in)`, float.
+    Output shape:
+        `(n, d_out, h_out, w_out, filters)`, float.
+
+    Raises:
+        ValueError: A quantizer is unknown.
+
+    Reference:
+        Courbariaux et al. 2016, https://arxiv.org/abs/1602.02830
+    """

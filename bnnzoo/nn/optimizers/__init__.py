@@ -1,0 +1,8 @@
+"""Optimizers for binary weights, and one that gives each group of variables its own optimizer."""
+
+from __future__ import annotations
+
+from bnnzoo.nn.optimizers.bop import Bop, is_binary_variable
+from bnnzoo.nn.optimizers.case_optimizer import Case, CaseOptimizer
+
+__all__ = ["Bop", "Case", "CaseOptimizer", "is_binary_variable"]

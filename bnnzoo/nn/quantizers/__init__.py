@@ -1,0 +1,104 @@
+"""Quantizers: functions to few values, with a gradient to train through.
+
+Each works as `input_quantizer`, as `kernel_quantizer` and as an activation
+(`keras.layers.Activation(bnnzoo.nn.SteSign())`). `get` finds them by their alias.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from bnnzoo.nn.quantizers.binary import (
+    ApproxSign,
+    DoReFaSign,
+    MagnitudeAwareSign,
+    SteHeaviside,
+    SteSign,
+    SwishSign,
+    XnorWeightScale,
+)
+from bnnzoo.nn.quantizers.multi_bit import DoReFa, NoOp, SteTern
+from bnnzoo.nn.quantizers.straight_through import Quantizer, sign
+
+__all__ = [
+    "ALIASES",
+    "ApproxSign",
+    "DoReFa",
+    "DoReFaSign",
+    "MagnitudeAwareSign",
+    "NoOp",
+    "Quantizer",
+    "SteHeaviside",
+    "SteSign",
+    "SteTern",
+    "SwishSign",
+    "XnorWeightScale",
+    "deserialize",
+    "get",
+    "serialize",
+    "sign",
+]
+
+ALIASES: dict[str, type[Quantizer]] = {
+    "approx_sign": ApproxSign,
+    "dorefa": DoReFa,
+    "dorefa_quantizer": DoReFa,  # as Larq calls it
+    "dorefa_sign": DoReFaSign,
+    "magnitude_aware_sign": MagnitudeAwareSign,
+    "no_op": NoOp,
+    "ste_heaviside": SteHeaviside,
+    "ste_sign": SteSign,
+    "ste_tern": SteTern,
+    "swish_sign": SwishSign,
+    "xnor_weight_scale": XnorWeightScale,
+}
+
+
+def get(identifier: Any) -> Callable[[Any], Any] | None:
+    """Returns the quantizer that `identifier` means.
+
+    Args:
+        identifier: An alias or class name ("ste_sign", "SteSign"), a quantizer or any other
+            callable (returned as it is), a quantizer class, a serialized quantizer, or `None`.
+
+    Raises:
+        ValueError: It is none of these.
+    """
+    if isinstance(identifier, str):
+        identifier = _by_name(identifier)
+    if inspect.isclass(identifier):
+        return identifier()
+    if isinstance(identifier, dict):
+        return deserialize(identifier)
+    if identifier is None or callable(identifier):
+        return identifier
+    raise ValueError(
+        f"A quantizer must be an alias, a callable or None, got {identifier!r}. "
+        "Try 'ste_sign' or bnnzoo.nn.SteSign()."
+    )
+
+
+def serialize(quantizer: Callable[[Any], Any] | None) -> dict[str, Any] | None:
+    """Returns the JSON-able description of a quantizer."""
+    return keras.saving.serialize_keras_object(quantizer)
+
+
+def deserialize(config: dict[str, Any]) -> Callable[[Any], Any]:
+    """Returns the quantizer that `serialize` described."""
+    return keras.saving.deserialize_keras_object(config)
+
+
+def _by_name(name: str) -> Any:
+    """Returns the class or function of an alias, a class name or a registered Keras name."""
+    known = ALIASES | {cls.__name__: cls for cls in ALIASES.values()}
+    found = known.get(name) or keras.saving.get_registered_object(name)
+    if found is not None:
+        return found
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"Did you mean {near[0]!r}? " if near else ""
+    raise ValueError(f"Unknown quantizer {name!r}. {hint}Known: {', '.join(sorted(ALIASES))}.")
