@@ -1,0 +1,250 @@
+"""BinaryDenseNet: dense shortcuts keep real-valued information beside every binary convolution.
+
+Paper:
+    Bethge, Yang, Bornstein, Meinel: Back to Simplicity: How to Train Accurate BNNs from
+    Scratch?, 2019, https://arxiv.org/abs/1906.08637
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import keras
+from keras import layers
+
+from bnnzoo import nn
+from bnnzoo.architectures.arguments import takes_small_stem
+from bnnzoo.architectures.assembly import ZooModel, assemble, image_input
+from bnnzoo.registry import register_model
+
+__all__ = [
+    "binary_densenet28",
+    "binary_densenet37",
+    "binary_densenet37_dilated",
+    "binary_densenet45",
+]
+
+CLIP_VALUE = 1.3
+GROWTH_RATE = 64
+
+
+def _norm(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
+
+
+def _real_conv(
+    x: keras.KerasTensor, filters: int, kernel_size: int, strides: int, name: str
+) -> keras.KerasTensor:
+    return layers.Conv2D(
+        filters,
+        kernel_size,
+        strides=strides,
+        padding="valid" if kernel_size == 1 else "same",
+        use_bias=False,
+        kernel_initializer="he_normal",
+        name=name,
+    )(x)
+
+
+def _stem(inputs: keras.KerasTensor, *, small: bool) -> keras.KerasTensor:
+    if small:
+        return _real_conv(inputs, 64, 3, 1, "stem_conv")
+    x = _norm(_real_conv(inputs, 64, 7, 2, "stem_conv"), "stem_bn")
+    x = layers.Activation("relu", name="stem_relu")(x)
+    return layers.MaxPooling2D(3, strides=2, padding="same", name="stem_pool")(x)
+
+
+def _dense_block(x: keras.KerasTensor, dilation_rate: int, name: str) -> keras.KerasTensor:
+    """Appends `GROWTH_RATE` binary channels to `x`."""
+    y = _norm(x, f"{name}_bn")
+    y = nn.QuantConv2D(
+        GROWTH_RATE,
+        3,
+        dilation_rate=dilation_rate,
+        padding="same",
+        use_bias=False,
+        input_quantizer=nn.SteSign(CLIP_VALUE),
+        kernel_quantizer=nn.SteSign(CLIP_VALUE),
+        kernel_constraint=nn.WeightClip(CLIP_VALUE),
+        kernel_initializer="glorot_normal",
+        name=f"{name}_conv",
+    )(y)
+    return layers.Concatenate(name=f"{name}_concat")([x, y])
+
+
+def _transition(
+    x: keras.KerasTensor, reduction: float, *, pool: bool, name: str
+) -> keras.KerasTensor:
+    filters = round(x.shape[-1] // reduction / 32) * 32
+    x = _norm(x, f"{name}_bn")
+    if pool:
+        x = layers.MaxPooling2D(2, name=f"{name}_pool")(x)
+    x = layers.Activation("relu", name=f"{name}_relu")(x)
+    return _real_conv(x, filters, 1, 1, f"{name}_conv")
+
+
+def _binary_densenet(
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    include_top: bool,
+    *,
+    blocks: Sequence[int],
+    reductions: Sequence[float],
+    dilations: Sequence[int] = (1, 1, 1, 1),
+    name: str,
+) -> ZooModel:
+    inputs = image_input(input_shape, minimum=8, name=name)
+    x = _stem(inputs, small=takes_small_stem(input_shape))
+    stages = []
+    for stage, (count, dilation) in enumerate(zip(blocks, dilations, strict=True), start=1):
+        for block in range(1, count + 1):
+            x = _dense_block(x, dilation, f"stage{stage}_block{block}")
+        stages.append(x)
+        if stage < len(blocks):
+            x = _transition(
+                x, reductions[stage - 1], pool=dilations[stage] == 1, name=f"transition{stage}"
+            )
+    x = stages[-1] = layers.Activation("relu", name="head_relu")(_norm(x, "head_bn"))
+    if include_top:
+        x = layers.GlobalAveragePooling2D(name="pool")(x)
+        x = layers.Dense(num_classes, kernel_initializer="he_normal", name="logits")(x)
+        x = layers.Activation("softmax", dtype="float32", name="probabilities")(x)
+    return assemble(inputs, x, stages=stages, name=name)
+
+
+@register_model
+def binary_densenet28(
+    input_shape: tuple[int, int, int] = (224, 224, 3),
+    num_classes: int = 1000,
+    include_top: bool = True,
+) -> ZooModel:
+    """Builds BinaryDenseNet28: dense stages of 6, 6, 6 and 5 binary convolutions.
+
+    Section 3.3 of the paper. Growth rate 64; the transitions divide the channels by 2.7, 2.7 and
+    2.2, rounded to a multiple of 32. Structure and order of weights are those of larq-zoo.
+
+    **Deviations**
+
+    - Inputs below 64 pixels take a bare 3 x 3 stem convolution of stride 1 (larq-zoo: below 50
+      pixels of height).
+
+    Args:
+        input_shape: `(h, w, c)`, at least 8 x 8.
+        num_classes: Number of classes.
+        include_top: Whether to end in the classifier. Without it the output is the last
+            feature map.
+
+    Raises:
+        ArgumentError: The input is too small.
+    """
+    return _binary_densenet(
+        input_shape,
+        num_classes,
+        include_top,
+        blocks=(6, 6, 6, 5),
+        reductions=(2.7, 2.7, 2.2),
+        name="binary_densenet28",
+    )
+
+
+@register_model
+def binary_densenet37(
+    input_shape: tuple[int, int, int] = (224, 224, 3),
+    num_classes: int = 1000,
+    include_top: bool = True,
+) -> ZooModel:
+    """Builds BinaryDenseNet37: dense stages of 6, 8, 12 and 6 binary convolutions.
+
+    Section 3.3 of the paper; reductions of 3.3, 3.3 and 4. Structure and order of weights are
+    those of larq-zoo.
+
+    **Deviations**
+
+    - Those of `binary_densenet28`.
+
+    Args:
+        input_shape: `(h, w, c)`, at least 8 x 8.
+        num_classes: Number of classes.
+        include_top: Whether to end in the classifier. Without it the output is the last
+            feature map.
+
+    Raises:
+        ArgumentError: The input is too small.
+    """
+    return _binary_densenet(
+        input_shape,
+        num_classes,
+        include_top,
+        blocks=(6, 8, 12, 6),
+        reductions=(3.3, 3.3, 4),
+        name="binary_densenet37",
+    )
+
+
+@register_model
+def binary_densenet37_dilated(
+    input_shape: tuple[int, int, int] = (224, 224, 3),
+    num_classes: int = 1000,
+    include_top: bool = True,
+) -> ZooModel:
+    """Builds BinaryDenseNet37 with the resolution of its second stage kept to the end.
+
+    Section 3.3 of the paper: the last two transitions do not pool, and the convolutions behind
+    them are dilated by 2 and 4 instead. Structure and order of weights are those of larq-zoo.
+
+    **Deviations**
+
+    - Those of `binary_densenet28`.
+
+    Args:
+        input_shape: `(h, w, c)`, at least 8 x 8.
+        num_classes: Number of classes.
+        include_top: Whether to end in the classifier. Without it the output is the last
+            feature map.
+
+    Raises:
+        ArgumentError: The input is too small.
+    """
+    return _binary_densenet(
+        input_shape,
+        num_classes,
+        include_top,
+        blocks=(6, 8, 12, 6),
+        reductions=(3.3, 3.3, 4),
+        dilations=(1, 1, 2, 4),
+        name="binary_densenet37_dilated",
+    )
+
+
+@register_model
+def binary_densenet45(
+    input_shape: tuple[int, int, int] = (224, 224, 3),
+    num_classes: int = 1000,
+    include_top: bool = True,
+) -> ZooModel:
+    """Builds BinaryDenseNet45: dense stages of 6, 12, 14 and 8 binary convolutions.
+
+    Section 3.3 of the paper; reductions of 2.7, 3.3 and 4. Structure and order of weights are
+    those of larq-zoo.
+
+    **Deviations**
+
+    - Those of `binary_densenet28`.
+
+    Args:
+        input_shape: `(h, w, c)`, at least 8 x 8.
+        num_classes: Number of classes.
+        include_top: Whether to end in the classifier. Without it the output is the last
+            feature map.
+
+    Raises:
+        ArgumentError: The input is too small.
+    """
+    return _binary_densenet(
+        input_shape,
+        num_classes,
+        include_top,
+        blocks=(6, 12, 14, 8),
+        reductions=(2.7, 3.3, 4),
+        name="binary_densenet45",
+    )

@@ -1,0 +1,207 @@
+"""BinaryNet, the first networks with binary weights and binary activations.
+
+Papers:
+    Courbariaux, Hubara, Soudry, El-Yaniv, Bengio: Binarized Neural Networks: Training Neural
+    Networks with Weights and Activations Constrained to +1 or -1, 2016,
+    https://arxiv.org/abs/1602.02830 (the CIFAR-10 and the MNIST network);
+    Hubara et al.: Binarized Neural Networks, NIPS 2016,
+    https://papers.nips.cc/paper/6573-binarized-neural-networks (the ImageNet network).
+"""
+
+from __future__ import annotations
+
+import keras
+from keras import layers
+
+from bnnzoo import nn
+from bnnzoo.architectures.arguments import check_positive
+from bnnzoo.architectures.assembly import ZooModel, assemble, image_input
+from bnnzoo.registry import register_model
+
+__all__ = ["binary_alexnet", "binarynet", "binarynet_mlp"]
+
+
+@register_model
+def binarynet(
+    input_shape: tuple[int, int, int] = (32, 32, 3),
+    num_classes: int = 10,
+    include_top: bool = True,
+    width: int = 128,
+) -> ZooModel:
+    """Builds BinaryNet's CIFAR-10 network.
+
+    2 x 128C3 - MP2 - 2 x 256C3 - MP2 - 2 x 512C3 - MP2 - 2 x 1024FC - 10, a VGG whose every layer
+    is binary, with batch norm after every one (section "ConvNet on CIFAR-10" of
+    https://arxiv.org/abs/1602.02830; momentum and epsilon as in its code). Pooling comes before
+    the batch norm, so that it sees integers. The first layer's input is real.
+
+    **Deviations**
+
+    - Softmax output, the paper trains with an L2-SVM loss on the same ten numbers.
+    - No biases: the batch norm after each layer has one.
+
+    Args:
+        input_shape: `(h, w, c)`, at least 8 x 8.
+        num_classes: Number of classes.
+        include_top: Whether to end in the fully connected layers. Without them the output is
+            the feature map `(n, h / 8, w / 8, 4 * width)`.
+        width: Filters of the first stage; all others scale with it (2, 4 and 8 times).
+
+    Raises:
+        ArgumentError: The input is too small, or `width` is not positive.
+    """
+    check_positive(width, "width")
+    inputs = x = image_input(input_shape, minimum=8, name="binarynet")
+    stages = []
+    for stage, filters in enumerate((width, 2 * width, 4 * width), start=1):
+        name = f"stage{stage}"
+        x = _vgg_conv(x, filters, f"{name}_conv1", real_input=stage == 1)
+        x = _vgg_conv(x, filters, f"{name}_conv2", pool=True)
+        stages.append(x)
+    if include_top:
+        x = layers.Flatten(name="flatten")(x)
+        x = _dense(x, 8 * width, "fc1")
+        x = _dense(x, 8 * width, "fc2")
+        x = _dense(x, num_classes, "logits")
+        x = layers.Activation("softmax", dtype="float32", name="probabilities")(x)
+    return assemble(inputs, x, stages=stages, name="binarynet")
+
+
+def _vgg_conv(
+    x: keras.KerasTensor, filters: int, name: str, *, pool: bool = False, real_input: bool = False
+) -> keras.KerasTensor:
+    x = nn.QuantConv2D(
+        filters,
+        3,
+        padding="same",
+        use_bias=False,
+        input_quantizer=None if real_input else nn.SteSign(),
+        kernel_quantizer=nn.SteSign(),
+        kernel_constraint=nn.WeightClip(),
+        name=name,
+    )(x)
+    if pool:
+        x = layers.MaxPooling2D(2, name=f"{name}_pool")(x)
+    return layers.BatchNormalization(momentum=0.9, epsilon=1e-4, name=f"{name}_bn")(x)
+
+
+def _dense(
+    x: keras.KerasTensor, units: int, name: str, *, real_input: bool = False
+) -> keras.KerasTensor:
+    x = nn.QuantDense(
+        units,
+        use_bias=False,
+        input_quantizer=None if real_input else nn.SteSign(),
+        kernel_quantizer=nn.SteSign(),
+        kernel_constraint=nn.WeightClip(),
+        name=name,
+    )(x)
+    return layers.BatchNormalization(momentum=0.9, epsilon=1e-4, name=f"{name}_bn")(x)
+
+
+@register_model
+def binarynet_mlp(
+    input_shape: tuple[int, int, int] = (28, 28, 1),
+    num_classes: int = 10,
+    include_top: bool = True,
+    width: int = 2048,
+) -> ZooModel:
+    """Builds BinaryNet's MNIST network: three binary hidden layers, batch norm after every layer.
+
+    Section "MLP on MNIST (Torch7)" of https://arxiv.org/abs/1602.02830: 2048 units a layer, no
+    dropout (the Theano experiment has 4096 units and dropout).
+
+    **Deviations**
+
+    - Softmax output, the paper trains with an L2-SVM loss.
+    - No biases: the batch norm after each layer has one.
+
+    Args:
+        input_shape: `(h, w, c)` of the images, any size; they are flattened.
+        num_classes: Number of classes.
+        include_top: Whether to end in the classifier. Without it the output is the last hidden
+            layer, `(n, width)`.
+        width: Units of each hidden layer.
+
+    Raises:
+        ArgumentError: `input_shape` or `width` is not positive.
+    """
+    check_positive(width, "width")
+    inputs = image_input(input_shape, minimum=1, name="binarynet_mlp")
+    x = layers.Flatten(name="flatten")(inputs)
+    stages = []
+    for hidden in (1, 2, 3):
+        x = _dense(x, width, f"fc{hidden}", real_input=hidden == 1)
+        stages.append(x)
+    if include_top:
+        x = _dense(x, num_classes, "logits")
+        x = layers.Activation("softmax", dtype="float32", name="probabilities")(x)
+    return assemble(inputs, x, stages=stages, name="binarynet_mlp")
+
+
+@register_model
+def binary_alexnet(
+    input_shape: tuple[int, int, int] = (224, 224, 3),
+    num_classes: int = 1000,
+    include_top: bool = True,
+) -> ZooModel:
+    """Builds BinaryNet's ImageNet network, an AlexNet whose every layer is binary.
+
+    Section "Results on ImageNet" of
+    https://papers.nips.cc/paper/6573-binarized-neural-networks. Structure and order of weights
+    are those of larq-zoo's BinaryAlexNet.
+
+    **Deviations**
+
+    - As in larq-zoo: fully connected layers are 1 x 1 convolutions of the flattened map, batch
+      norm has no scale, and there is neither dropout nor shift-based batch norm.
+
+    Args:
+        input_shape: `(h, w, c)`, at least 57 x 57. The size of the first fully connected layer
+            depends on it.
+        num_classes: Number of classes.
+        include_top: Whether to end in the fully connected layers.
+
+    Raises:
+        ArgumentError: The input is too small.
+    """
+    inputs = x = image_input(input_shape, minimum=57, name="binary_alexnet")
+    x = stage1 = _alexnet_conv(x, 64, 11, "conv1", strides=4, pool=True, real_input=True)
+    x = stage2 = _alexnet_conv(x, 192, 5, "conv2", pool=True)
+    x = _alexnet_conv(x, 384, 3, "conv3")
+    x = _alexnet_conv(x, 384, 3, "conv4")
+    x = stage3 = _alexnet_conv(x, 256, 3, "conv5", pool=True)
+    if include_top:
+        x = layers.Reshape((1, 1, -1), name="flatten")(x)
+        x = _alexnet_conv(x, 4096, 1, "fc6")
+        x = _alexnet_conv(x, 4096, 1, "fc7")
+        x = _alexnet_conv(x, num_classes, 1, "fc8")
+        x = layers.Flatten(name="logits")(x)
+        x = layers.Activation("softmax", dtype="float32", name="probabilities")(x)
+    return assemble(inputs, x, stages=[stage1, stage2, stage3], name="binary_alexnet")
+
+
+def _alexnet_conv(
+    x: keras.KerasTensor,
+    filters: int,
+    kernel_size: int,
+    name: str,
+    *,
+    strides: int = 1,
+    pool: bool = False,
+    real_input: bool = False,
+) -> keras.KerasTensor:
+    x = nn.QuantConv2D(
+        filters,
+        kernel_size,
+        strides=strides,
+        padding="valid" if kernel_size == 1 else "same",
+        use_bias=False,
+        input_quantizer=None if real_input else nn.SteSign(),
+        kernel_quantizer=nn.SteSign(),
+        kernel_constraint=nn.WeightClip(),
+        name=name,
+    )(x)
+    if pool:
+        x = layers.MaxPooling2D(3, strides=2, name=f"{name}_pool")(x)
+    return layers.BatchNormalization(scale=False, momentum=0.9, name=f"{name}_bn")(x)

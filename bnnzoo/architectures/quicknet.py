@@ -1,0 +1,230 @@
+"""QuickNet: Larq's networks for speed on real devices.
+
+Paper:
+    Bannink, Bakhtiari, Hillier, Geiger, de Bruin, Overweel, Neeven, Helwegen: Larq Compute
+    Engine: Design, Benchmark, and Deploy State-of-the-Art Binarized Neural Networks, MLSys 2021,
+    https://arxiv.org/abs/2011.09398
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from bnnzoo import nn
+from bnnzoo.architectures.arguments import takes_small_stem
+from bnnzoo.architectures.assembly import ZooModel, assemble, image_input
+from bnnzoo.registry import register_model
+
+__all__ = ["BlurPool", "quicknet", "quicknet_large", "quicknet_small"]
+
+CLIP_VALUE = 1.25
+
+
+@keras.saving.register_keras_serializable(package="bnnzoo")
+class BlurPool(keras.initializers.Initializer):
+    """Initializes a depthwise kernel of 3 x 3 with the binomial filter [1, 2, 1] / 4.
+
+    With stride 2 this is the antialiased downsampling of https://arxiv.org/abs/1904.11486.
+    """
+
+    def __call__(self, shape: Sequence[int], dtype: Any = None) -> Any:
+        """Returns the kernel of `shape` `(3, 3, c, 1)`."""
+        binomial = np.array([1.0, 2.0, 1.0]) / 4.0
+        kernel = np.outer(binomial, binomial)[:, :, None, None]
+        return ops.convert_to_tensor(np.broadcast_to(kernel, shape), dtype=dtype)
+
+
+def _stem(inputs: keras.KerasTensor, filters: int, *, small: bool) -> keras.KerasTensor:
+    """A thin convolution, a depthwise one and a pointwise one; real in spite of their type."""
+    strides = 1 if small else 2
+    x = nn.QuantConv2D(
+        filters // 4,
+        3,
+        strides=strides,
+        padding="same",
+        use_bias=False,
+        kernel_initializer="he_normal",
+        name="stem_conv",
+    )(inputs)
+    x = layers.BatchNormalization(name="stem_conv_bn")(x)
+    x = layers.Activation("relu", name="stem_relu")(x)
+    x = nn.QuantDepthwiseConv2D(
+        3, strides=strides, padding="same", use_bias=False, name="stem_depthwise"
+    )(x)
+    x = layers.BatchNormalization(scale=False, center=False, name="stem_depthwise_bn")(x)
+    x = nn.QuantConv2D(
+        filters, 1, use_bias=False, kernel_initializer="he_normal", name="stem_pointwise"
+    )(x)
+    return layers.BatchNormalization(name="stem_pointwise_bn")(x)
+
+
+def _norm(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
+
+
+def _residual_block(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    """One binary convolution, padded with ones so that no border needs a correction."""
+    y = nn.QuantConv2D(
+        x.shape[-1],
+        3,
+        padding="same",
+        pad_values=1.0,
+        activation="relu",
+        use_bias=False,
+        input_quantizer=nn.SteSign(CLIP_VALUE),
+        kernel_quantizer=nn.SteSign(CLIP_VALUE),
+        kernel_constraint=nn.WeightClip(CLIP_VALUE),
+        kernel_initializer="glorot_normal",
+        name=f"{name}_conv",
+    )(x)
+    y = _norm(y, f"{name}_bn")
+    return layers.Add(name=f"{name}_add")([y, x])
+
+
+def _transition(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
+    """Halves the map with an antialiased max pooling, then changes the channels."""
+    x = layers.Activation("relu", name=f"{name}_relu")(x)
+    x = layers.MaxPooling2D(2, strides=1, name=f"{name}_pool")(x)
+    x = layers.DepthwiseConv2D(
+        3,
+        strides=2,
+        padding="same",
+        use_bias=False,
+        depthwise_initializer=BlurPool(),
+        trainable=False,
+        name=f"{name}_blur",
+    )(x)
+    x = nn.QuantConv2D(
+        filters, 1, use_bias=False, kernel_initializer="glorot_normal", name=f"{name}_conv"
+    )(x)
+    return _norm(x, f"{name}_bn")
+
+
+def _quicknet(
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    include_top: bool,
+    *,
+    blocks: Sequence[int],
+    filters: Sequence[int],
+    name: str,
+) -> ZooModel:
+    inputs = image_input(input_shape, minimum=8, name=name)
+    x = _stem(inputs, filters[0], small=takes_small_stem(input_shape))
+    stages = []
+    for section, (count, channels) in enumerate(zip(blocks, filters, strict=True), start=1):
+        if section > 1:
+            x = _transition(x, channels, f"transition{section - 1}")
+        for block in range(1, count + 1):
+            x = _residual_block(x, f"section{section}_block{block}")
+        stages.append(x)
+    if include_top:
+        x = layers.Activation("relu", name="head_relu")(x)
+        x = layers.GlobalAveragePooling2D(name="pool")(x)
+        x = nn.QuantDense(num_classes, kernel_initializer="glorot_normal", name="logits")(x)
+        x = layers.Activation("softmax", dtype="float32", name="probabilities")(x)
+    return assemble(inputs, x, stages=stages, name=name)
+
+
+@register_model
+def quicknet(
+    input_shape: tuple[int, int, int] = (224, 224, 3),
+    num_classes: int = 1000,
+    include_top: bool = True,
+) -> ZooModel:
+    """Builds QuickNet: four sections of four binary convolutions, 64 to 512 channels.
+
+    Section "QuickNet" of the paper. Structure and order of weights are those of larq-zoo.
+
+    **Deviations**
+
+    - Inputs below 64 pixels take the stem with stride 1; the same weights fit.
+
+    Args:
+        input_shape: `(h, w, c)`, at least 8 x 8.
+        num_classes: Number of classes.
+        include_top: Whether to end in the classifier. Without it the output is the last
+            feature map, before the ReLU of the classifier.
+
+    Raises:
+        ArgumentError: The input is too small.
+    """
+    return _quicknet(
+        input_shape,
+        num_classes,
+        include_top,
+        blocks=(4, 4, 4, 4),
+        filters=(64, 128, 256, 512),
+        name="quicknet",
+    )
+
+
+@register_model
+def quicknet_small(
+    input_shape: tuple[int, int, int] = (224, 224, 3),
+    num_classes: int = 1000,
+    include_top: bool = True,
+) -> ZooModel:
+    """Builds QuickNetSmall: QuickNet with 32 and 64 channels in the first two sections.
+
+    Section "QuickNet" of the paper. Structure and order of weights are those of larq-zoo.
+
+    **Deviations**
+
+    - Those of `quicknet`.
+
+    Args:
+        input_shape: `(h, w, c)`, at least 8 x 8.
+        num_classes: Number of classes.
+        include_top: Whether to end in the classifier. Without it the output is the last
+            feature map, before the ReLU of the classifier.
+
+    Raises:
+        ArgumentError: The input is too small.
+    """
+    return _quicknet(
+        input_shape,
+        num_classes,
+        include_top,
+        blocks=(4, 4, 4, 4),
+        filters=(32, 64, 256, 512),
+        name="quicknet_small",
+    )
+
+
+@register_model
+def quicknet_large(
+    input_shape: tuple[int, int, int] = (224, 224, 3),
+    num_classes: int = 1000,
+    include_top: bool = True,
+) -> ZooModel:
+    """Builds QuickNetLarge: QuickNet with sections of 6, 8, 12 and 6 binary convolutions.
+
+    Section "QuickNet" of the paper. Structure and order of weights are those of larq-zoo.
+
+    **Deviations**
+
+    - Those of `quicknet`.
+
+    Args:
+        input_shape: `(h, w, c)`, at least 8 x 8.
+        num_classes: Number of classes.
+        include_top: Whether to end in the classifier. Without it the output is the last
+            feature map, before the ReLU of the classifier.
+
+    Raises:
+        ArgumentError: The input is too small.
+    """
+    return _quicknet(
+        input_shape,
+        num_classes,
+        include_top,
+        blocks=(6, 8, 12, 6),
+        filters=(64, 128, 256, 512),
+        name="quicknet_large",
+    )

@@ -1,0 +1,132 @@
+"""Real-to-Binary Net: binary convolutions whose outputs are scaled by what comes in.
+
+Paper:
+    Martinez, Yang, Bulat, Tzimiropoulos: Training Binary Neural Networks with Real-to-Binary
+    Convolutions, ICLR 2020, https://openreview.net/forum?id=BJg4NgBKvH
+"""
+
+from __future__ import annotations
+
+import keras
+from keras import layers
+
+from bnnzoo import nn
+from bnnzoo.architectures.arguments import takes_small_stem
+from bnnzoo.architectures.assembly import ZooModel, assemble, image_input
+from bnnzoo.registry import register_model
+
+__all__ = ["real_to_binary"]
+
+SCALING_REDUCTION = 8
+
+
+@register_model
+def real_to_binary(
+    input_shape: tuple[int, int, int] = (224, 224, 3),
+    num_classes: int = 1000,
+    include_top: bool = True,
+) -> ZooModel:
+    """Builds the Real-to-Binary net: a ResNet-18 with data-dependent scales.
+
+    Figure 1 and section 4.3 of the paper: batch norm, binary convolution, scale per channel from
+    a squeeze-and-excite branch (r = 8), PReLU, shortcut around each convolution. Structure and
+    order of weights are those of larq-zoo's RealToBinaryNet (its `BNN` stage).
+
+    **Deviations**
+
+    - Inputs below 64 pixels take a 3 x 3 stem of stride 1 without pooling.
+    - As in larq-zoo: the stem has a PReLU.
+    - larq-zoo's identity layers that name the outputs of blocks are left out; the layer
+      `stage1_block2_add` is its `r2b_bnn_block_2_out`, and so on.
+
+    Args:
+        input_shape: `(h, w, c)`, at least 8 x 8.
+        num_classes: Number of classes.
+        include_top: Whether to end in the classifier. Without it the output is the last
+            feature map.
+
+    Raises:
+        ArgumentError: The input is too small.
+    """
+    inputs = image_input(input_shape, minimum=8, name="real_to_binary")
+    x = _stem(inputs, 64, small=takes_small_stem(input_shape))
+    stages = []
+    for stage, filters in enumerate((64, 128, 256, 512), start=1):
+        for block in range(1, 5):
+            x = _half_block(x, filters, f"stage{stage}_block{block}")
+        stages.append(x)
+    if include_top:
+        x = layers.GlobalAveragePooling2D(name="pool")(x)
+        x = layers.Dense(num_classes, name="logits")(x)
+        x = layers.Activation("softmax", dtype="float32", name="probabilities")(x)
+    return assemble(inputs, x, stages=stages, name="real_to_binary")
+
+
+def _real_conv(
+    x: keras.KerasTensor, filters: int, kernel_size: int, strides: int, name: str
+) -> keras.KerasTensor:
+    return layers.Conv2D(
+        filters,
+        kernel_size,
+        strides=strides,
+        padding="valid" if kernel_size == 1 else "same",
+        use_bias=False,
+        kernel_initializer="glorot_normal",
+        name=name,
+    )(x)
+
+
+def _stem(inputs: keras.KerasTensor, filters: int, *, small: bool) -> keras.KerasTensor:
+    x = _real_conv(inputs, filters, 3 if small else 7, 1 if small else 2, "stem_conv")
+    x = layers.BatchNormalization(name="stem_bn")(x)
+    x = layers.PReLU(shared_axes=[1, 2], name="stem_prelu")(x)
+    if small:
+        return x
+    return layers.MaxPooling2D(3, strides=2, padding="same", name="stem_pool")(x)
+
+
+def _shortcut(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
+    if x.shape[-1] == filters:
+        return x
+    x = layers.AveragePooling2D(2, padding="same", name=f"{name}_shortcut_pool")(x)
+    x = _real_conv(x, filters, 1, 1, f"{name}_shortcut_conv")
+    return layers.BatchNormalization(name=f"{name}_shortcut_bn")(x)
+
+
+def _channel_scales(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
+    """Predicts one scale in (0, 1) per output channel from the input of the convolution."""
+    x = layers.GlobalAveragePooling2D(name=f"{name}_pool")(x)
+    for units, activation, part in (
+        (x.shape[-1] // SCALING_REDUCTION, "relu", "reduce"),
+        (filters, "sigmoid", "expand"),
+    ):
+        x = layers.Dense(
+            units,
+            activation=activation,
+            use_bias=False,
+            kernel_initializer="he_normal",
+            name=f"{name}_{part}",
+        )(x)
+    return layers.Reshape((1, 1, filters), name=f"{name}_reshape")(x)
+
+
+def _half_block(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
+    """Half of the block of figure 1: one binary convolution with its own shortcut."""
+    shortcut = _shortcut(x, filters, name)
+    normed = layers.BatchNormalization(name=f"{name}_bn")(x)
+    y = nn.QuantConv2D(
+        filters,
+        3,
+        strides=1 if x.shape[-1] == filters else 2,
+        padding="same",
+        use_bias=False,
+        input_quantizer=nn.SteSign(),
+        kernel_quantizer=nn.SteSign(),
+        kernel_constraint=nn.WeightClip(),
+        kernel_initializer="glorot_normal",
+        name=f"{name}_conv",
+    )(normed)
+    scales = _channel_scales(normed, filters, f"{name}_scale")
+    y = layers.Multiply(name=f"{name}_scaled")([y, scales])
+    y = layers.PReLU(shared_axes=[1, 2], name=f"{name}_prelu")(y)
+    return layers.Add(name=f"{name}_add")([y, shortcut])
