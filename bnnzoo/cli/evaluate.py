@@ -1,0 +1,152 @@
+"""`bnnzoo evaluate`: the accuracy of a model on a data set."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from tqdm import tqdm
+
+from bnnzoo.cli.output import check_writable, print_json, print_table, write_atomic
+from bnnzoo.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from bnnzoo.evaluation import EvaluationReport
+
+MOST_SKIPPED = 10
+FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+class Recorded(click.Command):
+    """A command that remembers its arguments, for the result that it writes."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keeps the arguments as they were typed."""
+        ctx.meta["bnnzoo.command"] = shlex.join(["bnnzoo", str(ctx.info_name), *args])
+        return super().parse_args(ctx, args)
+
+
+@click.command("evaluate", cls=Recorded)
+@click.argument("model")
+@click.option(
+    "--data",
+    required=True,
+    help="FOLDER (of class folders, or with --labels), FILE.npz, sample:fashion_mnist, "
+    "keras:NAME[:SPLIT] or tfds:NAME[:SPLIT].",
+)
+@click.option("--labels", type=FILE, help="CSV with the columns file,class_index.")
+@click.option("--class-map", type=FILE, help="CSV or JSON: index by class folder.")
+@click.option("--preprocessing", help="Id of the preprocessing; the model's own by default.")
+@click.option("--limit", type=click.IntRange(min=1), help="Evaluate the first N images only.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True)
+@click.option("--per-class", is_flag=True, help="Add the accuracy of each class.")
+@click.option("--confusion-matrix", type=FILE, help="Write a .csv or .png file.")
+@click.option("--log-samples", type=FILE, help="Write a line of JSON per image.")
+@click.option("-o", "--output", type=FILE, help="Write the result as JSON.")
+@click.option("--skip-bad", is_flag=True, help="Leave out broken images, and list them.")
+@click.option("--random-weights", is_flag=True, help="Without pretrained weights.")
+@click.option("--force", is_flag=True, help="Overwrite files.")
+@click.option("--json", "as_json", is_flag=True, help="Write a JSON object.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    model: str,
+    data: str,
+    labels: Path | None,
+    class_map: Path | None,
+    preprocessing: str | None,
+    limit: int | None,
+    batch_size: int,
+    per_class: bool,
+    confusion_matrix: Path | None,
+    log_samples: Path | None,
+    output: Path | None,
+    skip_bad: bool,
+    random_weights: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Measure the accuracy of MODEL: a name, NAME.TAG or a .keras file."""
+    if confusion_matrix is not None and confusion_matrix.suffix not in (".csv", ".png"):
+        raise ArgumentError(f"--confusion-matrix must end in .csv or .png, got {confusion_matrix}.")
+    for path in (output, confusion_matrix, log_samples):
+        check_writable(path, force)
+    from bnnzoo.evaluation import evaluate
+
+    with tqdm(unit=" images", leave=False, disable=None) as bar:
+        report = evaluate(
+            model,
+            data,
+            labels_csv=labels,
+            class_map=class_map,
+            preprocessing=preprocessing,
+            batch_size=batch_size,
+            limit=limit,
+            skip_bad=skip_bad,
+            random_weights=random_weights,
+            progress=lambda done, total: _advance(bar, done, total),
+            command=ctx.meta["bnnzoo.command"],
+        )
+    result = report.to_dict(per_class)
+    if output is not None:
+        write_atomic(output, json.dumps(result, indent=2, ensure_ascii=False) + "\n", force)
+    if log_samples is not None:
+        write_atomic(log_samples, "".join(report.samples()), force)
+    if confusion_matrix is not None:
+        write_atomic(confusion_matrix, _drawn(report, confusion_matrix), force)
+    _warn(report)
+    if as_json:
+        print_json(result)
+    else:
+        _print_tables(report, per_class)
+
+
+def _advance(bar: Any, done: int, total: int) -> None:
+    bar.total = total
+    bar.update(done - bar.n)
+
+
+def _drawn(report: EvaluationReport, path: Path) -> bytes | str:
+    from bnnzoo.evaluation.confusion import confusion_csv, confusion_png
+
+    matrix = report.confusion_matrix()
+    if path.suffix == ".csv":
+        return confusion_csv(matrix, report.class_names)
+    return confusion_png(matrix, report.class_names, f"{report.full_name} on {report.dataset}")
+
+
+def _warn(report: EvaluationReport) -> None:
+    """Says on standard error what the figures alone do not tell."""
+    if report.random_weights:
+        click.echo("The weights are random: only the throughput means something.", err=True)
+    for skipped in report.skipped[:MOST_SKIPPED]:
+        click.echo(f"Skipped {skipped.reason}", err=True)
+    if len(report.skipped) > MOST_SKIPPED:
+        click.echo(f"Skipped {len(report.skipped):,} in all; -o lists them.", err=True)
+
+
+def _print_tables(report: EvaluationReport, per_class: bool) -> None:
+    facts = {
+        "model": report.full_name + (" (random weights)" if report.random_weights else ""),
+        "data set": f"{report.dataset} (n = {report.n:,}{', partial' if report.partial else ''})",
+        "preprocessing": report.preprocessing,
+        "top-1": _percent(report.top1, report.top1_interval),
+        "top-5": _percent(report.top5, report.top5_interval),
+        "loss": None if report.loss is None else f"{report.loss:.4f}",
+        "images/s": f"{report.images_per_second:,.1f} ({report.runtime})",
+    }
+    if report.skipped:
+        facts["skipped"] = f"{len(report.skipped):,}"
+    print_table(["result", ""], list(facts.items()))
+    if per_class:
+        rows = [tuple(row.values()) for row in report.per_class()]
+        print_table(["class", "name", "n", "top-1 %"], rows)
+
+
+def _percent(value: float | None, interval: tuple[float, float] | None) -> str | None:
+    if value is None or interval is None:
+        return None
+    return f"{value:.2f} % ({interval[0]:.2f} to {interval[1]:.2f}, 95 %)"

@@ -1,0 +1,35 @@
+"""`bnnzoo predict`: the most likely classes of images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from bnnzoo.cli.output import print_json, print_table
+
+
+@click.command("predict")
+@click.argument("model")
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Classes.")
+@click.option("--preprocessing", help="Id of the preprocessing; the model's own by default.")
+@click.option("--json", "as_json", is_flag=True, help="Write a JSON array.")
+def command(
+    model: str, images: tuple[Path, ...], top: int, preprocessing: str | None, as_json: bool
+) -> None:
+    """Classify IMAGES with MODEL: a name, NAME.TAG or a .keras file."""
+    from bnnzoo.evaluation.prediction import predict
+
+    results = predict(model, images, top=top, preprocessing=preprocessing)
+    if as_json:
+        print_json(
+            [{"file": r.file, "predictions": [p._asdict() for p in r.predictions]} for r in results]
+        )
+        return
+    rows = [
+        (result.file, p.index, p.name, f"{100 * p.score:.2f} %")
+        for result in results
+        for p in result.predictions
+    ]
+    print_table(["file", "class", "name", "probability"], rows)

@@ -1,0 +1,77 @@
+"""Decodes image files with Pillow."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from bnnzoo.errors import DataError
+
+__all__ = ["IMAGE_SUFFIXES", "read_image"]
+
+IMAGE_SUFFIXES = frozenset(
+    (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+)
+
+# What Pillow raises for broken files, plugin by plugin; an unknown format is an OSError too.
+_BROKEN = (
+    Image.DecompressionBombError,
+    AttributeError,
+    EOFError,
+    IndexError,
+    KeyError,
+    OSError,
+    OverflowError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """Returns the pixels `(h, w, 1)` of a grey image or `(h, w, 3)` of any other.
+
+    The EXIF orientation is applied. Transparency is laid over white, 16-bit grey is cut to its
+    upper 8 bits, CMYK and palettes become RGB, and of an animation the first frame is taken.
+
+    Raises:
+        DataError: The file does not exist, or is not a whole image.
+    """
+    try:
+        with Image.open(path) as image:
+            return _pixels(ImageOps.exif_transpose(image))
+    except FileNotFoundError as error:
+        raise DataError(f"There is no image {path}. Check its path.") from error
+    except _BROKEN as error:
+        reason = str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
+        raise DataError(
+            f"{path} is not a readable image: {reason}. Replace it, or go on without it "
+            "with --skip-bad."
+        ) from error
+
+
+def _pixels(image: Image.Image) -> NDArray[np.uint8]:
+    if image.mode == "F":
+        raise ValueError("it has 32-bit float pixels; save it with 8 bits a channel")
+    if image.mode.startswith("I"):
+        return _upper_byte(np.asarray(image))
+    if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
+        layers = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layers.size, "white"), layers)
+    grey = image.mode in ("1", "L")
+    pixels = np.array(image.convert("L" if grey else "RGB"))
+    return pixels[..., None] if grey else pixels
+
+
+def _upper_byte(pixels: np.ndarray) -> NDArray[np.uint8]:
+    """Returns 8 of 16 bits `(h, w, 1)`; Pillow reads some 16-bit files as 32-bit integers."""
+    if pixels.min() < 0 or pixels.max() > 0xFFFF:
+        raise ValueError("it has 32-bit pixels; save it with 8 bits a channel")
+    return (pixels >> 8).astype(np.uint8)[..., None]

@@ -1,0 +1,220 @@
+"""Preprocessing by id: from raw uint8 images to the float32 array that a network was trained on.
+
+NumPy alone, so that a board without TensorFlow prepares the very same numbers.
+
+    id           what it does
+    larq_in1k    Larq Zoo's for ImageNet: central crop, TensorFlow 1's bicubic, mean, deviation
+    scale_pm1    x / 127.5 - 1, in [-1, 1]
+    scale_01     x / 255, in [0, 1]
+    raw          x, in [0, 255], for models that scale their input themselves
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bnnzoo.data.resampling import resize_bicubic_tf1, resize_bilinear
+from bnnzoo.errors import ArgumentError, DataError
+
+__all__ = ["PREPROCESSINGS", "Images", "Preprocessing", "get"]
+
+Images: TypeAlias = ArrayLike | Sequence[ArrayLike]
+Fit: TypeAlias = Callable[[NDArray[np.uint8], int, int], NDArray[np.float32]]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Turns raw images into a model's input.
+
+    y = (fit(x) - mean) / std, with `fit` bringing an image to `size`.
+
+    Attributes:
+        id: Name in manifests and on the command line.
+        description: One line.
+        mean: Subtracted; in pixel values, one for all channels or one per channel.
+        std: Divided by; likewise.
+        size: `(height, width)` of the result. None keeps the size of the images.
+        channels: 1 or 3 of the result; an image with the other number is converted: to grey by
+            Rec. 601 luma, to colour by repeating it. None keeps what the images have.
+        fit: Crops and resizes one image `(h, w, c)`.
+    """
+
+    id: str
+    description: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    size: tuple[int, int] | None
+    channels: int | None
+    fit: Fit
+
+    def __call__(self, images: Images) -> NDArray[np.float32]:
+        """Returns float32 `(n, height, width, channels)`.
+
+        Args:
+            images: uint8. One image `(h, w)` or `(h, w, c)`, a batch `(n, h, w)` or
+                `(n, h, w, c)`, or a list of images of any sizes. Three axes are one image if the
+                last has 1 or 3 entries.
+
+        Raises:
+            DataError: An image has another type or shape, or without a `size` the images differ.
+        """
+        batch = [self._with_channels(image) for image in _as_list(images)]
+        shapes = {image.shape for image in batch}
+        if self.size is None and len(shapes) > 1:
+            raise DataError(
+                f"Images of one batch must have one shape, got {sorted(shapes)}. "
+                f"Give '{self.id}' an input shape, or resize the images."
+            )
+        height, width = self.size or batch[0].shape[:2]
+        result = np.empty((len(batch), height, width, batch[0].shape[2]), dtype=np.float32)
+        # One long row per line of pixels: NumPy is slow where the last axis has 3 entries.
+        mean, std = (
+            np.resize(np.float32(values), width * result.shape[3])
+            for values in (self.mean, self.std)
+        )
+        for row, image in zip(result, batch, strict=True):
+            lines = self.fit(image, height, width).reshape(height, -1)
+            np.subtract(lines, mean, out=lines)
+            np.divide(lines, std, out=row.reshape(height, -1))
+        return result
+
+    def _with_channels(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Returns `(h, w, c)` with the wanted number of channels."""
+        channels = image.shape[2]
+        if self.channels in (None, channels):
+            return image
+        return grey(image) if self.channels == 1 else np.repeat(image, 3, axis=2)
+
+
+def grey(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Returns the Rec. 601 luma `(h, w, 1)` of `(h, w, 3)`, rounded as Pillow's mode L is."""
+    weights = np.array([19595, 38470, 7471], dtype=np.uint32)
+    luma = (image.astype(np.uint32) @ weights + 0x8000) >> 16
+    return luma.astype(np.uint8)[..., None]
+
+
+def _as_list(images: Images) -> list[NDArray[np.uint8]]:
+    """Splits what `Preprocessing` takes into images `(h, w, c)`."""
+    if isinstance(images, np.ndarray):
+        single = images.ndim < 3 or (images.ndim == 3 and images.shape[2] in (1, 3))
+        arrays = [images] if single else list(images)
+    elif isinstance(images, (list, tuple)):
+        arrays = [np.asarray(image) for image in images]
+    else:
+        return _as_list(np.asarray(images))
+    if not arrays:
+        raise DataError("images must be at least one image, got none. Pass an image.")
+    return [_checked(array) for array in arrays]
+
+
+def _checked(array: np.ndarray) -> NDArray[np.uint8]:
+    if array.dtype != np.uint8:
+        raise DataError(
+            f"Images must be uint8, got {array.dtype}. "
+            "Pass raw pixels of 0 to 255: preprocessing scales them."
+        )
+    image = array[..., None] if array.ndim == 2 else array
+    if image.ndim != 3 or image.shape[2] not in (1, 3) or 0 in image.shape:
+        raise DataError(
+            f"An image must be (h, w), (h, w, 1) or (h, w, 3), got {array.shape}. "
+            "Put channels last and drop an alpha channel."
+        )
+    return image
+
+
+def _central_crop(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """Cuts `height` x `width` from the middle; of an odd rest, Larq cuts more at the near side."""
+    top = (image.shape[0] - height + 1) // 2
+    left = (image.shape[1] - width + 1) // 2
+    return image[top : top + height, left : left + width]
+
+
+def _largest(shape: tuple[int, ...], height: int, width: int, fraction: float) -> tuple[int, int]:
+    """Sides of `fraction` of the largest rectangle with the aspect of `height` x `width`."""
+    h, w = shape[:2]
+    rows, columns = min(h, w * height / width), min(w, h * width / height)
+    return max(int(fraction * rows), 1), max(int(fraction * columns), 1)
+
+
+def _larq_in1k(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.float32]:
+    """Crops 224 / 256 of the short side and resizes it with TensorFlow 1's bicubic."""
+    crop = _central_crop(image, *_largest(image.shape, height, width, 224 / 256))
+    return resize_bicubic_tf1(crop, height, width)
+
+
+def _keep_or_resize(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.float32]:
+    """Leaves an image of the right size as it is; crops another to the aspect and resizes it."""
+    if image.shape[:2] == (height, width):
+        return image.astype(np.float32)
+    crop = _central_crop(image, *_largest(image.shape, height, width, 1.0))
+    return resize_bilinear(crop, height, width)
+
+
+def _scaled(id: str, description: str, mean: float, std: float) -> Preprocessing:
+    return Preprocessing(id, description, (mean,), (std,), None, None, _keep_or_resize)
+
+
+PREPROCESSINGS: dict[str, Preprocessing] = {
+    p.id: p
+    for p in (
+        Preprocessing(
+            id="larq_in1k",
+            description="central 224/256 crop, TensorFlow 1 bicubic, ImageNet mean and deviation",
+            mean=tuple(255 * value for value in IMAGENET_MEAN),
+            std=tuple(255 * value for value in IMAGENET_STD),
+            size=(224, 224),
+            channels=3,
+            fit=_larq_in1k,
+        ),
+        _scaled("scale_pm1", "x / 127.5 - 1; other sizes: central crop, bilinear", 127.5, 127.5),
+        _scaled("scale_01", "x / 255; other sizes: central crop, bilinear", 0.0, 255.0),
+        _scaled("raw", "x; other sizes: central crop, bilinear", 0.0, 1.0),
+    )
+}
+
+
+def get(id: str, input_shape: Sequence[int | None] | None = None) -> Preprocessing:
+    """Returns a preprocessing by its id.
+
+    Args:
+        id: One of `PREPROCESSINGS`.
+        input_shape: `(h, w, c)` of the model. None, or a None in it, takes the preprocessing's
+            own: 224 x 224 x 3 for `larq_in1k`, and what the images have for the others.
+
+    Raises:
+        ArgumentError: There is no such preprocessing, or it cannot make that shape.
+    """
+    if id not in PREPROCESSINGS:
+        near = difflib.get_close_matches(str(id), PREPROCESSINGS, n=1)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        raise ArgumentError(f"Unknown preprocessing '{id}'.{hint} There are: {_listed()}.")
+    found = PREPROCESSINGS[id]
+    if input_shape is None:
+        return found
+    if len(input_shape) != 3:
+        raise ArgumentError(
+            f"input_shape must be (height, width, channels), got {tuple(input_shape)}. "
+            "Preprocessing is for images."
+        )
+    height, width, channels = input_shape
+    if channels not in (None, 1, 3) or (len(found.mean) == 3 and channels == 1):
+        allowed = "3" if len(found.mean) == 3 else "1 or 3"
+        raise ArgumentError(
+            f"Channels for preprocessing '{id}' must be {allowed}, got {channels}. "
+            "Choose another preprocessing or model."
+        )
+    size = (height, width) if height and width else found.size
+    return replace(found, size=size, channels=channels or found.channels)
+
+
+def _listed() -> str:
+    return ", ".join(PREPROCESSINGS)

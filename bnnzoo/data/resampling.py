@@ -1,0 +1,107 @@
+"""Separable image resampling in NumPy: TensorFlow 1's bicubic and an antialiased bilinear.
+
+Both are two passes of a short weighted sum, rows first. What depends on the sizes alone (which
+pixels, which weights) is computed once per pair of sizes and kept.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["resize_bicubic_tf1", "resize_bilinear"]
+
+# TensorFlow 1 rounds the distance to a neighbour to 1/1024 pixel and looks its weight up.
+_TABLE_SIZE = 1024
+_BICUBIC_A = -0.75
+
+
+@functools.cache
+def _bicubic_table() -> NDArray[np.float32]:
+    """Weights `(1025, 2)`: Keys' kernel at x and at 1 + x, for x = 0, 1/1024 ... 1."""
+    a = _BICUBIC_A
+    x = np.arange(_TABLE_SIZE + 1) / _TABLE_SIZE
+    near = ((a + 2) * x - (a + 3)) * x * x + 1
+    x = x + 1
+    far = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
+    return np.stack([near, far], axis=1).astype(np.float32)
+
+
+@functools.lru_cache(maxsize=64)
+def _bicubic_taps(size_in: int, size_out: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Indices and weights `(4, size_out)` of the four input pixels behind each output pixel.
+
+    1. Output pixel i lies at i * size_in / size_out, without half-pixel centres, in float32.
+    2. Its neighbours are floor - 1, floor, floor + 1, floor + 2; beyond the border the border
+       pixel is repeated.
+    3. The fraction is rounded to the table; round half to even as C's `lrintf` does.
+    """
+    location = np.arange(size_out, dtype="float32") * np.float32(size_in / size_out)
+    low = np.floor(location).astype("int64")
+    offset = np.rint((location - low.astype("float32")) * np.float32(_TABLE_SIZE)).astype("int64")
+    indices = np.clip(low + np.arange(-1, 3)[:, None], 0, size_in - 1)
+    near, far = _bicubic_table().T
+    rest = _TABLE_SIZE - offset
+    return indices, np.stack([far[offset], near[offset], near[rest], far[rest]])
+
+
+def _weighted_rows(
+    image: NDArray[np.float32], indices: NDArray[np.int64], weights: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Sums `weights[k, i] * image[indices[k, i]]` over k, along the first axis."""
+    shape = (-1,) + (1,) * (image.ndim - 1)
+    total: NDArray[np.float32] = image[indices[0]]
+    total *= weights[0].reshape(shape)
+    for index, weight in zip(indices[1:], weights[1:], strict=True):
+        rows = image[index]
+        rows *= weight.reshape(shape)
+        total += rows
+    return total
+
+
+def resize_bicubic_tf1(image: NDArray[np.generic], height: int, width: int) -> NDArray[np.float32]:
+    """Resizes as `tf.compat.v1.image.resize_bicubic` does with its default arguments.
+
+    Args:
+        image: `(h, w, c)`, any number type.
+        height: Rows of the result.
+        width: Columns of the result.
+
+    Returns:
+        float32 `(height, width, c)`; bicubic weights overshoot, so values may leave [0, 255].
+    """
+    rows = _weighted_rows(image.astype(np.float32), *_bicubic_taps(image.shape[0], height))
+    # The second pass runs over the first axis too: whole rows are faster to gather than pixels.
+    columns = np.ascontiguousarray(rows.transpose(1, 0, 2))
+    resized = _weighted_rows(columns, *_bicubic_taps(image.shape[1], width))
+    return np.swapaxes(resized, 0, 1)
+
+
+@functools.lru_cache(maxsize=64)
+def _bilinear_matrix(size_in: int, size_out: int) -> NDArray[np.float32]:
+    """Weights `(size_out, size_in)` of a triangle that widens when the image shrinks."""
+    scale = max(size_in / size_out, 1.0)
+    centres = (np.arange(size_out) + 0.5) * (size_in / size_out)
+    distance = (np.arange(size_in) + 0.5 - centres[:, None]) / scale
+    weights = np.maximum(1.0 - np.abs(distance), 0.0)
+    weights /= weights.sum(axis=1, keepdims=True)
+    return np.asarray(weights, dtype=np.float32)
+
+
+def resize_bilinear(image: NDArray[np.generic], height: int, width: int) -> NDArray[np.float32]:
+    """Resizes with half-pixel centres and antialiasing, as Pillow's BILINEAR.
+
+    Args:
+        image: `(h, w, c)`, any number type.
+        height: Rows of the result.
+        width: Columns of the result.
+
+    Returns:
+        float32 `(height, width, c)`, within the range of the input.
+    """
+    h, w, c = image.shape
+    rows = _bilinear_matrix(h, height) @ image.astype(np.float32).reshape(h, w * c)
+    columns = _bilinear_matrix(w, width)
+    return np.asarray(np.einsum("ow,hwc->hoc", columns, rows.reshape(height, w, c)))

@@ -1,0 +1,113 @@
+"""What every data set looks like from outside: a `Source` of labelled, undecoded `Item`s."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnnzoo.errors import DataError
+
+__all__ = ["Item", "Skipped", "Source"]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One labelled image that is not decoded yet.
+
+    Attributes:
+        id: File name relative to the data set, or its place in it.
+        label: Class index.
+        read: Returns the pixels, uint8 `(h, w)` or `(h, w, c)`; a DataError if they are broken.
+    """
+
+    id: str
+    label: int
+    read: Callable[[], NDArray[np.uint8]]
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An image that was left out with `skip_bad`, and why."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set: its name, its length, and its items in an order that never changes.
+
+    Iterating decodes one image after the other: `(uint8 image, label, id)`. `prefetch.batches`
+    decodes ahead in threads.
+
+    Attributes:
+        name: How results name it, as in `keras:mnist:test`.
+        length: Number of items.
+        items: The items; iterable more than once.
+        class_names: Name of each class, where the data set has them.
+        skipped: What `skip_bad` left out when the data set was opened.
+    """
+
+    name: str
+    length: int
+    items: Iterable[Item]
+    class_names: tuple[str, ...] | None = None
+    skipped: tuple[Skipped, ...] = ()
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[tuple[NDArray[np.uint8], int, str]]:
+        for item in self.items:
+            yield item.read(), item.label, item.id
+
+    def within(self, num_classes: int, skip_bad: bool = False) -> Source:
+        """Returns the source with every label checked to be below `num_classes`.
+
+        Args:
+            num_classes: Number of classes of the model.
+            skip_bad: Leave out items whose label is not, instead of raising.
+
+        Raises:
+            DataError: A label is out of range. A streamed data set raises while it is read.
+        """
+        if not isinstance(self.items, tuple):
+            return replace(self, items=_CheckedStream(self.items, num_classes))
+        good = []
+        skipped = list(self.skipped)
+        for item in self.items:
+            problem = _label_problem(item, num_classes)
+            if problem is None:
+                good.append(item)
+            elif skip_bad:
+                skipped.append(Skipped(item.id, problem))
+            else:
+                raise DataError(problem)
+        return replace(self, items=tuple(good), length=len(good), skipped=tuple(skipped))
+
+
+@dataclass(frozen=True)
+class _CheckedStream:
+    """Items that come one by one; their labels can only be checked as they come."""
+
+    items: Iterable[Item]
+    num_classes: int
+
+    def __iter__(self) -> Iterator[Item]:
+        for item in self.items:
+            problem = _label_problem(item, self.num_classes)
+            if problem is not None:
+                raise DataError(problem)
+            yield item
+
+
+def _label_problem(item: Item, num_classes: int) -> str | None:
+    if 0 <= item.label < num_classes:
+        return None
+    return (
+        f"{item.id}: class index must be within 0 to {num_classes - 1}, got {item.label}. "
+        "Check the labels, or choose a model of that data set."
+    )

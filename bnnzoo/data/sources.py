@@ -1,0 +1,166 @@
+"""Opens a data set by what stands after `--data`."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+
+from bnnzoo.data.arrays import KERAS_DATASETS, SAMPLES, SPLITS, keras_dataset, npz_file, sample
+from bnnzoo.data.folders import ClassMap, class_folders, labelled_files
+from bnnzoo.data.source import Source
+from bnnzoo.data.tfds import tfds_dataset
+from bnnzoo.errors import ArgumentError, DataError
+
+__all__ = ["open_source"]
+
+LABELS_FILE = "labels.csv"
+
+logger = logging.getLogger(__name__)
+
+
+def open_source(
+    spec: str | PathLike[str],
+    *,
+    labels_csv: str | PathLike[str] | None = None,
+    class_map: ClassMap | None = None,
+    label_set: str | None = None,
+    num_classes: int | None = None,
+    skip_bad: bool = False,
+) -> Source:
+    """Returns the data set that `spec` names.
+
+        sample:fashion_mnist         2,000 test images, shipped with the package
+        keras:NAME[:train|:test]     mnist, fashion_mnist, cifar10, cifar100
+        tfds:NAME[:SPLIT]            TensorFlow Datasets
+        FILE.npz[:train|:test]       arrays x_test and y_test
+        FOLDER                       FOLDER/class/*.jpg, or files of a labels CSV
+
+    Args:
+        spec: One of the above.
+        labels_csv: For a folder: CSV with the columns `file,class_index`. A `labels.csv` in the
+            folder is found without it.
+        class_map: For a folder of classes: index by class name, or a CSV or JSON file of that.
+        label_set: Id of the model's class names; class folders of these names need no map.
+        num_classes: Number of classes of the model; every label is checked against it.
+        skip_bad: Leave out what cannot be used, and list it in `skipped`.
+
+    Raises:
+        ArgumentError: `spec` is none of these, or an option does not go with it.
+        DataError: The data cannot be used; the message names the file.
+    """
+    text = str(spec)
+    if text.partition(":")[0] in _OPENERS or _is_npz(text):
+        _refuse_folder_options(text, labels_csv, class_map)
+        source = _open_named(text)
+    else:
+        source = _open_folder(
+            Path(spec), labels_csv, class_map, label_set, num_classes, skip_bad=skip_bad
+        )
+    return source if num_classes is None else _fitting(source, num_classes, skip_bad)
+
+
+def _fitting(source: Source, num_classes: int, skip_bad: bool) -> Source:
+    if source.class_names is not None and len(source.class_names) != num_classes:
+        logger.warning(
+            "%s has %d classes, the model has %d.",
+            source.name,
+            len(source.class_names),
+            num_classes,
+        )
+    source = source.within(num_classes, skip_bad)
+    if len(source) == 0:
+        raise DataError(f"{source.name} has no usable images: all were skipped. Check its labels.")
+    return source
+
+
+def _is_npz(text: str) -> bool:
+    return text.removesuffix(":train").removesuffix(":test").endswith(".npz")
+
+
+def _refuse_folder_options(
+    text: str, labels_csv: str | PathLike[str] | None, class_map: ClassMap | None
+) -> None:
+    for option, value in (("--labels", labels_csv), ("--class-map", class_map)):
+        if value is not None:
+            raise ArgumentError(f"{option} must be left out for {text}: it is for image folders.")
+
+
+def _open_named(text: str) -> Source:
+    if _is_npz(text) and not Path(text).is_dir():
+        path, colon, split = text.rpartition(":")
+        return npz_file(Path(path), split) if colon and split in SPLITS else npz_file(Path(text))
+    kind, _, rest = text.partition(":")
+    return _OPENERS[kind](rest)
+
+
+def _open_sample(name: str) -> Source:
+    return sample(_known(name, SAMPLES, "sample"))
+
+
+def _open_keras(rest: str) -> Source:
+    name, _, split = rest.partition(":")
+    if split not in ("", *SPLITS):
+        raise ArgumentError(
+            f"Split of keras:{name} must be one of {', '.join(SPLITS)}, got '{split}'."
+        )
+    return keras_dataset(_known(name, KERAS_DATASETS, "keras"), split or "test")
+
+
+def _known(name: str, names: tuple[str, ...], kind: str) -> str:
+    if name in names:
+        return name
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f" Did you mean '{kind}:{near[0]}'?" if near else ""
+    listed = ", ".join(f"{kind}:{known}" for known in names)
+    raise ArgumentError(f"Unknown data set '{kind}:{name}'.{hint} There are: {listed}.")
+
+
+_OPENERS: dict[str, Callable[[str], Source]] = {
+    "sample": _open_sample,
+    "keras": _open_keras,
+    "tfds": tfds_dataset,
+}
+
+
+def _open_folder(
+    root: Path,
+    labels_csv: str | PathLike[str] | None,
+    class_map: ClassMap | None,
+    label_set: str | None,
+    num_classes: int | None,
+    *,
+    skip_bad: bool,
+) -> Source:
+    _check_folder(root)
+    table = Path(labels_csv) if labels_csv is not None else root / LABELS_FILE
+    if labels_csv is not None and class_map is not None:
+        raise ArgumentError("--class-map must be left out with --labels, which has the indices.")
+    if labels_csv is None and (class_map is not None or not table.is_file()):
+        source = class_folders(
+            root,
+            class_map=class_map,
+            label_set=label_set,
+            num_classes=num_classes,
+            skip_bad=skip_bad,
+        )
+    else:
+        source = labelled_files(root, table, skip_bad=skip_bad)
+    return replace(source, name=f"folder:{source.name}")
+
+
+def _check_folder(root: Path) -> None:
+    if root.is_dir():
+        return
+    if root.is_file():
+        raise DataError(
+            f"{root} is neither a folder nor an .npz file. Pass a folder of images, an .npz file, "
+            "keras:NAME, tfds:NAME or sample:fashion_mnist."
+        )
+    raise DataError(
+        f"There is no folder or file {root}. Pass one, keras:NAME, tfds:NAME or "
+        "sample:fashion_mnist."
+    )

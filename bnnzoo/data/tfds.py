@@ -1,0 +1,139 @@
+"""Data sets of TensorFlow Datasets, streamed."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bnnzoo.data.source import Item, Source
+from bnnzoo.errors import DataError, MissingDependencyError
+
+__all__ = ["tfds_dataset"]
+
+_VERSION = re.compile(r":(\d+|\*)\.(\d+|\*)\.(\d+|\*)")
+
+
+def tfds_dataset(spec: str) -> Source:
+    """Returns a data set of TensorFlow Datasets with the features `image` and `label`.
+
+    Args:
+        spec: `NAME[:SPLIT]`; the name may have a config and a version (`cifar10:3.0.2:test`), the
+            split a slice (`test[:10%]`). Without a split it is `test`, else `validation`.
+
+    Raises:
+        MissingDependencyError: tensorflow_datasets is not installed.
+        DataError: There is no such data set or split, or it cannot be prepared.
+    """
+    name, split = split_spec(spec)
+    builder = _prepared(_import_tfds(), name)
+    split = split or _default_split(builder, name)
+    try:
+        length = builder.info.splits[split].num_examples
+    except (KeyError, ValueError) as error:
+        raise DataError(
+            f"tfds:{name} has no split '{split}'. It has: {', '.join(builder.info.splits)}."
+        ) from error
+    names = _class_names(builder, name)
+    return Source(f"tfds:{name}:{split}", length, _Stream(builder, name, split), names)
+
+
+def split_spec(spec: str) -> tuple[str, str | None]:
+    """Splits `NAME[:VERSION][:SPLIT]` into name with version, and split."""
+    base, _, _ = spec.partition(":")
+    version = _VERSION.match(spec, len(base))
+    name = spec[: version.end()] if version else base
+    return name, spec[len(name) + 1 :] or None
+
+
+def _import_tfds() -> Any:
+    try:
+        import tensorflow_datasets
+    except ImportError as error:
+        raise MissingDependencyError(
+            "tensorflow_datasets", "tfds", "to read data sets of tfds:"
+        ) from error
+    return tensorflow_datasets
+
+
+def _prepared(tfds: Any, name: str) -> Any:
+    """Returns the builder of a data set that is on disk, downloading it if it must."""
+    try:
+        builder = tfds.builder(name)
+    except (tfds.core.DatasetNotFoundError, ValueError, AssertionError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise DataError(f"tfds:{name} is no data set: {reason}") from error
+    if os.environ.get("BNNZOO_OFFLINE", "0") not in ("", "0") and not _is_on_disk(builder):
+        raise DataError(
+            f"tfds:{name} is not in {builder.data_dir} and BNNZOO_OFFLINE is set. Prepare it with "
+            "tfds first, or set TFDS_DATA_DIR."
+        )
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # its progress would spoil --json
+            builder.download_and_prepare()
+    # Downloads fail with the exceptions of each data set's own code.
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise DataError(
+            f"tfds:{name} cannot be downloaded to {builder.data_dir}: {reason}. Prepare it on "
+            "another machine and set TFDS_DATA_DIR."
+        ) from error
+    return builder
+
+
+def _is_on_disk(builder: Any) -> bool:
+    return bool(builder.data_path.exists())
+
+
+def _default_split(builder: Any, name: str) -> str:
+    for split in ("test", "validation"):
+        if split in builder.info.splits:
+            return split
+    raise DataError(
+        f"tfds:{name} has neither a test nor a validation split. Name one, as in "
+        f"tfds:{name}:{next(iter(builder.info.splits), 'train')}."
+    )
+
+
+def _class_names(builder: Any, name: str) -> tuple[str, ...] | None:
+    features = builder.info.features
+    missing = [key for key in ("image", "label") if key not in features]
+    if missing:
+        raise DataError(
+            f"tfds:{name} has no feature '{missing[0]}'; it has {', '.join(features)}. Choose a "
+            "classification data set."
+        )
+    names = getattr(features["label"], "names", None)
+    return None if names is None else tuple(names)
+
+
+@dataclass(frozen=True)
+class _Stream:
+    """Items in the order of the files, decoded by tf.data."""
+
+    builder: Any
+    name: str
+    split: str
+
+    def __iter__(self) -> Iterator[Item]:
+        tfds = _import_tfds()
+        config = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
+        dataset = self.builder.as_dataset(split=self.split, shuffle_files=False, read_config=config)
+        for i, example in enumerate(tfds.as_numpy(dataset)):
+            image = _checked(example["image"], self.name)
+            label = int(example["label"])
+            yield Item(f"{self.name}:{self.split}/{i}", label, functools.partial(np.asarray, image))
+
+
+def _checked(image: Any, name: str) -> np.ndarray:
+    array = np.asarray(image)
+    if array.dtype != np.uint8:
+        raise DataError(f"tfds:{name}: images must be uint8, got {array.dtype}. Choose another.")
+    return array

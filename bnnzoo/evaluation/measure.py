@@ -1,0 +1,186 @@
+"""Runs a model over a data set and counts."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import importlib
+import platform
+import time
+from collections.abc import Callable
+from os import PathLike
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bnnzoo import __version__
+from bnnzoo.data.arrays import from_arrays
+from bnnzoo.data.folders import ClassMap
+from bnnzoo.data.prefetch import batches
+from bnnzoo.data.preprocessing import Preprocessing
+from bnnzoo.data.source import Skipped, Source
+from bnnzoo.data.sources import open_source
+from bnnzoo.errors import ArgumentError, DataError
+from bnnzoo.evaluation.report import EvaluationReport, Predictions
+from bnnzoo.evaluation.scores import join, predictions
+from bnnzoo.evaluation.subject import Subject, open_subject
+
+__all__ = ["BATCH_SIZE", "Data", "evaluate"]
+
+BATCH_SIZE = 32
+
+Data = str | PathLike[str] | Source | tuple[Any, Any]
+Progress = Callable[[int, int], None]
+
+
+class _Run(NamedTuple):
+    predictions: Predictions
+    skipped: tuple[Skipped, ...]
+    seconds: float
+
+
+def evaluate(
+    model: Any,
+    data: Data,
+    *,
+    labels_csv: str | PathLike[str] | None = None,
+    class_map: ClassMap | None = None,
+    preprocessing: str | Preprocessing | None = None,
+    batch_size: int = BATCH_SIZE,
+    limit: int | None = None,
+    skip_bad: bool = False,
+    random_weights: bool = False,
+    progress: Progress | None = None,
+    command: str | None = None,
+) -> EvaluationReport:
+    """Measures top-1, top-5, loss and throughput of a classifier.
+
+        report = bnnzoo.evaluate("binarynet.fashion_mnist_small", "sample:fashion_mnist")
+        report.top1, report.top1_interval, report.to_dict()
+
+    The loss is the cross-entropy in nats. Whether outputs are probabilities or logits is read off
+    the model's last layer: behind a softmax it is -log(max(p, 1e-7)) as in Keras, else it is
+    logsumexp(scores) - score, and None if the last layer has another activation.
+
+    Args:
+        model: Name or `name.tag` of the zoo, path of a `.keras` file, or a Keras model.
+        data: What `data.open_source` takes, a `Source`, or uint8 images with integer labels
+            `(x, y)`.
+        labels_csv: For a folder: CSV with the columns `file,class_index`.
+        class_map: For a folder of classes: index by class name, or a CSV or JSON file of that.
+        preprocessing: Id, or the thing itself. None takes the model's own.
+        batch_size: Images per call of the model.
+        limit: Evaluate the first images only; the report is stamped partial.
+        skip_bad: Leave out what cannot be used, and list it in `report.skipped`.
+        random_weights: Build a zoo model without its pretrained weights, to measure throughput.
+        progress: Called with the number of images done and their total, after every batch.
+        command: Kept in the report.
+
+    Raises:
+        ArgumentError: An argument is wrong, or the model's preprocessing is not known.
+        UnknownModelError: There is no such model or tag, or it has no pretrained weights.
+        WeightsError: The weights cannot be had.
+        DataError: An image, a label or the data set cannot be used.
+    """
+    _check_positive("batch_size", batch_size)
+    _check_positive("limit", limit)
+    subject = open_subject(model, preprocessing=preprocessing, random_weights=random_weights)
+    source = _open(data, subject, labels_csv, class_map, skip_bad)
+    run = _run(subject, source, batch_size, limit, skip_bad, progress)
+    names = subject.class_names or _fitting_names(source, subject.num_classes)
+    return EvaluationReport(
+        model=subject.name,
+        tag=subject.tag,
+        weights_sha256=subject.weights_sha256,
+        dataset=source.name,
+        num_classes=subject.num_classes,
+        class_names=names,
+        predictions=run.predictions,
+        images_per_second=len(run.predictions) / run.seconds,
+        partial=len(run.predictions) < len(source) + len(source.skipped),
+        random_weights=random_weights,
+        preprocessing=subject.preprocessing.id,
+        batch_size=batch_size,
+        skipped=(*source.skipped, *run.skipped),
+        runtime="keras",
+        versions=_versions(),
+        command=command,
+        date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    )
+
+
+def _check_positive(name: str, value: int | None) -> None:
+    if value is not None and value < 1:
+        raise ArgumentError(f"{name} must be at least 1, got {value}. Take one image or more.")
+
+
+def _open(
+    data: Data,
+    subject: Subject,
+    labels_csv: str | PathLike[str] | None,
+    class_map: ClassMap | None,
+    skip_bad: bool,
+) -> Source:
+    if isinstance(data, (str, PathLike)):
+        return open_source(
+            data,
+            labels_csv=labels_csv,
+            class_map=class_map,
+            label_set=subject.label_set,
+            num_classes=subject.num_classes,
+            skip_bad=skip_bad,
+        )
+    if labels_csv is not None or class_map is not None:
+        raise ArgumentError("labels_csv and class_map must be None for data that is no path.")
+    source = data if isinstance(data, Source) else from_arrays(*data)
+    return source.within(subject.num_classes, skip_bad)
+
+
+def _fitting_names(source: Source, num_classes: int) -> tuple[str, ...]:
+    if source.class_names is not None and len(source.class_names) == num_classes:
+        return source.class_names
+    return tuple(f"class {i}" for i in range(num_classes))
+
+
+def _run(
+    subject: Subject,
+    source: Source,
+    batch_size: int,
+    limit: int | None,
+    skip_bad: bool,
+    progress: Progress | None,
+) -> _Run:
+    total = min(len(source), limit or len(source))
+    batch_size = max(min(batch_size, total), 1)
+    score = subject.scorer(batch_size)
+    subject.warm_up(batch_size)
+    rows: list[Predictions] = []
+    skipped: list[Skipped] = []
+    start = time.perf_counter()
+    stream = batches(source, subject.preprocessing, batch_size, limit=limit, skip_bad=skip_bad)
+    with contextlib.closing(stream):
+        for batch in stream:
+            if batch.images is not None:
+                scores = score(batch.images)
+                rows.append(predictions(batch.ids, batch.labels, scores, subject.outputs))
+            skipped += batch.skipped
+            if progress is not None:
+                progress(sum(map(len, rows)) + len(skipped), total)
+    if not rows:
+        raise DataError(f"{source.name} has no usable images. Check the path.")
+    return _Run(join(rows), tuple(skipped), time.perf_counter() - start)
+
+
+def _versions() -> dict[str, str]:
+    """Returns the version of what computes: Python, NumPy, Keras and its backend."""
+    import keras
+
+    backend = keras.backend.backend()
+    return {
+        "bnnzoo": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "keras": keras.__version__,
+        "backend": backend,
+        backend: str(importlib.import_module(backend).__version__),
+    }

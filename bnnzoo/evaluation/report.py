@@ -1,0 +1,209 @@
+"""The result of an evaluation, and everything that is counted from it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnnzoo.data.source import Skipped
+
+__all__ = ["EvaluationReport", "Predictions", "wilson_interval"]
+
+# Quantile of the normal distribution for 95 %, two-sided.
+_Z95 = 1.959963984540054
+
+
+def wilson_interval(hits: int, n: int) -> tuple[float, float]:
+    """Returns the 95 % interval of a share in percent, after Wilson (1927).
+
+    centre +- half, with p = hits / n, centre = (p + z^2 / 2n) / (1 + z^2 / n) and
+    half = z sqrt(p (1 - p) / n + z^2 / 4n^2) / (1 + z^2 / n).
+    """
+    p, z2 = hits / n, _Z95**2
+    centre = (p + z2 / (2 * n)) / (1 + z2 / n)
+    half = _Z95 * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    return 100 * max(centre - half, 0.0), 100 * min(centre + half, 1.0)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model said of each image.
+
+    Attributes:
+        ids: n names of images.
+        labels: True class, int `(n,)`.
+        top_indices: The best classes, the best first, int `(n, k)`; the lower index first on ties.
+        top_scores: Their scores as the model gives them, float `(n, k)`.
+        losses: Cross-entropy of each image, float `(n,)`; None if the outputs are neither logits
+            nor probabilities.
+    """
+
+    ids: tuple[str, ...]
+    labels: NDArray[np.int64]
+    top_indices: NDArray[np.int64]
+    top_scores: NDArray[np.float32]
+    losses: NDArray[np.float64] | None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def hits(self, k: int) -> int:
+        """Returns how many images have their label among the first k classes."""
+        return int((self.top_indices[:, :k] == self.labels[:, None]).any(axis=1).sum())
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """Accuracy of one model on one data set; accuracies are percentages.
+
+    Attributes:
+        model: Canonical name, or the file's.
+        tag: Tag of the pretrained weights.
+        weights_sha256: Digest of the weight file.
+        dataset: Name of the data set.
+        num_classes: Number of classes of the model.
+        class_names: Name of each class.
+        predictions: Every image's best classes.
+        images_per_second: Decoding, preprocessing and inference together, after a warm-up batch.
+        partial: The data set has more images than were evaluated.
+        random_weights: The weights were not trained: only the throughput means something.
+        preprocessing: Id.
+        batch_size: Images per call of the model.
+        skipped: Images that `skip_bad` left out.
+        runtime: What ran the model.
+        versions: Version of each package that can change the result.
+        command: The command line, if there was one.
+        date: When, in UTC.
+    """
+
+    model: str
+    tag: str | None
+    weights_sha256: str | None
+    dataset: str
+    num_classes: int
+    class_names: tuple[str, ...]
+    predictions: Predictions = field(repr=False)
+    images_per_second: float
+    partial: bool
+    random_weights: bool
+    preprocessing: str
+    batch_size: int
+    skipped: tuple[Skipped, ...]
+    runtime: str
+    versions: dict[str, str]
+    command: str | None
+    date: str
+
+    @property
+    def full_name(self) -> str:
+        """`name.tag`, or the name alone."""
+        return self.model if self.tag is None else f"{self.model}.{self.tag}"
+
+    @property
+    def n(self) -> int:
+        """Number of images that were evaluated."""
+        return len(self.predictions)
+
+    @property
+    def top1(self) -> float:
+        """Percentage of images whose best class is the label."""
+        return 100 * self.predictions.hits(1) / self.n
+
+    @property
+    def top5(self) -> float | None:
+        """Percentage with the label among the best five; None with five classes or fewer."""
+        return 100 * self.predictions.hits(5) / self.n if self.num_classes > 5 else None
+
+    @property
+    def top1_interval(self) -> tuple[float, float]:
+        """95 % interval of `top1`."""
+        return wilson_interval(self.predictions.hits(1), self.n)
+
+    @property
+    def top5_interval(self) -> tuple[float, float] | None:
+        """95 % interval of `top5`."""
+        if self.num_classes <= 5:
+            return None
+        return wilson_interval(self.predictions.hits(5), self.n)
+
+    @property
+    def loss(self) -> float | None:
+        """Mean cross-entropy; None if the outputs are neither logits nor probabilities."""
+        losses = self.predictions.losses
+        return None if losses is None else float(losses.mean())
+
+    def confusion_matrix(self) -> NDArray[np.int64]:
+        """Returns the number of images by true class (rows) and predicted class (columns)."""
+        matrix = np.zeros((self.num_classes, self.num_classes), dtype=np.int64)
+        np.add.at(matrix, (self.predictions.labels, self.predictions.top_indices[:, 0]), 1)
+        return matrix
+
+    def per_class(self) -> list[dict[str, Any]]:
+        """Returns index, name, n and top1 of every class that has images."""
+        matrix = self.confusion_matrix()
+        return [
+            {
+                "index": i,
+                "name": self.class_names[i],
+                "n": int(n),
+                "top1": round(100 * int(matrix[i, i]) / int(n), 4),
+            }
+            for i, n in enumerate(matrix.sum(axis=1))
+            if n
+        ]
+
+    def samples(self) -> Iterator[str]:
+        """Yields one line of JSON per image: id, label, top5 and their scores."""
+        p = self.predictions
+        for i, name in enumerate(p.ids):
+            line = {
+                "id": name,
+                "label": int(p.labels[i]),
+                "top5": p.top_indices[i].tolist(),
+                "scores": p.top_scores[i].tolist(),
+            }
+            yield json.dumps(line, ensure_ascii=False) + "\n"
+
+    def to_dict(self, per_class: bool = False) -> dict[str, Any]:
+        """Returns the report as JSON values.
+
+        Args:
+            per_class: Add the accuracy of each class.
+        """
+        report: dict[str, Any] = {
+            "model": self.model,
+            "tag": self.tag,
+            "weights_sha256": self.weights_sha256,
+            "random_weights": self.random_weights,
+            "dataset": self.dataset,
+            "n": self.n,
+            "partial": self.partial,
+            "top1": _rounded(self.top1, 4),
+            "top1_interval": _interval(self.top1_interval),
+            "top5": _rounded(self.top5, 4),
+            "top5_interval": _interval(self.top5_interval),
+            "loss": _rounded(self.loss, 6),
+            "images_per_second": _rounded(self.images_per_second, 1),
+            "batch_size": self.batch_size,
+            "runtime": self.runtime,
+            "preprocessing": self.preprocessing,
+            "skipped": [{"id": s.id, "reason": s.reason} for s in self.skipped],
+            "versions": dict(self.versions),
+            "command": self.command,
+            "date": self.date,
+        }
+        return {**report, "per_class": self.per_class()} if per_class else report
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
+
+
+def _interval(value: tuple[float, float] | None) -> list[float] | None:
+    return None if value is None else [round(bound, 4) for bound in value]

@@ -1,0 +1,257 @@
+"""Claim: image folders give each file its right class, and what is wrong names the file."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bnnzoo.data import open_source
+from bnnzoo.data.folders import read_class_map
+from bnnzoo.data.source import Source
+from bnnzoo.errors import ArgumentError, DataError
+
+PHOTOS = Path(__file__).parents[3] / "shared" / "data" / "imagenet_val1300"
+
+
+def write_image(path: Path, value: int = 0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((4, 4), value, dtype=np.uint8)).save(path)
+
+
+def folder(root: Path, files: dict[str, int]) -> Path:
+    """Writes one grey image per path; its pixels have the value."""
+    for name, value in files.items():
+        write_image(root / name, value)
+    return root
+
+
+def content(source: Source) -> dict[str, tuple[int, int]]:
+    """Label and pixel value by id."""
+    return {id: (label, int(image[0, 0, 0])) for image, label, id in source}
+
+
+def test_classes_are_sorted(tmp_path: Path) -> None:
+    root = folder(tmp_path, {"zebra/a.png": 1, "ant/x.png": 2, "ant/y.PNG": 3, "bee/deep/z.png": 4})
+    source = open_source(root)
+    assert content(source) == {
+        "ant/x.png": (0, 2),
+        "ant/y.PNG": (0, 3),
+        "bee/deep/z.png": (1, 4),
+        "zebra/a.png": (2, 1),
+    }
+    assert source.class_names == ("ant", "bee", "zebra")
+    assert len(source) == 4
+
+
+def test_numbers_are_sorted_by_value(tmp_path: Path) -> None:
+    root = folder(tmp_path, {f"{i}/a.png": i for i in (0, 1, 2, 10, 11)})
+    assert open_source(root).class_names == ("0", "1", "2", "10", "11")
+
+
+def test_classes_take_turns(tmp_path: Path) -> None:
+    root = folder(tmp_path, {f"{c}/{i}.png": 0 for c in "ab" for i in range(3)} | {"c/0.png": 0})
+    assert [item.id for item in open_source(root).items] == [
+        *("a/0.png", "b/0.png", "c/0.png", "a/1.png", "b/1.png", "a/2.png", "b/2.png")
+    ]
+
+
+def test_class_map_gives_the_indices(tmp_path: Path) -> None:
+    root = folder(tmp_path / "data", {"cat/a.png": 1, "dog/b.png": 2})
+    expected = {"cat/a.png": (7, 1), "dog/b.png": (3, 2)}
+    table = tmp_path / "map.csv"
+    table.write_text("class_name,class_index,comment\ncat,7,x\ndog,3,y\nbird,1,z\n")
+    mapping = {"cat": 7, "dog": 3, "bird": 1}
+    (tmp_path / "map.json").write_text(json.dumps(mapping))
+    for class_map in (mapping, table, str(tmp_path / "map.json")):
+        assert content(open_source(root, class_map=class_map)) == expected
+
+
+@pytest.mark.parametrize(
+    ("folders", "expected"),
+    [
+        (("n02504458", "n01440764"), {386, 0}),
+        (("african_elephant", "Tench"), {386, 0}),
+    ],
+    ids=["wnid", "name"],
+)
+def test_folders_named_as_classes_need_no_map(
+    tmp_path: Path, folders: tuple[str, ...], expected: set[int]
+) -> None:
+    root = folder(tmp_path, {f"{name}/a.png": 0 for name in folders})
+    source = open_source(root, label_set="imagenet1k", num_classes=1000)
+    assert {item.label for item in source.items} == expected
+
+
+def test_folders_of_other_names_are_sorted_though_labels_are_known(tmp_path: Path) -> None:
+    root = folder(tmp_path, {f"{i}/a.png": i for i in range(10)})
+    source = open_source(root, label_set="fashion_mnist", num_classes=10)
+    assert content(source) == {f"{i}/a.png": (i, i) for i in range(10)}
+
+
+def test_a_misspelt_class_is_named(tmp_path: Path) -> None:
+    root = folder(tmp_path, {"bag/a.png": 0, "sandle/a.png": 0})
+    match = r"sandle: 'sandle' is no class of 'fashion_mnist'.* Did you mean 'sandal'\?"
+    with pytest.raises(DataError, match=match):
+        open_source(root, label_set="fashion_mnist", num_classes=10)
+
+
+def test_a_missing_class_would_shift_the_order(tmp_path: Path) -> None:
+    root = folder(tmp_path, {f"{i}/a.png": 0 for i in range(9)})
+    with pytest.raises(DataError, match=r"has 9 class folders, but the model has 10.*--class-map"):
+        open_source(root, num_classes=10)
+
+
+def test_a_class_that_the_map_lacks(tmp_path: Path) -> None:
+    root = folder(tmp_path, {"cat/a.png": 1, "dog/b.png": 2})
+    with pytest.raises(DataError, match=r"dog: class 'dog' is not in the class map"):
+        open_source(root, class_map={"cat": 0})
+    source = open_source(root, class_map={"cat": 0}, skip_bad=True)
+    assert content(source) == {"cat/a.png": (0, 1)}
+    assert [skipped.id for skipped in source.skipped] == ["dog"]
+
+
+def test_an_empty_class_keeps_its_place(tmp_path: Path) -> None:
+    root = folder(tmp_path, {"a/1.png": 1, "c/1.png": 3})
+    (root / "b").mkdir()
+    with pytest.raises(DataError, match=r"b has no images\. Add some"):
+        open_source(root)
+    source = open_source(root, skip_bad=True)
+    assert content(source) == {"a/1.png": (0, 1), "c/1.png": (2, 3)}
+    assert [skipped.id for skipped in source.skipped] == ["b"]
+
+
+def test_other_files_are_reported_and_hidden_ones_are_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = folder(tmp_path, {"a/1.png": 1, "a/.hidden.png": 2, ".cache/x.png": 3})
+    (root / "a" / "notes.txt").write_text("")
+    with caplog.at_level(logging.WARNING):
+        assert len(open_source(root)) == 1
+    assert "1 files are no images" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("files", "match"),
+    [
+        ({}, "is empty: it has neither class folders nor images"),
+        ({"a.png": 0}, "has images but no class folders.*--labels"),
+    ],
+    ids=["empty", "flat"],
+)
+def test_a_root_without_classes(tmp_path: Path, files: dict[str, int], match: str) -> None:
+    with pytest.raises(DataError, match=match):
+        open_source(folder(tmp_path, files))
+
+
+def test_a_root_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="There is no folder or file .*nowhere"):
+        open_source(tmp_path / "nowhere")
+    (tmp_path / "file.bin").write_bytes(b"")
+    with pytest.raises(DataError, match=r"file.bin is neither a folder nor an .npz"):
+        open_source(tmp_path / "file.bin")
+
+
+def labelled(tmp_path: Path, table: str) -> tuple[Path, Path]:
+    root = folder(tmp_path / "images", {"a.png": 1, "sub/b.png": 2})
+    (tmp_path / "truth.csv").write_text(table)
+    return root, tmp_path / "truth.csv"
+
+
+def test_labels_csv(tmp_path: Path) -> None:
+    root, table = labelled(tmp_path, "wnid,file,class_index\nn1,sub/b.png,5\nn2,a.png,0\n")
+    source = open_source(root, labels_csv=table)
+    assert [(item.id, item.label) for item in source.items] == [("sub/b.png", 5), ("a.png", 0)]
+    assert content(source) == {"a.png": (0, 1), "sub/b.png": (5, 2)}
+    assert source.name == "folder:images"
+
+
+def test_labels_csv_in_the_folder_is_found(tmp_path: Path) -> None:
+    root = folder(tmp_path, {"a.png": 1})
+    (root / "labels.csv").write_text("file,class_index\na.png,3\n")
+    assert content(open_source(root)) == {"a.png": (3, 1)}
+
+
+HEADER = "file,class_index\n"
+
+
+@pytest.mark.parametrize(
+    ("table", "match"),
+    [
+        (HEADER + "a.png,0\ngone.png,1\n", r"truth.csv line 3: there is no file .*gone.png"),
+        (HEADER + "a.png,cat\n", r"truth.csv line 2: class_index must be an integer, got 'cat'"),
+        (HEADER + "a.png\n", r"truth.csv line 2: class_index must be an integer, got ''"),
+        (HEADER + "a.png,10\n", r"a.png: class index must be within 0 to 9, got 10"),
+        (HEADER + "a.png,-1\n", r"a.png: class index must be within 0 to 9, got -1"),
+        (HEADER, r"truth.csv has a header but no rows"),
+        ("a.png,0\n", r"truth.csv has no column 'file'. Its first line must name"),
+        ("file,label\na.png,0\n", r"truth.csv has no column 'class_index'"),
+        ("", r"truth.csv has no column 'file'"),
+    ],
+    ids=["gone", "word", "short", "high", "negative", "no rows", "headless", "column", "empty"],
+)
+def test_a_broken_labels_csv_is_named(tmp_path: Path, table: str, match: str) -> None:
+    root, path = labelled(tmp_path, table)
+    with pytest.raises(DataError, match=match):
+        open_source(root, labels_csv=path, num_classes=10)
+
+
+def test_skip_bad_lists_the_rows_it_leaves_out(tmp_path: Path) -> None:
+    rows = "gone.png,1\na.png,0\na.png,99\nsub/b.png,x\n"
+    root, path = labelled(tmp_path, HEADER + rows)
+    source = open_source(root, labels_csv=path, num_classes=10, skip_bad=True)
+    assert content(source) == {"a.png": (0, 1)}
+    assert [s.id for s in source.skipped] == ["gone.png", "sub/b.png", "a.png"]
+
+
+def test_nothing_left_is_an_error(tmp_path: Path) -> None:
+    root, path = labelled(tmp_path, HEADER + "a.png,99\n")
+    with pytest.raises(DataError, match="has no usable images: all were skipped"):
+        open_source(root, labels_csv=path, num_classes=10, skip_bad=True)
+
+
+def test_labels_and_class_map_exclude_each_other(tmp_path: Path) -> None:
+    root, path = labelled(tmp_path, HEADER + "a.png,0\n")
+    with pytest.raises(ArgumentError, match="--class-map must be left out with --labels"):
+        open_source(root, labels_csv=path, class_map={"a": 0})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "match"),
+    [
+        ("m.json", "[1]", "must be an object"),
+        ("m.json", "{", "is not JSON"),
+        ("m.json", '{"a": 1.5}', r"index of 'a' must be an integer from 0, got 1.5"),
+        ("m.json", '{"a": true}', r"index of 'a' must be an integer from 0, got True"),
+        ("m.csv", "class_name,class_index\na,-1\n", r"must be an integer from 0, got -1"),
+        ("m.csv", "class_name,class_index\na,x\n", r"must be an integer from 0, got 'x'"),
+        ("m.csv", "a,0\n", r"has no column 'class_name'"),
+    ],
+)
+def test_a_broken_class_map_is_named(tmp_path: Path, name: str, text: str, match: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=match):
+        read_class_map(tmp_path / name)
+
+
+def test_a_missing_or_binary_class_map_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"m.csv cannot be read: No such file"):
+        read_class_map(tmp_path / "m.csv")
+    (tmp_path / "m.csv").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DataError, match=r"m.csv is not UTF-8"):
+        read_class_map(tmp_path / "m.csv")
+
+
+def test_1300_photos_open() -> None:
+    table = PHOTOS.with_name("imagenet_val1300_labels.csv")
+    if not table.is_file():
+        pytest.skip(f"{PHOTOS} is not there: the photos are not part of the repository")
+    source = open_source(PHOTOS, labels_csv=table, num_classes=1000)
+    assert len(source) == 1300
+    assert len({item.label for item in source.items}) == 725
+    image, label, id = next(iter(source))
+    assert (image.shape, label, id) == ((227, 227, 3), 472, "ILSVRC2012_val_00000347.JPEG")

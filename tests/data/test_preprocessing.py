@@ -1,0 +1,211 @@
+"""Claim: every preprocessing gives the arrays of its recipe at any size, from NumPy alone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bnnzoo.data import preprocessing
+from bnnzoo.data.images import read_image
+from bnnzoo.data.preprocessing import PREPROCESSINGS
+from bnnzoo.data.resampling import resize_bilinear
+from bnnzoo.errors import ArgumentError, DataError
+from tests.conftest import DATA
+
+GOLDEN = dict(np.load(DATA / "preprocess_larq_in1k.npz"))
+PHOTOS = Path(__file__).parents[3] / "shared" / "data" / "imagenet_val1300"
+MEAN = np.array([0.485, 0.456, 0.406]) * 255
+STD = np.array([0.229, 0.224, 0.225]) * 255
+
+
+def golden_image(name: str) -> np.ndarray:
+    if name.startswith("random_"):
+        h, w = map(int, name.removeprefix("random_").split("x"))
+        return np.random.RandomState(h).randint(0, 256, (h, w, 3)).astype("uint8")
+    if not (PHOTOS / name).is_file():
+        pytest.skip(f"{PHOTOS / name} is not there: the photos are not part of the repository")
+    return read_image(PHOTOS / name)
+
+
+@pytest.mark.parametrize("key", sorted(GOLDEN))
+def test_larq_in1k_equals_larq_zoo(key: str) -> None:
+    # 1e-4 admits another order of float32 sums; a half-pixel shift or a = -0.5 gives above 0.1.
+    result = preprocessing.get("larq_in1k")(golden_image(key.removeprefix("out/")))
+    assert result.shape == (1, 224, 224, 3)
+    assert result.dtype == np.float32
+    assert np.abs(result[0, ::7, ::7] - GOLDEN[key]).max() <= 1e-4
+
+
+def test_larq_in1k_takes_images_of_different_sizes() -> None:
+    names = ["random_300x451", "random_97x64"]
+    batch = preprocessing.get("larq_in1k")([golden_image(name) for name in names])
+    for row, name in zip(batch, names, strict=True):
+        assert np.abs(row[::7, ::7] - GOLDEN[f"out/{name}"]).max() <= 1e-4
+
+
+def bicubic_restated(image: np.ndarray, size: int) -> np.ndarray:
+    """TensorFlow 1's bicubic pixel by pixel in float64."""
+
+    def kernel(x: float) -> float:
+        a, x = -0.75, abs(x)
+        if x <= 1:
+            return (a + 2) * x**3 - (a + 3) * x**2 + 1
+        return a * x**3 - 5 * a * x**2 + 8 * a * x - 4 * a if x < 2 else 0.0
+
+    def taps(size_in: int, i: int) -> list[tuple[int, float]]:
+        at = i * size_in / size
+        low = int(np.floor(at))
+        part = round((at - low) * 1024) / 1024
+        return [(min(max(low + k, 0), size_in - 1), kernel(part - k)) for k in range(-1, 3)]
+
+    out = np.zeros((size, size, image.shape[2]))
+    for i in range(size):
+        for j in range(size):
+            for y, wy in taps(image.shape[0], i):
+                for x, wx in taps(image.shape[1], j):
+                    out[i, j] += wy * wx * image[y, x].astype(float)
+    return out
+
+
+@pytest.mark.parametrize(("h", "w", "size"), [(40, 64, 32), (33, 33, 48), (5, 9, 16)])
+def test_larq_in1k_at_other_sizes_keeps_the_recipe(
+    rng: np.random.Generator, h: int, w: int, size: int
+) -> None:
+    image = rng.integers(0, 256, (h, w, 3), dtype=np.uint8)
+    crop = int(224 / 256 * min(h, w))
+    top, left = (h - crop + 1) // 2, (w - crop + 1) // 2
+    middle = image[top : top + crop, left : left + crop]
+    expected = (bicubic_restated(middle, size) - MEAN) / STD
+    result = preprocessing.get("larq_in1k", (size, size, 3))(image)
+    np.testing.assert_allclose(result[0], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("id", "formula"),
+    [
+        ("scale_pm1", lambda x: x / 127.5 - 1),
+        ("scale_01", lambda x: x / 255),
+        ("raw", lambda x: x),
+    ],
+)
+def test_scaling(rng: np.random.Generator, id: str, formula: object) -> None:
+    x = rng.integers(0, 256, (4, 6, 5, 3), dtype=np.uint8)
+    result = preprocessing.get(id)(x)
+    assert result.dtype == np.float32
+    np.testing.assert_allclose(result, formula(x.astype(float)), atol=1e-6)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((8, 6), (1, 8, 6, 1)),
+        ((8, 6, 1), (1, 8, 6, 1)),
+        ((8, 6, 3), (1, 8, 6, 3)),
+        ((2, 8, 6), (2, 8, 6, 1)),
+        ((2, 8, 6, 1), (2, 8, 6, 1)),
+        ((2, 8, 6, 3), (2, 8, 6, 3)),
+    ],
+    ids=str,
+)
+def test_shapes(shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    assert preprocessing.get("raw")(np.zeros(shape, dtype=np.uint8)).shape == expected
+
+
+def test_another_size_is_cropped_to_the_aspect_and_resized_as_pillow_does(
+    rng: np.random.Generator,
+) -> None:
+    # Smooth, since Pillow rounds to 8 bits between its two passes: 1 admits that rounding.
+    coarse = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    image = np.asarray(Image.fromarray(coarse).resize((61, 47), Image.Resampling.BICUBIC))
+    result = preprocessing.get("raw", (20, 20, 3))(image)
+    square = Image.fromarray(image[:, 7:54])
+    expected = np.asarray(square.resize((20, 20), Image.Resampling.BILINEAR), dtype=float)
+    np.testing.assert_allclose(result[0], expected, atol=1.0)
+
+
+@pytest.mark.parametrize(("size_in", "size_out"), [(5, 9), (9, 5), (7, 7), (1, 4), (4, 1)])
+def test_bilinear_keeps_a_constant_image(size_in: int, size_out: int) -> None:
+    image = np.full((size_in, size_in, 1), 77, dtype=np.uint8)
+    np.testing.assert_allclose(resize_bilinear(image, size_out, size_out), 77, rtol=1e-6)
+
+
+def test_colour_becomes_grey_as_in_pillow(rng: np.random.Generator) -> None:
+    image = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    expected = np.asarray(Image.fromarray(image).convert("L"))
+    result = preprocessing.get("raw", (16, 16, 1))(image)
+    np.testing.assert_array_equal(result[0, ..., 0], expected)
+
+
+def test_grey_becomes_three_equal_channels(rng: np.random.Generator) -> None:
+    image = rng.integers(0, 256, (16, 16), dtype=np.uint8)
+    result = preprocessing.get("raw", (16, 16, 3))(image)
+    for channel in range(3):
+        np.testing.assert_array_equal(result[0, ..., channel], image)
+
+
+@pytest.mark.parametrize(
+    ("images", "match"),
+    [
+        (np.zeros((4, 4, 3), dtype=np.float32), "must be uint8, got float32. Pass raw pixels"),
+        (np.zeros((4,), dtype=np.uint8), r"must be \(h, w\).* got \(4,\)"),
+        (np.zeros((1, 4, 4, 4), dtype=np.uint8), "drop an alpha channel"),
+        (np.zeros((0, 4, 4, 3), dtype=np.uint8), "at least one image, got none"),
+        ([], "at least one image, got none"),
+        ([np.zeros((4, 4), np.uint8), np.zeros((5, 4), np.uint8)], "must have one shape"),
+    ],
+    ids=["float", "one axis", "alpha", "no rows", "empty list", "two sizes"],
+)
+def test_images_that_cannot_be_used(images: object, match: str) -> None:
+    with pytest.raises(DataError, match=match):
+        preprocessing.get("raw")(images)  # type: ignore[arg-type]
+
+
+def test_unknown_id_suggests_the_nearest() -> None:
+    with pytest.raises(ArgumentError, match=r"Did you mean 'larq_in1k'\? There are: larq_in1k, "):
+        preprocessing.get("larq_in1")
+
+
+@pytest.mark.parametrize(
+    ("id", "shape", "match"),
+    [
+        ("larq_in1k", (224, 224, 1), "must be 3, got 1"),
+        ("scale_pm1", (28, 28, 2), "must be 1 or 3, got 2"),
+        ("scale_pm1", (784,), r"must be \(height, width, channels\), got \(784,\)"),
+    ],
+    ids=str,
+)
+def test_input_shapes_that_cannot_be_made(id: str, shape: tuple[int, ...], match: str) -> None:
+    with pytest.raises(ArgumentError, match=match):
+        preprocessing.get(id, shape)
+
+
+@pytest.mark.parametrize("id", PREPROCESSINGS)
+def test_every_preprocessing_is_frozen_and_described(id: str) -> None:
+    found = preprocessing.get(id, (32, 32, 3))
+    assert found.id == id
+    assert found.description
+    assert found.size == (32, 32)
+    with pytest.raises(FrozenInstanceError):
+        found.id = "other"  # type: ignore[misc]
+    assert found(np.zeros((40, 50, 3), dtype=np.uint8)).shape == (1, 32, 32, 3)
+
+
+def test_open_input_sizes_take_the_preprocessings_own() -> None:
+    assert preprocessing.get("larq_in1k", (None, None, 3)).size == (224, 224)
+    assert preprocessing.get("scale_pm1", (None, None, 1)).size is None
+
+
+def test_data_needs_no_keras() -> None:
+    code = (
+        "import sys, bnnzoo.data; "
+        "bnnzoo.data.open_source('sample:fashion_mnist'); "
+        "print(sorted({'keras', 'tensorflow', 'jax', 'torch'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout.strip() == "[]", result.stderr
