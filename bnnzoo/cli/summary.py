@@ -18,7 +18,7 @@ def command(model: str, input_shape: str | None, num_classes: int | None, as_jso
     No weights are downloaded.
     """
     from bnnzoo.loading import open_model
-    from bnnzoo.summary import summary
+    from bnnzoo.model_summary import summary
 
     shape = None if input_shape is None else _shape(input_shape)
     report = summary(open_model(model, input_shape=shape, num_classes=num_classes))

@@ -1,0 +1,97 @@
+"""`bnnzoo download`: fetches and verifies pretrained weights, and prints where they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bnnzoo import manifest, registry, weights
+from bnnzoo.cli.output import print_json
+from bnnzoo.errors import ArgumentError, UnknownModelError, WeightsError
+from bnnzoo.manifest import WeightsFile, WeightsRecord
+
+
+@click.command("download")
+@click.argument("names", nargs=-1, metavar="[NAME[.TAG]]...")
+@click.option("--all", "everything", is_flag=True, help="All weights in the manifest.")
+@click.option(
+    "--role",
+    "roles",
+    type=click.Choice(manifest.ROLES),
+    multiple=True,
+    help="With the classifier (full), without it (notop), or packed; can be repeated. "
+    "Default: full, or the only one there is.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Write a JSON array.")
+def command(
+    names: tuple[str, ...], everything: bool, roles: tuple[str, ...], as_json: bool
+) -> None:
+    """Download and verify the weights of NAME, and print the path of each file.
+
+    Without a TAG it takes the default weights of the model. A file that is in the cache already
+    is only verified. One that cannot be had does not stop the others.
+    """
+    wanted = [
+        (record, file)
+        for record in _records(names, everything)
+        for file in _files(record, roles, optional=everything)
+    ]
+    failures: list[WeightsError] = []
+    rows = []
+    for record, file in wanted:
+        try:
+            path = weights.fetch(file, name=record.name)
+        except WeightsError as error:
+            failures.append(error)
+            continue
+        rows.append(_row(record, file, path))
+        if not as_json:
+            click.echo(path)
+    if as_json:
+        print_json(rows)
+    for failure in failures[:-1]:
+        click.echo(f"Error: {failure}", err=True)
+    if failures:
+        raise failures[-1]
+
+
+def _records(names: tuple[str, ...], everything: bool) -> list[WeightsRecord]:
+    if everything == bool(names):
+        raise ArgumentError("Either NAMEs or --all must be given. `bnnzoo list` shows the names.")
+    if everything:
+        return list(manifest.load().weights.values())
+    return [_record(name) for name in dict.fromkeys(names)]
+
+
+def _record(name: str) -> WeightsRecord:
+    records = registry.info(name).weights
+    if not records:
+        raise UnknownModelError(
+            f"Model '{name}' has no pretrained weights. "
+            "`bnnzoo list --pretrained` shows the models that have some."
+        )
+    return records[0]
+
+
+def _files(record: WeightsRecord, roles: tuple[str, ...], optional: bool) -> list[WeightsFile]:
+    if not roles:
+        return [record.file("full") or record.files[0]]
+    missing = [role for role in roles if record.file(role) is None]
+    if missing and not optional:
+        raise ArgumentError(
+            f"Weights '{record.name}' have no file for --role {missing[0]}. "
+            f"They have: {', '.join(file.role for file in record.files)}."
+        )
+    return [file for file in record.files if file.role in roles]
+
+
+def _row(record: WeightsRecord, file: WeightsFile, path: Path) -> dict[str, Any]:
+    return {
+        "name": record.name,
+        "role": file.role,
+        "path": str(path),
+        "bytes": path.stat().st_size,
+        "sha256": file.sha256,
+    }

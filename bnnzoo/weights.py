@@ -1,0 +1,381 @@
+"""Fetches weight files, verifies them, and keeps them in a cache.
+
+The cache is one flat folder that tells what is in it, and can be copied to any web server to make
+a mirror:
+
+    CACHEDIR.TAG                             tells backup programs to leave the folder out
+    birealnet18.larq_in1k-full-6e6efac1.h5   name.tag, role, start of the sha256, suffix
+    .<file>.lock, .<file>.<random>.part      while a file is downloaded
+
+A file gets its name only when its size and sha256 are right, and is checked again by every
+`fetch`. A broken one is downloaded anew. Several processes may fetch the same file: one downloads
+it while the others wait. What a killed process leaves is removed by the next fetch of that file.
+
+Environment:
+    BNNZOO_CACHE_DIR: The cache. Default: the user's cache folder of the operating system.
+    BNNZOO_OFFLINE: 1 never uses the network.
+    BNNZOO_BASE_URL: A mirror. It is asked for `<base>/<name in the cache>`, then for
+        `<base>/<path of the original URL>`, and the original hosts are left alone.
+
+Only https, and http to this machine, is spoken, by redirects too. A weight file is `.h5`,
+`.weights.h5` or `.safetensors`, none of which runs code when it is read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import re
+import secrets
+import stat
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+from bnnzoo import network
+from bnnzoo.errors import WeightsError
+from bnnzoo.file_lock import lock
+from bnnzoo.manifest import Manifest, WeightsFile
+
+__all__ = [
+    "CachedFile",
+    "cache_folder",
+    "cache_path",
+    "cached_files",
+    "fetch",
+    "mismatch",
+    "offline",
+    "remove",
+]
+
+SUFFIXES = (".weights.h5", ".h5", ".safetensors")
+STALE_PART_S = 24 * 3600.0  # a part of this age is dead, even where locks do not work
+CACHEDIR_TAG = (
+    "Signature: 8a477f597d28d172789f06886806bc55\n"
+    "# This folder is a cache of bnnzoo. See https://bford.info/cachedir/\n"
+)
+_CACHE_NAME = re.compile(
+    r"(?P<name>[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*)-(?P<role>[a-z]+)-(?P<sha>[0-9a-f]{8})"
+    r"(?P<suffix>\.weights\.h5|\.h5|\.safetensors)"
+)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CachedFile:
+    """One file in the cache.
+
+    Attributes:
+        name: `architecture.tag`.
+        role: `full`, `notop` or `packed`.
+        path: Where it is.
+        bytes: Its size.
+        modified: When it was written, in seconds since 1970.
+        file: What the manifest says of it; None if it does not know the file.
+        partial: Whether it is the part of an unfinished download.
+    """
+
+    name: str
+    role: str
+    path: Path
+    bytes: int
+    modified: float
+    file: WeightsFile | None
+    partial: bool
+
+
+def fetch(
+    file: WeightsFile,
+    *,
+    name: str,
+    cache_dir: str | PathLike[str] | None = None,
+    progress: bool | None = None,
+    patience: network.Patience = network.PATIENCE,
+) -> Path:
+    """Returns the path of a verified weight file; downloads it if need be.
+
+    Args:
+        file: What the manifest says of the file.
+        name: `architecture.tag`; part of the name in the cache and of messages.
+        cache_dir: The cache. None takes `BNNZOO_CACHE_DIR` or the user's cache.
+        progress: Whether a bar is drawn on standard error. None draws it on a terminal only.
+        patience: Timeouts and retries.
+
+    Raises:
+        WeightsError: The file cannot be had, is not what the manifest says, or cannot be kept.
+    """
+    if file.path is not None:
+        return _packaged(file, file.path, name)
+    target = cache_path(file, name=name, cache_dir=cache_dir)
+    urls = _candidates(file, target.name)
+    problem = mismatch(target, file)
+    if problem is None:
+        return target
+    if offline():
+        raise WeightsError(
+            f"{name} ({file.role}) must be in the cache, as BNNZOO_OFFLINE is set, but {target} "
+            f"{problem}. Unset BNNZOO_OFFLINE, or put {network.shown(urls[0])} there."
+        )
+    try:
+        _download(file, name, target, urls, patience, progress)
+    except OSError as error:
+        raise WeightsError(
+            f"{name} ({file.role}) cannot be written to {target.parent}: "
+            f"{error.strerror or error}. Make room there, or set BNNZOO_CACHE_DIR to a folder "
+            "that can be written."
+        ) from error
+    return target
+
+
+def offline() -> bool:
+    """Returns whether `BNNZOO_OFFLINE` forbids the network: anything but 0, false, no, off."""
+    value = os.environ.get("BNNZOO_OFFLINE", "").strip().lower()
+    return value not in {"", "0", "false", "no", "off"}
+
+
+def cache_folder(cache_dir: str | PathLike[str] | None = None) -> Path:
+    """Returns the cache's folder, which need not exist: argument, `BNNZOO_CACHE_DIR`, or default.
+
+    Raises:
+        WeightsError: It starts with the home folder of a user who has none.
+    """
+    folder = cache_dir or os.environ.get("BNNZOO_CACHE_DIR")
+    if not folder:
+        import pooch
+
+        folder = pooch.os_cache("bnnzoo")
+    try:
+        return Path(folder).expanduser().absolute()
+    except RuntimeError as error:
+        raise WeightsError(
+            f"BNNZOO_CACHE_DIR must be a folder, got {str(folder)!r}: {error} Name another one."
+        ) from error
+
+
+def cache_path(
+    file: WeightsFile, *, name: str, cache_dir: str | PathLike[str] | None = None
+) -> Path:
+    """Returns where a downloaded file lies, or would lie, in the cache.
+
+    Raises:
+        WeightsError: A URL must not be fetched, the file has a suffix that is not loaded, or its
+            name would leave the cache.
+    """
+    for url in file.url:
+        network.check_url(url, f"url of {name}")
+    suffixes = [_suffix(urlsplit(url).path, name) for url in file.url]
+    cache_name = "-".join([name, file.role, file.sha256[:8]]) + "".join(suffixes[:1])
+    if not _CACHE_NAME.fullmatch(cache_name):
+        raise WeightsError(
+            "Name in the cache must be architecture.tag-role-sha256 in lower case and a suffix, "
+            f"got {cache_name!r}. Correct its record in weights_manifest.json."
+        )
+    return _inside(cache_folder(cache_dir), cache_name)
+
+
+def mismatch(path: Path, file: WeightsFile) -> str | None:
+    """Returns what is wrong with a file on disk, None if it is what the manifest says."""
+    try:
+        size = path.stat().st_size
+        if file.bytes is not None and size != file.bytes:
+            return f"must have {file.bytes} bytes, got {size}"
+        digest = _sha256(path)
+    except FileNotFoundError:
+        return "is missing"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    if digest != file.sha256:
+        return f"must have sha256 {file.sha256[:16]}..., got {digest[:16]}..."
+    return None
+
+
+def cached_files(
+    manifest: Manifest, cache_dir: str | PathLike[str] | None = None
+) -> list[CachedFile]:
+    """Returns the weight files in the cache, by name; other files there are passed over.
+
+    Raises:
+        WeightsError: The folder cannot be read.
+    """
+    folder = cache_folder(cache_dir)
+    known = {
+        (record.name, file.role, file.sha256[:8]): file
+        for record in manifest.weights.values()
+        for file in record.files
+    }
+    try:
+        paths = sorted(folder.iterdir())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise WeightsError(
+            f"{folder} cannot be read: {error.strerror}. Set BNNZOO_CACHE_DIR to another folder."
+        ) from error
+    return [entry for path in paths if (entry := _cached_file(path, known)) is not None]
+
+
+def _cached_file(
+    path: Path, known: Mapping[tuple[str, str, str], WeightsFile]
+) -> CachedFile | None:
+    partial = path.suffix == ".part"
+    match = _CACHE_NAME.fullmatch(_target(path).name)
+    try:
+        status = path.stat()
+    except FileNotFoundError:  # removed since the folder was listed
+        return None
+    if match is None or not stat.S_ISREG(status.st_mode):
+        return None
+    return CachedFile(
+        name=match["name"],
+        role=match["role"],
+        path=path,
+        bytes=status.st_size,
+        modified=status.st_mtime,
+        file=known.get((match["name"], match["role"], match["sha"])),
+        partial=partial,
+    )
+
+
+def remove(entry: CachedFile) -> bool:
+    """Removes a file from the cache; False if it is being downloaded at this moment.
+
+    Raises:
+        WeightsError: It cannot be removed.
+    """
+    try:
+        with lock(_lock_path(_target(entry.path)), wait=False) as exclusive:
+            if entry.partial and not exclusive:
+                return False
+            entry.path.unlink(missing_ok=True)
+    except OSError as error:
+        raise WeightsError(
+            f"{entry.path} cannot be removed: {error.strerror}. Remove it by hand."
+        ) from error
+    return True
+
+
+def _packaged(file: WeightsFile, relative: str, name: str) -> Path:
+    _suffix(relative, name)
+    path = _inside(Path(__file__).parent, relative)
+    problem = mismatch(path, file)
+    if problem is not None:
+        raise WeightsError(f"{name} ({file.role}): {path} {problem}. Install bnnzoo again.")
+    return path
+
+
+def _suffix(path: str, name: str) -> str:
+    suffix = next((s for s in SUFFIXES if path.endswith(s)), None)
+    if suffix is None:
+        raise WeightsError(
+            f"Weights of {name} must end in {', '.join(SUFFIXES)}, got {path!r}. "
+            "Other formats may run code when they are read; convert the file."
+        )
+    return suffix
+
+
+def _inside(root: Path, relative: str) -> Path:
+    """Returns `root / relative` after proving that it stays in `root`, symbolic links included."""
+    parts = PurePosixPath(relative).parts
+    plain = relative.isprintable() and not set(relative) & set("\\:")
+    path = root / relative if plain else root
+    try:
+        stays = path.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError):  # a loop of links
+        stays = False
+    if not (plain and parts and ".." not in parts and stays):
+        raise WeightsError(
+            f"Weight files must lie inside {root}, got {relative!r}. "
+            "Remove the link, or correct the record in weights_manifest.json."
+        )
+    return path
+
+
+def _candidates(file: WeightsFile, cache_name: str) -> list[str]:
+    """Returns the URLs to try, in order, without repetition."""
+    base = os.environ.get("BNNZOO_BASE_URL", "").rstrip("/")
+    if not base:
+        return list(dict.fromkeys(file.url))
+    network.check_url(base, "BNNZOO_BASE_URL")
+    paths = [f"/{cache_name}", *(urlsplit(url).path for url in file.url)]
+    return list(dict.fromkeys(base + path for path in paths))
+
+
+def _download(
+    file: WeightsFile,
+    name: str,
+    target: Path,
+    urls: Sequence[str],
+    patience: network.Patience,
+    progress: bool | None,
+) -> None:
+    _make_folder(target.parent)
+    with lock(_lock_path(target)) as exclusive:
+        _remove_parts(target, exclusive)
+        problem = mismatch(target, file)
+        if problem is None:  # another process was quicker
+            return
+        if target.exists():
+            logger.warning("%s %s. It is downloaded again.", target, problem)
+            target.unlink()
+        part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+        try:
+            network.download(
+                urls,
+                part,
+                what=f"{name} ({file.role})",
+                verify=lambda path: mismatch(path, file),
+                max_bytes=file.bytes,
+                patience=patience,
+                progress=progress,
+            )
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def _make_folder(folder: Path) -> None:
+    """Makes and tags the cache, but never tags a folder that holds something else already."""
+    if folder.exists() and any(folder.iterdir()):
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    tag = folder / "CACHEDIR.TAG"
+    try:
+        with tag.open("x", encoding="ascii") as stream:
+            stream.write(CACHEDIR_TAG)
+    except FileExistsError:
+        return
+    except OSError:
+        tag.unlink(missing_ok=True)
+        raise
+
+
+def _target(path: Path) -> Path:
+    """Returns the file that a part will become; any other path as it is."""
+    match = re.fullmatch(r"\.(.+)\.[0-9a-f]{8}\.part", path.name)
+    return path.with_name(match[1]) if match else path
+
+
+def _lock_path(target: Path) -> Path:
+    return target.with_name(f".{target.name}.lock")
+
+
+def _remove_parts(target: Path, exclusive: bool) -> None:
+    """Removes what killed processes left of this file."""
+    for part in target.parent.glob(f".{target.name}.*.part"):
+        with contextlib.suppress(FileNotFoundError):
+            if exclusive or time.time() - part.stat().st_mtime > STALE_PART_S:
+                part.unlink()
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(2**20):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,201 @@
+"""Claim: `bnnzoo evaluate` measures a saved model on real data and writes what it is asked for."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bnnzoo.cli.main import main
+from tests.evaluation.centroid_network import centroid_scores, sample, save_centroid_network
+
+ROOT = Path(__file__).parents[2]
+SHARED = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(save_centroid_network(tmp_path_factory.mktemp("model")))
+
+
+@pytest.fixture
+def arguments(model: str) -> list[str]:
+    options = ["--data", "sample:fashion_mnist", "--preprocessing", "scale_pm1"]
+    return ["evaluate", model, *options, "--batch-size", "200"]
+
+
+def right() -> np.ndarray:
+    return np.argmax(centroid_scores(), axis=1) == sample()[1]
+
+
+def test_a_process_from_end_to_end(arguments: list[str], tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "bnnzoo", *arguments, "--json", "-o", tmp_path / "result.json"],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    value = json.loads(result.stdout)
+    assert value == json.loads((tmp_path / "result.json").read_text())
+    assert value["dataset"] == "sample:fashion_mnist"
+    assert (value["model"], value["n"], value["partial"]) == ("centroids.keras", 2000, False)
+    assert value["top1"] == 100 * right().mean()
+    assert value["command"].startswith("bnnzoo evaluate ")
+    assert value["command"].endswith(f"--json -o {tmp_path}/result.json")
+    assert "images/s" not in result.stderr, "a progress bar on what is no terminal"
+
+
+def test_table_for_people(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*arguments, "--limit", "500", "--per-class"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip()]
+    facts = {line[0]: line[1:] for line in lines}
+    assert facts["model"] == ["centroids.keras"]
+    assert facts["data"] == ["set", "sample:fashion_mnist", "(n", "=", "500,", "partial)"]
+    assert facts["top-1"][:2] == [f"{100 * right()[:500].mean():.2f}", "%"]
+    assert facts["9"][:2] == ["Ankle", "boot"]
+
+
+def test_files_are_written(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = {
+        option: tmp_path / name
+        for option, name in [
+            ("--output", "r.json"),
+            ("--log-samples", "s.jsonl"),
+            ("--confusion-matrix", "c.csv"),
+        ]
+    }
+    options = [part for option, path in paths.items() for part in (option, str(path))]
+    assert main([*arguments, "--per-class", *options]) == 0
+    result = json.loads(paths["--output"].read_text())
+    matrix = [row[1:] for row in csv.reader(paths["--confusion-matrix"].read_text().splitlines())][
+        1:
+    ]
+    assert sum(int(matrix[i][i]) for i in range(10)) == right().sum()
+    assert sum(row["n"] * row["top1"] for row in result["per_class"]) / 100 == right().sum()
+    samples = [json.loads(line) for line in paths["--log-samples"].read_text().splitlines()]
+    assert len(samples) == 2000
+    assert [row["top5"][0] == row["label"] for row in samples] == right().tolist()
+    assert samples[0]["id"] == "fashion_mnist:test/0"
+    assert sum(samples[0]["scores"]) <= 1.0001
+
+    capsys.readouterr()
+    before = paths["--output"].read_bytes()
+    assert main([*arguments, *options]) == 2
+    assert "r.json exists already. Use --force" in capsys.readouterr().err
+    assert paths["--output"].read_bytes() == before
+    assert main([*arguments, *options, "--limit", "1", "--force"]) == 0
+    assert json.loads(paths["--output"].read_text())["n"] == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["c.csv", "r.json", "s.jsonl"]
+
+
+def test_confusion_picture(arguments: list[str], tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    assert main([*arguments, "--confusion-matrix", str(tmp_path / "c.png")]) == 0
+    with Image.open(tmp_path / "c.png") as image:
+        assert image.format == "PNG"
+
+
+def image_folder(root: Path) -> Path:
+    """The first 30 images of the sample as PNG files, a folder per class number."""
+    images, truth = sample()
+    for i in range(30):
+        path = root / str(truth[i]) / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(images[i]).save(path)
+    return root
+
+
+def test_skip_bad_reports_on_standard_error(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = image_folder(tmp_path / "images")
+    broken = root / str(sample()[1][4]) / "4.png"
+    broken.write_bytes(broken.read_bytes()[:80])
+    options = ["evaluate", model, "--data", str(root), "--preprocessing", "scale_pm1"]
+    assert main(options) == 5
+    error = capsys.readouterr().err
+    assert error.startswith(f"Error: {broken} is not a readable image")
+    assert error.count("\n") == 1
+    assert main([*options, "--skip-bad", "--json"]) == 0
+    captured = capsys.readouterr()
+    assert f"Skipped {broken} is not a readable image" in captured.err
+    result = json.loads(captured.out)
+    assert (result["n"], result["partial"]) == (29, True)
+    assert [entry["id"] for entry in result["skipped"]] == [f"{broken.parent.name}/4.png"]
+
+
+@pytest.mark.parametrize(
+    ("extra", "code", "match"),
+    [
+        (["--preprocessing", "scale"], 2, "Unknown preprocessing 'scale'"),
+        (["--confusion-matrix", "c.txt"], 2, "must end in .csv or .png, got c.txt"),
+        (["-o", "no/where.json"], 2, "there is no folder no"),
+        (["--batch-size", "0"], 2, "0 is not in the range x>=1"),
+        (["--labels", "labels.csv"], 2, "--labels must be left out for sample:fashion_mnist"),
+        (["--data", "nowhere"], 5, "There is no folder or file nowhere"),
+    ],
+    ids=["preprocessing", "suffix", "folder", "batch", "labels", "data"],
+)
+def test_wrong_options(
+    arguments: list[str],
+    capsys: pytest.CaptureFixture[str],
+    extra: list[str],
+    code: int,
+    match: str,
+) -> None:
+    assert main([*arguments, *extra]) == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert match in captured.err
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "match"),
+    [
+        ("birealnet-18", 3, "Did you mean 'birealnet18'"),
+        ("gone.keras", 4, "There is no file gone.keras"),
+        ("birealnet34", 3, "has no pretrained weights"),
+    ],
+)
+def test_models_that_cannot_be_had(
+    capsys: pytest.CaptureFixture[str], name: str, code: int, match: str
+) -> None:
+    assert main(["evaluate", name, "--data", "sample:fashion_mnist"]) == code
+    assert match in capsys.readouterr().err
+
+
+def test_random_weights_run_over_photos(capsys: pytest.CaptureFixture[str]) -> None:
+    """The whole path of ImageNet: 24 of the 1,300 photos, labels from their CSV."""
+    table = SHARED / "imagenet_val1300_labels.csv"
+    if not table.is_file():
+        pytest.skip(f"{table} is not there: the photos are not part of the repository")
+    photos = str(SHARED / "imagenet_val1300")
+    options = ["--data", photos, "--labels", str(table), "--limit", "24", "--batch-size", "8"]
+    assert main(["evaluate", "quicknet_small", "--random-weights", *options, "--json"]) == 0
+    captured = capsys.readouterr()
+    result = json.loads(captured.out)
+    assert (result["n"], result["partial"], result["random_weights"]) == (24, True, True)
+    assert (result["dataset"], result["preprocessing"]) == ("folder:imagenet_val1300", "larq_in1k")
+    assert "The weights are random" in captured.err
+
+
+@pytest.mark.slow
+def test_random_weights_run_over_all_1300_photos(capsys: pytest.CaptureFixture[str]) -> None:
+    table = SHARED / "imagenet_val1300_labels.csv"
+    if not table.is_file():
+        pytest.skip(f"{table} is not there: the photos are not part of the repository")
+    photos = str(SHARED / "imagenet_val1300")
+    options = ["--data", photos, "--labels", str(table), "--random-weights", "--json"]
+    assert main(["evaluate", "birealnet18", *options]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["n"], result["partial"]) == (1300, False)
