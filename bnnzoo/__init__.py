@@ -1,8 +1,8 @@
 """bnnzoo: a model zoo for binarized neural networks on Keras 3.
 
 The public names are resolved on first use, so that importing the package is quick and needs no
-Keras: `load`, `list_models`, `info`, `register_model`, `builder`, `evaluate`, `summary`, and the
-subpackages `nn`, `data`, `architectures`.
+Keras: `load`, `open_model`, `list_models`, `info`, `register_model`, `builder`, `evaluate`,
+`summary`, and the subpackages `nn`, `data`, `architectures`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from bnnzoo import nn as nn
     from bnnzoo.evaluation import evaluate as evaluate
     from bnnzoo.loading import load as load
+    from bnnzoo.loading import open_model as open_model
+    from bnnzoo.model_summary import summary as summary
     from bnnzoo.registry import builder as builder
     from bnnzoo.registry import info as info
     from bnnzoo.registry import list_models as list_models
@@ -30,8 +32,9 @@ _PUBLIC = {
     "info": "bnnzoo.registry",
     "list_models": "bnnzoo.registry",
     "load": "bnnzoo.loading",
+    "open_model": "bnnzoo.loading",
     "register_model": "bnnzoo.registry",
-    "summary": "bnnzoo.summary",
+    "summary": "bnnzoo.model_summary",
 }
 _SUBPACKAGES = ("architectures", "data", "errors", "nn")
 
@@ -46,6 +49,7 @@ __all__ = [
     "list_models",
     "load",
     "nn",
+    "open_model",
     "register_model",
     "summary",
 ]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bnnzoo import manifest, registry
+from bnnzoo.architectures.catalog import CATALOG
 from bnnzoo.errors import ArgumentError, UnknownModelError, WeightsError
 from bnnzoo.manifest import WeightsRecord
 from bnnzoo.model_spec import ModelSpec
@@ -133,9 +134,10 @@ def open_model(
 
 def _open_keras_file(path: Path) -> Any:
     """Opens a saved model without running code that it might carry (`safe_mode`)."""
-    # The layers and models of bnnzoo register themselves when their modules are imported; nn comes
+    # Layers, initializers and models register themselves when their modules are imported; nn comes
     # first because its import says which extra is missing.
-    for module in ("bnnzoo.nn", "bnnzoo.architectures.assembly"):
+    papers = sorted({f"bnnzoo.architectures.{entry.module}" for entry in CATALOG.values()})
+    for module in ("bnnzoo.nn", *papers):
         importlib.import_module(module)
     import keras
 

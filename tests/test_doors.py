@@ -18,7 +18,9 @@ PACKAGE = Path(bnnzoo.__file__).parent
 DOORS = {
     "errors": set(),
     "manifest": {"errors"},
-    "weights": {"errors", "manifest"},
+    "file_lock": set(),
+    "network": {"errors"},
+    "weights": {"errors", "file_lock", "manifest", "network"},
     "nn": {"errors"},
     "architectures": {"errors", "nn", "registry", "model_spec"},
     "registry": {"errors", "manifest", "architectures"},
@@ -71,8 +73,13 @@ def test_a_room_uses_only_its_doors(path):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_only_the_rooms_above_the_line_import_keras(path):
     backends = {"keras", "tensorflow", "jax", "torch"} & {n.split(".")[0] for n in imports(path)}
-    assert not backends or (backends == {"keras"} and room_of(path) in KERAS_ROOMS) or (
-        room_of(path) == "data"  # the sources keras: and tfds: import their packages when opened
+    assert (
+        not backends
+        or (backends == {"keras"} and room_of(path) in KERAS_ROOMS)
+        or (
+            room_of(path)
+            == "data"  # the sources keras: and tfds: import their packages when opened
+        )
     )
 
 

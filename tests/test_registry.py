@@ -118,7 +118,7 @@ def test_duplicates_are_errors():
     registry.register_model(my_net)  # the same function again, as when a module is reloaded
 
 
-PLUGIN = '''
+PLUGIN = """
 from keras import layers
 from bnnzoo.architectures.assembly import assemble, image_input
 from bnnzoo.registry import register_model
@@ -129,7 +129,7 @@ def plugin_net(input_shape=(8, 8, 1), num_classes=2, include_top=True):
     x = layers.Conv2D(3, 3, strides=2, padding="same")(inputs)
     y = layers.Dense(num_classes)(layers.Flatten()(x)) if include_top else x
     return assemble(inputs, y, stages=[x], name="plugin_net")
-'''
+"""
 
 
 def test_another_package_joins_by_its_entry_point(tmp_path):
@@ -146,7 +146,13 @@ def test_another_package_joins_by_its_entry_point(tmp_path):
         "print(bnnzoo.load('plugin_net', num_classes=5).output_shape)"
     )
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", f"import sys; sys.path.append({str(tmp_path)!r}); {code}"],
+        [
+            sys.executable,
+            "-W",
+            "error",
+            "-c",
+            f"import sys; sys.path.append({str(tmp_path)!r}); {code}",
+        ],
         capture_output=True,
         text=True,
     )

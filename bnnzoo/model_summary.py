@@ -1,0 +1,358 @@
+"""What a model costs: parameters, bits, bytes and multiply-accumulates (MACs) of each layer."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import keras
+
+from bnnzoo.nn.layers import QuantizedLayer
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+__all__ = ["LayerSummary", "ModelSummary", "summary"]
+
+Shape: TypeAlias = tuple[int | None, ...]
+Call: TypeAlias = tuple[Any, Any]  # the shapes of the input and of the output
+
+KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")
+# Every weight of a kernel works once for each position of the output,
+ONCE_PER_OUTPUT = (
+    keras.layers.Dense,
+    keras.layers.Conv1D,
+    keras.layers.Conv2D,
+    keras.layers.Conv3D,
+    keras.layers.DepthwiseConv1D,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.SeparableConv1D,
+    keras.layers.SeparableConv2D,
+)
+# or for each position of the input.
+ONCE_PER_INPUT = (
+    keras.layers.Conv1DTranspose,
+    keras.layers.Conv2DTranspose,
+    keras.layers.Conv3DTranspose,
+)
+
+
+@dataclass(frozen=True)
+class LayerSummary:
+    """One layer.
+
+    Attributes:
+        name: Name, with those of the models around it: "backbone/conv".
+        type: Name of the class.
+        input_bits: Bits to which the layer quantizes its input; None where it does not.
+        output_shape: Shape at the first call, with None for the batch; a tuple of shapes where
+            there are several outputs; None where it is not known.
+        params_by_bits: Number of parameters that the layer computes with in so many bits.
+        packed_bytes: Bytes of the parameters in these bits, whole bytes for each tensor. The
+            four vectors of a batch normalization count as the two that they fold into.
+        float32_bytes: Bytes of the same numbers in float32.
+        macs_by_bits: MACs for one example, by the larger of the bits of input and weight; None
+            where they are not known.
+    """
+
+    name: str
+    type: str
+    input_bits: int | None
+    output_shape: tuple[Any, ...] | None
+    params_by_bits: Mapping[int, int]
+    packed_bytes: int
+    float32_bytes: int
+    macs_by_bits: Mapping[int, int] | None
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """All layers of a model, and their totals. `print` shows a table.
+
+    Attributes:
+        name: Name of the model.
+        layers: Its layers and those of the models inside it, in their order.
+    """
+
+    name: str
+    layers: tuple[LayerSummary, ...]
+
+    @property
+    def params_by_bits(self) -> dict[int, int]:
+        """Number of parameters by bits."""
+        return _sum(layer.params_by_bits for layer in self.layers)
+
+    @property
+    def params(self) -> int:
+        """Number of parameters, as `model.count_params()` gives it."""
+        return sum(self.params_by_bits.values())
+
+    @property
+    def packed_bytes(self) -> int:
+        """Bytes of the parameters when each takes its bits and batch normalization is folded."""
+        return sum(layer.packed_bytes for layer in self.layers)
+
+    @property
+    def float32_bytes(self) -> int:
+        """Bytes of the same numbers in float32, batch normalization folded too."""
+        return sum(layer.float32_bytes for layer in self.layers)
+
+    @property
+    def compression(self) -> float:
+        """`float32_bytes / packed_bytes`; 1 for a model without parameters."""
+        return self.float32_bytes / self.packed_bytes if self.packed_bytes else 1.0
+
+    @property
+    def macs_by_bits(self) -> dict[int, int]:
+        """MACs for one example by bits, without `uncounted_layers`."""
+        return _sum(layer.macs_by_bits or {} for layer in self.layers)
+
+    @property
+    def macs(self) -> int:
+        """MACs for one example, without `uncounted_layers`."""
+        return sum(self.macs_by_bits.values())
+
+    @property
+    def binary_mac_share(self) -> float:
+        """Share of the MACs that are 1 x 1 bit, which XNOR and popcount can do."""
+        return self.macs_by_bits.get(1, 0) / self.macs if self.macs else 0.0
+
+    @property
+    def uncounted_layers(self) -> tuple[str, ...]:
+        """Names of the layers whose MACs are not known."""
+        return tuple(layer.name for layer in self.layers if layer.macs_by_bits is None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the layers and totals as JSON has them, with bits as strings where keys."""
+        totals = {
+            "params": self.params,
+            "params_by_bits": self.params_by_bits,
+            "packed_bytes": self.packed_bytes,
+            "float32_bytes": self.float32_bytes,
+            "compression": self.compression,
+            "macs": self.macs,
+            "macs_by_bits": self.macs_by_bits,
+            "binary_mac_share": self.binary_mac_share,
+            "uncounted_layers": self.uncounted_layers,
+        }
+        layers = [asdict(layer) for layer in self.layers]
+        plain: dict[str, Any] = _plain({"name": self.name, "totals": totals, "layers": layers})
+        return plain
+
+    def __str__(self) -> str:
+        from rich.console import Console
+
+        text = io.StringIO()
+        Console(file=text, width=240, color_system=None).print(self)
+        return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+
+    def __rich__(self) -> RenderableType:
+        from rich.box import SIMPLE_HEAD
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        param_bits, mac_bits = sorted(self.params_by_bits), sorted(self.macs_by_bits)
+        table = Table(title=self.name, title_justify="left", box=SIMPLE_HEAD, show_footer=True)
+        headers = ["layer", "type", "input bits", "output"]
+        headers += [f"{bits}-bit params" for bits in param_bits] + ["packed bytes"]
+        headers += [f"{bits}-bit MACs" for bits in mac_bits]
+        totals = ["total", "", "", "", *_cells(self.params_by_bits, param_bits)]
+        totals += [f"{self.packed_bytes:,}", *_cells(self.macs_by_bits, mac_bits)]
+        for header, total in zip(headers, totals, strict=True):
+            left = header in ("layer", "type")
+            table.add_column(header, total, justify="left" if left else "right", no_wrap=True)
+        for layer in self.layers:
+            table.add_row(*_row(layer, param_bits, mac_bits))
+        return Group(table, Text(self._totals_in_words()))
+
+    def _totals_in_words(self) -> str:
+        lines = [
+            f"Parameters: {self.params:,}",
+            f"Packed: {self.packed_bytes:,} bytes, {self.compression:.1f} times less than the "
+            f"{self.float32_bytes:,} of float32",
+            f"MACs: {self.macs:,}, {100 * self.binary_mac_share:.2f} % of them binary",
+        ]
+        if self.uncounted_layers:
+            lines.append(f"Not counted: the MACs of {', '.join(self.uncounted_layers)}")
+        return "\n".join(lines)
+
+
+def summary(model: keras.Model) -> ModelSummary:
+    """Returns parameters, bits, packed bytes and MACs of every layer of a built model.
+
+    A MAC has the larger of the bits of its two factors; it is binary if both have one. An input
+    that the layer itself does not quantize counts as 32 bits, and so do the weights without a
+    quantizer, unless their data type is smaller. MACs are those of dense and convolution layers.
+    Their number is not known, and left out, for recurrent and attention layers, inside layers
+    that are made of others, in subclassed models and where a side of the input is not fixed.
+
+    It gives what `larq.models.summary` gives, with these differences:
+
+    - Parameters are all parameters. Larq leaves out the two vectors of a batch normalization that
+      fold away; here, as there, only the bytes do.
+    - Larq counts no MACs of 3D convolutions, and a layer that is called twice once.
+    - Of a transposed convolution, a weight works once for each pixel of the input. Larq counts
+      the pixels of the output: about strides[0] * strides[1] times too many.
+    - The pointwise half of a separable convolution works on the sums that the depthwise half
+      made, which have 32 bits. Larq gives it the bits of the layer's input.
+    - A tensor takes whole bytes.
+
+    Raises:
+        ValueError: The model has no weights yet.
+    """
+    if not model.built:
+        raise ValueError(
+            f"Model {model.name!r} must be built to be summarized, got one without weights. Give "
+            "it an Input, or call it once."
+        )
+    return ModelSummary(model.name, tuple(_walk(model, "", [(None, None)], set())))
+
+
+def _walk(
+    layer: keras.Layer, name: str, calls: list[Call] | None, seen: set[int]
+) -> Iterator[LayerSummary]:
+    """Yields the rows of a layer and of what is inside it. `calls` is None where unknown."""
+    seen.add(id(layer))
+    parts = layer.layers if isinstance(layer, keras.Model) else layer._layers
+    inside = {id(weight) for part in parts for weight in part.weights}
+    own = [weight for weight in layer.weights if id(weight) not in inside]
+    if own or not parts:
+        yield _summarize(layer, name or layer.name, own, calls)
+    graph = _calls_inside(layer)
+    for part in parts:
+        if id(part) not in seen:
+            part_name = f"{name}/{part.name}" if name else part.name
+            part_calls = None
+            if graph is not None and calls is not None:
+                part_calls = graph[id(part)] * len(calls)
+            yield from _walk(part, part_name, part_calls, seen)
+
+
+def _calls_inside(layer: keras.Layer) -> dict[int, list[Call]] | None:
+    """Returns the calls of every layer of a functional or sequential model, else None."""
+    graph = getattr(layer, "_functional", None) or layer
+    if not hasattr(graph, "_nodes_by_depth"):
+        return None
+    calls: dict[int, list[Call]] = {}
+    for nodes in graph._nodes_by_depth.values():
+        for node in nodes:
+            shapes = (_shape(node.input_tensors), _shape(node.output_tensors))
+            calls.setdefault(id(node.operation), []).append(shapes)
+    return calls
+
+
+def _shape(tensors: list[Any]) -> Any:
+    shapes = tuple(tuple(tensor.shape) for tensor in tensors)
+    return shapes[0] if len(shapes) == 1 else shapes
+
+
+def _summarize(
+    layer: keras.Layer, name: str, weights: list[Any], calls: list[Call] | None
+) -> LayerSummary:
+    quantizers = layer.quantizers if isinstance(layer, QuantizedLayer) else ()
+    bits = {id(weight): _bits_of_dtype(weight.dtype) for weight in weights}
+    for variable, quantizer in quantizers:
+        bits[id(variable)] = min(bits[id(variable)], getattr(quantizer, "bits", 32))
+    sizes = [(bits[id(weight)], math.prod(weight.shape)) for weight in weights]
+    folded = [_folds(layer, weight) for weight in weights]
+    stored = [size for size, folds in zip(sizes, folded, strict=True) if not folds]
+    return LayerSummary(
+        name=name,
+        type=type(layer).__name__,
+        input_bits=getattr(getattr(layer, "input_quantizer", None), "bits", None),
+        output_shape=calls[0][1] if calls else None,
+        params_by_bits=_sum({b: n} for b, n in sizes),
+        packed_bytes=sum(math.ceil(b * n / 8) for b, n in stored),
+        float32_bytes=sum(4 * n for _, n in stored),
+        macs_by_bits=_macs(layer, [(w, bits[id(w)]) for w in weights], calls),
+    )
+
+
+def _bits_of_dtype(dtype: str) -> int:
+    digits = "".join(character for character in dtype if character.isdigit())
+    return int(digits) if digits else 8  # bool
+
+
+def _folds(layer: keras.Layer, weight: Any) -> bool:
+    # y = gamma (x - mean) / sqrt(variance + epsilon) + beta is a scale and an offset: two of the
+    # four vectors are enough once training is over. Which two are left out here does not matter.
+    return isinstance(layer, keras.layers.BatchNormalization) and weight.name in ("gamma", "beta")
+
+
+def _macs(
+    layer: keras.Layer, weights: list[tuple[Any, int]], calls: list[Call] | None
+) -> dict[int, int] | None:
+    if not any(weight.name.endswith("kernel") for weight, _ in weights):
+        return {}
+    if calls is None or not isinstance(layer, ONCE_PER_OUTPUT + ONCE_PER_INPUT):
+        return None
+    macs: Counter[int] = Counter()
+    for input_shape, output_shape in calls:
+        shape = input_shape if isinstance(layer, ONCE_PER_INPUT) else output_shape
+        positions = _positions(layer, shape)
+        if None in positions:
+            return None
+        for weight, bits in weights:
+            if weight.name in KERNELS:
+                n = math.prod((*weight.shape, *positions))
+                macs[max(bits, _input_bits(layer, weight))] += n
+    return dict(macs)
+
+
+def _positions(layer: keras.Layer, shape: Shape) -> Shape:
+    if getattr(layer, "data_format", None) == "channels_first":
+        return shape[2:]
+    return shape[1:-1]
+
+
+def _input_bits(layer: keras.Layer, kernel: Any) -> int:
+    if kernel.name == "pointwise_kernel":
+        return 32
+    return getattr(getattr(layer, "input_quantizer", None), "bits", 32)
+
+
+def _sum(counts: Any) -> dict[int, int]:
+    total: Counter[int] = Counter()
+    for count in counts:
+        total.update(count)
+    return dict(sorted((bits, n) for bits, n in total.items() if n))
+
+
+def _cells(counts: Mapping[int, int] | None, columns: list[int]) -> list[str]:
+    if counts is None:
+        return ["?"] * len(columns)
+    return [f"{counts[bits]:,}" if bits in counts else "-" for bits in columns]
+
+
+def _row(layer: LayerSummary, param_bits: list[int], mac_bits: list[int]) -> list[str]:
+    return [
+        layer.name,
+        layer.type,
+        "-" if layer.input_bits is None else str(layer.input_bits),
+        _shape_in_words(layer.output_shape),
+        *_cells(layer.params_by_bits, param_bits),
+        f"{layer.packed_bytes:,}" if layer.packed_bytes else "-",
+        *_cells(layer.macs_by_bits, mac_bits),
+    ]
+
+
+def _shape_in_words(shape: tuple[Any, ...] | None) -> str:
+    if shape is None:
+        return "?"
+    if shape and isinstance(shape[0], tuple):
+        return ", ".join(_shape_in_words(part) for part in shape)
+    sides = ["?" if side is None else str(side) for side in shape[1:]]
+    return f"({', '.join(['n', *sides])})"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value

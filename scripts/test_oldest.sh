@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Runs the tests with the oldest versions that pyproject.toml declares, in an environment of its
+# own. Needs Python 3.11 and PyPI. Arguments go to pytest.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+venv=$(mktemp -d)
+trap 'rm -rf "$venv"' EXIT
+"${PYTHON:-python3.11}" -m venv "$venv"
+"$venv/bin/pip" install --quiet --upgrade pip
+"$venv/bin/pip" install --quiet -e '.[test]' \
+    keras==3.5.0 tensorflow-cpu==2.16.1 jax==0.4.30 jaxlib==0.4.30 numpy==1.26.4 \
+    click==8.1.0 matplotlib==3.8.0 Pillow==10.0.0 pooch==1.8.0 requests==2.31.0 rich==13.0.0 \
+    safetensors==0.4.3 tqdm==4.66.0
+PATH="$venv/bin:$PATH" scripts/test.sh "$@"

@@ -1,0 +1,172 @@
+"""Claim: a model is opened with the right provenance, preprocessing and reading of its outputs."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from bnnzoo.architectures.assembly import assemble
+from bnnzoo.errors import ArgumentError, BnnZooError, UnknownModelError, WeightsError
+from bnnzoo.evaluation.subject import open_subject
+from bnnzoo.model_spec import ModelSpec
+from tests.evaluation.centroid_network import centroid_network, save_centroid_network
+
+
+def classifier(*last: keras.layers.Layer) -> keras.Model:
+    layers = [keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(3), *last]
+    return keras.Sequential(layers)
+
+
+@pytest.mark.parametrize(
+    ("last", "outputs"),
+    [
+        ([], "logits"),
+        ([keras.layers.Activation("softmax")], "probabilities"),
+        ([keras.layers.Softmax()], "probabilities"),
+        ([keras.layers.Dense(3, activation="softmax")], "probabilities"),
+        ([keras.layers.Softmax(), keras.layers.Activation("linear")], "probabilities"),
+        ([keras.layers.Softmax(), keras.layers.Reshape((3,))], "probabilities"),
+        ([keras.layers.Softmax(), keras.layers.Dense(3)], "logits"),
+        ([keras.layers.BatchNormalization()], "logits"),
+        ([keras.layers.Activation("linear", dtype="float32")], "logits"),
+        ([keras.layers.Activation("sigmoid")], None),
+    ],
+    ids=[
+        *("dense", "activation", "softmax", "dense softmax", "linear after", "reshape after"),
+        *("dense after", "batch norm", "linear", "sigmoid"),
+    ],
+)
+def test_outputs_are_read_off_the_last_layer(
+    last: list[keras.layers.Layer], outputs: str | None
+) -> None:
+    assert open_subject(classifier(*last), preprocessing="raw").outputs == outputs
+
+
+def test_outputs_of_nested_and_functional_models() -> None:
+    inner = classifier(keras.layers.Softmax())
+    inputs = keras.Input((4, 4, 1))
+    outer = keras.Model(inputs, inner(inputs))
+    assert open_subject(outer, preprocessing="raw").outputs == "probabilities"
+    logits = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(inputs)))
+    assert open_subject(logits, preprocessing="raw").outputs == "logits"
+    softmax = keras.Model(inputs, keras.ops.softmax(logits(inputs)))
+    assert open_subject(softmax, preprocessing="raw").outputs == "probabilities"
+
+
+def zoo_model(**changes: object) -> keras.Model:
+    inputs = keras.Input((28, 28, 1))
+    x = keras.layers.Flatten()(inputs)
+    model = assemble(inputs, keras.layers.Dense(10)(x), stages=[x], name="net")
+    facts = {"tag": "best", "weights_sha256": "abc", "preprocessing": "scale_pm1"}
+    model.model_spec = ModelSpec(
+        name="net", input_shape=(28, 28, 1), num_classes=10, **(facts | changes)
+    )
+    return model
+
+
+def test_a_zoo_model_knows_itself() -> None:
+    subject = open_subject(zoo_model(labels="fashion_mnist"))
+    assert (subject.name, subject.tag, subject.weights_sha256) == ("net", "best", "abc")
+    assert subject.preprocessing.id == "scale_pm1"
+    assert subject.preprocessing.size == (28, 28)
+    assert subject.class_names is not None
+    assert subject.class_names[9] == "Ankle boot"
+
+
+def test_labels_of_another_number_of_classes_are_left_out() -> None:
+    assert open_subject(zoo_model(labels="cifar100")).class_names is None
+
+
+def test_chosen_preprocessing_wins() -> None:
+    assert open_subject(zoo_model(), preprocessing="raw").preprocessing.id == "raw"
+
+
+def test_a_file_has_its_own_digest_and_no_tag(tmp_path: Path) -> None:
+    path = tmp_path / "mine.keras"
+    zoo_model().save(path)
+    subject = open_subject(path)
+    assert (subject.name, subject.tag) == ("mine.keras", None)
+    assert subject.weights_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert subject.preprocessing.id == "scale_pm1"
+
+
+def test_a_foreign_file_needs_a_preprocessing(tmp_path: Path) -> None:
+    path = save_centroid_network(tmp_path)
+    match = r"centroids.keras does not say .* --preprocessing: larq_in1k, scale_pm1, scale_01, raw"
+    with pytest.raises(ArgumentError, match=match):
+        open_subject(str(path))
+    assert open_subject(str(path), preprocessing="scale_pm1").num_classes == 10
+
+
+@pytest.mark.parametrize("name", ["model.h5", "weights.safetensors"])
+def test_other_files_are_refused(name: str) -> None:
+    with pytest.raises(ArgumentError, match=r"must end in \.keras, got "):
+        open_subject(name)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no zip"], ids=["missing", "empty", "text"])
+def test_a_broken_file_is_named(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "broken.keras"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"broken\.keras"):
+        open_subject(path, preprocessing="raw")
+
+
+def test_code_in_a_file_is_not_run(tmp_path: Path) -> None:
+    path = tmp_path / "lambda.keras"
+    classifier(keras.layers.Lambda(lambda x: x)).save(path)
+    with pytest.raises(WeightsError, match=r"lambda\.keras"):
+        open_subject(path, preprocessing="raw")
+
+
+def test_an_unknown_name_suggests_the_nearest() -> None:
+    with pytest.raises(UnknownModelError, match=r"Did you mean 'birealnet18'"):
+        open_subject("birealnet-18")
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        keras.Sequential([keras.Input((8,)), keras.layers.Dense(3)]),
+        keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)]),
+        "not a model",
+    ],
+    ids=["no images", "feature map", "no name"],
+)
+def test_only_classifiers_of_images_are_taken(model: object) -> None:
+    with pytest.raises(BnnZooError, match=r"from \(n, h, w, c\) to \(n, classes\)|Unknown model"):
+        open_subject(model, preprocessing="raw")
+
+
+def test_scorer_pads_the_last_batch_so_that_shapes_stay() -> None:
+    subject = open_subject(centroid_network(), preprocessing="scale_pm1")
+    shapes = []
+    original = subject.model.predict_on_batch
+
+    class Recording:
+        output_shape = subject.model.output_shape
+
+        def predict_on_batch(self, x: np.ndarray) -> np.ndarray:
+            shapes.append(x.shape)
+            return original(x)
+
+    recording = dataclasses.replace(subject, model=Recording())
+    images = np.linspace(-1, 1, 5 * 784, dtype=np.float32).reshape(5, 28, 28, 1)
+    score = recording.scorer(4)
+    scores = np.concatenate([score(images[:4]), score(images[4:])])
+    assert shapes == [(4, 28, 28, 1)] * 2
+    np.testing.assert_allclose(scores, subject.model.predict(images, verbose=0), rtol=1e-5)
+
+
+def test_scores_that_are_not_finite_are_an_error() -> None:
+    model = centroid_network()
+    model.layers[-1].bias.assign(np.full(10, np.nan))
+    score = open_subject(model, preprocessing="scale_pm1").scorer(2)
+    with pytest.raises(BnnZooError, match="not finite.* or preprocessing 'scale_pm1' is not"):
+        score(np.zeros((2, 28, 28, 1), dtype=np.float32))

@@ -1,0 +1,86 @@
+"""What is installed is what was tested: a wheel, unpacked elsewhere, has all its data and loads."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
+    subprocess.run([*command, "--target", str(folder), str(wheel)], check=True)
+    return folder
+
+
+def run_installed(folder: Path, code: str) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(folder), "BNNZOO_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", "-c", code],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_wheel_has_the_code_and_the_data_and_nothing_else(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    tops = {name.split("/")[0] for name in names}
+    assert len(tops) == 2 and "bnnzoo" in tops  # the package and its dist-info
+    sources = {str(path.relative_to(ROOT)) for path in (ROOT / "bnnzoo").rglob("*.py")}
+    assert sources <= set(names)
+    assert "bnnzoo/weights_manifest.json" in names and "bnnzoo/py.typed" in names
+    assert any(name.endswith("licenses/NOTICE") for name in names)
+    # A network, a sample of images, class names: about 2 MB, more would be an accident.
+    assert wheel.stat().st_size < 3_000_000
+
+
+def test_installed_package_reads_its_own_manifest(installed):
+    code = "import bnnzoo.manifest as m; print(m.manifest_path()); print(len(m.load().weights))"
+    path, count = run_installed(installed, code).splitlines()
+    assert Path(path) == installed / "bnnzoo" / "weights_manifest.json"
+    assert int(count) == len(json.loads((ROOT / "weights_manifest.json").read_text())["weights"])
+
+
+def test_installed_package_loads_and_evaluates(installed):
+    code = (
+        "import bnnzoo; assert bnnzoo.__file__.startswith(%r);"
+        "model = bnnzoo.load('binarynet.fashion_mnist_small', pretrained=True);"
+        "print(bnnzoo.evaluate(model, 'sample:fashion_mnist', limit=200).top1)"
+    ) % str(installed)
+    assert float(run_installed(installed, code).splitlines()[-1]) > 80
+
+
+def test_source_tree_reads_the_manifest_at_its_top(tmp_path):
+    """An editable install is the source tree on the path: an edit is seen at once."""
+    tree = tmp_path / "tree"
+    (tree / "bnnzoo").parent.mkdir()
+    (tree / "bnnzoo").symlink_to(ROOT / "bnnzoo", target_is_directory=True)
+    manifest = json.loads((ROOT / "weights_manifest.json").read_text())
+    code = "import bnnzoo.manifest as m; print(m.manifest_path()); print(len(m.load().weights))"
+    for weights in (manifest["weights"], {}):
+        (tree / "weights_manifest.json").write_text(json.dumps({**manifest, "weights": weights}))
+        path, count = run_installed(tree, code).splitlines()
+        assert Path(path) == tree / "weights_manifest.json"
+        assert int(count) == len(weights)
