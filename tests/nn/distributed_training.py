@@ -33,18 +33,21 @@ def local_data(processes: int, process: int) -> tuple[np.ndarray, np.ndarray]:
 
 def network() -> keras.Model:
     """Returns a network with a real, a binary and a Bop-trained kernel."""
-    binary = {"input_quantizer": "ste_sign", "kernel_quantizer": "ste_sign"}
+    binary = {
+        "input_quantizer": "ste_sign",
+        "kernel_quantizer": "ste_sign",
+        "kernel_constraint": "weight_clip",
+    }
     model = keras.Sequential(
         [
             keras.Input((8, 8, 3)),
             keras.layers.Conv2D(8, 3, use_bias=False),
             keras.layers.BatchNormalization(),
-            nn.QuantConv2D(
-                8, 3, padding="same", pad_values=1, kernel_constraint="weight_clip", **binary
-            ),
+            # Without bias: the normalization takes it out, and Adam would train it on rounding.
+            nn.QuantConv2D(8, 3, pad_values=1, padding="same", use_bias=False, **binary),
             keras.layers.BatchNormalization(),
             keras.layers.Flatten(),
-            nn.QuantDense(4, kernel_constraint="weight_clip", name="bop", **binary),
+            nn.QuantDense(4, **binary),
         ]
     )
     optimizer = nn.CaseOptimizer(

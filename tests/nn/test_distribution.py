@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TIMEOUT_S = 120
+TIMEOUT_S = 300  # it takes about 30 s; a machine that does other work needs more
 
 
 def free_port():
@@ -59,6 +59,6 @@ def test_two_processes_train_as_one(tmp_path):
     for name in alone:
         np.testing.assert_array_equal(first[name], second[name], err_msg=name)
         # The order of sums differs: some roundings, but no sign of a binary weight.
-        np.testing.assert_allclose(first[name], alone[name], rtol=1e-3, atol=1e-5, err_msg=name)
-    bop = first[f"weight_{len(alone) - 3}"]
+        np.testing.assert_allclose(first[name], alone[name], rtol=1e-4, atol=1e-5, err_msg=name)
+    bop = first["weight_10"]
     assert set(np.unique(bop)) == {-1.0, 1.0}

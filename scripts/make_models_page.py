@@ -1,0 +1,165 @@
+"""Writes docs/models.md: every model and every weight file, from registry and manifest.
+
+    python scripts/make_models_page.py
+
+tests/test_docs.py fails while the page is not what this writes.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from bnnzoo import manifest, registry
+from bnnzoo.manifest import Metric, WeightsFile, WeightsRecord
+from bnnzoo.registry import ModelInfo
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "models.md"
+
+HEAD = """\
+---
+# Written by scripts/make_models_page.py from the registry and weights_manifest.json.
+hide:
+  - toc
+---
+
+# Models
+
+{models} architectures, {weights} sets of weights. `bnnzoo list` prints this table, and
+`bnnzoo info NAME` everything known of one model.
+
+## Architectures
+
+Parameters and packed size are those of the input and classes shown, with the builder's default
+arguments; packed means that each weight takes the bits of its quantizer and batch normalization
+is folded. Accuracies are percentages of the default weights, whose arguments may make another
+size. The last column says whose figures they are: *published* by the makers of the weights and
+not checked here, or *measured* by this project.
+
+{architectures}
+
+## Weights
+
+Names are `architecture.tag`. The digests are the first 12 hex digits of the sha256 that every file
+is checked against before it is used. [How records get into the manifest](adding_weights.md).
+
+{records}
+"""
+
+
+def page() -> str:
+    """Returns the Markdown of the page."""
+    models = [registry.info(name) for name in registry.list_models() if _is_built_in(name)]
+    records = list(manifest.load().weights.values())
+    return HEAD.format(
+        models=len(models),
+        weights=len(records),
+        architectures=_table(
+            "Model|Paper|Input|Classes|Parameters|Packed|Weights|Top-1|Top-5|Whose figures",
+            ":-|:-|:-|-:|-:|-:|:-|-:|-:|:-",
+            (_model_row(model) for model in models),
+        ),
+        records=_table(
+            "Weights|Classes|Preprocessing|Files|Accuracy|Licence|Source|Recipe",
+            ":-|:-|:-|:-|:-|:-|:-|:-",
+            (_record_row(record) for record in records),
+        ),
+    )
+
+
+def _is_built_in(name: str) -> bool:
+    """Leaves out models that other installed packages register."""
+    return registry.info(name).module.startswith("bnnzoo.")
+
+
+def _table(head: str, alignment: str, rows: Iterable[Sequence[str]]) -> str:
+    return "\n".join([f"| {line} |" for line in (head, alignment, *map(" | ".join, rows))])
+
+
+def _model_row(model: ModelInfo) -> list[str]:
+    metric = model.headline
+    aliases = "".join(f"<br>also `{alias}`" for alias in model.aliases)
+    reference = f"reference/architectures.md#{model.module}.{model.name}"
+    return [
+        f"[`{model.name}`]({reference}){aliases}",
+        _link(_paper(model)),
+        "×".join(map(str, model.input_shape or ())),
+        f"{model.num_classes:,}",
+        f"{model.params:,}",
+        f"{(model.packed_bytes or 0) / 1e6:.2f}\N{NO-BREAK SPACE}MB",
+        "<br>".join(map(_tag, model.weights)) or "–",
+        _percent(metric.top1 if metric else None),
+        _percent(metric.top5 if metric else None),
+        f"`{metric.dataset}`, n = {metric.n:,}<br>{_origin(metric)}" if metric else "–",
+    ]
+
+
+def _tag(record: WeightsRecord) -> str:
+    arguments = "".join(f"<br>{name}={value}" for name, value in record.arguments.items())
+    return f"[`{record.tag}`](#{record.name}){arguments}"
+
+
+def _record_row(record: WeightsRecord) -> list[str]:
+    default = "<br>default" if record.default else ""
+    arguments = "".join(f"<br>`{name}={value}`" for name, value in record.arguments.items())
+    return [
+        f'<a id="{record.name}"></a>`{record.name}`{default}{arguments}',
+        f"{record.num_classes:,}<br>`{record.labels}`",
+        f"`{record.preprocessing}`",
+        "<br>".join(map(_file, record.files)),
+        "<br>".join(map(_accuracy, record.metrics)) or "–",
+        f"`{record.licence}`",
+        _link(record.source),
+        _link(record.recipe) if record.recipe else "–",
+    ]
+
+
+def _file(file: WeightsFile) -> str:
+    place = f"[{file.role}]({file.url[0]})" if file.url else f"{file.role}, in the package"
+    size = f", {file.bytes:,} bytes" if file.bytes else ""
+    return f"{place} `{file.sha256[:12]}`{size}"
+
+
+def _accuracy(metric: Metric) -> str:
+    top5 = "" if metric.top5 is None else f" / {metric.top5:.2f}"
+    return f"{metric.top1:.2f}{top5} on `{metric.dataset}`,<br>n = {metric.n:,}; {_origin(metric)}"
+
+
+def _origin(metric: Metric) -> str:
+    return f"{metric.origin}: {metric.by}" + (f", {metric.date}" if metric.date else "")
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def _paper(model: ModelInfo) -> str:
+    """Returns the paper's URL: that of the weights, or the first in the module's docstring."""
+    if model.weights:
+        return model.weights[0].paper
+    source = (ROOT / model.module.replace(".", "/")).with_suffix(".py").read_text()
+    found = re.search(r"https://[^\s,;)]+", ast.get_docstring(ast.parse(source)) or "")
+    if found is None:
+        raise ValueError(f"{model.module} must name its paper. Put its URL into the docstring.")
+    return found[0].rstrip(".")
+
+
+def _link(target: str) -> str:
+    """Returns a link with a short text; a path in the repository stays a path."""
+    url = urlsplit(target)
+    if not url.netloc:
+        return f"`{target}`"
+    arxiv = re.fullmatch(r"/(?:abs|pdf)/(.+?)(?:\.pdf)?", url.path)
+    if url.netloc == "arxiv.org" and arxiv:
+        return f"[arXiv:{arxiv[1]}]({target})"
+    if url.netloc == "github.com":
+        return f"[{'/'.join(url.path.split('/')[1:3])}]({target})"
+    return f"[{url.netloc.removeprefix('www.')}]({target})"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
