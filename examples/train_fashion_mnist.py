@@ -8,6 +8,9 @@ stage, on 28 x 28 greyscale: Adam on latent weights that are clipped to [-1, 1],
 bfloat16 (binary values are exact in it). Every epoch is kept in the run folder, so a killed run
 goes on where it stopped. The result is measured in float32.
 
+Measured once, on two cores of an x86 server with TensorFlow 2.21 (2026-11-21): 90.35 % on the
+10,000 test images; examples/logs/fashion_mnist_small.csv is that run's log.
+
 The last lines store the latent weights as float16 with gzip and check that this changes no
 prediction: the sign of a weight is all that inference sees of it.
 """

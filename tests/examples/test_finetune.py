@@ -46,9 +46,9 @@ def test_pretrained_features_and_all_of_it_beat_random_features(finetune, digits
         keras.utils.set_random_seed(0)
         model = finetune(NAME, train, head_epochs=4, epochs=epochs, pretrained=pretrained)
         accuracy[pretrained, epochs] = bnnzoo.evaluate(model, test).top1
-    # Measured: see the message; a margin of 3 points is three standard errors of 797 images.
-    print(accuracy)
-    assert accuracy[True, 0] > accuracy[False, 0] + 3
+    # Measured once: 54.8, 83.6 and 91.5 %. A margin of 5 points is three standard errors of 797
+    # images at 70 %.
+    assert accuracy[True, 0] > accuracy[False, 0] + 5
     assert accuracy[True, 4] > accuracy[True, 0]
 
     model.save(tmp_path / "digits.keras")
