@@ -5,7 +5,7 @@ Everything a user can cause and mend is a `BnnZooError`; anything else is a bug.
     BnnZooError                  exit code 1
     ├── ArgumentError            exit code 2, also a ValueError: a wrong argument or option
     ├── UnknownModelError        exit code 3, also a LookupError: no such model, alias or tag
-    ├── WeightsError             exit code 4: a weight file cannot be had or is not what it should be
+    ├── WeightsError             exit code 4: a weight file cannot be had or is broken
     │   └── ManifestError        exit code 4: `weights_manifest.json` breaks its schema
     ├── DataError                exit code 5: a data set, image or label cannot be used
     └── MissingDependencyError   exit code 1, also an ImportError: an extra is not installed

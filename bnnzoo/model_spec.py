@@ -17,7 +17,7 @@ __all__ = ["FeatureInfo", "ModelSpec", "Prediction"]
 class Prediction(NamedTuple):
     """One class with its score."""
 
-    index: int
+    class_index: int
     name: str
     score: float
 

@@ -74,6 +74,7 @@ def finetune(
 
 
 def main() -> None:
+    """Reads the command line, fine-tunes, saves and evaluates."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="binarynet.fashion_mnist_small")
     parser.add_argument("--train", required=True, metavar="DATA")

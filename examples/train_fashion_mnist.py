@@ -58,6 +58,7 @@ class ShiftedAndMirrored(keras.utils.PyDataset):
         return np.stack(crops), self.y[chosen]
 
     def on_epoch_end(self) -> None:
+        """Draws the order of the next epoch."""
         self.order = self.rng.permutation(len(self.y))
 
 
@@ -95,6 +96,7 @@ def to_float16(kernel: np.ndarray) -> np.ndarray:
 
 
 def main() -> None:
+    """Trains, stores and measures the network."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run_folder", type=Path)
     parser.add_argument("--epochs", type=int, default=40)

@@ -152,25 +152,25 @@ def test_own_weight_file(trained, tmp_path):
 
 
 MISTAKES = {
-    "both": (dict(pretrained=True, weights="a.h5"), ArgumentError, "weights must be None with"),
-    "suffix": (dict(weights="a.ckpt"), ArgumentError, r"must be a .h5 or .weights.h5 file, got"),
-    "classes": (dict(num_classes=0), ArgumentError, "num_classes must be a positive integer"),
-    "pooling": (dict(pooling="mean", include_top=False), ArgumentError, "'avg', 'max' or None"),
-    "pooling_top": (dict(pooling="avg"), ArgumentError, "Pass include_top=False"),
+    "both": ({"pretrained": True, "weights": "a.h5"}, ArgumentError, "weights must be None with"),
+    "suffix": ({"weights": "a.ckpt"}, ArgumentError, r"must be a .h5 or .weights.h5 file, got"),
+    "classes": ({"num_classes": 0}, ArgumentError, "num_classes must be a positive integer"),
+    "pooling": ({"pooling": "mean", "include_top": False}, ArgumentError, "'avg', 'max' or None"),
+    "pooling_top": ({"pooling": "avg"}, ArgumentError, "Pass include_top=False"),
     "pooling_features": (
-        dict(pooling="avg", features_only=True, include_top=False),
+        {"pooling": "avg", "features_only": True, "include_top": False},
         ArgumentError,
         "pooling must be None with features_only",
     ),
-    "indices": (dict(out_indices=(0,)), ArgumentError, "Pass features_only=True"),
+    "indices": ({"out_indices": (0,)}, ArgumentError, "Pass features_only=True"),
     "indices_range": (
-        dict(features_only=True, out_indices=(3,)),
+        {"features_only": True, "out_indices": (3,)},
         ArgumentError,
         r"out_indices must be within 0 to 2, got \[3\]",
     ),
-    "shape": (dict(input_shape=(32, 32)), ArgumentError, r"must be \(height, width, channels\)"),
-    "small": (dict(input_shape=(4, 4, 3)), ArgumentError, "must be at least 8 x 8 pixels, got 4"),
-    "missing": (dict(weights="none.h5"), WeightsError, "There is no weight file none.h5"),
+    "shape": ({"input_shape": (32, 32)}, ArgumentError, r"must be \(height, width, channels\)"),
+    "small": ({"input_shape": (4, 4, 3)}, ArgumentError, "must be at least 8 x 8 pixels, got 4"),
+    "missing": ({"weights": "none.h5"}, WeightsError, "There is no weight file none.h5"),
 }
 
 

@@ -65,10 +65,10 @@ def test_installed_package_reads_its_own_manifest(installed):
 
 def test_installed_package_loads_and_evaluates(installed):
     code = (
-        "import bnnzoo; assert bnnzoo.__file__.startswith(%r);"
+        f"import bnnzoo; assert bnnzoo.__file__.startswith({str(installed)!r});"
         "model = bnnzoo.load('binarynet.fashion_mnist_small', pretrained=True);"
         "print(bnnzoo.evaluate(model, 'sample:fashion_mnist', limit=200).top1)"
-    ) % str(installed)
+    )
     assert float(run_installed(installed, code).splitlines()[-1]) > 80
 
 

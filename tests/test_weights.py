@@ -7,6 +7,8 @@ import errno
 import logging
 import os
 import re
+import shlex
+import shutil
 import signal
 import socket
 import stat
@@ -402,55 +404,79 @@ def test_a_packaged_file_is_data_too(package):
 
 # --- a cache folder that cannot be written
 
+FETCH = """
+import os, sys
+from bnnzoo.errors import WeightsError
+from bnnzoo.manifest import WeightsFile
+from bnnzoo.weights import fetch
 
-@contextlib.contextmanager
-def mounted(folder: Path, *options: str) -> Iterator[None]:
-    """A tmpfs of its own at `folder`; skips where mounting is not permitted."""
+url, sha256, size, cache = sys.argv[1:]
+file = WeightsFile("full", sha256, "keras_h5", (url,), bytes=int(size))
+try:
+    print(fetch(file, name="birealnet18.test", cache_dir=cache))
+except WeightsError as error:
+    print(error)
+print(sorted(os.listdir(cache)))
+"""
+
+
+def in_tmpfs(folder: Path, options: str, *commands: str) -> list[str]:
+    """Runs shell commands that see a tmpfs at `folder`, and returns the lines they print.
+
+    The mount is in a namespace of its own, so that it is gone with the shell whatever happens.
+    """
     folder.mkdir()
-    done = (
-        subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", ",".join(options), "none", str(folder)],
-            capture_output=True,
-            text=True,
-        )
-        if sys.platform == "linux"
-        else None
+    shell = ["unshare", *([] if os.geteuid() == 0 else ["-r"]), "-m", "sh", "-ec"]
+    mount = f"mount -t tmpfs -o {options} none {folder}"
+    if shutil.which("unshare") is None or subprocess.run([*shell, mount]).returncode:
+        pytest.skip("this system does not permit a mount in a namespace of its own")
+    done = subprocess.run(
+        [*shell, "\n".join([mount, *commands])],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        cwd=Path(bnnzoo.__file__).parents[1],
+        timeout=60,
     )
-    if done is None or done.returncode:
-        pytest.skip(f"cannot mount a tmpfs: {done.stderr.strip() if done else sys.platform}")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
+    return done.stdout.splitlines()
+
+
+def fetching(url: str, cache: Path) -> str:
+    """The shell command that fetches the file and prints the outcome and what the cache holds."""
+    file = file_at(url)
+    return shlex.join([sys.executable, "-c", FETCH, url, file.sha256, str(file.bytes), str(cache)])
 
 
 def test_a_read_only_cache_is_a_clear_error(server, cache):
-    url = server.serve(Answer())
-    with mounted(cache, "ro"):
-        message = rf"cannot be written to {cache}: Read-only file system\. .*BNNZOO_CACHE_DIR"
-        with pytest.raises(WeightsError, match=message):
-            get(file_at(url))
-        assert names_in(cache) == set()
+    message, left = in_tmpfs(cache, "ro", fetching(server.serve(Answer()), cache))
+    assert re.search(rf"cannot be written to {cache}: Read-only file system\. .*_DIR to", message)
+    assert left == "[]"
     assert server.requests == []
 
 
 def test_a_read_only_cache_still_serves_what_it_has(server, cache):
-    file = file_at(server.serve(Answer()))
-    with mounted(cache, "size=1m"):
-        get(file)
-        subprocess.run(["mount", "-o", "remount,ro", str(cache)], check=True)
-        assert get(file).read_bytes() == GOOD
+    fetch_it = fetching(server.serve(Answer()), cache)
+    lines = in_tmpfs(cache, "size=1m", fetch_it, f"mount -o remount,ro {cache}", fetch_it)
+    assert lines == [str(cache / CACHED), f"['CACHEDIR.TAG', '{CACHED}']"] * 2
     assert len(server.requests) == 1
 
 
 def test_a_full_cache_is_a_clear_error(server, cache):
-    url = server.serve(Answer())
-    with mounted(cache, "size=64k"):
-        message = rf"cannot be written to {cache}: No space left on device\. Make room there"
-        with pytest.raises(WeightsError, match=message):
-            get(file_at(url))
-        assert names_in(cache) == set()
+    message, left = in_tmpfs(cache, "size=64k", fetching(server.serve(Answer()), cache))
+    start = f"{NAME} (full) cannot be written to {cache}: No space left on device. Make room there"
+    assert message.startswith(start)
+    assert left == "['CACHEDIR.TAG']"
     assert len(server.requests) == 1
+
+
+def test_a_full_disk_leaves_no_half_of_a_tag(server, tmp_path):
+    disk = tmp_path / "disk"
+    fill = f"head -c 4096 /dev/zero > {disk}/fill"
+    message, left = in_tmpfs(
+        disk, "size=4k", fill, fetching(server.serve(Answer()), disk / "cache")
+    )
+    assert "No space left on device" in message
+    assert left == "[]"
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT], ids=errno.errorcode.get)
@@ -462,16 +488,6 @@ def test_a_write_that_fails_is_a_clear_error(number, server, cache, monkeypatch)
     with pytest.raises(WeightsError, match=f"to {cache}: {os.strerror(number)}. Make room"):
         get(file_at(server.serve(Answer())))
     assert names_in(cache) == set()
-
-
-def test_a_full_disk_leaves_no_half_of_a_tag(server, tmp_path):
-    disk = tmp_path / "disk"
-    url = server.serve(Answer())
-    with mounted(disk, "size=4k"):
-        (disk / "fill").write_bytes(bytes(4096))
-        with pytest.raises(WeightsError, match="No space left on device"):
-            get(file_at(url), cache_dir=disk / "cache")
-        assert list((disk / "cache").iterdir()) == []
 
 
 @pytest.mark.parametrize("place", ["file", "file/below", "/proc/bnnzoo"])
@@ -664,13 +680,13 @@ def test_a_file_can_be_removed_but_not_the_part_of_a_running_download(
 
 
 def test_a_file_that_cannot_be_removed_is_a_clear_error(server, cache, records):
-    file = file_at(server.serve(Answer()))
-    with mounted(cache, "size=1m"):
-        get(file)
-        subprocess.run(["mount", "-o", "remount,ro", str(cache)], check=True)
-        (entry,) = cached_files(records)
-        with pytest.raises(WeightsError, match="cannot be removed: Read-only file system"):
-            weights.remove(entry)
+    server.serve(Answer())
+    get(records.weights[NAME].files[0])
+    (entry,) = cached_files(records)
+    nowhere = replace(entry, path=cache / "nowhere" / CACHED)
+    message = rf"nowhere/{CACHED} cannot be removed: No such file or directory\. Remove it by"
+    with pytest.raises(WeightsError, match=message):
+        weights.remove(nowhere)
 
 
 def test_a_download_is_logged(server, cache, caplog):

@@ -1,0 +1,1 @@
+"""The architectures: one module per paper, found by name through `bnnzoo.registry`."""

@@ -73,7 +73,7 @@ def image_input(input_shape: Sequence[int | None], minimum: int, name: str) -> k
             f"input_shape of {name} must be at least {minimum} x {minimum} pixels, "
             f"got {shape[0]} x {shape[1]}. Resize the images."
         )
-    return keras.Input(shape=shape)
+    return keras.Input(shape=shape, name="images")
 
 
 def assemble(

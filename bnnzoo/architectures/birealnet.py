@@ -32,7 +32,7 @@ def _real_conv(
         filters,
         kernel_size,
         strides=strides,
-        padding="same",
+        padding="valid" if kernel_size == 1 else "same",
         use_bias=False,
         kernel_initializer="glorot_normal",
         name=name,

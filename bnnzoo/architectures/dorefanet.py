@@ -90,9 +90,7 @@ def _conv(
     return x
 
 
-def _dense(
-    x: keras.KerasTensor, units: int, name: str, activation_bits: int
-) -> keras.KerasTensor:
+def _dense(x: keras.KerasTensor, units: int, name: str, activation_bits: int) -> keras.KerasTensor:
     x = nn.QuantDense(
         units,
         use_bias=False,

@@ -76,7 +76,7 @@ def command(
         check_writable(path, force)
     from bnnzoo.evaluation import evaluate
 
-    with tqdm(unit=" images", leave=False, disable=None) as bar:
+    with tqdm(unit=" images", leave=False, disable=None, delay=0.1) as bar:
         report = evaluate(
             model,
             data,
@@ -105,7 +105,8 @@ def command(
 
 
 def _advance(bar: Any, done: int, total: int) -> None:
-    bar.total = total
+    if bar.total is None:
+        bar.reset(total)  # the clock of the bar starts here, not when the model is loaded
     bar.update(done - bar.n)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from bnnzoo import registry
-from bnnzoo.cli.output import print_json, print_table
+from bnnzoo.cli.output import print_json
 from bnnzoo.manifest import WeightsRecord
 
 

@@ -28,7 +28,7 @@ def command(
         )
         return
     rows = [
-        (result.file, p.index, p.name, f"{100 * p.score:.2f} %")
+        (result.file, p.class_index, p.name, f"{100 * p.score:.2f} %")
         for result in results
         for p in result.predictions
     ]

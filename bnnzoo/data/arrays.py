@@ -24,6 +24,8 @@ __all__ = ["KERAS_DATASETS", "SAMPLES", "from_arrays", "keras_dataset", "npz_fil
 KERAS_DATASETS = ("mnist", "fashion_mnist", "cifar10", "cifar100")
 SAMPLES = ("fashion_mnist",)
 SPLITS = ("train", "test")
+# What zipfile and NumPy raise for broken archives; RuntimeError for encrypted or newer ones.
+_BROKEN = (EOFError, OSError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error)
 
 
 def from_arrays(
@@ -108,7 +110,7 @@ def _read_npz(path: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
                 return archive[wanted[0]], archive[wanted[1]]
     except FileNotFoundError as error:
         raise DataError(f"There is no file {path}. Check its path.") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except _BROKEN as error:
         reason = str(error).strip().split("\n")[0]
         if isinstance(error, ValueError) and "allow_pickle" in reason:
             reason = "it holds pickled objects, which are never opened"
@@ -117,7 +119,7 @@ def _read_npz(path: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
             "numpy.savez_compressed."
         ) from error
     raise DataError(
-        f"{path} has no arrays {wanted[0]} and {wanted[1]}; it has {', '.join(found)}. "
+        f"{path} has no arrays {wanted[0]} and {wanted[1]}; it has {', '.join(map(repr, found))}. "
         f"Write it with numpy.savez_compressed(path, {wanted[0]}=..., {wanted[1]}=...)."
     )
 

@@ -78,7 +78,7 @@ class Preprocessing:
         result = np.empty((len(batch), height, width, batch[0].shape[2]), dtype=np.float32)
         # One long row per line of pixels: NumPy is slow where the last axis has 3 entries.
         mean, std = (
-            np.resize(np.float32(values), width * result.shape[3])
+            np.resize(np.asarray(values, dtype=np.float32), width * result.shape[3])
             for values in (self.mean, self.std)
         )
         for row, image in zip(result, batch, strict=True):

@@ -98,6 +98,18 @@ def test_files_are_written(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["c.csv", "r.json", "s.jsonl"]
 
 
+@pytest.mark.parametrize("option", ["--output", "--log-samples", "--confusion-matrix"])
+def test_files_that_exist_are_refused_before_any_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    taken = tmp_path / "taken.csv"
+    taken.write_text("mine")
+    arguments = ["evaluate", "gone.keras", "--data", "sample:fashion_mnist", option, str(taken)]
+    assert main(arguments) == 2
+    assert "taken.csv exists already. Use --force" in capsys.readouterr().err
+    assert taken.read_text() == "mine"
+
+
 def test_confusion_picture(arguments: list[str], tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     assert main([*arguments, "--confusion-matrix", str(tmp_path / "c.png")]) == 0

@@ -30,7 +30,7 @@ def test_json(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert [result["file"] for result in results] == files[1:]
     for result, scores in zip(results, centroid_scores(), strict=False):
         best = np.argsort(-scores)[:2]
-        assert [p["index"] for p in result["predictions"]] == best.tolist()
+        assert [p["class_index"] for p in result["predictions"]] == best.tolist()
         assert result["predictions"][0]["name"] == f"class {best[0]}"
         assert result["predictions"][0]["score"] > result["predictions"][1]["score"]
 

@@ -212,16 +212,12 @@ def test_own_preprocessing_object() -> None:
 
 
 def test_random_weights_are_stamped() -> None:
-    data = (np.zeros((2, 224, 224, 3), dtype=np.uint8), np.array([0, 1]))
+    data = (np.zeros((2, 32, 32, 3), dtype=np.uint8), np.array([0, 1]))
     report = bnnzoo.evaluate(
-        "quicknet_small", data, preprocessing="larq_in1k", random_weights=True, batch_size=2
+        "birealnet20", data, preprocessing="scale_pm1", random_weights=True, batch_size=2
     )
     result = report.to_dict()
-    assert (result["model"], result["tag"], result["random_weights"]) == (
-        "quicknet_small",
-        None,
-        True,
-    )
+    assert (result["model"], result["tag"], result["random_weights"]) == ("birealnet20", None, True)
     assert result["weights_sha256"] is None
 
 

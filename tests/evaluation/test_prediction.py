@@ -30,7 +30,7 @@ def test_probabilities_equal_numpy(files: list[Path], activation: str | None) ->
     assert [result.file for result in found] == [str(path) for path in files]
     for result, row in zip(found, shares, strict=True):
         best = np.argsort(-row)[:3]
-        assert [p.index for p in result.predictions] == best.tolist()
+        assert [p.class_index for p in result.predictions] == best.tolist()
         np.testing.assert_allclose([p.score for p in result.predictions], row[best], rtol=1e-3)
         assert result.predictions[0].name == f"class {best[0]}"
 
@@ -39,7 +39,7 @@ def test_a_colour_photo_of_another_size_is_fitted(tmp_path: Path) -> None:
     photo = Image.fromarray(np.zeros((300, 200, 3), dtype=np.uint8))
     photo.save(tmp_path / "photo.jpg")
     found = predict(centroid_network(), [tmp_path / "photo.jpg"], top=99, preprocessing="scale_pm1")
-    assert sorted(p.index for p in found[0].predictions) == list(range(10))
+    assert sorted(p.class_index for p in found[0].predictions) == list(range(10))
     assert sum(p.score for p in found[0].predictions) == pytest.approx(1)
 
 

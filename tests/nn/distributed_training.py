@@ -31,6 +31,16 @@ def local_data(processes: int, process: int) -> tuple[np.ndarray, np.ndarray]:
     return x[:, own].reshape(-1, 8, 8, 3), y[:, own].reshape(-1)
 
 
+def batches(x: np.ndarray, y: np.ndarray, size: int) -> dict[str, object]:
+    """Returns the arguments of `fit` that feed batches of `size`."""
+    if tuple(map(int, keras.__version__.split(".")[:2])) >= (3, 11):
+        return {"x": x, "y": y, "batch_size": size}
+    # Until then Keras takes nothing but this when there are several processes.
+    import tensorflow as tf
+
+    return {"x": tf.data.Dataset.from_tensor_slices((x, y)).batch(size)}
+
+
 def network() -> keras.Model:
     """Returns a network with a real, a binary and a Bop-trained kernel."""
     binary = {
@@ -67,9 +77,8 @@ def main(port: int, processes: int, process: int, result: str) -> None:
         keras.distribution.set_distribution(distribution)
     keras.utils.set_random_seed(4)
     model = network()
-    x, y = local_data(processes, process)
-    batch = GLOBAL_BATCH // processes
-    history = model.fit(x, y, batch_size=batch, epochs=EPOCHS, shuffle=False, verbose=0)
+    data = batches(*local_data(processes, process), GLOBAL_BATCH // processes)
+    history = model.fit(**data, epochs=EPOCHS, shuffle=False, verbose=0)
     weights = {f"weight_{i}": np.asarray(w) for i, w in enumerate(model.get_weights())}
     np.savez(result, loss=np.array(history.history["loss"]), **weights)
 

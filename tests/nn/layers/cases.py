@@ -45,9 +45,19 @@ class LayerCase:
     def __str__(self) -> str:
         return self.layer.__name__ + (f"-{self.label}" if self.label else "")
 
+    @property
+    def start(self) -> dict[str, str]:
+        """Initial kernels of zeros: JAX compiles random ones anew for every shape."""
+        return {name.replace("constraint", "initializer"): "zeros" for name in self.constraints}
+
+    def real(self, cls: type[keras.layers.Layer]) -> keras.layers.Layer:
+        """Returns a new layer without quantizers."""
+        return cls(**self.arguments | self.start)
+
     def binary(self, **settings: Any) -> keras.layers.Layer:
         """Returns a new binary layer with constraints."""
-        return self.layer(**self.arguments | self.quantizers | self.constraints | settings)
+        arguments = self.arguments | self.start | self.quantizers | self.constraints
+        return self.layer(**arguments | settings)
 
     def inputs(self, rng: np.random.Generator, batch: int = 2) -> np.ndarray:
         """Returns real inputs."""
@@ -57,6 +67,13 @@ class LayerCase:
         """Returns a model of one binary layer."""
         inputs = keras.Input(self.input_shape)
         return keras.Model(inputs, self.binary(**settings)(inputs))
+
+
+def randomize(layer: keras.layers.Layer, rng: np.random.Generator) -> list[np.ndarray]:
+    """Sets random weights and returns them."""
+    weights = [rng.standard_normal(w.shape).astype("float32") for w in layer.weights]
+    layer.set_weights(weights)
+    return weights
 
 
 LAYERS = [

@@ -12,7 +12,7 @@ from keras import ops
 from bnnzoo import nn
 from bnnzoo.nn import layers
 from tests.backend import evaluate, layer_gradients
-from tests.nn.layers.cases import LAYERS
+from tests.nn.layers.cases import LAYERS, randomize
 
 each_case = pytest.mark.parametrize("case", LAYERS, ids=str)
 each_layer = pytest.mark.parametrize("case", [c for c in LAYERS if not c.label], ids=str)
@@ -31,11 +31,10 @@ def test_every_layer_has_a_case():
 @each_case
 def test_equals_the_twin(case, rng):
     x = case.inputs(rng)
-    layer, twin = case.layer(**case.arguments), case.twin(**case.arguments)
+    layer, twin = case.real(case.layer), case.real(case.twin)
     layer.build(x.shape), twin.build(x.shape)
     assert [(w.name, w.shape) for w in layer.weights] == [(w.name, w.shape) for w in twin.weights]
-    twin.set_weights([rng.standard_normal(w.shape) for w in twin.weights])
-    layer.set_weights(twin.get_weights())
+    layer.set_weights(randomize(twin, rng))
     expected = output(twin, x)
     np.testing.assert_allclose(output(layer, x), expected, rtol=1e-5, atol=1e-6)
     assert tuple(layer.compute_output_shape(x.shape)) == expected.shape
@@ -47,10 +46,9 @@ def test_equals_the_twin(case, rng):
 def test_computes_with_signs(case, rng):
     """The binary layer is the twin on the signs of inputs and kernels, biases real."""
     x = case.inputs(rng)
-    layer, twin = case.binary(), case.twin(**case.arguments)
+    layer, twin = case.binary(), case.real(case.twin)
     layer.build(x.shape), twin.build(x.shape)
-    weights = [rng.standard_normal(w.shape).astype("float32") for w in layer.weights]
-    layer.set_weights(weights)
+    weights = randomize(layer, rng)
     kernels = {id(variable) for variable, _ in layer.quantizers}
     twin.set_weights(
         [
@@ -68,6 +66,7 @@ def test_computes_with_signs(case, rng):
 def test_every_kernel_and_input_learns(case, rng):
     layer, x = case.binary(), case.inputs(rng)
     layer.build(x.shape)
+    randomize(layer, rng)
     upstream = rng.standard_normal(layer.compute_output_shape(x.shape)).astype("float32")
     dx, gradients = layer_gradients(layer, x, upstream)
     assert np.all(dx[np.abs(x) > 1] == 0)
@@ -79,18 +78,20 @@ def test_every_kernel_and_input_learns(case, rng):
 @each_case
 def test_config_round_trip(case, rng):
     x, layer = case.inputs(rng), case.binary(name="some_name")
-    y = output(layer, x)
+    layer.build(x.shape)
+    randomize(layer, rng)
     config = json.loads(json.dumps(layer.get_config()))
     restored = case.layer.from_config(config)
     assert restored.get_config() == layer.get_config()
     restored.build(x.shape)
     restored.set_weights(layer.get_weights())
-    np.testing.assert_array_equal(output(restored, x), y)
+    np.testing.assert_array_equal(output(restored, x), output(layer, x))
 
 
 @each_layer
 def test_save_and_clone(case, rng, tmp_path):
     x, model = case.inputs(rng), case.model()
+    randomize(model, rng)
     y = output(model, x)
     model.save(tmp_path / "model.keras")
     restored = keras.saving.load_model(tmp_path / "model.keras")
@@ -120,6 +121,7 @@ def test_mixed_precision_keeps_binary_values(case, policy, rng):
 @each_layer
 def test_trains_within_its_constraint(case, rng):
     model, x = case.model(), case.inputs(rng, batch=8)
+    randomize(model, rng)
     model.compile(keras.optimizers.SGD(10.0), "mse")
     before = model.get_weights()
     model.fit(x, np.zeros((8, *model.output_shape[1:])), epochs=2, batch_size=4, verbose=0)

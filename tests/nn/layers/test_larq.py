@@ -20,9 +20,12 @@ CASES = sorted({key.split("/")[0] for key in GOLDEN.files})
 def test_equals_larq(name):
     golden = {key.split("/")[1]: GOLDEN[key] for key in GOLDEN.files if key.startswith(f"{name}/")}
     layer_name, settings = json.loads(str(golden["config"]))
+    # Initial kernels of zeros: JAX compiles random ones anew for every shape.
+    kernels = [name for name in settings if name.endswith("_quantizer") and name[0] != "i"]
+    start = {name.replace("quantizer", "initializer"): "zeros" for name in kernels}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", nn.StarvedWeightsWarning)
-        layer = getattr(nn, layer_name)(**settings)
+        layer = getattr(nn, layer_name)(**settings | start)
     layer.build(golden["x"].shape)
     layer.set_weights([golden[f"w{i}"] for i in range(len(layer.weights))])
     # Every product is a multiple of 1/64, so that the sums are exact in any order.

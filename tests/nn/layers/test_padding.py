@@ -7,10 +7,11 @@ import itertools
 import keras
 import numpy as np
 import pytest
+from keras import ops
 
 from bnnzoo import nn
-from tests.backend import evaluate
-from tests.nn.layers.cases import CLIP, DEPTHWISE_CLIP, DEPTHWISE_SIGN, SIGN
+from tests.backend import compiled, evaluate
+from tests.nn.layers.cases import CLIP, DEPTHWISE_CLIP, DEPTHWISE_SIGN, SIGN, randomize
 
 
 def borders(size, kernel, stride, dilation, padding):
@@ -53,17 +54,24 @@ def sign(x):
     return np.where(x < 0, -1.0, 1.0)
 
 
-def check(layer, x, **settings):
+def signs_of(layer, x, rng):
+    """Returns the output of a binary layer with random weights, and the signs of its kernel."""
+    layer.build(x.shape)
+    (kernel,) = randomize(layer, rng)
+    return evaluate(layer, x), sign(kernel)
+
+
+def check(layer, size, rng, groups=1):
     """Compares a binary layer with the oracle, exactly: both are sums of signs."""
-    y = evaluate(layer, x)
-    w = sign(layer.get_weights()[0])
-    expected = convolve(
-        sign(x), w, layer.strides, layer.dilation_rate, layer.padding, layer.pad_values, **settings
-    )
+    x = rng.standard_normal((2, *size)).astype("float32")
+    y, w = signs_of(layer, x, rng)
+    geometry = layer.strides, layer.dilation_rate, layer.padding, layer.pad_values
+    expected = convolve(sign(x), w, *geometry, groups)
     np.testing.assert_array_equal(y, expected)
     assert tuple(layer.compute_output_shape(x.shape)) == expected.shape
 
 
+BINARY = {**SIGN, **CLIP, "use_bias": False, "kernel_initializer": "zeros"}
 GEOMETRY = [
     # size, kernel, strides, dilation
     ((6, 5), (3, 3), 1, 1),
@@ -80,103 +88,71 @@ PADDINGS = [("same", -1), ("same", 0), ("same", 1), ("valid", 1)]
 @pytest.mark.parametrize(("size", "kernel", "strides", "dilation"), GEOMETRY, ids=repr)
 @pytest.mark.parametrize(("padding", "pad_values"), PADDINGS)
 def test_conv2d(size, kernel, strides, dilation, padding, pad_values, rng):
-    if padding == "valid" and size != (7, 8):
-        size = (9, 10)
-    layer = nn.QuantConv2D(
-        3,
-        kernel,
-        strides,
-        padding,
-        pad_values,
-        dilation_rate=dilation,
-        use_bias=False,
-        **SIGN,
-        **CLIP,
-    )
-    check(layer, rng.standard_normal((2, *size, 2)).astype("float32"))
+    size = (9, 10) if padding == "valid" else size
+    geometry = kernel, strides, padding, pad_values
+    check(nn.QuantConv2D(3, *geometry, dilation_rate=dilation, **BINARY), (*size, 2), rng)
 
 
 @pytest.mark.parametrize("pad_values", [-1, 1])
 def test_conv2d_groups(pad_values, rng):
-    layer = nn.QuantConv2D(4, 3, 2, "same", pad_values, groups=2, use_bias=False, **SIGN, **CLIP)
-    check(layer, rng.standard_normal((2, 5, 6, 6)).astype("float32"), groups=2)
+    layer = nn.QuantConv2D(4, 3, 2, "same", pad_values, groups=2, **BINARY)
+    check(layer, (5, 6, 6), rng, groups=2)
 
 
 @pytest.mark.parametrize("pad_values", [-1, 0, 1])
-@pytest.mark.parametrize(("padding", "strides"), [("causal", 1), ("causal", 2), ("same", 2)])
-def test_conv1d(padding, strides, pad_values, rng):
-    layer = nn.QuantConv1D(
-        3,
-        4,
-        strides,
-        padding,
-        pad_values,
-        dilation_rate=1 if strides > 1 else 2,
-        use_bias=False,
-        **SIGN,
-        **CLIP,
-    )
-    check(layer, rng.standard_normal((2, 7, 2)).astype("float32"))
+@pytest.mark.parametrize(
+    ("padding", "strides", "dilation"), [("causal", 1, 2), ("causal", 2, 1), ("same", 2, 1)]
+)
+def test_conv1d(padding, strides, dilation, pad_values, rng):
+    layer = nn.QuantConv1D(3, 4, strides, padding, pad_values, dilation_rate=dilation, **BINARY)
+    check(layer, (7, 2), rng)
 
 
 @pytest.mark.parametrize("pad_values", [-1, 1])
 def test_conv3d(pad_values, rng):
-    layer = nn.QuantConv3D(
-        3, (3, 2, 3), (1, 2, 2), "same", pad_values, use_bias=False, **SIGN, **CLIP
-    )
-    check(layer, rng.standard_normal((2, 3, 4, 5, 2)).astype("float32"))
+    layer = nn.QuantConv3D(3, (3, 2, 3), (1, 2, 2), "same", pad_values, **BINARY)
+    check(layer, (3, 4, 5, 2), rng)
 
 
 @pytest.mark.parametrize("pad_values", [-1, 1])
 def test_depthwise(pad_values, rng):
     x = rng.standard_normal((2, 6, 5, 3)).astype("float32")
-    layer = nn.QuantDepthwiseConv2D(
-        3,
-        2,
-        "same",
-        pad_values,
-        depth_multiplier=2,
-        use_bias=False,
-        **DEPTHWISE_SIGN,
-        **DEPTHWISE_CLIP,
-    )
-    y = evaluate(layer, x)
-    w = sign(layer.get_weights()[0])
+    settings = {**DEPTHWISE_SIGN, **DEPTHWISE_CLIP, "depthwise_initializer": "zeros"}
+    layer = nn.QuantDepthwiseConv2D(3, 2, "same", pad_values, 2, use_bias=False, **settings)
+    y, w = signs_of(layer, x, rng)
     # A depthwise convolution is a grouped one with a group per channel.
     grouped = w.reshape(3, 3, 1, 6)
     expected = convolve(sign(x), grouped, (2, 2), (1, 1), "same", pad_values, groups=3)
     np.testing.assert_array_equal(y, expected)
 
 
-def test_border_keeps_the_dtype_of_mixed_precision(rng):
-    layer = nn.QuantConv2D(
-        3, 3, 2, "same", -1, use_bias=False, dtype="mixed_float16", **SIGN, **CLIP
-    )
-    check(layer, rng.standard_normal((2, 6, 5, 2)).astype("float32"))
+def test_border_in_mixed_precision(rng):
+    layer = nn.QuantConv2D(3, 3, 2, "same", -1, dtype="mixed_float16", **BINARY)
+    check(layer, (6, 5, 2), rng)
+    assert keras.backend.standardize_dtype(layer(np.zeros((1, 6, 5, 2), "f")).dtype) == "float16"
 
 
 def test_sizes_unknown_when_the_model_is_built(rng):
     inputs = keras.Input((None, None, 2))
-    layer = nn.QuantConv2D(3, 3, 2, "same", 1, use_bias=False, **SIGN, **CLIP)
+    layer = nn.QuantConv2D(3, 3, 2, "same", 1, **BINARY)
     model = keras.Model(inputs, layer(inputs))
     assert model.output_shape == (None, None, None, 3)
-    w = sign(layer.get_weights()[0])
+    (kernel,) = randomize(layer, rng)
     for size in itertools.product((4, 5), (6, 7)):
         x = rng.standard_normal((2, *size, 2)).astype("float32")
-        y = model.predict(x, verbose=0)
-        np.testing.assert_array_equal(y, convolve(sign(x), w, (2, 2), (1, 1), "same", 1))
+        expected = convolve(sign(x), sign(kernel), (2, 2), (1, 1), "same", 1)
+        np.testing.assert_array_equal(model.predict(x, verbose=0), expected)
 
 
 def test_channels_first(rng):
-    if keras.backend.backend() == "tensorflow":
-        pytest.skip("TensorFlow has no channels-first convolution on a CPU")
-    layer = nn.QuantConv2D(
-        3, 3, 2, "same", 1, data_format="channels_first", use_bias=False, **SIGN, **CLIP
-    )
+    layer = nn.QuantConv2D(3, 3, 2, "same", 1, data_format="channels_first", **BINARY)
     x = rng.standard_normal((2, 4, 6, 5)).astype("float32")
-    y = evaluate(layer, x)
-    w = sign(layer.get_weights()[0])
-    expected = convolve(sign(x).transpose(0, 2, 3, 1), w, (2, 2), (1, 1), "same", 1)
+    layer.build(x.shape)
+    (kernel,) = randomize(layer, rng)
+    # TensorFlow has this convolution on a CPU only under XLA.
+    y = ops.convert_to_numpy(compiled(layer)(x))
+    channels_last = sign(x).transpose(0, 2, 3, 1)
+    expected = convolve(channels_last, sign(kernel), (2, 2), (1, 1), "same", 1)
     np.testing.assert_array_equal(y, expected.transpose(0, 3, 1, 2))
 
 

@@ -19,7 +19,7 @@ def test_binary_kernel_without_constraint_warns_once(case):
     with pytest.warns(
         nn.StarvedWeightsWarning, match=r"'lonely'.*Pass \w+='weight_clip'"
     ) as caught:
-        layer = case.layer(**case.arguments, **case.quantizers, name="lonely")
+        layer = case.layer(**case.arguments, **case.start, **case.quantizers, name="lonely")
     assert len(caught) == len(case.constraints)
     assert caught[0].filename == __file__
     with warnings.catch_warnings():
