@@ -131,12 +131,17 @@ def open_subject(
 def _provenance(
     model: Any, spec: ModelSpec | None, path: Path | None
 ) -> tuple[str, str | None, str | None]:
-    """Returns name, tag and digest; a file may hold other weights than its spec remembers."""
+    """Returns name, tag and digest of the weights, where they are certain.
+
+    A file may hold other weights than its spec remembers, and a model in memory may have been
+    trained since it was loaded.
+    """
     if path is not None and path.suffix == ".keras":
         return path.name, None, hashlib.sha256(path.read_bytes()).hexdigest()
-    if spec is not None:
+    if path is not None and spec is not None:
         return spec.name, spec.tag, spec.weights_sha256
-    return str(getattr(model, "name", type(model).__name__)), None, None
+    name = spec.name if spec is not None else getattr(model, "name", type(model).__name__)
+    return str(name), None, None
 
 
 def _check_suffix(path: Path) -> None:

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 
+from bnnzoo import manifest
 from bnnzoo.architectures.assembly import assemble
 from bnnzoo.errors import ArgumentError, BnnZooError, UnknownModelError, WeightsError
 from bnnzoo.evaluation.subject import open_subject
@@ -69,9 +70,16 @@ def zoo_model(**changes: object) -> keras.Model:
     return model
 
 
-def test_a_zoo_model_knows_itself() -> None:
+def test_a_name_stands_for_the_weights_of_its_record() -> None:
+    record = manifest.load().weights["binarynet.fashion_mnist_small"]
+    subject = open_subject(record.name)
+    assert (subject.name, subject.tag) == ("binarynet", "fashion_mnist_small")
+    assert subject.weights_sha256 == record.files[0].sha256
+
+
+def test_a_model_in_memory_knows_its_data_but_may_have_been_trained() -> None:
     subject = open_subject(zoo_model(labels="fashion_mnist"))
-    assert (subject.name, subject.tag, subject.weights_sha256) == ("net", "best", "abc")
+    assert (subject.name, subject.tag, subject.weights_sha256) == ("net", None, None)
     assert subject.preprocessing.id == "scale_pm1"
     assert subject.preprocessing.size == (28, 28)
     assert subject.class_names is not None

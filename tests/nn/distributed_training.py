@@ -10,9 +10,9 @@ import sys
 
 os.environ["KERAS_BACKEND"] = "jax"
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["JAX_CPU_COLLECTIVES_IMPLEMENTATION"] = "gloo"
 os.environ.pop("XLA_FLAGS", None)  # one device for each process
 
+import jax
 import keras
 import numpy as np
 
@@ -71,6 +71,8 @@ def network() -> keras.Model:
 
 def main(port: int, processes: int, process: int, result: str) -> None:
     if processes > 1:
+        # The default of JAX since 0.5; before it, a CPU works alone.
+        jax.config.update("jax_cpu_collectives_implementation", "gloo")
         addresses = ",".join([f"127.0.0.1:{port}"] * processes)
         keras.distribution.initialize(addresses, processes, process)
         distribution = keras.distribution.DataParallel(auto_shard_dataset=False)
