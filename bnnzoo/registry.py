@@ -116,21 +116,26 @@ def register_model(
 def _register(function: B, aliases: tuple[str, ...]) -> B:
     name = function.__name__
     for taken in (name, *aliases):
-        other = _BUILDERS.get(_ALIASES.get(taken, taken))
-        if other is not None and _origin(other) != _origin(function):
+        owner = _owner(_ALIASES.get(taken, taken), function)
+        if owner is not None:
             raise ValueError(
-                f"Model name '{taken}' must be unique, but {'.'.join(_origin(other))} has it. "
-                f"Rename {'.'.join(_origin(function))}."
-            )
-        entry = CATALOG.get(_ALIASES.get(taken, taken))
-        if entry is not None and _origin(function)[0] != f"bnnzoo.architectures.{entry.module}":
-            raise ValueError(
-                f"Model name '{taken}' must be unique, but bnnzoo has it built in. "
+                f"Model name '{taken}' must be unique, but {owner} has it. "
                 f"Rename {'.'.join(_origin(function))}."
             )
     _BUILDERS[name] = function
     _ALIASES.update(dict.fromkeys(aliases, name))
     return function
+
+
+def _owner(name: str, function: Builder) -> str | None:
+    """Returns who has a name already; None if it is free, or is the same function's."""
+    entry = CATALOG.get(name)
+    if entry is not None and _origin(function)[0] != f"bnnzoo.architectures.{entry.module}":
+        return "bnnzoo"
+    other = _BUILDERS.get(name)
+    if other is not None and _origin(other) != _origin(function):
+        return ".".join(_origin(other))
+    return None
 
 
 def _origin(function: Builder) -> tuple[str, str]:

@@ -10,7 +10,6 @@ open; its preprocessing travels with it.
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -57,7 +56,6 @@ def finetune(
     """
     num_classes = 1 + max(label for _, label, _ in train_source)
     model = bnnzoo.load(name, pretrained=pretrained, num_classes=num_classes)
-    model.model_spec = replace(model.model_spec, tag=None, weights_sha256=None)
     x, y = load_arrays(model, train_source)
 
     # Freeze up to the last stage; what comes behind it is the classifier.

@@ -107,9 +107,9 @@ def test_duplicates_are_errors():
     def my_net():
         return None
 
-    with pytest.raises(ValueError, match="'quicknet' must be unique, but bnnzoo has it built in"):
+    with pytest.raises(ValueError, match="'quicknet' must be unique, but bnnzoo has it"):
         registry.register_model(quicknet)
-    with pytest.raises(ValueError, match="'birealnet' must be unique, but bnnzoo has it built in"):
+    with pytest.raises(ValueError, match="'birealnet' must be unique, but bnnzoo has it"):
         registry.register_model(aliases=("birealnet",))(my_net)
     registry.register_model(my_net)
     other = type(my_net)(my_net.__code__, {"__name__": "elsewhere"}, "my_net")
@@ -148,8 +148,6 @@ def test_another_package_joins_by_its_entry_point(tmp_path):
     done = subprocess.run(
         [
             sys.executable,
-            "-W",
-            "error",
             "-c",
             f"import sys; sys.path.append({str(tmp_path)!r}); {code}",
         ],
