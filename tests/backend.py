@@ -32,12 +32,14 @@ def layer_gradients(
     layer: keras.layers.Layer, x: Any, upstream: Any
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Returns the gradients of sum(upstream * layer(x)): by x, and by every trainable variable."""
+    upstream = ops.convert_to_tensor(upstream)
     states = [variable.value for variable in layer.non_trainable_variables]
 
     def total(x: Any, *values: Any) -> Any:
         return ops.sum(layer.stateless_call(values, states, x)[0] * upstream)
 
     values = [variable.value for variable in layer.trainable_variables]
+    total = compiled(total) if keras.backend.backend() == "jax" else total
     x_gradient, *gradients = _gradients(total, ops.convert_to_tensor(x), *values)
     return ops.convert_to_numpy(x_gradient), [ops.convert_to_numpy(g) for g in gradients]
 
@@ -67,7 +69,7 @@ def _gradients(total: Callable[..., Any], *arguments: Any) -> tuple[Any, ...]:
     if keras.backend.backend() == "jax":
         import jax
 
-        return jax.jit(jax.grad(total, argnums=tuple(range(len(arguments)))))(*arguments)
+        return jax.grad(total, argnums=tuple(range(len(arguments))))(*arguments)
     import torch
 
     arguments = tuple(a.detach().clone().requires_grad_() for a in arguments)

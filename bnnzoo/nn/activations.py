@@ -31,7 +31,7 @@ def leaky_tanh(x: Any, alpha: float = 0.2) -> Any:
 
     y = x if |x| <= 1, else sign(x) (1 + alpha (|x| - 1)).
     """
-    outside = alpha * x + (1 - alpha) * ops.sign(x)
+    outside = ops.add(ops.multiply(alpha, x), ops.multiply(1 - alpha, ops.sign(x)))
     return ops.where(ops.greater(ops.absolute(x), 1), outside, x)
 
 

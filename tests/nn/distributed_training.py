@@ -71,7 +71,7 @@ def network() -> keras.Model:
 
 def main(port: int, processes: int, process: int, result: str) -> None:
     if processes > 1:
-        # The default of JAX since 0.5; before it, a CPU works alone.
+        # Newer JAX has it by default; in older JAX a CPU works alone without it.
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
         addresses = ",".join([f"127.0.0.1:{port}"] * processes)
         keras.distribution.initialize(addresses, processes, process)

@@ -1,0 +1,49 @@
+"""One build of each model for all tests, quick on every backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from bnnzoo import registry
+from tests.architectures import larq_zoo
+
+
+def numpy_kernel(self: Any, shape: tuple[int, ...], dtype: str | None = None) -> Any:
+    """Draws a kernel with a standard deviation of `1 / sqrt(fan in)`."""
+    rng = np.random.default_rng(list(shape))
+    kernel = rng.standard_normal(shape, dtype="float32") / np.sqrt(np.prod(shape[:-1]))
+    return keras.ops.convert_to_tensor(kernel, dtype=dtype)
+
+
+@pytest.fixture(scope="package", autouse=True)
+def quick_initializers() -> Iterator[None]:
+    """Draws kernels with NumPy: JAX compiles one program per shape, minutes for 19 models."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keras.initializers.VarianceScaling, "__call__", numpy_kernel)
+        yield
+
+
+@pytest.fixture(scope="package")
+def build() -> Iterator[Callable[..., keras.Model]]:
+    """Builds a model by name, or returns the one that an earlier test has built."""
+    models: dict[Any, keras.Model] = {}
+
+    def cached(name: str, **arguments: Any) -> keras.Model:
+        key = (name, *sorted(arguments.items()))
+        if key not in models:
+            models[key] = registry.builder(name)(**arguments)
+        return models[key]
+
+    yield cached
+    models.clear()
+
+
+@pytest.fixture(params=larq_zoo.MODELS)
+def zoo_model(request: pytest.FixtureRequest, build: Callable[..., keras.Model]) -> Any:
+    """Each of larq-zoo's models under our name, as `(name, model)`."""
+    return request.param, build(request.param)
