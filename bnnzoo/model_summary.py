@@ -7,7 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import keras
 
@@ -210,27 +210,42 @@ def summary(model: keras.Model) -> ModelSummary:
             f"Model {model.name!r} must be built to be summarized, got one without weights. Give "
             "it an Input, or call it once."
         )
-    return ModelSummary(model.name, tuple(_walk(model, "", [(None, None)], set())))
+    found: dict[int, _Use] = {}
+    for use in _walk(model, "", [(None, None)]):
+        first = found.get(id(use.layer))
+        found[id(use.layer)] = use if first is None else first.and_again(use)
+    return ModelSummary(model.name, tuple(_summarize(use) for use in found.values()))
 
 
-def _walk(
-    layer: keras.Layer, name: str, calls: list[Call] | None, seen: set[int]
-) -> Iterator[LayerSummary]:
-    """Yields the rows of a layer and of what is inside it. `calls` is None where unknown."""
-    seen.add(id(layer))
+class _Use(NamedTuple):
+    """A layer in one place of a model, with the weights that are its own."""
+
+    layer: keras.Layer
+    name: str
+    weights: list[Any]
+    calls: list[Call] | None  # None where they are not known
+
+    def and_again(self, other: _Use) -> _Use:
+        """Returns this use with the calls of the same layer in another place."""
+        if self.calls is None or other.calls is None:
+            return self._replace(calls=None)
+        return self._replace(calls=self.calls + other.calls)
+
+
+def _walk(layer: keras.Layer, name: str, calls: list[Call] | None) -> Iterator[_Use]:
+    """Yields a layer and the layers inside it that have weights of their own or nothing inside."""
     parts = layer.layers if isinstance(layer, keras.Model) else layer._layers
     inside = {id(weight) for part in parts for weight in part.weights}
     own = [weight for weight in layer.weights if id(weight) not in inside]
     if own or not parts:
-        yield _summarize(layer, name or layer.name, own, calls)
+        yield _Use(layer, name or layer.name, own, calls)
     graph = _calls_inside(layer)
     for part in parts:
-        if id(part) not in seen:
-            part_name = f"{name}/{part.name}" if name else part.name
-            part_calls = None
-            if graph is not None and calls is not None:
-                part_calls = graph[id(part)] * len(calls)
-            yield from _walk(part, part_name, part_calls, seen)
+        part_name = f"{name}/{part.name}" if name else part.name
+        part_calls = None
+        if graph is not None and calls is not None:
+            part_calls = graph[id(part)] * len(calls)
+        yield from _walk(part, part_name, part_calls)
 
 
 def _calls_inside(layer: keras.Layer) -> dict[int, list[Call]] | None:
@@ -251,9 +266,8 @@ def _shape(tensors: list[Any]) -> Any:
     return shapes[0] if len(shapes) == 1 else shapes
 
 
-def _summarize(
-    layer: keras.Layer, name: str, weights: list[Any], calls: list[Call] | None
-) -> LayerSummary:
+def _summarize(use: _Use) -> LayerSummary:
+    layer, name, weights, calls = use
     quantizers = layer.quantizers if isinstance(layer, QuantizedLayer) else ()
     bits = {id(weight): _bits_of_dtype(weight.dtype) for weight in weights}
     for variable, quantizer in quantizers:

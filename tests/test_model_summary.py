@@ -157,6 +157,15 @@ def test_nested_models_and_shared_layers():
     assert report.params == 16 + 144
 
 
+def test_a_layer_of_a_model_and_of_the_model_around_it():
+    shared = keras.layers.Conv2D(4, 1, use_bias=False, name="shared")
+    inner = keras.Sequential([keras.Input((8, 8, 4)), shared], name="inner")
+    inputs = keras.Input((8, 8, 4))
+    report = summary(keras.Model(inputs, shared(inner(inputs))))
+    rows = [row for row in report.layers if row.params_by_bits]
+    assert [row.macs_by_bits for row in rows] == [{32: 2 * 16 * 64}]
+
+
 def test_calls_in_other_models_do_not_count():
     conv = keras.layers.Conv2D(4, 1, use_bias=False)
     inputs = keras.Input((8, 8, 4))
@@ -214,7 +223,7 @@ def test_layers_made_of_layers():
     "layer",
     [
         keras.layers.LSTM(4, name="layer"),
-        keras.layers.EinsumDense("abc,cd->abd", (None, 4), name="layer"),
+        keras.layers.EinsumDense("abc,cd->abd", (5, 4), name="layer"),
         keras.layers.TimeDistributed(keras.layers.Dense(4), name="layer"),
     ],
     ids=["lstm", "einsum", "time_distributed"],

@@ -6,15 +6,20 @@ import contextlib
 import hashlib
 import json
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import pytest
+
 from bnnzoo.manifest import WeightsFile
 from bnnzoo.network import Patience
+from bnnzoo.weights import fetch
 
 GOOD = bytes(range(256)) * 1000
+BAD = GOOD[:-1] + b"?"
 NAME = "birealnet18.test"
 HURRY = Patience(backoff_s=0.01, connect_timeout_s=10.0, read_timeout_s=10.0)
 IMPATIENT = replace(HURRY, read_timeout_s=0.5)  # for servers that stall
@@ -60,6 +65,30 @@ class Server:
 def file_at(*urls: str, content: bytes = GOOD, size: int | None = len(GOOD)) -> WeightsFile:
     """A manifest entry for `content` at these URLs."""
     return WeightsFile("full", hashlib.sha256(content).hexdigest(), "keras_h5", urls, bytes=size)
+
+
+CACHED = f"{NAME}-full-{file_at().sha256[:8]}.h5"  # the name of GOOD in a cache
+
+
+def get(file: WeightsFile, patience: Patience = HURRY, cache_dir: Path | None = None) -> Path:
+    """Fetches without long pauses."""
+    return fetch(file, name=NAME, patience=patience, cache_dir=cache_dir)
+
+
+def use_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Makes `folder` the cache, whatever the user's environment says."""
+    for name in ("BNNZOO_OFFLINE", "BNNZOO_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("BNNZOO_CACHE_DIR", str(folder))
+    return folder
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    """Waits until the condition holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
 
 
 def names_in(folder: Path) -> set[str]:

@@ -168,7 +168,7 @@ def test_inputs_of_binary_layers_are_binary(name, small, rng):
 
 
 @pytest.mark.parametrize(
-    "name, real", [("binarynet", 0), ("birealnet20", 4), ("quicknet_small", 7), ("xnornet_vgg", 2)]
+    "name, real", [("binarynet", 0), ("birealnet20", 4), ("quicknet_small", 10), ("xnornet_vgg", 2)]
 )
 def test_kernels_are_binary_but_the_real_ones(name, real, small):
     model = small(name)

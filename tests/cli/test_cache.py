@@ -12,7 +12,7 @@ import pytest
 from bnnzoo import manifest
 from bnnzoo.cli.cache import _age
 from bnnzoo.cli.main import main
-from tests.weight_server import GOOD, file_at, write_manifest
+from tests.weight_server import GOOD, file_at, use_cache, write_manifest
 
 SHA = file_at().sha256[:8]
 FULL = f"birealnet18.one-full-{SHA}.h5"
@@ -32,8 +32,7 @@ def empty(tmp_path, monkeypatch) -> Path:
         {"birealnet18.one": {"full": url, "notop": url}, "quicknet.one": {"full": url}},
     )
     monkeypatch.setattr(manifest, "manifest_path", lambda: tmp_path / "manifest.json")
-    monkeypatch.setenv("BNNZOO_CACHE_DIR", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+    return use_cache(tmp_path / "cache", monkeypatch)
 
 
 @pytest.fixture

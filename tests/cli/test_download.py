@@ -13,7 +13,7 @@ import pytest
 import bnnzoo
 from bnnzoo import manifest, network
 from bnnzoo.cli.main import main
-from tests.weight_server import GOOD, Answer, Server, file_at, serving, write_manifest
+from tests.weight_server import GOOD, Answer, Server, file_at, serving, use_cache, write_manifest
 
 FULL = f"birealnet18.one-full-{file_at().sha256[:8]}.h5"
 
@@ -39,10 +39,7 @@ def cache(server, tmp_path, monkeypatch) -> Path:
     )
     monkeypatch.setattr(manifest, "manifest_path", lambda: tmp_path / "manifest.json")
     monkeypatch.setattr(network.time, "sleep", lambda _seconds: None)
-    for name in ("BNNZOO_OFFLINE", "BNNZOO_BASE_URL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("BNNZOO_CACHE_DIR", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+    return use_cache(tmp_path / "cache", monkeypatch)
 
 
 # Arguments -> names of the printed files.
