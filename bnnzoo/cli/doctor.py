@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from bnnzoo import __version__, manifest, registry
+from bnnzoo import __version__, manifest, network, registry
 from bnnzoo.cli.output import print_json
 from bnnzoo.weights import cache_folder
 
@@ -70,7 +70,12 @@ def examine() -> dict[str, Any]:
             "weights": len(manifest.load().weights),
         },
         "models": len(registry.list_models()),
-        "environment": {name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
+        "environment": {
+            # A mirror's URL may hold a password.
+            name: network.shown(value) if name == "BNNZOO_BASE_URL" else value
+            for name, value in os.environ.items()
+            if name in ENVIRONMENT
+        },
     }
 
 

@@ -1,0 +1,82 @@
+"""`list`, `info`, `summary` and `doctor`: what they write, for people and for scripts."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import bnnzoo
+from bnnzoo import manifest
+from bnnzoo.architectures.catalog import CATALOG
+from bnnzoo.cli.main import main
+
+
+def json_of(capsys, *arguments):
+    assert main([*arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_list_as_json_has_a_row_per_model(capsys):
+    rows = {row["name"]: row for row in json_of(capsys, "list")}
+    assert list(rows) == bnnzoo.list_models()
+    for name, row in rows.items():
+        assert row["params"] == CATALOG[name].params
+        assert row["packed_bytes"] == CATALOG[name].packed_bytes
+    assert rows["birealnet18"]["tags"] == ["larq_in1k"]
+    assert rows["birealnet18"]["top1"] == 57.47
+    assert rows["birealnet34"]["default_tag"] is None and rows["birealnet34"]["top1"] is None
+
+
+def test_list_for_people_cuts_nothing_in_a_pipe(capsys):
+    assert main(["list", "binary_densenet*"]) == 0
+    out = capsys.readouterr().out
+    assert "binary_densenet37_dilated" in out and "64.34" in out
+    assert "imagenet2012:validation (published)" in out
+    assert "birealnet18" not in out
+
+
+def test_list_of_nothing_says_so_on_standard_error(capsys):
+    assert main(["list", "nothing*"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == "" and "No model fits 'nothing*'." in captured.err
+
+
+def test_info_has_the_records_of_the_manifest(capsys):
+    value = json_of(capsys, "info", "binarynet.fashion_mnist_small")
+    record = manifest.load().weights["binarynet.fashion_mnist_small"]
+    (weights,) = value["weights"]
+    assert weights["files"][0]["sha256"] == record.files[0].sha256
+    assert weights["metrics"][0]["origin"] == "measured"
+    assert main(["info", "birealnet"]) == 0
+    out = capsys.readouterr().out
+    assert "57.47 %" in out and "published by Larq Zoo" in out and "11,699,112" in out
+
+
+def test_summary_counts_what_the_catalog_says(capsys):
+    value = json_of(capsys, "summary", "birealnet20")
+    assert value["totals"]["params"] == CATALOG["birealnet20"].params
+    assert main(["summary", "birealnet20", "--num-classes", "3", "--input-shape", "16,16,1"]) == 0
+    out = capsys.readouterr().out
+    assert "(n, 3)" in out and "(n, 16, 16, 16)" in out
+
+
+def test_doctor_says_what_is_there_and_what_is_missing(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("BNNZOO_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("BNNZOO_BASE_URL", "https://me:secret@example.org/mirror")
+    report = json_of(capsys, "doctor")
+    assert report["ready"] is True and report["models"] == len(CATALOG)
+    assert report["cache"] == {"path": str(tmp_path / "cache"), "writable": True}
+    assert report["environment"]["BNNZOO_BASE_URL"] == "https://example.org/mirror"
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert "Ready." in out and "secret" not in out
+    for gap in report["missing"]:
+        assert f"pip install 'bnnzoo[{gap['extra']}]'" in out
+
+
+@pytest.mark.parametrize("backend", ["nothing", "mxnet"])
+def test_doctor_fails_where_models_cannot_be_loaded(capsys, monkeypatch, backend):
+    monkeypatch.setenv("KERAS_BACKEND", backend)
+    assert main(["doctor"]) == 1
+    assert f"Not ready: Keras with the backend {backend}" in capsys.readouterr().out
