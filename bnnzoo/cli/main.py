@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -94,4 +95,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run() -> None:
     """The entry point of the installed script."""
+    # TensorFlow tells of the processor and of missing GPUs at every start; its errors stay.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.exit(main())

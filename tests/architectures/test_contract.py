@@ -155,7 +155,7 @@ def test_inputs_of_binary_layers_are_binary(name, small, rng):
     images = rng.standard_normal((2, *model.input_shape[1:])).astype("float32")
     binary = [layer for layer in model.layers if getattr(layer, "input_quantizer", None)]
     assert len(binary) >= 3
-    quantized = [layer.input_quantizer(layer.input) for layer in binary]
+    quantized = [keras.layers.Activation(la.input_quantizer)(la.input) for la in binary]
     values, probabilities = keras.Model(model.input, [quantized, model.output]).predict_on_batch(
         images
     )

@@ -20,6 +20,7 @@ import pytest
 
 from tests.architectures import larq_zoo
 
+# TensorFlow means with oneDNN, its default on x86, which tests/conftest.py turns on.
 BOTH = ("tensorflow", "jax")
 STRICT = {
     "binary_alexnet": BOTH,

@@ -78,7 +78,7 @@ GEOMETRY = [
     ((6, 5), (2, 4), 1, 1),
     ((7, 6), (3, 3), 2, 1),
     ((7, 8), (3, 2), (2, 3), 1),
-    ((8, 7), (2, 1), 3, 1),
+    ((8, 8), (2, 1), 3, 1),
     ((7, 6), (3, 3), 1, (2, 3)),
     ((1, 1), (3, 5), 1, 1),
 ]
@@ -126,6 +126,29 @@ def test_depthwise(pad_values, rng):
     np.testing.assert_array_equal(y, expected)
 
 
+PADDED = {
+    "conv1d": (nn.QuantConv1D, (4, 3), (1, 2), -4),
+    "conv2d": (nn.QuantConv2D, (4, 3), (1, 1, 2), -16),
+    "conv3d": (nn.QuantConv3D, (4, 3), (1, 1, 1, 2), -52),
+    "depthwise": (nn.QuantDepthwiseConv2D, (3,), (1, 1, 2), -8),
+    "separable1d": (nn.QuantSeparableConv1D, (4, 3), (1, 2), -4),
+    "separable2d": (nn.QuantSeparableConv2D, (4, 3), (1, 1, 2), -16),
+}
+
+
+@pytest.mark.parametrize("name", PADDED)
+def test_border_is_not_quantized(name):
+    """The quantizer would make it 0. One pixel of 0, a border of -1 and kernels of 1."""
+    layer, arguments, size, expected = PADDED[name]
+    settings = {"padding": "same", "pad_values": -1, "input_quantizer": "ste_heaviside"}
+    original = layer(*arguments, use_bias=False, **settings)
+    layer = layer.from_config(original.get_config())
+    x = np.zeros((1, *size), "float32")
+    layer.build(x.shape)
+    layer.set_weights([np.ones(w.shape) for w in layer.weights])
+    np.testing.assert_array_equal(evaluate(layer, x), expected)
+
+
 def test_border_in_mixed_precision(rng):
     layer = nn.QuantConv2D(3, 3, 2, "same", -1, dtype="mixed_float16", **BINARY)
     check(layer, (6, 5, 2), rng)
@@ -145,15 +168,16 @@ def test_sizes_unknown_when_the_model_is_built(rng):
 
 
 def test_channels_first(rng):
-    layer = nn.QuantConv2D(3, 3, 2, "same", 1, data_format="channels_first", **BINARY)
-    x = rng.standard_normal((2, 4, 6, 5)).astype("float32")
+    settings = {**BINARY, "use_bias": True, "data_format": "channels_first"}
+    layer = nn.QuantConv2D(4, 3, 2, "same", 1, **settings)
+    x = rng.standard_normal((2, 2, 6, 5)).astype("float32")
     layer.build(x.shape)
-    (kernel,) = randomize(layer, rng)
+    kernel, bias = randomize(layer, rng)
     # TensorFlow has this convolution on a CPU only under XLA.
     y = ops.convert_to_numpy(compiled(layer)(x))
     channels_last = sign(x).transpose(0, 2, 3, 1)
-    expected = convolve(channels_last, sign(kernel), (2, 2), (1, 1), "same", 1)
-    np.testing.assert_array_equal(y, expected.transpose(0, 3, 1, 2))
+    expected = convolve(channels_last, sign(kernel), (2, 2), (1, 1), "same", 1) + bias
+    np.testing.assert_allclose(y, expected.transpose(0, 3, 1, 2), rtol=1e-6)
 
 
 @pytest.mark.parametrize("pad_values", [2, 0.5, None, "same"])
