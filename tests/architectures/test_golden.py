@@ -61,7 +61,7 @@ def weight_file(tmp_path):
         return path
 
     yield write
-    path.unlink()
+    path.unlink(missing_ok=True)
 
 
 @pytest.fixture
