@@ -86,13 +86,13 @@ def quantized_scope(model: keras.Model) -> Iterator[keras.Model]:
 
 def _quantized_variables(model: keras.Model) -> list[tuple[Any, Callable[[Any], Any]]]:
     """Returns every kernel that has a quantizer with it, once, in the order of the layers."""
-    found = {}
-    for layer in model._flatten_layers():
-        if isinstance(layer, QuantizedLayer):
-            for variable, quantizer in layer.quantizers:
-                if quantizer is not None:
-                    found.setdefault(id(variable), (variable, quantizer))
-    return list(found.values())
+    return [
+        (variable, quantizer)
+        for layer in model._flatten_layers()
+        if isinstance(layer, QuantizedLayer)
+        for variable, quantizer in layer.quantizers
+        if quantizer is not None
+    ]
 
 
 def _quantized_value(variable: Any, quantizer: Callable[[Any], Any]) -> np.ndarray:
@@ -106,6 +106,5 @@ def _split(kernel: np.ndarray) -> BinaryKernel | None:
     scale = np.abs(filters).max(axis=0)
     if not np.array_equal(np.abs(filters), np.broadcast_to(scale, filters.shape)):
         return None
-    # signbit and not < 0: a filter whose scale is 0 still has signs.
-    values = np.where(np.signbit(kernel), -1, 1).astype(np.int8)
+    values = np.where(kernel < 0, -1, 1).astype(np.int8)
     return BinaryKernel(values, None if np.all(scale == 1) else scale)

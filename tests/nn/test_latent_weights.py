@@ -127,9 +127,11 @@ def test_nested_models_wrappers_and_blocks(nested):
 
 
 def test_a_shared_layer_counts_once():
+    """Called twice, and in two nested models."""
     layer = nn.QuantDense(4, kernel_quantizer=nn.SteSign(None), name="shared")
-    inputs = keras.Input((4,))
-    model = keras.Model(inputs, layer(layer(inputs)))
+    inputs, inner = keras.Input((4,)), keras.Input((4,))
+    part = keras.Model(inner, layer(layer(inner)))
+    model = keras.Model(inputs, layer(part(inputs)))
     assert list(nn.binary_weights(model)) == ["shared/kernel"]
 
 

@@ -165,7 +165,7 @@ LAYERS = [
     LayerCase(
         nn.QuantConv2DTranspose,
         keras.layers.Conv2DTranspose,
-        {"filters": 3, "kernel_size": 3, "strides": 2, "padding": "same"},
+        {"filters": 3, "kernel_size": 3, "strides": 2, "output_padding": 1},
         (4, 3, 4),
         SIGN,
         CLIP,
