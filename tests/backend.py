@@ -22,26 +22,28 @@ def gradient(fn: Callable[[Any], Any], x: Any, upstream: Any = 1.0) -> np.ndarra
     """Returns the gradient of sum(upstream * fn(x)) by x, in the dtype of `x`."""
     x = ops.convert_to_tensor(x)
 
-    def total(x: Any) -> Any:
-        return ops.sum(fn(x) * ops.cast(upstream, x.dtype))
+    def total(x: Any) -> tuple[Any, Any]:
+        return ops.sum(fn(x) * ops.cast(upstream, x.dtype)), x
 
-    return ops.convert_to_numpy(_gradients(total, x)[0])
+    return ops.convert_to_numpy(_value_and_gradients(total, x)[1][0])
 
 
 def layer_gradients(
     layer: keras.layers.Layer, x: Any, upstream: Any
-) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Returns the gradients of sum(upstream * layer(x)): by x, and by every trainable variable."""
+) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+    """Returns layer(x) and the gradients of sum(upstream * layer(x)): by x, by each variable."""
     upstream = ops.convert_to_tensor(upstream)
     states = [variable.value for variable in layer.non_trainable_variables]
 
-    def total(x: Any, *values: Any) -> Any:
-        return ops.sum(layer.stateless_call(values, states, x)[0] * upstream)
+    def total(x: Any, *values: Any) -> tuple[Any, Any]:
+        y = layer.stateless_call(values, states, x)[0]
+        return ops.sum(y * upstream), y
 
     values = [variable.value for variable in layer.trainable_variables]
     total = compiled(total) if keras.backend.backend() == "jax" else total
-    x_gradient, *gradients = _gradients(total, ops.convert_to_tensor(x), *values)
-    return ops.convert_to_numpy(x_gradient), [ops.convert_to_numpy(g) for g in gradients]
+    y, gradients = _value_and_gradients(total, ops.convert_to_tensor(x), *values)
+    dx, *dw = map(ops.convert_to_numpy, gradients)
+    return ops.convert_to_numpy(y), dx, dw
 
 
 def compiled(fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -57,22 +59,25 @@ def compiled(fn: Callable[..., Any]) -> Callable[..., Any]:
     return fn
 
 
-def _gradients(total: Callable[..., Any], *arguments: Any) -> tuple[Any, ...]:
+def _value_and_gradients(total: Callable[..., Any], *arguments: Any) -> tuple[Any, Any]:
+    """Returns the second of the two results of `total`, and the gradients of the first."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
         arguments = tuple(tf.identity(a) for a in arguments)
         with tf.GradientTape() as tape:
             tape.watch(arguments)
-            result = total(*arguments)
-        return tuple(tape.gradient(result, arguments, unconnected_gradients="zero"))
+            result, value = total(*arguments)
+        return value, tape.gradient(result, arguments, unconnected_gradients="zero")
     if keras.backend.backend() == "jax":
         import jax
 
-        return jax.grad(total, argnums=tuple(range(len(arguments))))(*arguments)
+        every = tuple(range(len(arguments)))
+        gradients, value = jax.grad(total, argnums=every, has_aux=True)(*arguments)
+        return value, gradients
     import torch
 
     arguments = tuple(a.detach().clone().requires_grad_() for a in arguments)
-    return torch.autograd.grad(
-        total(*arguments), arguments, allow_unused=True, materialize_grads=True
-    )
+    result, value = total(*arguments)
+    gradients = torch.autograd.grad(result, arguments, allow_unused=True, materialize_grads=True)
+    return value, gradients

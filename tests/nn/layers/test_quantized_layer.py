@@ -24,7 +24,7 @@ def test_binary_kernel_without_constraint_warns_once(case):
     assert caught[0].filename == __file__
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        layer(np.zeros((1, *case.input_shape), "float32"))
+        layer.build((1, *case.input_shape))
 
 
 @pytest.mark.parametrize(
