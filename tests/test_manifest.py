@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import json
+import re
 from pathlib import Path
 
 import jsonschema
 import pytest
 
 from bnnzoo import manifest
+from bnnzoo.architectures.catalog import CATALOG
 from bnnzoo.errors import ManifestError
 from tests.conftest import DATA
 
@@ -159,3 +162,11 @@ def test_every_file_of_larq_zoo_is_listed_with_its_digest():
     }
     assert len(published) == 28
     assert listed == published
+
+
+@pytest.mark.parametrize("name", SHIPPED["weights"])
+def test_weights_and_their_architecture_cite_the_same_paper(name):
+    record = manifest.load().weights[name]
+    module = ROOT / "bnnzoo" / "architectures" / f"{CATALOG[record.architecture].module}.py"
+    cited = re.findall(r"https://[^\s,;)]+", ast.get_docstring(ast.parse(module.read_text())))
+    assert record.paper in [url.rstrip(".") for url in cited]

@@ -120,8 +120,8 @@ def binary_densenet28(
 ) -> ZooModel:
     """Builds BinaryDenseNet28: dense stages of 6, 6, 6 and 5 binary convolutions.
 
-    Section 3.3 of the paper. Growth rate 64; the transitions divide the channels by 2.7, 2.7 and
-    2.2, rounded to a multiple of 32. Structure and order of weights are those of larq-zoo.
+    Growth rate 64; the transitions divide the channels by 2.7, 2.7 and 2.2, rounded to a multiple
+    of 32. Structure and order of weights are those of larq-zoo.
 
     **Deviations**
 
@@ -155,8 +155,7 @@ def binary_densenet37(
 ) -> ZooModel:
     """Builds BinaryDenseNet37: dense stages of 6, 8, 12 and 6 binary convolutions.
 
-    Section 3.3 of the paper; reductions of 3.3, 3.3 and 4. Structure and order of weights are
-    those of larq-zoo.
+    Reductions of 3.3, 3.3 and 4. Structure and order of weights are those of larq-zoo.
 
     **Deviations**
 
@@ -189,8 +188,8 @@ def binary_densenet37_dilated(
 ) -> ZooModel:
     """Builds BinaryDenseNet37 with the resolution of its second stage kept to the end.
 
-    Section 3.3 of the paper: the last two transitions do not pool, and the convolutions behind
-    them are dilated by 2 and 4 instead. Structure and order of weights are those of larq-zoo.
+    The last two transitions do not pool, and the convolutions behind them are dilated by 2 and 4
+    instead. Structure and order of weights are those of larq-zoo.
 
     **Deviations**
 
@@ -224,8 +223,7 @@ def binary_densenet45(
 ) -> ZooModel:
     """Builds BinaryDenseNet45: dense stages of 6, 12, 14 and 8 binary convolutions.
 
-    Section 3.3 of the paper; reductions of 2.7, 3.3 and 4. Structure and order of weights are
-    those of larq-zoo.
+    Reductions of 2.7, 3.3 and 4. Structure and order of weights are those of larq-zoo.
 
     **Deviations**
 

@@ -31,7 +31,7 @@ def binarynet(
     """Builds BinaryNet's CIFAR-10 network.
 
     2 x 128C3 - MP2 - 2 x 256C3 - MP2 - 2 x 512C3 - MP2 - 2 x 1024FC - 10, a VGG whose every layer
-    is binary, with batch norm after every one (section "ConvNet on CIFAR-10" of
+    is binary, with batch norm after every one (sections 2.3 and 2.4, "ConvNet on CIFAR-10", of
     https://arxiv.org/abs/1602.02830; momentum and epsilon as in its code). Pooling comes before
     the batch norm, so that it sees integers. The first layer's input is real.
 
@@ -108,8 +108,8 @@ def binarynet_mlp(
 ) -> ZooModel:
     """Builds BinaryNet's MNIST network: three binary hidden layers, batch norm after every layer.
 
-    Section "MLP on MNIST (Torch7)" of https://arxiv.org/abs/1602.02830: 2048 units a layer, no
-    dropout (the Theano experiment has 4096 units and dropout).
+    Section 2.2, "MLP on MNIST (Torch7)", of https://arxiv.org/abs/1602.02830: 2048 units a layer,
+    no dropout (the Theano experiment of section 2.1 has 4096 units and dropout).
 
     **Deviations**
 
@@ -147,9 +147,8 @@ def binary_alexnet(
 ) -> ZooModel:
     """Builds BinaryNet's ImageNet network, an AlexNet whose every layer is binary.
 
-    Section "Results on ImageNet" of
-    https://papers.nips.cc/paper/6573-binarized-neural-networks. Structure and order of weights
-    are those of larq-zoo's BinaryAlexNet.
+    The ImageNet experiment of https://papers.nips.cc/paper/6573-binarized-neural-networks.
+    Structure and order of weights are those of larq-zoo's BinaryAlexNet.
 
     **Deviations**
 

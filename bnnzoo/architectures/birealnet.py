@@ -101,8 +101,8 @@ def birealnet18(
 ) -> ZooModel:
     """Builds the 18-layer Bi-Real net: four stages of four binary convolutions.
 
-    Section 4 of the paper (ResNet-18 with a shortcut around each convolution). Structure and
-    order of weights are those of larq-zoo's BiRealNet.
+    The paper's ResNet-18 with a shortcut around each convolution. Structure and order of weights
+    are those of larq-zoo's BiRealNet.
 
     **Deviations**
 
@@ -139,8 +139,8 @@ def birealnet34(
 ) -> ZooModel:
     """Builds the 34-layer Bi-Real net: stages of 6, 8, 12 and 6 binary convolutions.
 
-    Section 4 of the paper: ResNet-34's 3, 4, 6 and 3 basic blocks of two convolutions, with a
-    shortcut around each convolution.
+    The larger network of the paper: ResNet-34's 3, 4, 6 and 3 basic blocks of two convolutions,
+    with a shortcut around each convolution.
 
     **Deviations**
 

@@ -26,9 +26,10 @@ def dorefanet(
 ) -> ZooModel:
     """Builds DoReFa-Net's AlexNet for ImageNet: 1-bit weights, 2-bit activations.
 
-    Section 3.2 of the paper; weights by its equation for one bit, `sign(w) * mean |w|` with one
-    scale per layer and the gradient passed through unchanged. First and last layer are real.
-    Structure and order of weights are those of larq-zoo's DoReFaNet.
+    The network of the paper's ImageNet experiments; weights by its equation for one bit (section
+    2.3), `sign(w) * mean |w|` with one scale per layer and the gradient passed through unchanged.
+    First and last layer are real. Structure and order of weights are those of larq-zoo's
+    DoReFaNet.
 
     **Deviations**
 

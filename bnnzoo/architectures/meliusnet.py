@@ -73,8 +73,8 @@ def meliusnet22(
 ) -> ZooModel:
     """Builds MeliusNet22: sections of 4, 5, 4 and 4 pairs of a dense and an improvement block.
 
-    Sections 3 and 4 of the paper and its table of configurations; transitions to 160, 224 and
-    256 channels. Structure and order of weights are those of larq-zoo.
+    The paper's configuration of this name; transitions to 160, 224 and 256 channels. Structure
+    and order of weights are those of larq-zoo.
 
     **Deviations**
 

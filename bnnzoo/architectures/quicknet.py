@@ -139,7 +139,7 @@ def quicknet(
 ) -> ZooModel:
     """Builds QuickNet: four sections of four binary convolutions, 64 to 512 channels.
 
-    Section "QuickNet" of the paper. Structure and order of weights are those of larq-zoo.
+    Structure and order of weights are those of larq-zoo.
 
     **Deviations**
 
@@ -172,7 +172,7 @@ def quicknet_small(
 ) -> ZooModel:
     """Builds QuickNetSmall: QuickNet with 32 and 64 channels in the first two sections.
 
-    Section "QuickNet" of the paper. Structure and order of weights are those of larq-zoo.
+    Structure and order of weights are those of larq-zoo.
 
     **Deviations**
 
@@ -205,7 +205,7 @@ def quicknet_large(
 ) -> ZooModel:
     """Builds QuickNetLarge: QuickNet with sections of 6, 8, 12 and 6 binary convolutions.
 
-    Section "QuickNet" of the paper. Structure and order of weights are those of larq-zoo.
+    Structure and order of weights are those of larq-zoo.
 
     **Deviations**
 

@@ -2,7 +2,7 @@
 
 Paper:
     Martinez, Yang, Bulat, Tzimiropoulos: Training Binary Neural Networks with Real-to-Binary
-    Convolutions, ICLR 2020, https://openreview.net/forum?id=BJg4NgBKvH
+    Convolutions, ICLR 2020, https://arxiv.org/abs/2003.11535
 """
 
 from __future__ import annotations

@@ -28,8 +28,9 @@ def resnet_e18(
 ) -> ZooModel:
     """Builds ResNetE-18: four stages of four binary convolutions, each with its own shortcut.
 
-    Section 3.2 of the paper: no bottlenecks, full-precision downsampling shortcuts, one shortcut
-    per convolution. Structure and order of weights are those of larq-zoo's BinaryResNetE18.
+    The paper's rules for a binary ResNet: no bottlenecks, full-precision downsampling shortcuts,
+    one shortcut per convolution. Structure and order of weights are those of larq-zoo's
+    BinaryResNetE18.
 
     **Deviations**
 

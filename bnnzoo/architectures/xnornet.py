@@ -34,7 +34,7 @@ def _block(
     pool: int | None = None,
     epsilon: float = 1e-4,
 ) -> keras.KerasTensor:
-    """BNorm - BinActiv - BinConv - Pool, figure 3 of the paper."""
+    """BNorm - BinActiv - BinConv - Pool, as the paper's figure of a block has them."""
     x = _norm(x, f"{name}_bn", epsilon)
     x = nn.QuantConv2D(
         filters,
@@ -89,13 +89,14 @@ def xnornet(
 ) -> ZooModel:
     """Builds XNOR-Net's AlexNet for ImageNet.
 
-    Section 4.2 of the paper; block order of its figure 3. First and last layer are real (section
-    4.1). Structure and order of weights are those of larq-zoo's XNORNet.
+    The network of the paper's ImageNet experiments, in the order of its blocks: batch norm, sign,
+    binary convolution, pooling. First and last layer are real. Structure and order of weights are
+    those of larq-zoo's XNORNet.
 
     **Deviations**
 
-    - The scale K of the input (section 3.2) is left out, as in larq-zoo; only the scale alpha of
-      the weights is kept.
+    - The scale K of the input is left out, as in larq-zoo; only the scale alpha of the weights is
+      kept.
     - As in larq-zoo: batch norm has no scale, max pooling of 3 x 3, no dropout, no biases.
 
     Args:
@@ -133,12 +134,12 @@ def xnornet_vgg(
     """Builds XNOR-Net's CIFAR-10 network: BinaryNet's VGG with weight scales.
 
     2 x 128C3 - MP2 - 2 x 256C3 - MP2 - 2 x 512C3 - MP2 - 2 x 1024FC - 10 (the network of
-    https://arxiv.org/abs/1602.02830, on which the paper compares), in the block order of the
-    paper's figure 3: batch norm, sign, binary convolution, pooling.
+    https://arxiv.org/abs/1602.02830, on which the paper compares), in the order of the paper's
+    blocks: batch norm, sign, binary convolution, pooling.
 
     **Deviations**
 
-    - First and last layer are real, as section 4.1 does for ImageNet.
+    - First and last layer are real, as the paper has them for ImageNet.
     - The scale K of the input is left out, as in `xnornet`; fully connected layers are 1 x 1
       convolutions, and what the paper leaves open (weight decay, epsilon, no biases) is as there.
 

@@ -21,7 +21,7 @@ class WeightClip(keras.constraints.Constraint):
         ValueError: `clip_value` is not positive.
 
     Reference:
-        Courbariaux et al. 2016, section 2.4, https://arxiv.org/abs/1602.02830
+        Courbariaux et al. 2016, https://arxiv.org/abs/1602.02830
     """
 
     def __init__(self, clip_value: float = 1.0) -> None:

@@ -89,7 +89,8 @@ class DoReFa(Quantizer):
         ValueError: `k_bit` or `mode` is none of these.
 
     Reference:
-        Zhou et al. 2016 (DoReFa-Net), section 2.3, https://arxiv.org/abs/1606.06160
+        Zhou et al. 2016 (DoReFa-Net; section 2.3 has the weights),
+        https://arxiv.org/abs/1606.06160
     """
 
     k_bit: int = 2
