@@ -6,8 +6,11 @@ Everything a user can cause and mend is a `BnnZooError`; anything else is a bug.
     ├── ArgumentError            exit code 2, also a ValueError: a wrong argument or option
     ├── UnknownModelError        exit code 3, also a LookupError: no such model, alias or tag
     ├── WeightsError             exit code 4: a weight file cannot be had or is broken
-    │   └── ManifestError        exit code 4: `weights_manifest.json` breaks its schema
+    │   ├── ManifestError        exit code 4: `weights_manifest.json` breaks its schema
+    │   └── ModelFormatError     exit code 4: a packed file is broken
     ├── DataError                exit code 5: a data set, image or label cannot be used
+    ├── ConversionError          exit code 6: a model cannot be converted
+    ├── GraphError               exit code 6: a graph for deployment breaks the rules
     └── MissingDependencyError   exit code 1, also an ImportError: an extra is not installed
 
 The message of each is one line: what is wrong, what was got, what to do.
@@ -18,9 +21,12 @@ from __future__ import annotations
 __all__ = [
     "ArgumentError",
     "BnnZooError",
+    "ConversionError",
     "DataError",
+    "GraphError",
     "ManifestError",
     "MissingDependencyError",
+    "ModelFormatError",
     "UnknownModelError",
     "WeightsError",
 ]
@@ -54,10 +60,26 @@ class ManifestError(WeightsError):
     """The weights manifest breaks its schema."""
 
 
+class ModelFormatError(WeightsError):
+    """A packed file is truncated, altered, or breaks its specification."""
+
+
 class DataError(BnnZooError):
     """A data set, an image or a label cannot be used."""
 
     exit_code = 5
+
+
+class ConversionError(BnnZooError):
+    """A model, or a layer of it, cannot be converted."""
+
+    exit_code = 6
+
+
+class GraphError(BnnZooError):
+    """A graph for deployment breaks the rules of its operations."""
+
+    exit_code = 6
 
 
 class MissingDependencyError(BnnZooError, ImportError):

@@ -1,0 +1,123 @@
+"""The graph of a network: nodes over named values, and the table of operations.
+
+A graph is frozen; passes return new ones. Values have no batch axis. Every node computes one
+value, which has the node's name. A node may carry an *epilogue*: a chain of elementwise nodes
+that a runtime computes while the head's result is still in registers. An epilogue changes when
+something is computed, never what: its nodes are ordinary nodes, each with its own value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnnzoo.deploy.packing import PackedSigns
+
+__all__ = ["Graph", "Node", "Tensor", "Type"]
+
+# A parameter: real numbers, int8 signs of a binary kernel, or the same as bits.
+Tensor = NDArray[Any] | PackedSigns
+
+
+@dataclass(frozen=True)
+class Type:
+    """What a value is, for one image.
+
+    Attributes:
+        kind: `real` numbers; `bits`, each -1 or +1; or `levels` 0 .. 2^bits - 1, which stand for
+            level / (2^bits - 1).
+        shape: Without the batch axis, channels last.
+        bits: Bits per element: 32, 1, or those of the levels.
+    """
+
+    kind: Literal["real", "bits", "levels"]
+    shape: tuple[int, ...]
+    bits: int = 32
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operation.
+
+    Attributes:
+        name: Unique; also the name of its value. The last node of a Keras layer has the layer's
+            path, those before it the path and a part: `stage1_conv/sign`.
+        op: A row of `bnnzoo.deploy.ops.OPS`.
+        inputs: Names of values.
+        attributes: Settings of the operation, JSON values; sequences are tuples.
+        tensors: Role -> name of a tensor of the graph.
+        epilogue: Elementwise nodes that are computed with this one. The first input of each is
+            the head's value or that of the last real-valued node before it in the epilogue.
+    """
+
+    name: str
+    op: str
+    inputs: tuple[str, ...]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    tensors: Mapping[str, str] = field(default_factory=dict)
+    epilogue: tuple[Node, ...] = ()
+
+    def all(self) -> Iterator[Node]:
+        """Yields the node itself and its epilogue, in order."""
+        yield self
+        yield from self.epilogue
+
+    @property
+    def head(self) -> Node:
+        """The node without its epilogue."""
+        return Node(self.name, self.op, self.inputs, self.attributes, self.tensors)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A network.
+
+    Attributes:
+        input: Name of the one input value.
+        input_shape: `(h, w, c)` or any other shape without the batch axis; real numbers.
+        nodes: In an order in which every value is computed before it is used.
+        outputs: Names of the values that the network returns.
+        tensors: Parameters by name.
+    """
+
+    input: str
+    input_shape: tuple[int, ...]
+    nodes: tuple[Node, ...]
+    outputs: tuple[str, ...]
+    tensors: Mapping[str, Tensor]
+
+    def all_nodes(self) -> Iterator[Node]:
+        """Yields every node in order, those of epilogues too."""
+        for node in self.nodes:
+            yield from node.all()
+
+    def consumers(self) -> dict[str, list[str]]:
+        """Returns the names of the nodes that read each value; outputs do not count."""
+        readers: dict[str, list[str]] = {self.input: []}
+        for node in self.all_nodes():
+            readers[node.name] = []
+        for node in self.all_nodes():
+            for value in node.inputs:
+                readers[value].append(node.name)
+        return readers
+
+    def tensor(self, node: Node, role: str) -> Tensor | None:
+        """Returns the tensor that has a role at a node, None where it has none."""
+        name = node.tensors.get(role)
+        return None if name is None else self.tensors[name]
+
+    def flat(self) -> Graph:
+        """Returns the same network without epilogues."""
+        nodes = tuple(
+            Node(n.name, n.op, n.inputs, n.attributes, n.tensors) for n in self.all_nodes()
+        )
+        return Graph(self.input, self.input_shape, nodes, self.outputs, self.tensors)
+
+
+def signs(tensor: Tensor) -> bool:
+    """Returns whether a kernel is binary."""
+    return isinstance(tensor, PackedSigns) or tensor.dtype == np.int8
