@@ -49,6 +49,10 @@ class QuantizedTransposedConvolution(QuantizedLayer):
         )
         return self.add_bias_and_activate(outputs)
 
+    def get_config(self) -> dict[str, Any]:
+        """Returns the layer's arguments; older Keras versions forget `output_padding`."""
+        return {**super().get_config(), "output_padding": self.output_padding}
+
 
 @register
 class QuantConv2DTranspose(QuantizedTransposedConvolution, keras.layers.Conv2DTranspose):
