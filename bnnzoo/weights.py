@@ -5,11 +5,12 @@ a mirror:
 
     CACHEDIR.TAG                             tells backup programs to leave the folder out
     birealnet18.larq_in1k-full-6e6efac1.h5   name.tag, role, start of the sha256, suffix
-    .<file>.lock, .<file>.<random>.part      while a file is downloaded
+    .<file>.<random>.part                    while a file is downloaded
 
 A file gets its name only when its size and sha256 are right, and is checked again by every
-`fetch`. A broken one is downloaded anew. Several processes may fetch the same file: one downloads
-it while the others wait. What a killed process leaves is removed by the next fetch of that file.
+`fetch`. A broken one is downloaded anew. Several processes may fetch the same file at once: each
+downloads a part of its own and renames it, so that none ever sees half a file. The part that a
+killed process leaves is removed by a later download.
 
 Environment:
     BNNZOO_CACHE_DIR: The cache. Default: the user's cache folder of the operating system.
@@ -39,7 +40,6 @@ from urllib.parse import urlsplit
 
 from bnnzoo import network
 from bnnzoo.errors import WeightsError
-from bnnzoo.file_lock import lock
 from bnnzoo.manifest import Manifest, WeightsFile
 
 __all__ = [
@@ -54,7 +54,9 @@ __all__ = [
 ]
 
 SUFFIXES = (".weights.h5", ".h5", ".safetensors")
-STALE_PART_S = 24 * 3600.0  # a part of this age is dead, even where locks do not work
+# A part that nobody has written to for so long is dead: a download ends when its server is silent
+# for `Patience.read_timeout_s`.
+STALE_PART_S = 3600.0
 CACHEDIR_TAG = (
     "Signature: 8a477f597d28d172789f06886806bc55\n"
     "# This folder is a cache of bnnzoo. See https://bford.info/cachedir/\n"
@@ -123,6 +125,9 @@ def fetch(
             f"{problem}. Unset BNNZOO_OFFLINE, or put {network.shown(urls[0])} there."
         )
     try:
+        if target.exists():
+            logger.warning("%s %s. It is downloaded again.", target, problem)
+            target.unlink(missing_ok=True)
         _download(file, name, target, urls, patience, progress)
     except OSError as error:
         raise WeightsError(
@@ -242,22 +247,18 @@ def _cached_file(
     )
 
 
-def remove(entry: CachedFile) -> bool:
-    """Removes a file from the cache; False if it is being downloaded at this moment.
+def remove(entry: CachedFile) -> None:
+    """Removes a file from the cache.
 
     Raises:
         WeightsError: It cannot be removed.
     """
     try:
-        with lock(_lock_path(_target(entry.path)), wait=False) as exclusive:
-            if entry.partial and not exclusive:
-                return False
-            entry.path.unlink(missing_ok=True)
+        entry.path.unlink(missing_ok=True)
     except OSError as error:
         raise WeightsError(
             f"{entry.path} cannot be removed: {error.strerror}. Remove it by hand."
         ) from error
-    return True
 
 
 def _packaged(file: WeightsFile, relative: str, name: str) -> Path:
@@ -315,28 +316,21 @@ def _download(
     progress: bool | None,
 ) -> None:
     _make_folder(target.parent)
-    with lock(_lock_path(target)) as exclusive:
-        _remove_parts(target, exclusive)
-        problem = mismatch(target, file)
-        if problem is None:  # another process was quicker
-            return
-        if target.exists():
-            logger.warning("%s %s. It is downloaded again.", target, problem)
-            target.unlink()
-        part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-        try:
-            network.download(
-                urls,
-                part,
-                what=f"{name} ({file.role})",
-                verify=lambda path: mismatch(path, file),
-                max_bytes=file.bytes,
-                patience=patience,
-                progress=progress,
-            )
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
+    _remove_dead_parts(target.parent)
+    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    try:
+        network.download(
+            urls,
+            part,
+            what=f"{name} ({file.role})",
+            verify=lambda path: mismatch(path, file),
+            max_bytes=file.bytes,
+            patience=patience,
+            progress=progress,
+        )
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _make_folder(folder: Path) -> None:
@@ -361,15 +355,12 @@ def _target(path: Path) -> Path:
     return path.with_name(match[1]) if match else path
 
 
-def _lock_path(target: Path) -> Path:
-    return target.with_name(f".{target.name}.lock")
-
-
-def _remove_parts(target: Path, exclusive: bool) -> None:
-    """Removes what killed processes left of this file."""
-    for part in target.parent.glob(f".{target.name}.*.part"):
+def _remove_dead_parts(folder: Path) -> None:
+    """Removes what killed processes left."""
+    for part in folder.glob(".*.part"):
         with contextlib.suppress(FileNotFoundError):
-            if exclusive or time.time() - part.stat().st_mtime > STALE_PART_S:
+            dead = time.time() - part.stat().st_mtime > STALE_PART_S
+            if dead and _CACHE_NAME.fullmatch(_target(part).name):
                 part.unlink()
 
 

@@ -18,9 +18,8 @@ PACKAGE = Path(bnnzoo.__file__).parent
 DOORS = {
     "errors": set(),
     "manifest": {"errors"},
-    "file_lock": set(),
     "network": {"errors"},
-    "weights": {"errors", "file_lock", "manifest", "network"},
+    "weights": {"errors", "manifest", "network"},
     "nn": {"errors"},
     "architectures": {"errors", "nn", "registry", "model_spec"},
     "registry": {"errors", "manifest", "architectures"},

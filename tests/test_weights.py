@@ -332,10 +332,9 @@ def test_a_file_that_cannot_be_removed_is_a_clear_error(server, cache, records):
     server.serve(Answer())
     get(records.weights[NAME].files[0])
     (entry,) = cached_files(records)
-    nowhere = replace(entry, path=cache / "nowhere" / CACHED)
-    message = rf"nowhere/{CACHED} cannot be removed: No such file or directory\. Remove it by"
-    with pytest.raises(WeightsError, match=message):
-        weights.remove(nowhere)
+    (cache / "folder").mkdir()
+    with pytest.raises(WeightsError, match=r"folder cannot be removed: .+\. Remove it by hand"):
+        weights.remove(replace(entry, path=cache / "folder"))
 
 
 def test_a_download_is_logged(server, cache, caplog):

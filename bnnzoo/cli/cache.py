@@ -93,17 +93,12 @@ def rm(names: tuple[str, ...], everything: bool, yes: bool, as_json: bool) -> No
     chosen = files if everything else _chosen(files, names)
     if everything and files and not yes:
         _confirm(files)
-    removed = []
     for file in chosen:
-        if weights.remove(file):
-            removed.append(file)
-        else:
-            click.echo(f"{file.path} is being downloaded; left alone.", err=True)
-    if as_json:
-        print_json([_row(file) for file in removed])
-    else:
-        for file in removed:
+        weights.remove(file)
+        if not as_json:
             click.echo(file.path)
+    if as_json:
+        print_json([_row(file) for file in chosen])
 
 
 def _confirm(files: Sequence[CachedFile]) -> None:
