@@ -186,7 +186,7 @@ def _check_arguments(
     if weights is not None and Path(weights).suffix not in WEIGHT_SUFFIXES:
         raise ArgumentError(
             f"weights must be a .h5 or .weights.h5 file, got {str(weights)!r}. "
-            "Open a .keras file with keras.models.load_model."
+            "Open a .keras file with bnnzoo.open_model."
         )
     if num_classes is not None and (not isinstance(num_classes, int) or num_classes < 1):
         raise ArgumentError(

@@ -6,6 +6,8 @@ import hashlib
 import json
 import logging
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
@@ -17,6 +19,13 @@ from bnnzoo import loading, manifest, weights
 from bnnzoo.errors import ArgumentError, UnknownModelError, WeightsError
 
 SHAPE = (16, 16, 3)
+OPEN_THEN_LOAD = """
+import sys
+import bnnzoo
+print(bnnzoo.open_model(sys.argv[1]).model_spec.tag)
+import keras
+print(keras.models.load_model(sys.argv[1]).model_spec.tag)
+"""
 
 
 def small_net(**arguments):
@@ -211,6 +220,23 @@ def test_spec_and_stages_survive_a_saved_file(trained, tmp_path, rng):
     assert again.feature_info == model.feature_info
     x = rng.standard_normal((2, *SHAPE)).astype("float32")
     np.testing.assert_array_equal(again.predict(x, verbose=0), model.predict(x, verbose=0))
+
+
+def test_a_copy_of_the_config_keeps_what_a_clone_loses(trained):
+    model = bnnzoo.load("binarynet", pretrained=True)
+    copy = type(model).from_config(model.get_config())
+    assert copy.model_spec == model.model_spec
+    assert copy.feature_info == model.feature_info
+    assert keras.models.clone_model(model).model_spec is None
+
+
+def test_open_model_imports_what_a_file_needs(trained, tmp_path):
+    """In a fresh process, and from then on for Keras's own `load_model` too."""
+    bnnzoo.load("binarynet", pretrained=True).save(tmp_path / "net.keras")
+    command = [sys.executable, "-c", OPEN_THEN_LOAD, tmp_path / "net.keras"]
+    root = Path(bnnzoo.__file__).parents[1]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=root, timeout=300)
+    assert done.stdout.split() == ["small", "small"], done.stderr
 
 
 def test_open_model_names_what_is_wrong_with_a_file(tmp_path):

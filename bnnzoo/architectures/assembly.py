@@ -15,7 +15,13 @@ __all__ = ["ZooModel", "assemble", "image_input"]
 
 @keras.saving.register_keras_serializable(package="bnnzoo")
 class ZooModel(keras.Model):
-    """A functional model that remembers its stages and its `ModelSpec`, through `save` too."""
+    """A functional model that remembers its stages and its `ModelSpec`, through `save` too.
+
+    `keras.models.clone_model` gives the new model the tensors and the name, and nothing else. This
+    copies the model whole, with new weights as a clone has them:
+
+        copy = type(model).from_config(model.get_config())
+    """
 
     stages: tuple[str, ...] = ()
     model_spec: ModelSpec | None = None
