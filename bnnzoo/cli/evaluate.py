@@ -70,8 +70,8 @@ def command(
     as_json: bool,
 ) -> None:
     """Measure the accuracy of MODEL: a name, NAME.TAG or a .keras file."""
-    if confusion_matrix is not None and confusion_matrix.suffix not in (".csv", ".png"):
-        raise ArgumentError(f"--confusion-matrix must end in .csv or .png, got {confusion_matrix}.")
+    if confusion_matrix is not None:
+        _check_drawable(confusion_matrix)
     for path in (output, confusion_matrix, log_samples):
         check_writable(path, force)
     from bnnzoo.evaluation import evaluate
@@ -102,6 +102,15 @@ def command(
         print_json(result)
     else:
         _print_tables(report, per_class)
+
+
+def _check_drawable(path: Path) -> None:
+    from bnnzoo.evaluation.confusion import import_matplotlib
+
+    if path.suffix not in (".csv", ".png"):
+        raise ArgumentError(f"--confusion-matrix must end in .csv or .png, got {path}.")
+    if path.suffix == ".png":
+        import_matplotlib()  # before the model runs for nothing
 
 
 def _advance(bar: Any, done: int, total: int) -> None:

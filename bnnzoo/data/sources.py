@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,10 +13,10 @@ from pathlib import Path
 from bnnzoo.data.arrays import KERAS_DATASETS, SAMPLES, SPLITS, keras_dataset, npz_file, sample
 from bnnzoo.data.folders import ClassMap, class_folders, labelled_files
 from bnnzoo.data.source import Source
-from bnnzoo.data.tfds import tfds_dataset
+from bnnzoo.data.tfds import import_tfds, tfds_dataset
 from bnnzoo.errors import ArgumentError, DataError
 
-__all__ = ["open_source"]
+__all__ = ["check_source", "open_source"]
 
 LABELS_FILE = "labels.csv"
 
@@ -52,15 +53,44 @@ def open_source(
         ArgumentError: `spec` is none of these, or an option does not go with it.
         DataError: The data cannot be used; the message names the file.
     """
-    text = str(spec)
-    if text.partition(":")[0] in _OPENERS or _is_npz(text):
-        _refuse_folder_options(text, labels_csv, class_map)
-        source = _open_named(text)
+    check_source(spec, labels_csv=labels_csv, class_map=class_map)
+    if _is_named(str(spec)):
+        source = _named(str(spec))()
     else:
         source = _open_folder(
             Path(spec), labels_csv, class_map, label_set, num_classes, skip_bad=skip_bad
         )
     return source if num_classes is None else _fitting(source, num_classes, skip_bad)
+
+
+def check_source(
+    spec: str | PathLike[str],
+    *,
+    labels_csv: str | PathLike[str] | None = None,
+    class_map: ClassMap | None = None,
+) -> None:
+    """Checks what needs neither a model nor the images: names, paths, options that fit.
+
+    Args:
+        spec: As in `open_source`.
+        labels_csv: As in `open_source`.
+        class_map: As in `open_source`.
+
+    Raises:
+        ArgumentError: `spec` names no data set, or an option does not go with it.
+        DataError: A file or folder does not exist.
+        MissingDependencyError: The package that reads such data sets is not installed.
+    """
+    if _is_named(str(spec)):
+        _refuse_folder_options(str(spec), labels_csv, class_map)
+        _named(str(spec))
+        return
+    _check_folder(Path(spec))
+    if labels_csv is not None and class_map is not None:
+        raise ArgumentError("--class-map must be left out with --labels, which has the indices.")
+    for table in (labels_csv, class_map):
+        if isinstance(table, (str, PathLike)):
+            _check_file(Path(table))
 
 
 def _fitting(source: Source, num_classes: int, skip_bad: bool) -> Source:
@@ -77,6 +107,11 @@ def _fitting(source: Source, num_classes: int, skip_bad: bool) -> Source:
     return source
 
 
+def _is_named(text: str) -> bool:
+    kind, colon, _ = text.partition(":")
+    return bool(colon and kind in _KINDS) or (_is_npz(text) and not Path(text).is_dir())
+
+
 def _is_npz(text: str) -> bool:
     return text.removesuffix(":train").removesuffix(":test").endswith(".npz")
 
@@ -89,25 +124,37 @@ def _refuse_folder_options(
             raise ArgumentError(f"{option} must be left out for {text}: it is for image folders.")
 
 
-def _open_named(text: str) -> Source:
-    if _is_npz(text) and not Path(text).is_dir():
-        path, colon, split = text.rpartition(":")
-        return npz_file(Path(path), split) if colon and split in SPLITS else npz_file(Path(text))
+def _named(text: str) -> Callable[[], Source]:
+    """Returns the function that opens a data set, after checking its name."""
     kind, _, rest = text.partition(":")
-    return _OPENERS[kind](rest)
+    return _npz(text) if _is_npz(text) else _KINDS[kind](rest)
 
 
-def _open_sample(name: str) -> Source:
-    return sample(_known(name, SAMPLES, "sample"))
+def _npz(text: str) -> Callable[[], Source]:
+    path, colon, split = text.rpartition(":")
+    if not (colon and split in SPLITS):
+        path, split = text, "test"
+    _check_file(Path(path))
+    return functools.partial(npz_file, Path(path), split)
 
 
-def _open_keras(rest: str) -> Source:
+def _sample(name: str) -> Callable[[], Source]:
+    return functools.partial(sample, _known(name, SAMPLES, "sample"))
+
+
+def _keras(rest: str) -> Callable[[], Source]:
     name, _, split = rest.partition(":")
     if split not in ("", *SPLITS):
         raise ArgumentError(
             f"Split of keras:{name} must be one of {', '.join(SPLITS)}, got '{split}'."
         )
-    return keras_dataset(_known(name, KERAS_DATASETS, "keras"), split or "test")
+    known = _known(name, KERAS_DATASETS, "keras")
+    return functools.partial(keras_dataset, known, split or "test")
+
+
+def _tfds(rest: str) -> Callable[[], Source]:
+    import_tfds()
+    return functools.partial(tfds_dataset, rest)
 
 
 def _known(name: str, names: tuple[str, ...], kind: str) -> str:
@@ -119,10 +166,10 @@ def _known(name: str, names: tuple[str, ...], kind: str) -> str:
     raise ArgumentError(f"Unknown data set '{kind}:{name}'.{hint} There are: {listed}.")
 
 
-_OPENERS: dict[str, Callable[[str], Source]] = {
-    "sample": _open_sample,
-    "keras": _open_keras,
-    "tfds": tfds_dataset,
+_KINDS: dict[str, Callable[[str], Callable[[], Source]]] = {
+    "sample": _sample,
+    "keras": _keras,
+    "tfds": _tfds,
 }
 
 
@@ -135,10 +182,7 @@ def _open_folder(
     *,
     skip_bad: bool,
 ) -> Source:
-    _check_folder(root)
     table = Path(labels_csv) if labels_csv is not None else root / LABELS_FILE
-    if labels_csv is not None and class_map is not None:
-        raise ArgumentError("--class-map must be left out with --labels, which has the indices.")
     if labels_csv is None and (class_map is not None or not table.is_file()):
         source = class_folders(
             root,
@@ -150,6 +194,11 @@ def _open_folder(
     else:
         source = labelled_files(root, table, skip_bad=skip_bad)
     return replace(source, name=f"folder:{source.name}")
+
+
+def _check_file(path: Path) -> None:
+    if not path.is_file():
+        raise DataError(f"There is no file {path}. Check its path.")
 
 
 def _check_folder(root: Path) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from bnnzoo.data.source import Item, Source
 from bnnzoo.errors import DataError, MissingDependencyError
 
-__all__ = ["tfds_dataset"]
+__all__ = ["import_tfds", "tfds_dataset"]
 
 _VERSION = re.compile(r":(\d+|\*)\.(\d+|\*)\.(\d+|\*)")
 
@@ -33,7 +33,7 @@ def tfds_dataset(spec: str) -> Source:
         DataError: There is no such data set or split, or it cannot be prepared.
     """
     name, split = split_spec(spec)
-    builder = _prepared(_import_tfds(), name)
+    builder = _prepared(import_tfds(), name)
     split = split or _default_split(builder, name)
     try:
         length = builder.info.splits[split].num_examples
@@ -53,7 +53,12 @@ def split_spec(spec: str) -> tuple[str, str | None]:
     return name, spec[len(name) + 1 :] or None
 
 
-def _import_tfds() -> Any:
+def import_tfds() -> Any:
+    """Returns the package `tensorflow_datasets`.
+
+    Raises:
+        MissingDependencyError: It is not installed.
+    """
     try:
         import tensorflow_datasets
     except ImportError as error:
@@ -123,7 +128,7 @@ class _Stream:
     split: str
 
     def __iter__(self) -> Iterator[Item]:
-        tfds = _import_tfds()
+        tfds = import_tfds()
         config = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
         dataset = self.builder.as_dataset(split=self.split, shuffle_files=False, read_config=config)
         for i, example in enumerate(tfds.as_numpy(dataset)):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bnnzoo.errors import MissingDependencyError
 
-__all__ = ["confusion_csv", "confusion_png"]
+__all__ = ["confusion_csv", "confusion_png", "import_matplotlib"]
 
 # More names than this do not fit beside the picture.
 _MOST_NAMES = 50
@@ -27,19 +28,28 @@ def confusion_csv(matrix: NDArray[np.int64], class_names: Sequence[str]) -> str:
     return text.getvalue()
 
 
+def import_matplotlib() -> Any:
+    """Returns the module that draws pictures.
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed.
+    """
+    try:
+        import matplotlib.figure
+    except ImportError as error:
+        raise MissingDependencyError("matplotlib", "plots", "to draw a .png") from error
+    return matplotlib.figure
+
+
 def confusion_png(matrix: NDArray[np.int64], class_names: Sequence[str], title: str) -> bytes:
     """Returns a picture of the matrix, each row divided by its sum.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependencyError("matplotlib", "plots", "to draw a .png") from error
     n = len(class_names)
     side = 4 + 0.25 * min(n, _MOST_NAMES)
-    figure = Figure(figsize=(side, side), layout="constrained")
+    figure = import_matplotlib().Figure(figsize=(side, side), layout="constrained")
     axes = figure.add_subplot(xlabel="predicted", ylabel="true", title=title)
     shares = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)

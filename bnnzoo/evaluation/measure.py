@@ -19,7 +19,7 @@ from bnnzoo.data.folders import ClassMap
 from bnnzoo.data.prefetch import batches
 from bnnzoo.data.preprocessing import Preprocessing
 from bnnzoo.data.source import Skipped, Source
-from bnnzoo.data.sources import open_source
+from bnnzoo.data.sources import check_source, open_source
 from bnnzoo.errors import ArgumentError, DataError
 from bnnzoo.evaluation.report import EvaluationReport, Predictions
 from bnnzoo.evaluation.scores import join, predictions
@@ -84,6 +84,7 @@ def evaluate(
     """
     _check_positive("batch_size", batch_size)
     _check_positive("limit", limit)
+    _check_data(data, labels_csv, class_map)  # before a model is downloaded for nothing
     subject = open_subject(model, preprocessing=preprocessing, random_weights=random_weights)
     source = _open(data, subject, labels_csv, class_map, skip_bad)
     run = _run(subject, source, batch_size, limit, skip_bad, progress)
@@ -114,6 +115,15 @@ def _check_positive(name: str, value: int | None) -> None:
         raise ArgumentError(f"{name} must be at least 1, got {value}. Take one image or more.")
 
 
+def _check_data(
+    data: Data, labels_csv: str | PathLike[str] | None, class_map: ClassMap | None
+) -> None:
+    if isinstance(data, (str, PathLike)):
+        check_source(data, labels_csv=labels_csv, class_map=class_map)
+    elif labels_csv is not None or class_map is not None:
+        raise ArgumentError("labels_csv and class_map must be None for data that is no path.")
+
+
 def _open(
     data: Data,
     subject: Subject,
@@ -130,8 +140,6 @@ def _open(
             num_classes=subject.num_classes,
             skip_bad=skip_bad,
         )
-    if labels_csv is not None or class_map is not None:
-        raise ArgumentError("labels_csv and class_map must be None for data that is no path.")
     source = data if isinstance(data, Source) else from_arrays(*data)
     return source.within(subject.num_classes, skip_bad)
 

@@ -109,6 +109,8 @@ def open_subject(
         WeightsError: The weights cannot be had, or the file does not open in safe mode.
         MissingDependencyError: Keras or its backend is not installed.
     """
+    if isinstance(preprocessing, str):
+        preprocessings.get(preprocessing)  # a wrong id is told before anything is downloaded
     path = Path(model) if isinstance(model, (str, PathLike)) else None
     if path is not None:
         _check_suffix(path)

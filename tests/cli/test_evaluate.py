@@ -186,6 +186,37 @@ def test_models_that_cannot_be_had(
     assert match in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("options", "code", "match"),
+    [
+        (["--data", "nowhere"], 5, "There is no folder or file nowhere"),
+        (["--data", "gone.npz:train"], 5, "There is no file gone.npz"),
+        (["--data", "keras:mnits"], 2, "Did you mean 'keras:mnist'"),
+        (["--data", "sample:mnist"], 2, "There are: sample:fashion_mnist"),
+        (["--data", "sample"], 5, "There is no folder or file sample"),
+        (["--data", ".", "--labels", "gone.csv"], 5, "There is no file gone.csv"),
+        (["--data", ".", "--class-map", "gone.json"], 5, "There is no file gone.json"),
+        (["--data", ".", "--labels", "a.csv", "--class-map", "b.csv"], 2, "must be left out"),
+        (["--data", "keras:mnist", "--preprocessing", "scale_pm"], 2, "Did you mean 'scale_pm1'"),
+    ],
+    ids=["folder", "npz", "keras", "sample", "no colon", "labels", "map", "both", "preprocessing"],
+)
+def test_data_and_options_are_checked_before_a_model_is_fetched(
+    capsys: pytest.CaptureFixture[str], options: list[str], code: int, match: str
+) -> None:
+    assert main(["evaluate", "gone.keras", *options]) == code
+    assert match in capsys.readouterr().err
+
+
+def test_a_missing_extra_is_told_before_a_model_is_fetched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    options = ["--data", "sample:fashion_mnist", "--confusion-matrix", str(tmp_path / "c.png")]
+    assert main(["evaluate", "gone.keras", *options]) == 1
+    assert "pip install 'bnnzoo[plots]'" in capsys.readouterr().err
+
+
 def test_random_weights_run_over_photos(capsys: pytest.CaptureFixture[str]) -> None:
     """The whole path of ImageNet: 24 of the 1,300 photos, labels from their CSV."""
     table = SHARED / "imagenet_val1300_labels.csv"
