@@ -1,0 +1,231 @@
+"""The oracle: runs a graph in plain NumPy, every operation in its unfused form.
+
+It is slow, short and meant to be obviously right. Bits are arrays of -1 and +1, levels arrays of
+integers, and all arithmetic is float64: sums of products of signs are exact, and so is the sign of
+scale * x + bias for float32 parameters and inputs (the product has 48 bits).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import ArrayLike
+
+from bnnzoo.deploy.ir import Graph, Tensor, Type
+from bnnzoo.deploy.ops import infer_types
+from bnnzoo.deploy.packing import PackedSigns
+from bnnzoo.errors import ArgumentError
+
+__all__ = ["run"]
+
+Array = Any  # NumPy arrays; arithmetic of mixed dtypes has no static type
+
+
+@dataclass(frozen=True)
+class Call:
+    """What an operation computes its value `(n, ...)` from.
+
+    Attributes:
+        attributes: The node's settings.
+        inputs: Values `(n, ...)`.
+        types: Their types.
+        tensors: Parameters by role, as numbers.
+    """
+
+    attributes: Mapping[str, Any]
+    inputs: list[Array]
+    types: list[Type]
+    tensors: dict[str, Array]
+
+    @property
+    def x(self) -> Array:
+        """The first input."""
+        return self.inputs[0]
+
+
+def run(
+    graph: Graph, x: ArrayLike, given: Mapping[str, ArrayLike] | None = None
+) -> dict[str, Array]:
+    """Returns every value of a graph by name.
+
+    Args:
+        graph: A graph of any level, with epilogues or without.
+        x: The input, `(n, *graph.input_shape)`.
+        given: Values by name that replace what nodes would compute, so that what comes after is
+            computed from them: bits as -1 and +1, levels as integers.
+
+    Returns:
+        Real values as float64, bits as int8 -1 and +1, levels as uint8; each `(n, ...)`.
+
+    Raises:
+        ArgumentError: `x` has another shape.
+        GraphError: The graph breaks the rules.
+    """
+    types = infer_types(graph)
+    x = np.asarray(x, np.float64)
+    if x.shape[1:] != graph.input_shape:
+        raise ArgumentError(f"x must be (n, *{graph.input_shape}), got {x.shape}. Reshape it.")
+    values: dict[str, Array] = {graph.input: x}
+    given = given or {}
+    for node in graph.all_nodes():
+        if node.name in given:
+            values[node.name] = np.asarray(given[node.name], _DTYPES[types[node.name].kind])
+            continue
+        call = Call(
+            attributes=node.attributes,
+            inputs=[values[name] for name in node.inputs],
+            types=[types[name] for name in node.inputs],
+            tensors={role: _real(graph.tensors[name]) for role, name in node.tensors.items()},
+        )
+        value = MEANINGS[node.op](call)
+        values[node.name] = value.astype(_DTYPES[types[node.name].kind], copy=False)
+    return values
+
+
+_DTYPES = {"real": np.float64, "bits": np.int8, "levels": np.uint8}
+
+
+def _real(tensor: Tensor) -> Array:
+    """Returns a parameter as numbers; bits by the words of docs/format.md, not by our packing."""
+    if isinstance(tensor, PackedSigns):
+        K = int(np.prod(tensor.shape[1:]))
+        bits = np.unpackbits(tensor.bits, axis=-1, count=K, bitorder="little")
+        return np.where(bits == 1, -1.0, 1.0).reshape(tensor.shape)
+    return tensor.astype(np.float64)
+
+
+def _number(x: Array, type_: Type) -> Array:
+    """Returns bits or levels as the real numbers that they stand for."""
+    return x / (2.0**type_.bits - 1.0) if type_.kind == "levels" else x.astype(np.float64)
+
+
+def _pad(x: Array, padding: Sequence[int], value: float) -> Array:
+    top, bottom, left, right = padding
+    pads = [(0, 0), (top, bottom), (left, right), (0, 0)]
+    return np.pad(x, pads, constant_values=value)
+
+
+def _windows(
+    x: Array, kernel: Sequence[int], strides: Sequence[int], dilation: Sequence[int]
+) -> Array:
+    """Returns what a window sees at each place: `(n, h_out, w_out, c, kernel_h, kernel_w)`."""
+    extent = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
+    windows = sliding_window_view(x, extent, axis=(1, 2))
+    return windows[:, :: strides[0], :: strides[1], :, :: dilation[0], :: dilation[1]]
+
+
+def _convolve(x: Array, kernel: Array, call: Call) -> Array:
+    """Convolves an image that is padded already; kernel `(c_out, h, w, c_in / groups)`."""
+    windows = _windows(
+        x, kernel.shape[1:3], call.attributes["strides"], call.attributes["dilation"]
+    )
+    groups = call.attributes["groups"]
+    outputs = [
+        np.tensordot(part, filters, axes=([3, 4, 5], [3, 1, 2]))
+        for part, filters in zip(
+            np.split(windows, groups, axis=3), np.split(kernel, groups), strict=True
+        )
+    ]
+    return np.concatenate(outputs, axis=-1)
+
+
+def _bconv2d(call: Call) -> Array:
+    border = call.attributes["pad_value"] if call.types[0].kind == "bits" else 0
+    x = _pad(call.x.astype(np.float64), call.attributes["padding"], border)
+    sums = _convolve(x, call.tensors["kernel"], call)
+    if "correction" in call.tensors:
+        rows = call.tensors["row_class"].astype(int)[:, None]
+        sums = (
+            sums
+            + call.tensors["correction"][rows, call.tensors["column_class"].astype(int)[None, :]]
+        )
+    return _number(sums, call.types[0])
+
+
+def _conv2d(call: Call) -> Array:
+    return _convolve(_pad(call.x, call.attributes["padding"], 0.0), call.tensors["kernel"], call)
+
+
+def _sign(call: Call) -> Array:
+    x = call.x
+    if "threshold" not in call.tensors:
+        return np.where(x < 0, -1, 1)
+    threshold, direction = call.tensors["threshold"], call.tensors["direction"]
+    return np.where(np.where(direction < 0, x > threshold, x < threshold), -1, 1)
+
+
+def _quantize(call: Call) -> Array:
+    return np.rint(np.clip(call.x, 0, 1) * (2 ** call.attributes["bits"] - 1))
+
+
+def _batch_norm(call: Call) -> Array:
+    deviation = np.sqrt(call.tensors["variance"] + call.attributes["epsilon"])
+    normed = (call.x - call.tensors["mean"]) / deviation
+    return call.tensors.get("gamma", 1.0) * normed + call.tensors.get("beta", 0.0)
+
+
+def _pool(call: Call, x: Array, outside: float, reduce: Callable[..., Array]) -> Array:
+    x = _pad(x, call.attributes["padding"], outside)
+    windows = _windows(x, call.attributes["pool"], call.attributes["strides"], (1, 1))
+    return reduce(windows, axis=(-2, -1))
+
+
+def _max_pool2d(call: Call) -> Array:
+    return _pool(call, call.x, -np.inf, np.max)
+
+
+def _avg_pool2d(call: Call) -> Array:
+    sums = _pool(call, call.x, 0.0, np.sum)
+    return sums / _pool(call, np.ones_like(call.x), 0.0, np.sum)
+
+
+def _bmax_pool2d(call: Call) -> Array:
+    direction = call.tensors.get("direction", np.ones(call.x.shape[-1]))
+    return direction * _pool(call, direction * call.x, -np.inf, np.max)
+
+
+def _softmax(call: Call) -> Array:
+    exponents = np.exp(call.x - call.x.max(axis=-1, keepdims=True))
+    return exponents / exponents.sum(axis=-1, keepdims=True)
+
+
+def _slice(call: Call) -> Array:
+    begin, size = call.attributes["begin"], call.attributes["size"]
+    return np.take(call.x, range(begin, begin + size), axis=call.attributes["axis"] + 1)
+
+
+def _permute(call: Call) -> Array:
+    return call.x.transpose(0, *(axis + 1 for axis in call.attributes["axes"]))
+
+
+MEANINGS: dict[str, Callable[[Call], Array]] = {
+    "sign": _sign,
+    "quantize": _quantize,
+    "dequantize": lambda call: _number(call.x, call.types[0]),
+    "bconv2d": _bconv2d,
+    "conv2d": _conv2d,
+    "batch_norm": _batch_norm,
+    "affine": lambda call: call.tensors.get("scale", 1.0) * call.x + call.tensors.get("bias", 0.0),
+    "clip": lambda call: np.clip(call.x, call.attributes["low"], call.attributes["high"]),
+    "prelu": lambda call: np.where(call.x >= 0, call.x, call.tensors["alpha"] * call.x),
+    "sigmoid": lambda call: 0.5 + 0.5 * np.tanh(0.5 * call.x),
+    "tanh": lambda call: np.tanh(call.x),
+    "softmax": _softmax,
+    "add": lambda call: sum(call.inputs[1:], call.x),
+    "subtract": lambda call: call.x - call.inputs[1],
+    "multiply": lambda call: np.prod(np.broadcast_arrays(*call.inputs), axis=0),
+    "max_pool2d": _max_pool2d,
+    "avg_pool2d": _avg_pool2d,
+    "bmax_pool2d": _bmax_pool2d,
+    "global_avg_pool2d": lambda call: call.x.mean(axis=(1, 2)),
+    "global_max_pool2d": lambda call: call.x.max(axis=(1, 2)),
+    "concat": lambda call: np.concatenate(call.inputs, axis=call.attributes["axis"] + 1),
+    "slice": _slice,
+    "pad": lambda call: _pad(call.x, call.attributes["padding"], call.attributes["value"]),
+    "reshape": lambda call: call.x.reshape(len(call.x), *call.attributes["shape"]),
+    "permute": _permute,
+}
