@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bnnzoo import manifest, registry
 from bnnzoo.architectures.catalog import CATALOG
-from bnnzoo.errors import ArgumentError, UnknownModelError, WeightsError
+from bnnzoo.errors import ArgumentError, WeightsError
 from bnnzoo.manifest import WeightsRecord
 from bnnzoo.model_spec import ModelSpec
 
@@ -75,19 +75,14 @@ def load(
     _check_arguments(pretrained, weights, include_top, num_classes, pooling)
     _check_features(features_only, out_indices, pooling)
     architecture, tagged = registry.resolve(name)
-    record = tagged or next(iter(manifest.load().tags(architecture)), None)
-    if pretrained and record is None:
-        raise UnknownModelError(
-            f"Model '{architecture}' has no pretrained weights. "
-            "`bnnzoo list --pretrained` shows the models that have some."
-        )
-    plan = _plan(architecture, record if pretrained else tagged, input_shape, num_classes)
+    record = registry.pretrained_record(name) if pretrained else tagged
+    plan = _plan(architecture, record, input_shape, num_classes)
     plan = replace(plan, include_top=include_top and not features_only)
     if pretrained and record is not None:
         model = _load_record(plan, record, cache_dir)
     else:
         model = plan.build()
-        model.model_spec = _spec(model, plan, record, sha256=None)
+        model.model_spec = _spec(model, plan, tagged or _usual_record(architecture), sha256=None)
     if weights is not None:
         _read_weights(model, Path(weights))
     if features_only:
@@ -254,6 +249,16 @@ def _load_record(plan: _Plan, record: WeightsRecord, cache_dir: str | PathLike[s
         _copy_weights(whole, model)
     model.model_spec = _spec(model, plan, record, file.sha256)
     return model
+
+
+def _usual_record(architecture: str) -> WeightsRecord | None:
+    """Returns the default weights, whose preprocessing and classes a random model takes over.
+
+    None where those weights are of another network than the builder's defaults make: what is made
+    for CIFAR-10 has no business with the class names of a smaller one for Fashion-MNIST.
+    """
+    record = next(iter(manifest.load().tags(architecture)), None)
+    return None if record is None or record.arguments else record
 
 
 def _spec(model: Any, plan: _Plan, record: WeightsRecord | None, sha256: str | None) -> ModelSpec:

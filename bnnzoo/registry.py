@@ -1,4 +1,4 @@
-"""Knows models by name: `register_model`, `list_models`, `resolve`, `info`, `builder`."""
+"""Knows models and weights by name: `register_model`, `list_models`, `resolve`, `builder`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ __all__ = [
     "builder",
     "info",
     "list_models",
+    "pretrained_record",
     "register_model",
     "resolve",
 ]
@@ -171,7 +172,7 @@ def resolve(name: str) -> Resolved:
     Raises:
         UnknownModelError: There is no such model, or it has no such tag.
     """
-    base, _, tag = name.partition(".")
+    base, dot, tag = name.partition(".")
     architecture = _ALIASES.get(base, base)
     names = _names()
     if architecture not in names:
@@ -180,13 +181,29 @@ def resolve(name: str) -> Resolved:
         raise UnknownModelError(
             f"Unknown model '{base}'.{hint} `bnnzoo list` shows all {len(names)}."
         )
-    if not tag:
+    if not dot:
         return Resolved(architecture, None)
     records = {record.tag: record for record in manifest.load().tags(architecture)}
     if tag not in records:
         known = f"It has: {', '.join(records)}." if records else "It has no pretrained weights."
         raise UnknownModelError(f"Model '{architecture}' has no weights tagged '{tag}'. {known}")
     return Resolved(architecture, records[tag])
+
+
+def pretrained_record(name: str) -> WeightsRecord:
+    """Returns the weights that `name.tag` means, or the default ones of `name`.
+
+    Raises:
+        UnknownModelError: There is no such model or tag, or it has no pretrained weights.
+    """
+    architecture, record = resolve(name)
+    record = record or next(iter(manifest.load().tags(architecture)), None)
+    if record is None:
+        raise UnknownModelError(
+            f"Model '{architecture}' has no pretrained weights. "
+            "`bnnzoo list --pretrained` shows the models that have some."
+        )
+    return record
 
 
 def info(name: str) -> ModelInfo:

@@ -113,6 +113,20 @@ def test_a_tag_without_pretrained_builds_its_shape_with_random_weights(trained):
     assert not np.array_equal(kernel, weighted(trained)[0].get_weights()[0])
 
 
+def test_a_random_model_takes_over_what_fits_it(trained):
+    spec = bnnzoo.load("binarynet.small").model_spec
+    assert (spec.preprocessing, spec.labels) == ("scale_pm1", "cifar10")
+    # The builder's defaults make another network than the one that the weights are of.
+    spec = bnnzoo.load("binarynet").model_spec
+    assert (spec.preprocessing, spec.labels, spec.num_classes) == (None, None, 10)
+    path = manifest.manifest_path()
+    records = json.loads(path.read_text())
+    records["weights"]["binarynet.small"]["arguments"] = {}
+    path.write_text(json.dumps(records))
+    spec = bnnzoo.load("binarynet").model_spec
+    assert (spec.preprocessing, spec.labels, spec.tag) == ("scale_pm1", "cifar10", None)
+
+
 def test_another_number_of_classes_replaces_the_head_and_says_so(trained, caplog):
     with caplog.at_level(logging.WARNING, logger="bnnzoo"):
         model = bnnzoo.load("binarynet", pretrained=True, num_classes=3)

@@ -39,6 +39,7 @@ MISSES = {
     "resnet50": "Did you mean 'resnet_e18'?",
     "zzz": "Unknown model 'zzz'. `bnnzoo list` shows all 19.",
     "quicknet.best": "Model 'quicknet' has no weights tagged 'best'. It has: larq_in1k.",
+    "quicknet.": "Model 'quicknet' has no weights tagged ''. It has: larq_in1k.",
     "birealnet34.x": "Model 'birealnet34' has no weights tagged 'x'. It has no pretrained weights.",
 }
 

@@ -9,7 +9,7 @@ import click
 
 from bnnzoo import manifest, registry, weights
 from bnnzoo.cli.output import print_json
-from bnnzoo.errors import ArgumentError, UnknownModelError, WeightsError
+from bnnzoo.errors import ArgumentError, WeightsError
 from bnnzoo.manifest import WeightsFile, WeightsRecord
 
 
@@ -62,17 +62,7 @@ def _records(names: tuple[str, ...], everything: bool) -> list[WeightsRecord]:
         raise ArgumentError("Either NAMEs or --all must be given. `bnnzoo list` shows the names.")
     if everything:
         return list(manifest.load().weights.values())
-    return [_record(name) for name in dict.fromkeys(names)]
-
-
-def _record(name: str) -> WeightsRecord:
-    records = registry.info(name).weights
-    if not records:
-        raise UnknownModelError(
-            f"Model '{name}' has no pretrained weights. "
-            "`bnnzoo list --pretrained` shows the models that have some."
-        )
-    return records[0]
+    return [registry.pretrained_record(name) for name in dict.fromkeys(names)]
 
 
 def _files(record: WeightsRecord, roles: tuple[str, ...], optional: bool) -> list[WeightsFile]:
