@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import warnings
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
@@ -24,6 +25,7 @@ __all__ = ["load", "open_model"]
 
 POOLINGS = ("avg", "max")
 WEIGHT_SUFFIXES = (".h5",)
+OTHER_SUFFIXES = (".h5", ".hdf5", ".pb", ".safetensors", ".tflite")  # of models and weights
 
 logger = logging.getLogger(__name__)
 
@@ -108,11 +110,13 @@ def open_model(
         cache_dir: As in `load`.
 
     Raises:
-        ArgumentError: `num_classes` or `input_shape` is given for a file.
+        ArgumentError: The file is of another kind, or `num_classes` or `input_shape` is given for
+            one.
         WeightsError: The file is missing or cannot be read.
         BnnZooError: As `load` does.
     """
     if not str(source).endswith(".keras"):
+        _refuse_other_files(Path(source))
         return load(
             str(source),
             pretrained,
@@ -127,6 +131,14 @@ def open_model(
     return _open_keras_file(Path(source))
 
 
+def _refuse_other_files(path: Path) -> None:
+    if path.suffix in OTHER_SUFFIXES or len(path.parts) > 1:
+        raise ArgumentError(
+            f"A model file must end in .keras, got {path}. Save the whole model with "
+            "model.save('model.keras')."
+        )
+
+
 def _open_keras_file(path: Path) -> Any:
     """Opens a saved model without running code that it might carry (`safe_mode`)."""
     # Layers, initializers and models register themselves when their modules are imported; nn comes
@@ -138,6 +150,11 @@ def _open_keras_file(path: Path) -> Any:
 
     if not path.is_file():
         raise WeightsError(f"There is no file {path}. Check its path.")
+    if not zipfile.is_zipfile(path):  # Keras calls such a file missing
+        raise WeightsError(
+            f"{path} cannot be opened: it is no zip archive, as .keras files are. Save the model "
+            "again."
+        )
     try:
         return keras.models.load_model(path, safe_mode=True)
     except (ValueError, TypeError, KeyError, OSError) as error:

@@ -257,8 +257,11 @@ def test_open_model_names_what_is_wrong_with_a_file(tmp_path):
     with pytest.raises(WeightsError, match=r"There is no file none.keras"):
         loading.open_model("none.keras")
     (tmp_path / "broken.keras").write_bytes(b"no zip")
-    with pytest.raises(WeightsError, match="broken.keras cannot be opened"):
+    with pytest.raises(WeightsError, match="broken.keras cannot be opened: it is no zip archive"):
         loading.open_model(tmp_path / "broken.keras")
+    for name in ("net.h5", "net.weights.h5", "folder/net", "net.tflite"):
+        with pytest.raises(ArgumentError, match=f"must end in .keras, got {name}"):
+            loading.open_model(name)
     with pytest.raises(ArgumentError, match="must be None for net.keras"):
         loading.open_model("net.keras", num_classes=3)
 

@@ -23,7 +23,6 @@ __all__ = ["Subject", "open_subject"]
 
 # Layers between a softmax and the output that leave its values as they are.
 _TRANSPARENT = ("Dropout", "Flatten", "Identity", "Reshape")
-_OTHER_FILES = (".h5", ".hdf5", ".pb", ".safetensors", ".tflite")
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,6 @@ def open_subject(
         preprocessings.get(preprocessing)  # a wrong id is told before anything is downloaded
     path = Path(model) if isinstance(model, (str, PathLike)) else None
     if path is not None:
-        _check_suffix(path)
         model = open_model(model, pretrained=not random_weights)
     spec = getattr(model, "model_spec", None)
     name, tag, digest = _provenance(model, spec, path)
@@ -144,14 +142,6 @@ def _provenance(
         return spec.name, spec.tag, spec.weights_sha256
     name = spec.name if spec is not None else getattr(model, "name", type(model).__name__)
     return str(name), None, None
-
-
-def _check_suffix(path: Path) -> None:
-    if path.suffix in _OTHER_FILES:
-        raise ArgumentError(
-            f"A model file must end in .keras, got {path}. Save the whole model with "
-            "model.save('model.keras')."
-        )
 
 
 def _check_classifier(model: Any, name: str) -> None:
