@@ -23,7 +23,7 @@ from bnnzoo.errors import WeightsError
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["PATIENCE", "Patience", "allowed", "check_url", "download", "shown"]
+__all__ = ["PATIENCE", "Patience", "allowed", "check_url", "download", "offline", "shown"]
 
 MAX_BYTES = 4 * 2**30  # of a file whose size is not known: stops a server that never ends
 _CHUNK_BYTES = 2**16
@@ -60,6 +60,12 @@ class _AttemptError(Exception):
     def __init__(self, reason: str, transient: bool) -> None:
         super().__init__(reason)
         self.transient = transient
+
+
+def offline() -> bool:
+    """Returns whether `BNNZOO_OFFLINE` forbids the network: anything but 0, false, no, off."""
+    value = os.environ.get("BNNZOO_OFFLINE", "").strip().lower()
+    return value not in {"", "0", "false", "no", "off"}
 
 
 def allowed(url: str) -> bool:

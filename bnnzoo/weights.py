@@ -49,7 +49,6 @@ __all__ = [
     "cached_files",
     "fetch",
     "mismatch",
-    "offline",
     "remove",
 ]
 
@@ -119,7 +118,7 @@ def fetch(
     problem = mismatch(target, file)
     if problem is None:
         return target
-    if offline():
+    if network.offline():
         raise WeightsError(
             f"{name} ({file.role}) must be in the cache, as BNNZOO_OFFLINE is set, but {target} "
             f"{problem}. Unset BNNZOO_OFFLINE, or put {network.shown(urls[0])} there."
@@ -136,12 +135,6 @@ def fetch(
             "that can be written."
         ) from error
     return target
-
-
-def offline() -> bool:
-    """Returns whether `BNNZOO_OFFLINE` forbids the network: anything but 0, false, no, off."""
-    value = os.environ.get("BNNZOO_OFFLINE", "").strip().lower()
-    return value not in {"", "0", "false", "no", "off"}
 
 
 def cache_folder(cache_dir: str | PathLike[str] | None = None) -> Path:

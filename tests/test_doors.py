@@ -25,7 +25,7 @@ DOORS = {
     "registry": {"errors", "manifest", "architectures"},
     "model_spec": {"errors", "data"},
     "loading": {"errors", "manifest", "registry", "weights", "model_spec", "architectures"},
-    "data": {"errors"},
+    "data": {"errors", "network"},
     "model_summary": {"errors", "nn"},
     "evaluation": {"errors", "data", "loading", "model_spec"},
 }

@@ -205,3 +205,12 @@ def test_a_process_without_standard_error_can_download(server, tmp_path, monkeyp
     monkeypatch.setattr(sys, "stderr", None)
     network.download([server.serve(Answer())], tmp_path / "x", what="x", verify=right)
     assert (tmp_path / "x").read_bytes() == GOOD
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("1", True), ("true", True), ("YES", True), ("0", False), ("", False), ("off", False)],
+)
+def test_offline_switch(value, expected, monkeypatch):
+    monkeypatch.setenv("BNNZOO_OFFLINE", value)
+    assert network.offline() is expected

@@ -160,15 +160,6 @@ def test_offline_serves_the_cache_and_refuses_a_broken_file(server, cache, monke
     assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [("1", True), ("true", True), ("YES", True), ("0", False), ("", False), ("off", False)],
-)
-def test_offline_switch(value, expected, monkeypatch):
-    monkeypatch.setenv("BNNZOO_OFFLINE", value)
-    assert weights.offline() is expected
-
-
 def test_a_mirror_may_be_a_copy_of_a_cache(server, cache, monkeypatch):
     monkeypatch.setenv("BNNZOO_BASE_URL", server.url("/zoo/"))
     server.serve(Answer(), path=f"/zoo/{CACHED}")

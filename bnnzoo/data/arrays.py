@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from bnnzoo import network
 from bnnzoo.data import labels
 from bnnzoo.data.source import Item, Source
 from bnnzoo.errors import DataError, MissingDependencyError
@@ -161,7 +162,7 @@ def keras_dataset(name: str, split: str = "test") -> Source:
 
 def _download(name: str, split: str, looked: Path) -> tuple[np.ndarray, np.ndarray]:
     advice = f"Put {looked.name} into {looked.parent} or the folder BNNZOO_DATA_DIR names."
-    if os.environ.get("BNNZOO_OFFLINE", "0") not in ("", "0"):
+    if network.offline():
         raise DataError(f"keras:{name} is not at {looked} and BNNZOO_OFFLINE is set. {advice}")
     try:
         import keras

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import re
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from bnnzoo import network
 from bnnzoo.data.source import Item, Source
 from bnnzoo.errors import DataError, MissingDependencyError
 
@@ -75,7 +75,7 @@ def _prepared(tfds: Any, name: str) -> Any:
     except (tfds.core.DatasetNotFoundError, ValueError, AssertionError) as error:
         reason = str(error).strip().split("\n")[0]
         raise DataError(f"tfds:{name} is no data set: {reason}") from error
-    if os.environ.get("BNNZOO_OFFLINE", "0") not in ("", "0") and not _is_on_disk(builder):
+    if network.offline() and not _is_on_disk(builder):
         raise DataError(
             f"tfds:{name} is not in {builder.data_dir} and BNNZOO_OFFLINE is set. Prepare it with "
             "tfds first, or set TFDS_DATA_DIR."

@@ -147,7 +147,7 @@ def test_keras_dataset_is_read_from_the_data_folder(data_dir: Path, name: str) -
 def test_keras_dataset_offline_says_where_it_looked(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("BNNZOO_OFFLINE", "1")
+    monkeypatch.setenv("BNNZOO_OFFLINE", "yes")
     with pytest.raises(DataError, match=rf"is not at {data_dir}.* and BNNZOO_OFFLINE is set"):
         open_source("keras:mnist")
 
