@@ -160,6 +160,8 @@ def _correction(node: Node, tensors: Tensors, size: Shape, c_out: int) -> None:
     for role, classes, length in (("row_class", rows, size[0]), ("column_class", columns, size[1])):
         if classes.shape != (length,):
             raise _fail(node, f"tensor '{role}' must be ({length},), got {classes.shape}")
+        if np.min(classes) < 0:  # type: ignore[arg-type]
+            raise _fail(node, f"tensor '{role}' must be at least 0")
     expected = (int(np.max(rows)) + 1, int(np.max(columns)) + 1, c_out)  # type: ignore[arg-type]
     if correction.shape != expected:
         raise _fail(node, f"tensor 'correction' must be {expected}, got {correction.shape}")

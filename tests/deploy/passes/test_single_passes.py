@@ -1,0 +1,253 @@
+"""What each pass makes of the pattern that it is for, and what it must leave alone."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from bnnzoo.deploy import interpreter
+from bnnzoo.deploy.packing import PackedSigns
+from bnnzoo.deploy.passes.drop_unused import drop_identities, drop_unused
+from bnnzoo.deploy.passes.fold_affine import fold_into_conv, merge_affines
+from bnnzoo.deploy.passes.fold_batch_norm import fold_batch_norm
+from bnnzoo.deploy.passes.group_epilogues import group_epilogues
+from bnnzoo.deploy.passes.hoist_elementwise import hoist_elementwise
+from bnnzoo.deploy.passes.pack_kernels import pack_kernels
+from bnnzoo.deploy.passes.sign_before_pool import sign_before_pool
+from bnnzoo.deploy.passes.sign_thresholds import sign_thresholds
+from bnnzoo.deploy.passes.zero_padding import zero_padding
+from tests.deploy.graphs import GraphBuilder
+
+ONE = {"strides": (1, 1), "dilation": (1, 1), "padding": (0, 0, 0, 0), "groups": 1}
+SAME = {**ONE, "padding": (1, 1, 1, 1)}
+POOL = {"pool": (2, 2), "strides": (2, 2), "padding": (0, 0, 0, 0)}
+
+
+@pytest.fixture
+def builder(rng):
+    return GraphBuilder(rng, (5, 6, 4))
+
+
+def ops(graph):
+    return [node.op for node in graph.nodes]
+
+
+def affine(builder, value, scale, bias):
+    vectors = {"scale": np.float32(scale), "bias": np.float32(bias)}
+    return builder.add("affine", value, tensors=vectors)
+
+
+def binary_conv(builder, value, *, filters=4, pad_value=0, **window):
+    kernel = builder.signs(filters, 3, 3, builder.shape(value)[-1])
+    bits = builder.add("sign", value)
+    window = {**SAME, "pad_value": pad_value, **window}
+    return builder.add("bconv2d", bits, tensors={"kernel": kernel}, **window)
+
+
+def assert_equal(before, after, rng, *, tolerance=0.0):
+    x = rng.standard_normal((3, *before.input_shape)).astype(np.float32)
+    expected, values = interpreter.run(before, x), interpreter.run(after, x)
+    for name in before.outputs:
+        np.testing.assert_allclose(values[name], expected[name], rtol=tolerance, atol=tolerance)
+
+
+def test_batch_norm_becomes_an_affine(builder, rng):
+    graph = builder.graph(builder.batch_norm("images"))
+    after = fold_batch_norm(graph)
+    assert ops(after) == ["affine"]
+    assert_equal(graph, after, rng, tolerance=1e-12)  # float64 rounding
+    gamma, variance = (graph.tensors[f"n0_batch_norm/{name}"] for name in ("gamma", "variance"))
+    scale = gamma.astype(float) / np.sqrt(variance.astype(float) + 1e-3)
+    np.testing.assert_allclose(after.tensors["n0_batch_norm/scale"], scale, rtol=1e-15)
+
+
+def test_unused_nodes_and_tensors_go(builder):
+    kept = builder.affine("images")
+    builder.affine(kept)
+    after = drop_unused(builder.graph(kept))
+    assert [node.name for node in after.nodes] == [kept]
+    assert all(name.startswith(kept) for name in after.tensors)
+
+
+def test_identities_go_but_an_output_keeps_its_name(builder, rng):
+    x = builder.add("clip", "images", low=-math.inf, high=math.inf)
+    x = builder.add("reshape", x, shape=(30, 4))
+    x = builder.add("reshape", x, shape=(5, 6, 4))
+    x = builder.affine(x)
+    graph = builder.graph(builder.add("pad", x, padding=(0, 0, 0, 0), value=0.0))
+    after = drop_identities(graph)
+    assert ops(drop_unused(after)) == ["affine", "pad"]
+    assert after.outputs == graph.outputs
+    assert_equal(graph, after, rng)
+
+
+def test_kernels_are_packed_eight_to_a_byte(builder):
+    graph = builder.graph(binary_conv(builder, "images"))
+    (kernel,) = pack_kernels(graph).tensors.values()
+    assert isinstance(kernel, PackedSigns)
+    assert kernel.bits.shape == (4, math.ceil(3 * 3 * 4 / 8))
+    np.testing.assert_array_equal(kernel.unpack(), *graph.tensors.values())
+
+
+def test_affines_merge_unless_somebody_else_reads(builder, rng):
+    first = builder.affine("images")
+    second = builder.affine(first)
+    graph = builder.graph(second)
+    assert ops(merge_affines(graph)) == ["affine"]
+    assert_equal(graph, merge_affines(graph), rng, tolerance=1e-12)  # float64 rounding
+    both = builder.graph(second, first)
+    assert merge_affines(both) is both
+
+
+@pytest.mark.parametrize("binary", [False, True], ids=["real", "binary"])
+def test_the_scale_goes_into_a_real_kernel(builder, rng, binary):
+    kernel = builder.signs(4, 3, 3, 4) if binary else builder.reals(4, 3, 3, 4)
+    x = builder.add("conv2d", "images", tensors={"kernel": kernel}, **SAME)
+    graph = builder.graph(affine(builder, x, [1, 2, -3, 0], [0, 1, 2, 3]))
+    after = fold_into_conv(graph)
+    assert_equal(graph, after, rng, tolerance=1e-12)  # float64 rounding
+    assert set(after.nodes[1].tensors) == ({"scale", "bias"} if binary else {"bias"})
+
+
+def test_elementwise_goes_above_the_reshape_of_a_dense_layer(builder, rng):
+    pooled = builder.add("global_avg_pool2d", "images")
+    dense = builder.dense(pooled, 7, binary=False)
+    norm = builder.batch_norm(dense)
+    graph = builder.graph(builder.dense(builder.add("sign", norm), 3, binary=True))
+    after = drop_unused(drop_identities(hoist_elementwise(graph)))
+    expected = ["global_avg_pool2d", "reshape", "conv2d", "batch_norm", "sign", "bconv2d"]
+    assert_equal(graph, after, rng)
+    graph = fold_batch_norm(graph)
+    after = drop_unused(drop_identities(hoist_elementwise(graph)))
+    expected[3] = "affine"
+    assert ops(after) == [*expected, "reshape"]
+    assert_equal(graph, after, rng)
+
+
+def test_parameters_per_channel_stay_behind_a_flatten(builder):
+    flat = builder.add("reshape", "images", shape=(120,))
+    graph = builder.graph(builder.affine(flat))
+    assert hoist_elementwise(graph) is graph
+
+
+def test_thresholds_of_sums_are_integers(builder, rng):
+    x = binary_conv(builder, "images")
+    x = affine(builder, x, [0.5, -0.5, 0, 0], [1.2, 1.2, -1, 1])
+    graph = builder.graph(builder.add("sign", x))
+    after = sign_thresholds(graph)
+    assert ops(after) == ["sign", "bconv2d", "sign"]
+    sign = after.nodes[-1]
+    # 0.5 n + 1.2 < 0 is n < -2.4; -0.5 n + 1.2 < 0 is n > 2.4; -1 < 0 always; 1 < 0 never.
+    np.testing.assert_array_equal(after.tensor(sign, "threshold"), [-2, 2, math.inf, -math.inf])
+    np.testing.assert_array_equal(after.tensor(sign, "direction"), [1, -1, 1, 1])
+    assert_equal(graph, after, rng)
+
+
+def test_a_tie_is_plus_one(builder):
+    x = affine(builder, "images", [2, -2, 2, -2], [1, 1, -1, -1])
+    graph = builder.graph(builder.add("sign", x))
+    after = sign_thresholds(graph)
+    turning = np.array([-0.5, 0.5, 0.5, -0.5])
+    for offset in (0, 1e-15, -1e-15):
+        images = np.broadcast_to(turning + offset, (1, 5, 6, 4))
+        (name,) = graph.outputs
+        expected = interpreter.run(graph, images)[name]
+        np.testing.assert_array_equal(interpreter.run(after, images)[name], expected)
+        if offset == 0:
+            assert np.all(expected == 1)
+
+
+def test_a_sign_takes_affine_after_affine(builder, rng):
+    x = binary_conv(builder, "images")
+    x = affine(builder, x, [0.3, -0.7, 2, 0], [0.11, 0.2, -1, 1])
+    x = builder.add("max_pool2d", x, **POOL)
+    x = affine(builder, x, [-1.5, -0.2, 0, 1], [0.77, 1.3, -0.5, -3])
+    graph = builder.graph(builder.add("sign", x))
+    after = sign_thresholds(sign_before_pool(sign_thresholds(graph)))
+    assert ops(after) == ["sign", "bconv2d", "sign", "bmax_pool2d"]
+    assert_equal(graph, after, rng)
+
+
+def test_pooling_bits_is_the_minimum_where_gamma_is_negative(builder, rng):
+    x = binary_conv(builder, "images", padding=(0, 1, 0, 1))
+    x = builder.add("max_pool2d", x, **{**POOL, "pool": (3, 3), "padding": (1, 1, 1, 1)})
+    x = affine(builder, x, [1, -1, 0, 0], [0.5, 0.5, -1, 1])
+    graph = builder.graph(builder.add("sign", x))
+    after = sign_before_pool(sign_thresholds(graph))
+    assert ops(after) == ["sign", "bconv2d", "sign", "bmax_pool2d"]
+    np.testing.assert_array_equal(after.tensor(after.nodes[-1], "direction"), [1, -1, 1, 1])
+    assert_equal(graph, after, rng)
+
+
+def test_a_pooling_that_others_read_stays(builder):
+    x = builder.add("max_pool2d", "images", **POOL)
+    graph = builder.graph(builder.add("sign", x), builder.affine(x))
+    assert sign_before_pool(graph) is graph
+
+
+@pytest.mark.parametrize(
+    ("window", "classes"),
+    [
+        pytest.param(SAME, (3, 3), id="3x3"),
+        pytest.param({**SAME, "strides": (2, 2), "padding": (0, 1, 0, 1)}, (1, 2), id="stride"),
+        pytest.param({**SAME, "dilation": (2, 2), "padding": (2, 2, 2, 2)}, (3, 3), id="dilation"),
+        pytest.param({**SAME, "groups": 2}, (3, 3), id="groups"),
+        pytest.param(ONE, None, id="valid"),
+    ],
+)
+def test_zero_padding_is_corrected_exactly(builder, rng, window, classes):
+    kernel = builder.signs(4, 3, 3, 4 // window["groups"])
+    bits = builder.add("sign", "images")
+    x = builder.add("bconv2d", bits, tensors={"kernel": kernel}, pad_value=0, **window)
+    graph = builder.graph(x)
+    after = zero_padding(graph)
+    assert after.nodes[-1].attributes["pad_value"] == 1
+    correction = after.tensor(after.nodes[-1], "correction")
+    assert (None if correction is None else correction.shape[:2]) == classes
+    assert_equal(graph, after, rng)
+
+
+def test_levels_are_padded_with_zero_already(builder):
+    levels = builder.add("quantize", "images", bits=2)
+    kernel = {"kernel": builder.signs(4, 3, 3, 4)}
+    graph = builder.graph(builder.add("bconv2d", levels, tensors=kernel, pad_value=0, **SAME))
+    assert zero_padding(graph).nodes[-1].attributes["pad_value"] == 0
+
+
+def groups(graph):
+    return [[part.op for part in node.all()] for node in group_epilogues(graph).nodes]
+
+
+def test_a_residual_block_is_one_group(builder, rng):
+    x = builder.affine(binary_conv(builder, "images"))
+    x = builder.add("add", "images", x)
+    bits = builder.add("sign", x)
+    graph = builder.graph(bits, x)
+    assert groups(graph) == [["sign"], ["bconv2d", "affine", "add", "sign"]]
+    assert_equal(graph, group_epilogues(graph), rng)
+
+
+def test_a_group_moves_behind_a_gate_that_does_not_read_it(builder, rng):
+    y = binary_conv(builder, "images")
+    gate = builder.add("reshape", builder.add("global_avg_pool2d", "images"), shape=(1, 1, 4))
+    graph = builder.graph(builder.add("multiply", y, gate))
+    assert groups(graph)[-1] == ["bconv2d", "multiply"]
+    assert_equal(graph, group_epilogues(graph), rng)
+
+
+def test_a_gate_of_the_group_itself_stays_behind_it(builder, rng):
+    y = binary_conv(builder, "images")
+    gate = builder.add("reshape", builder.add("global_avg_pool2d", y), shape=(1, 1, 4))
+    graph = builder.graph(builder.add("multiply", y, gate))
+    assert groups(graph)[-1] == ["multiply"]
+    assert_equal(graph, group_epilogues(graph), rng)
+
+
+def test_a_sign_reads_the_value_that_it_is_made_of(builder, rng):
+    first = builder.affine(binary_conv(builder, "images"))
+    second = builder.affine(first)
+    graph = builder.graph(builder.add("sign", first), second)
+    assert groups(graph)[-1] == ["bconv2d", "affine", "sign", "affine"]
+    assert_equal(graph, group_epilogues(graph), rng)
