@@ -49,7 +49,7 @@ def ls(as_json: bool) -> None:
         click.echo(f"No weights in {weights.cache_folder()}.", err=True)
 
 
-@command.command("verify")
+@command.command("verify", short_help="Compare every file with the manifest.")
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON array.")
 def verify(as_json: bool) -> None:
     """Compare size and sha256 of each file in the cache with the manifest.
@@ -77,7 +77,7 @@ def verify(as_json: bool) -> None:
         )
 
 
-@command.command("rm")
+@command.command("rm", short_help="Remove the weights of NAME.")
 @click.argument("names", nargs=-1, metavar="[NAME[.TAG]]...")
 @click.option("--all", "everything", is_flag=True, help="All weights in the cache.")
 @click.option("--yes", is_flag=True, help="Do not ask before --all.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,8 +73,7 @@ def command(
     """Measure the accuracy of MODEL: a name, NAME.TAG or a .keras file."""
     if confusion_matrix is not None:
         _check_drawable(confusion_matrix)
-    for path in (output, confusion_matrix, log_samples):
-        check_writable(path, force)
+    _check_files([output, confusion_matrix, log_samples], force)
     from bnnzoo.evaluation import evaluate
 
     with tqdm(unit=" images", leave=False, disable=None, delay=0.1) as bar:
@@ -102,6 +102,14 @@ def command(
         print_json(result)
     else:
         _print_tables(report, per_class)
+
+
+def _check_files(paths: Sequence[Path | None], force: bool) -> None:
+    named = [path.absolute() for path in paths if path is not None]
+    if len(set(named)) < len(named):
+        raise ArgumentError("-o, --confusion-matrix and --log-samples must name different files.")
+    for path in paths:
+        check_writable(path, force)
 
 
 def _check_drawable(path: Path) -> None:

@@ -51,10 +51,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         raise DataError(f"There is no image {path}. Check its path.") from error
     except _BROKEN as error:
         reason = str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
-        raise DataError(
-            f"{path} is not a readable image: {reason}. Replace it, or go on without it "
-            "with --skip-bad."
-        ) from error
+        raise DataError(f"{path} is not a readable image: {reason}. Replace it.") from error
 
 
 def _pixels(image: Image.Image) -> NDArray[np.uint8]:

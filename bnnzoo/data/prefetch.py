@@ -86,7 +86,7 @@ def _make_batch(chunk: Sequence[Item], preprocessing: Preprocessing, skip_bad: b
             good.append(item)
         except DataError as error:
             if not skip_bad:
-                raise
+                raise DataError(f"{error} Or go on without it with --skip-bad.") from error
             skipped.append(Skipped(item.id, str(error)))
     images = preprocessing(pixels) if pixels else None
     labels = np.array([item.label for item in good], dtype=np.int64)

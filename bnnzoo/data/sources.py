@@ -85,6 +85,8 @@ def check_source(
         _refuse_folder_options(str(spec), labels_csv, class_map)
         _named(str(spec))
         return
+    if not str(spec):
+        raise ArgumentError("--data must name a data set, got ''. Pass a folder or a file.")
     _check_folder(Path(spec))
     if labels_csv is not None and class_map is not None:
         raise ArgumentError("--class-map must be left out with --labels, which has the indices.")

@@ -193,13 +193,18 @@ def test_models_that_cannot_be_had(
         (["--data", "gone.npz:train"], 5, "There is no file gone.npz"),
         (["--data", "keras:mnits"], 2, "Did you mean 'keras:mnist'"),
         (["--data", "sample:mnist"], 2, "There are: sample:fashion_mnist"),
+        (["--data", ""], 2, "--data must name a data set, got ''"),
+        (["--data", ".", "-o", "r", "--log-samples", "./r"], 2, "must name different files"),
         (["--data", "sample"], 5, "There is no folder or file sample"),
         (["--data", ".", "--labels", "gone.csv"], 5, "There is no file gone.csv"),
         (["--data", ".", "--class-map", "gone.json"], 5, "There is no file gone.json"),
         (["--data", ".", "--labels", "a.csv", "--class-map", "b.csv"], 2, "must be left out"),
         (["--data", "keras:mnist", "--preprocessing", "scale_pm"], 2, "Did you mean 'scale_pm1'"),
     ],
-    ids=["folder", "npz", "keras", "sample", "no colon", "labels", "map", "both", "preprocessing"],
+    ids=[
+        *("folder", "npz", "keras", "sample", "empty", "files", "no colon", "labels", "map"),
+        *("both", "preprocessing"),
+    ],
 )
 def test_data_and_options_are_checked_before_a_model_is_fetched(
     capsys: pytest.CaptureFixture[str], options: list[str], code: int, match: str
