@@ -1,0 +1,252 @@
+"""`bnnzoo-packed/1`: one `.safetensors` file that holds a whole network; see docs/format.md.
+
+The metadata of the file holds the graph, the facts about the network, and digests: of every
+array, and one of the metadata itself, so that a changed bit anywhere is found.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnnzoo.deploy.formats import safetensors_file
+from bnnzoo.deploy.formats.graph_document import check_stored, from_document, to_document
+from bnnzoo.deploy.formats.storage import Stored, array_names, encoding_of, restore, store
+from bnnzoo.deploy.formats.strict_json import decode, encode, shown
+from bnnzoo.deploy.ir import Graph
+from bnnzoo.deploy.model_info import ModelInfo
+from bnnzoo.deploy.ops import infer_types
+from bnnzoo.errors import ArgumentError, GraphError, ModelFormatError
+
+__all__ = [
+    "FORMAT",
+    "WEIGHTS_DTYPES",
+    "PackedFile",
+    "from_bytes",
+    "open_file",
+    "read",
+    "to_bytes",
+    "write",
+]
+
+FORMAT = "bnnzoo-packed/1"
+WEIGHTS_DTYPES = ("float32", "float16", "int8")
+_KEYS = ("format", "graph", "info", "sha256", "digest")
+_DAMAGED = "The file is damaged; download or convert it again."
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class PackedFile:
+    """A file that has been read and checked.
+
+    Attributes:
+        graph: The network; its tensors are float32 or packed bits.
+        info: Facts about the network.
+        stored: How each tensor of the graph is stored.
+        array_bytes: Bytes of each array of the file.
+        array_sha256: Digest of each array of the file.
+        header_bytes: Bytes before the first array: graph, facts, digests.
+        digest: Digest of the metadata, which has those of the arrays: of the whole file.
+    """
+
+    graph: Graph
+    info: ModelInfo
+    stored: Mapping[str, Stored]
+    array_bytes: Mapping[str, int]
+    array_sha256: Mapping[str, str]
+    header_bytes: int
+    digest: str
+
+
+def write(
+    path: str | os.PathLike[str], graph: Graph, info: ModelInfo, *, weights_dtype: str = "float32"
+) -> None:
+    """Writes a network; a file that is there is replaced once the new one is complete.
+
+    Args:
+        path: Ends in `.safetensors`, by custom.
+        graph: After the passes `STORED`.
+        info: Facts about the network.
+        weights_dtype: How kernels of real numbers are stored: `float32`, `float16` or `int8`. A
+            kernel that the type cannot hold stays float32.
+
+    Raises:
+        ArgumentError: `weights_dtype` is another one.
+        GraphError: The graph breaks a rule, or has a parameter that is not finite.
+        OSError: The file cannot be written.
+    """
+    data = to_bytes(graph, info, weights_dtype=weights_dtype)
+    target = Path(path)
+    part = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    try:
+        part.write_bytes(data)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def to_bytes(graph: Graph, info: ModelInfo, *, weights_dtype: str = "float32") -> bytes:
+    """Returns the bytes of a file; the same network gives the same bytes. See `write`."""
+    if weights_dtype not in WEIGHTS_DTYPES:
+        raise ArgumentError(
+            f"weights_dtype must be one of {', '.join(WEIGHTS_DTYPES)}, got {weights_dtype!r}. "
+            "Choose one of them."
+        )
+    check_stored(graph)
+    kernels = {
+        node.tensors[role] for node in graph.nodes for role in node.tensors if role == "kernel"
+    }
+    stored: dict[str, Stored] = {}
+    arrays: dict[str, Array] = {}
+    for name, tensor in graph.tensors.items():
+        encoding = encoding_of(tensor, kernel=name in kernels, weights_dtype=weights_dtype)
+        stored[name] = Stored(encoding, tuple(tensor.shape))
+        arrays |= store(name, tensor, encoding)
+    metadata = {
+        "format": FORMAT,
+        "graph": encode(to_document(graph, stored)),
+        "info": encode(info.to_dict()),
+        "sha256": encode({name: _sha256(array) for name, array in arrays.items()}),
+    }
+    metadata["digest"] = _digest(metadata)
+    data = safetensors_file.serialize(metadata, arrays)
+    try:
+        from_bytes(data)
+    except ModelFormatError as error:
+        raise GraphError(f"The network cannot be written: {error}") from error
+    return data
+
+
+def read(path: str | os.PathLike[str]) -> tuple[Graph, ModelInfo]:
+    """Returns the network of a file, and the facts about it.
+
+    Raises:
+        ModelFormatError: The file does not exist, is damaged, or breaks the specification.
+    """
+    file = open_file(path)
+    return file.graph, file.info
+
+
+def open_file(path: str | os.PathLike[str]) -> PackedFile:
+    """Returns everything that is in a file. Raises as `read` does."""
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ModelFormatError(
+            f"{os.fspath(path)} cannot be read: {error.strerror}. Check its path."
+        ) from error
+    try:
+        return from_bytes(data)
+    except ModelFormatError as error:
+        raise ModelFormatError(f"{os.fspath(path)}: {error}") from error
+
+
+def from_bytes(data: bytes) -> PackedFile:
+    """Returns what the bytes of a file hold. Raises as `read` does."""
+    contents = safetensors_file.parse(data)
+    sha256 = _check_metadata(contents.metadata)
+    _check_arrays(sha256, contents.arrays)
+    graph, stored = from_document(decode(contents.metadata["graph"], "graph"))
+    _check_names(stored, contents.arrays)
+    tensors = {name: restore(name, entry, contents.arrays) for name, entry in stored.items()}
+    graph = Graph(graph.input, graph.input_shape, graph.nodes, graph.outputs, tensors)
+    try:
+        check_stored(graph)
+    except GraphError as error:
+        raise ModelFormatError(str(error)) from error
+    info = ModelInfo.from_dict(decode(contents.metadata["info"], "info"))
+    _check_labels(graph, info)
+    return PackedFile(
+        graph,
+        info,
+        stored,
+        {name: array.nbytes for name, array in contents.arrays.items()},
+        sha256,
+        contents.header_bytes,
+        contents.metadata["digest"],
+    )
+
+
+def _check_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Checks format and digest, and returns the digests of the arrays."""
+    found = metadata.get("format")
+    if found != FORMAT:
+        if found is not None and found.startswith("bnnzoo-packed/"):
+            raise ModelFormatError(
+                f"its format must be {FORMAT!r}, got {shown(found)}. Update bnnzoo to read it."
+            )
+        raise ModelFormatError(
+            f"it is a safetensors file but not a {FORMAT} file. `bnnzoo convert` writes those."
+        )
+    missing = [key for key in _KEYS if key not in metadata]
+    if missing:
+        raise ModelFormatError(
+            f"its metadata must have the key {missing[0]!r}, got none. {_DAMAGED}"
+        )
+    if metadata["digest"] != _digest(metadata):
+        raise ModelFormatError(f"its metadata does not have the digest that it states. {_DAMAGED}")
+    sha256 = decode(metadata["sha256"], "sha256")
+    if not isinstance(sha256, dict):
+        raise ModelFormatError(f"sha256 must be an object, got {shown(sha256)}.")
+    return sha256
+
+
+def _digest(metadata: Mapping[str, str]) -> str:
+    """Returns the digest of all metadata but the digest: keys in order, each with its text."""
+    state = hashlib.sha256()
+    for key in sorted(metadata, key=str.encode):
+        if key != "digest":
+            state.update(f"{key}\0{metadata[key]}\0".encode())
+    return state.hexdigest()
+
+
+def _sha256(array: Array) -> str:
+    little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    return hashlib.sha256(np.ascontiguousarray(little).data).hexdigest()
+
+
+def _check_arrays(sha256: Mapping[str, str], arrays: Mapping[str, Array]) -> None:
+    for name, array in arrays.items():
+        if name not in sha256:
+            raise ModelFormatError(f"tensor {shown(name)} must have a sha256, got none.")
+        if sha256[name] != _sha256(array):
+            raise ModelFormatError(
+                f"tensor {shown(name)} does not have the sha256 that the file states. {_DAMAGED}"
+            )
+    for name in sha256:
+        if name not in arrays:
+            raise ModelFormatError(f"tensor {shown(name)} has a sha256 but is not in the file.")
+
+
+def _check_names(stored: Mapping[str, Stored], arrays: Mapping[str, Array]) -> None:
+    """Checks that the graph and the file have the same tensors."""
+    expected: set[str] = set()
+    for name, entry in stored.items():
+        for array in array_names(name, entry.encoding):
+            if array not in arrays:
+                raise ModelFormatError(f"tensor {shown(array)} of the graph is not in the file.")
+            if array in expected:
+                raise ModelFormatError(f"tensor {shown(array)} is used for two tensors.")
+            expected.add(array)
+    for array in arrays:
+        if array not in expected:
+            raise ModelFormatError(f"tensor {shown(array)} is not part of the graph.")
+
+
+def _check_labels(graph: Graph, info: ModelInfo) -> None:
+    """Checks that there is a label per class."""
+    if info.labels is None or len(graph.outputs) > 1:
+        return
+    classes = infer_types(graph)[graph.outputs[0]].shape[-1]
+    if len(info.labels) != classes:
+        raise ModelFormatError(f"info must have {classes} labels, got {len(info.labels)}.")
