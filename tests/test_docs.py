@@ -25,6 +25,7 @@ from tests.test_doors import DOORS, PACKAGE
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = {str(page.relative_to(DOCS)): page.read_text() for page in sorted(DOCS.rglob("*.md"))}
+PAGES |= {name: (ROOT / name).read_text() for name in ("CONTRIBUTING.md", "README.md")}
 PEER = json.loads((ROOT / "tests" / "data" / "larq_names.json").read_text())
 SCHEMA = json.loads((ROOT / "weights_manifest.schema.json").read_text())
 # Entry-point group, not a module.

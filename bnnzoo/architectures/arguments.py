@@ -9,7 +9,7 @@ from bnnzoo.errors import ArgumentError
 __all__ = ["SMALL_INPUT_PIXELS", "check_positive", "takes_small_stem"]
 
 SMALL_INPUT_PIXELS = 64
-"""Below this height or width the ImageNet families take a stem that keeps the resolution."""
+"""Below this height or width the residual and dense networks take a stem of full resolution."""
 
 
 def takes_small_stem(input_shape: Sequence[int]) -> bool:
