@@ -1,0 +1,79 @@
+"""Contestants that take turns: only minima of interleaved rounds of one run are compared."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+__all__ = ["Contestant", "run_rounds"]
+
+_WORKER = Path(__file__).with_name("worker.py")
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One network in one engine.
+
+    Attributes:
+        name: As it stands in the tables.
+        engine: An engine of `benchmarks.worker`.
+        file: The network.
+        threads: Threads of the engine; the process gets as many cores, the first ones.
+        batch: Images per run.
+        python: Interpreter that has the engine; None for this one.
+        environment: Variables beside those of this process.
+    """
+
+    name: str
+    engine: str
+    file: Path
+    threads: int = 1
+    batch: int = 1
+    python: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def start(self, cpus: Sequence[int]) -> subprocess.Popen[str]:
+        """Starts the worker and waits until it has loaded the network."""
+        command = [self.python or sys.executable, str(_WORKER), self.engine, str(self.file)]
+        command += ["--threads", str(self.threads), "--batch", str(self.batch)]
+        command += ["--cpus", *map(str, cpus[: self.threads])]
+        log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (open as long as the process)
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env={**os.environ, **self.environment},
+        )
+        assert process.stdout is not None
+        if process.stdout.readline().strip() != "ready":
+            log.seek(0)
+            raise RuntimeError(f"{self.name} does not run:\n{log.read()}")
+        return process
+
+
+def run_rounds(contestants: Sequence[Contestant], rounds: int, runs: int) -> dict[str, float]:
+    """Returns the least milliseconds of each contestant.
+
+    In every round each contestant in turn runs its network `runs` times.
+    """
+    cpus = sorted(os.sched_getaffinity(0))
+    workers = [(contestant, contestant.start(cpus)) for contestant in contestants]
+    best = {contestant.name: float("inf") for contestant in contestants}
+    try:
+        for _ in range(rounds):
+            for contestant, worker in workers:
+                assert worker.stdin is not None and worker.stdout is not None
+                print(runs, file=worker.stdin, flush=True)
+                best[contestant.name] = min(best[contestant.name], float(worker.stdout.readline()))
+    finally:
+        for _, worker in workers:
+            worker.kill()
+            worker.wait()
+    return best
