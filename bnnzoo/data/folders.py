@@ -153,8 +153,8 @@ def _indices_by_label(folders: list[Path], label_set: str | None) -> dict[str, i
         near = difflib.get_close_matches(spelt[strange[0]], known, n=1)
         hint = f" Did you mean '{near[0]}'?" if near else ""
         raise DataError(
-            f"{strange[0]}: '{strange[0].name}' is no class of '{label_set}', though other "
-            f"folders are.{hint} Rename it, or give a class map with --class-map."
+            f"{strange[0]}: '{strange[0].name}' must name one class of '{label_set}', as other "
+            f"folders do.{hint} Rename it, or give a class map with --class-map."
         )
     return {folder.name: known[spelt[folder]] for folder in folders}
 

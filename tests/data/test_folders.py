@@ -95,7 +95,7 @@ def test_folders_of_other_names_are_sorted_though_labels_are_known(tmp_path: Pat
 
 def test_a_misspelt_class_is_named(tmp_path: Path) -> None:
     root = folder(tmp_path, {"bag/a.png": 0, "sandle/a.png": 0})
-    match = r"sandle: 'sandle' is no class of 'fashion_mnist'.* Did you mean 'sandal'\?"
+    match = r"sandle: 'sandle' must name one class of 'fashion_mnist'.* Did you mean 'sandal'\?"
     with pytest.raises(DataError, match=match):
         open_source(root, label_set="fashion_mnist", num_classes=10)
 

@@ -45,6 +45,12 @@ def test_some_names(id: str, index: int, name: str) -> None:
     assert labels.index_of(id)[labels.normalise(name)] == index
 
 
+def test_a_name_of_two_classes_means_neither() -> None:
+    known = labels.index_of("imagenet1k")
+    assert "cardigan" not in known
+    assert (known["n02113186"], known["n02963159"]) == (264, 474)  # the dog and the jacket
+
+
 def test_only_imagenet_has_wordnet_ids() -> None:
     wnids = labels.wnids("imagenet1k")
     assert wnids is not None

@@ -6,6 +6,7 @@ import csv
 import difflib
 import functools
 import re
+from collections import Counter
 from importlib import resources
 
 from bnnzoo.errors import ArgumentError
@@ -44,11 +45,14 @@ def wnids(id: str) -> tuple[str, ...] | None:
 def index_of(id: str) -> dict[str, int]:
     """Returns the class index by name and by WordNet id, both as `normalise` writes them.
 
+    A name that two classes share is left out: ImageNet's cardigan is a dog and a jacket.
+
     Raises:
         ArgumentError: There are no labels of this id.
     """
-    spellings = (*names(id), *(wnids(id) or ()))
-    return {normalise(name): i % len(names(id)) for i, name in enumerate(spellings)}
+    spellings = [normalise(name) for name in (*names(id), *(wnids(id) or ()))]
+    uses = Counter(spellings)
+    return {name: i % len(names(id)) for i, name in enumerate(spellings) if uses[name] == 1}
 
 
 def normalise(name: str) -> str:
