@@ -27,14 +27,29 @@ DOORS = {
     "loading": {"errors", "manifest", "registry", "weights", "model_spec", "architectures"},
     "data": {"errors", "network"},
     "model_summary": {"errors", "nn"},
-    "evaluation": {"errors", "data", "loading", "model_spec"},
-}
+    "evaluation": {"errors", "data", "deploy", "loading", "model_spec", "runtime"},
+    "deploy": {"errors"},
+    "deploy.keras_frontend": {"architectures", "deploy", "errors", "nn"},
+    "deploy.keras_model": {"deploy", "errors", "nn", "registry"},
+    "deploy.conversion": {
+        "data", "deploy", "errors", "evaluation", "loading", "model_spec", "nn", "runtime",
+    },
+    "runtime": {"data", "deploy", "errors", "model_spec"},
+}  # fmt: skip
+# Folders of which some files are rooms of their own.
+DIVIDED = ("deploy",)
 # Rooms above the line, which may import Keras.
-KERAS_ROOMS = {"nn", "architectures", "loading", "model_summary", "evaluation"}
+KERAS_ROOMS = {
+    "nn", "architectures", "loading", "model_summary", "evaluation",
+    "deploy.keras_frontend", "deploy.keras_model", "deploy.conversion",
+}  # fmt: skip
 
 
 def room_of(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    room, *parts = path.relative_to(PACKAGE).with_suffix("").parts
+    if room in DIVIDED and f"{room}.{parts[0]}" in DOORS:
+        return f"{room}.{parts[0]}"
+    return room
 
 
 def imports(path: Path) -> list[str]:

@@ -12,7 +12,10 @@ EXIT_CODES = {
     "UnknownModelError": 3,
     "WeightsError": 4,
     "ManifestError": 4,
+    "ModelFormatError": 4,
     "DataError": 5,
+    "ConversionError": 6,
+    "GraphError": 6,
     "MissingDependencyError": 1,
 }
 BASES = {"ArgumentError": ValueError, "UnknownModelError": LookupError}
