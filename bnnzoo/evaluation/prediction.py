@@ -22,7 +22,11 @@ BATCH_SIZE = 16
 
 
 class ImagePredictions(NamedTuple):
-    """The best classes of one image file, the best first; scores are probabilities."""
+    """The best classes of one image file, the best first.
+
+    Scores are probabilities, of a model that ends in logits or a softmax; of another they are what
+    it gives.
+    """
 
     file: str
     predictions: tuple[Prediction, ...]
