@@ -25,7 +25,12 @@ enum class StepKind : int32_t {
 };
 
 // One step of an epilogue: a chain that runs over the channels of a pixel while they are in
-// registers. Vectors per channel are padded to a multiple of kBlock.
+// registers.
+//
+// Parameters, here and below: where their shape says (c), it is c rounded up to a multiple of
+// kBlock, with zeros there, and they are 64-byte aligned. Views have exactly `channels` floats a
+// pixel, at any alignment; nothing beyond them is read or written. Bits are written in whole
+// blocks of 8 * expansion bytes.
 struct Step {
   StepKind kind;
   int32_t bits;          // quantize: number of planes
@@ -127,7 +132,7 @@ struct BMaxPool2d {
 struct Kernels {
   const char* name;
   int32_t expansion;
-  int32_t real_block;  // output channels per block of conv2d
+  int32_t real_block;  // output channels per block of conv2d; kBlock in all of them
 
   size_t (*weights_bytes)(int32_t channels, int32_t units);
   // words: (channels, units), unused bits 0; `out` is 64-byte aligned.

@@ -1,0 +1,48 @@
+// Which instruction sets this CPU and its operating system support.
+#include "tables.h"
+
+namespace bnnzoo {
+namespace {
+
+struct Candidate {
+  const Kernels* kernels;
+  bool usable;
+};
+
+constexpr int kMost = 8;
+
+struct Available {
+  const Kernels* kernels[kMost + 1] = {};
+
+  template <int count>
+  explicit Available(const Candidate (&candidates)[count]) {
+    static_assert(count <= kMost, "the table must hold every instruction set");
+    const Kernels** next = kernels;
+    for (const Candidate& candidate : candidates) {
+      if (candidate.usable) *next++ = candidate.kernels;
+    }
+  }
+};
+
+// Best first. __builtin_cpu_supports says yes only where the system saves the registers too.
+Available detect() {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  const Candidate candidates[] = {
+      {&popcnt_kernels, __builtin_cpu_supports("popcnt") != 0},
+      {&portable_kernels, true},
+  };
+#else
+  const Candidate candidates[] = {{&portable_kernels, true}};
+#endif
+  return Available(candidates);
+}
+
+}  // namespace
+
+const Kernels* const* available_kernels() {
+  static const Available available = detect();
+  return available.kernels;
+}
+
+}  // namespace bnnzoo

@@ -1,0 +1,37 @@
+// Where a kernel is: blocks of channels, pixels, words. Included inside an anonymous namespace, as
+// epilogue.h explains.
+
+#define BNNZOO_INLINE inline __attribute__((always_inline))
+
+// Which block of which pixel; `channels` of the block exist, all of them but in the last block.
+struct Place {
+  int64_t y, x;
+  int32_t block, channels;
+};
+
+BNNZOO_INLINE int32_t smaller(int32_t a, int32_t b) { return a < b ? a : b; }
+BNNZOO_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+BNNZOO_INLINE int32_t larger(int32_t a, int32_t b) { return a > b ? a : b; }
+
+BNNZOO_INLINE int64_t blocks_of(int64_t channels) { return (channels + kBlock - 1) / kBlock; }
+
+BNNZOO_INLINE Place place_of(int64_t pixel, int32_t columns, int32_t block, int32_t channels) {
+  return {pixel / columns, pixel % columns, block, smaller(channels - block * kBlock, kBlock)};
+}
+
+BNNZOO_INLINE void advance(Place& at, int32_t columns) {
+  if (++at.x == columns) {
+    at.x = 0;
+    ++at.y;
+  }
+}
+
+BNNZOO_INLINE uint64_t load_word(const uint8_t* from) {
+  uint64_t word;
+  __builtin_memcpy(&word, from, sizeof word);
+  return word;
+}
+
+BNNZOO_INLINE void store_word(uint8_t* to, uint64_t word) {
+  __builtin_memcpy(to, &word, sizeof word);
+}
