@@ -22,7 +22,16 @@ from bnnzoo.deploy.ir import Tensor
 from bnnzoo.deploy.packing import PackedSigns
 from bnnzoo.errors import GraphError, ModelFormatError
 
-__all__ = ["ENCODINGS", "SCALE_SUFFIX", "Stored", "array_names", "encoding_of", "restore", "store"]
+__all__ = [
+    "BITS",
+    "ENCODINGS",
+    "SCALE_SUFFIX",
+    "Stored",
+    "array_names",
+    "encoding_of",
+    "restore",
+    "store",
+]
 
 Array = NDArray[Any]
 
@@ -32,10 +41,12 @@ ENCODINGS: dict[str, type[np.generic]] = {
     "float16": np.float16,
     "int8": np.int8,
 }
+BITS = {"bits": 1, "float32": 32, "float16": 16, "int8": 8}
 SCALE_SUFFIX = "/int8_scale"
 _LEVELS = 127
 _FLOAT16_NORMAL = 2.0**-14
 _FLOAT32_NORMAL = float(np.finfo(np.float32).tiny)
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -66,7 +77,7 @@ def encoding_of(tensor: Tensor, *, kernel: bool, weights_dtype: str) -> str:
 
     1. float16 rounds to a relative 2^-11 of numbers from 2^-14 on, and to an absolute 2^-25 below;
        both are at most 2^-11 m where m >= 2^-14. Above 65504 it overflows.
-    2. int8 needs a scale m / 127 that float32 holds as a normal number.
+    2. int8 needs a scale m / 127 that float32 holds as a normal number, 127 times it as well.
     """
     if isinstance(tensor, PackedSigns):
         return "bits"
@@ -75,33 +86,29 @@ def encoding_of(tensor: Tensor, *, kernel: bool, weights_dtype: str) -> str:
     largest = np.abs(tensor, dtype=np.float64).reshape(len(tensor), -1).max(axis=1)
     largest = largest[largest > 0]
     if weights_dtype == "float16":
-        fits = (largest >= _FLOAT16_NORMAL) & (largest < np.finfo(np.float16).max)
+        fits = (largest >= _FLOAT16_NORMAL) & (largest <= np.finfo(np.float16).max)
     else:
-        fits = largest >= _LEVELS * _FLOAT32_NORMAL
+        fits = (largest >= _LEVELS * _FLOAT32_NORMAL) & (largest <= _FLOAT32_MAX / 2)
     return weights_dtype if fits.all() else "float32"
 
 
 def store(name: str, tensor: Tensor, encoding: str) -> dict[str, Array]:
-    """Returns the arrays that stand for a tensor in a file.
+    """Returns the arrays that stand for a tensor in a file, in what `encoding_of` returned.
 
     Raises:
-        GraphError: The tensor has a number that the encoding cannot hold.
+        GraphError: The tensor has a number that float32 cannot hold.
     """
     if isinstance(tensor, PackedSigns):
         return {name: tensor.bits}
     if not np.issubdtype(tensor.dtype, np.floating):
         raise GraphError(f"Tensor '{name}' must be real numbers or packed, got {tensor.dtype}.")
-    arrays: dict[str, Array]
-    with np.errstate(over="ignore", under="ignore"):
-        if encoding == "int8":
-            levels, scale = _quantize(tensor)
-            arrays = {name: levels, name + SCALE_SUFFIX: scale}
-        else:
-            arrays = {name: tensor.astype(ENCODINGS[encoding])}
-    for array in arrays.values():
-        if not np.isfinite(array).all():
-            raise GraphError(f"Tensor '{name}' must be finite as {encoding}, got NaN or infinity.")
-    return arrays
+    with np.errstate(over="ignore"):
+        if not np.isfinite(tensor.astype(np.float32)).all():
+            raise GraphError(f"Tensor '{name}' must be finite as float32, got NaN or infinity.")
+    if encoding == "int8":
+        levels, scale = _quantize(tensor)
+        return {name: levels, name + SCALE_SUFFIX: scale}
+    return {name: tensor.astype(ENCODINGS[encoding])}
 
 
 def _quantize(kernel: Array) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
@@ -151,7 +158,7 @@ def _restore_int8(name: str, stored: Stored, levels: Array, scale: Array) -> NDA
     _expect_array(name + SCALE_SUFFIX, scale, "float32", stored.shape[:1])
     if (levels < -_LEVELS).any():
         raise ModelFormatError(f"tensor {shown(name)} must be -127 to 127, got -128.")
-    if not ((scale >= _FLOAT32_NORMAL) & (scale <= np.finfo(np.float32).max / 128)).all():
+    if not ((scale >= _FLOAT32_NORMAL) & (scale <= _FLOAT32_MAX / 128)).all():
         raise ModelFormatError(
             f"tensor {shown(name + SCALE_SUFFIX)} must be positive normal numbers, "
             f"so that 127 times each is finite."
