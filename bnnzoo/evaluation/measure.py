@@ -120,6 +120,11 @@ def _check_data(
 ) -> None:
     if isinstance(data, (str, PathLike)):
         check_source(data, labels_csv=labels_csv, class_map=class_map)
+    elif not isinstance(data, Source) and not (isinstance(data, (tuple, list)) and len(data) == 2):
+        raise ArgumentError(
+            "data must be the name or path of a data set, a Source or a pair (images, labels), got "
+            f"{type(data).__name__}. Pass one of them."
+        )
     elif labels_csv is not None or class_map is not None:
         raise ArgumentError("labels_csv and class_map must be None for data that is no path.")
 
