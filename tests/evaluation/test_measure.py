@@ -236,7 +236,11 @@ def test_random_weights_are_stamped() -> None:
             ArgumentError,
             "labels_csv and class_map must be None",
         ),
-        ({"data": np.zeros((2, 4, 4), np.uint8)}, ArgumentError, r"\(images, labels\), got ndarray"),
+        (
+            {"data": np.zeros((2, 4, 4), np.uint8)},
+            ArgumentError,
+            r"\(images, labels\), got ndarray",
+        ),
     ],
     ids=["batch", "limit", "id", "none", "sample", "folder", "model", "class map", "images alone"],
 )
