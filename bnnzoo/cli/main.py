@@ -21,9 +21,12 @@ COMMANDS = {
     "download": "Download and verify pretrained weights.",
     "evaluate": "Measure the accuracy of a model on a data set.",
     "info": "Show what is known of a model and its weights.",
+    "inspect": "Show graph, tensors, bits and metadata of a packed file.",
     "list": "List the models.",
     "predict": "Classify images.",
     "summary": "Show bits, parameters, bytes and MACs of each layer.",
+    "unpack": "Write the weights of a packed file as NumPy arrays.",
+    "verify": "Check a packed file: structure, ranges, checksums.",
 }
 
 EXIT_CODES = (

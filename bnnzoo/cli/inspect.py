@@ -1,0 +1,117 @@
+"""`bnnzoo inspect`: the graph, the tensors and the facts in a packed file."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bnnzoo.cli.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from bnnzoo.deploy.formats.packed import PackedFile
+
+
+@click.command("inspect")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Write a JSON object.")
+def command(file: Path, as_json: bool) -> None:
+    """Show graph, tensors, bits, bytes and metadata of the packed file FILE."""
+    from bnnzoo.deploy.formats.packed import open_file
+
+    report = describe(open_file(file))
+    report = {"file": str(file), "bytes": file.stat().st_size, **report}
+    if as_json:
+        print_json(report)
+    else:
+        _print_report(report)
+
+
+def describe(packed: PackedFile) -> dict[str, Any]:
+    """Returns what is in a packed file, as JSON values."""
+    from bnnzoo.deploy.formats.graph_document import to_document
+    from bnnzoo.deploy.formats.packed import FORMAT
+    from bnnzoo.deploy.ops import infer_types
+
+    types = infer_types(packed.graph)
+    graph = to_document(packed.graph, packed.stored)
+    for node in graph["nodes"]:
+        node["kind"] = types[node["name"]].kind
+        node["shape"] = list(types[node["name"]].shape)
+    del graph["tensors"]
+    used = dict.fromkeys(name for node in packed.graph.nodes for name in node.tensors.values())
+    tensors = [_tensor(packed, name) for name in used]
+    return {
+        "format": FORMAT,
+        "header_bytes": packed.header_bytes,
+        "digest": packed.digest,
+        "info": packed.info.to_dict(),
+        "graph": graph,
+        "tensors": tensors,
+        "totals": _totals(tensors),
+    }
+
+
+def _tensor(packed: PackedFile, name: str) -> dict[str, Any]:
+    from bnnzoo.deploy.formats.storage import BITS, array_names
+
+    stored = packed.stored[name]
+    arrays = array_names(name, stored.encoding)
+    return {
+        "name": name,
+        "encoding": stored.encoding,
+        "bits": BITS[stored.encoding],
+        "shape": list(stored.shape),
+        "elements": math.prod(stored.shape),
+        "bytes": sum(packed.array_bytes[array] for array in arrays),
+        "sha256": {array: packed.array_sha256[array] for array in arrays},
+    }
+
+
+def _totals(tensors: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
+    totals: dict[str, dict[str, int]] = {}
+    for tensor in tensors:
+        total = totals.setdefault(tensor["encoding"], {"tensors": 0, "elements": 0, "bytes": 0})
+        total["tensors"] += 1
+        total["elements"] += tensor["elements"]
+        total["bytes"] += tensor["bytes"]
+    return totals
+
+
+def _print_report(report: dict[str, Any]) -> None:
+    info = report["info"]
+    facts = {
+        "file": f"{report['file']} ({report['bytes']:,} bytes, {report['header_bytes']:,} header)",
+        "format": report["format"],
+        "digest": report["digest"],
+        **{name: info.get(name) for name in ("name", "tag", "preprocessing", "licence")},
+        "labels": f"{len(info['labels']):,}" if "labels" in info else None,
+        "weights sha256": info.get("weights_sha256"),
+        "made with": ", ".join(f"{k} {v}" for k, v in info.get("versions", {}).items()) or None,
+    }
+    for key, value in facts.items():
+        if value is not None:
+            click.echo(f"{key:>14}  {value}")
+    graph = report["graph"]
+    click.echo(f"{'input':>14}  {graph['input']} {_shape(graph['input_shape'])}")
+    click.echo(f"{'outputs':>14}  {', '.join(graph['outputs'])}")
+    click.echo()
+    print_table(
+        ["node", "operation", "kind", "shape", "inputs"],
+        [
+            [n["name"], n["op"], n["kind"], _shape(n["shape"]), ", ".join(n["inputs"])]
+            for n in graph["nodes"]
+        ],
+        title="Graph",
+    )
+    columns = ["name", "encoding", "bits", "shape", "elements", "bytes"]
+    rows = [[t[c] if c != "shape" else _shape(t[c]) for c in columns] for t in report["tensors"]]
+    print_table(["tensor", *columns[1:]], rows, title="Tensors")
+    totals = [[name, *total.values()] for name, total in report["totals"].items()]
+    print_table(["encoding", "tensors", "elements", "bytes"], totals, title="Totals")
+
+
+def _shape(shape: list[int]) -> str:
+    return " x ".join(map(str, shape))

@@ -1,0 +1,23 @@
+"""`bnnzoo verify`: whether a packed file is whole and obeys the specification."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("verify")
+@click.argument("file", type=click.Path(path_type=Path))
+def command(file: Path) -> None:
+    """Check structure, ranges and every checksum of the packed file FILE.
+
+    Exit code 4 with the reason if something is wrong.
+    """
+    from bnnzoo.deploy.formats.packed import FORMAT, open_file
+
+    packed = open_file(file)
+    click.echo(
+        f"{file}: ok, {FORMAT}, {len(packed.graph.nodes):,} nodes, "
+        f"{len(packed.array_sha256):,} checksums, digest {packed.digest}"
+    )

@@ -1,0 +1,85 @@
+"""`inspect`, `verify` and `unpack`: what they say of a packed file, and what they write."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from bnnzoo.cli.main import main
+from bnnzoo.deploy.packing import PackedSigns
+from tests.deploy.formats.files import GOLDEN, tiny_file, tiny_graph
+
+
+@pytest.fixture
+def broken(tmp_path):
+    path = tmp_path / "broken.safetensors"
+    data = bytearray(GOLDEN.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    return path
+
+
+def test_inspect_as_json_has_graph_tensors_bits_bytes_and_facts(capsys, tmp_path):
+    path = tmp_path / "tiny.safetensors"
+    path.write_bytes(tiny_file("int8"))
+    assert main(["inspect", str(path), "--json"]) == 0
+    value = json.loads(capsys.readouterr().out)
+    assert value["format"] == "bnnzoo-packed/1"
+    assert value["bytes"] == path.stat().st_size
+    assert value["info"]["labels"] == ["cat", "dög"]
+    nodes = {node["name"]: node for node in value["graph"]["nodes"]}
+    assert nodes["binary/sign"]["kind"] == "bits" and nodes["binary"]["shape"] == [4, 4, 3]
+    assert nodes["relu"]["attributes"] == {"low": 0.0, "high": "inf"}
+    tensors = {tensor["name"]: tensor for tensor in value["tensors"]}
+    assert set(tensors) == set(tiny_graph().tensors)
+    assert tensors["binary/kernel"]["bits"] == 1 and tensors["binary/kernel"]["bytes"] == 12
+    assert tensors["stem/kernel"]["bits"] == 8 and tensors["stem/kernel"]["bytes"] == 54 + 3 * 4
+    assert set(tensors["stem/kernel"]["sha256"]) == {"stem/kernel", "stem/kernel/int8_scale"}
+    assert value["totals"]["bits"] == {"tensors": 1, "elements": 81, "bytes": 12}
+    data = sum(total["bytes"] for total in value["totals"].values())
+    assert value["header_bytes"] + data == value["bytes"]
+
+
+def test_inspect_for_people_shows_the_same(capsys):
+    assert main(["inspect", str(GOLDEN)]) == 0
+    out = capsys.readouterr().out
+    for text in ("bnnzoo-packed/1", "made_up", "CC0-1.0", "bnnzoo 1.0", "binary/sign", "4 x 4 x 3",
+                 "3 x 3 x 3 x 3", "global_avg_pool2d", "bits"):  # fmt: skip
+        assert text in out
+
+
+def test_verify_says_what_was_checked(capsys):
+    assert main(["verify", str(GOLDEN)]) == 0
+    out = capsys.readouterr().out
+    assert "tiny.safetensors: ok, bnnzoo-packed/1, 10 nodes, 5 checksums, digest " in out
+
+
+@pytest.mark.parametrize("command", ["verify", "inspect", "unpack"])
+def test_a_broken_file_is_one_line_and_exit_code_4(command, broken, capsys, tmp_path):
+    output = [str(tmp_path / "out.npz")] if command == "unpack" else []
+    assert main([command, str(broken), *output]) == 4
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == (
+        f"Error: {broken}: tensor 'binary/kernel' does not have the sha256 that the file states. "
+        "The file is damaged; download or convert it again.\n"
+    )
+    assert list(tmp_path.iterdir()) == [broken]
+
+
+def test_unpack_writes_signs_and_floats(tmp_path, capsys):
+    output = tmp_path / "out.npz"
+    assert main(["unpack", str(GOLDEN), str(output)]) == 0
+    with np.load(output) as arrays:
+        assert set(arrays) == set(tiny_graph().tensors)
+        for name, tensor in tiny_graph().tensors.items():
+            binary = isinstance(tensor, PackedSigns)
+            assert arrays[name].dtype == (np.int8 if binary else np.float32)
+            assert np.array_equal(arrays[name], tensor.unpack() if binary else tensor)
+    first = output.read_bytes()
+    assert main(["unpack", str(GOLDEN), str(output)]) == 2
+    assert "exists already. Use --force" in capsys.readouterr().err
+    assert main(["unpack", str(GOLDEN), str(output), "--force"]) == 0
+    assert output.read_bytes() == first
