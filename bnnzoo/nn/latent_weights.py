@@ -13,7 +13,7 @@ from keras import ops
 
 from bnnzoo.nn.layers.quantized_layer import QuantizedLayer
 
-__all__ = ["BinaryKernel", "binary_weights", "quantized_scope"]
+__all__ = ["BinaryKernel", "binary_kernel", "binary_weights", "quantized_scope"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +47,7 @@ def binary_weights(model: keras.Model) -> dict[str, BinaryKernel]:
     for variable, quantizer in _quantized_variables(model):
         if getattr(quantizer, "bits", None) != 1:
             continue
-        kernel = _split(_quantized_value(variable, quantizer))
+        kernel = binary_kernel(variable, quantizer)
         if kernel is None:
             continue
         if variable.path in kernels:
@@ -57,6 +57,11 @@ def binary_weights(model: keras.Model) -> dict[str, BinaryKernel]:
             )
         kernels[variable.path] = kernel
     return kernels
+
+
+def binary_kernel(variable: Any, quantizer: Callable[[Any], Any]) -> BinaryKernel | None:
+    """Returns what a quantizer makes of a kernel; None if that is not -scale and +scale."""
+    return _split(_quantized_value(variable, quantizer))
 
 
 @contextlib.contextmanager

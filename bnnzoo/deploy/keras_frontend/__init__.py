@@ -1,0 +1,119 @@
+"""From a Keras model to a graph: the one room of the deployment that knows Keras layers.
+
+A layer becomes nodes by its exact type: a subclass may compute something else. The last node of a
+layer has the layer's path, and its value is the layer's output; nodes before it have the path and
+a part, `stage1_conv/sign`. What a quantizer makes of a kernel comes from the quantizer itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import keras
+
+from bnnzoo.deploy.ir import Graph
+from bnnzoo.deploy.keras_frontend.convolving import CONVOLVING
+from bnnzoo.deploy.keras_frontend.emitter import Emitter, GraphBuilder
+from bnnzoo.deploy.keras_frontend.normalizing import NORMALIZING
+from bnnzoo.deploy.keras_frontend.shaping import SHAPING
+from bnnzoo.deploy.keras_frontend.walking import LayerCall, Walk, walk
+from bnnzoo.deploy.ops import check_graph
+from bnnzoo.errors import ConversionError
+
+__all__ = ["HANDLERS", "Trace", "TracedCall", "from_keras", "trace"]
+
+HANDLERS: dict[Any, Callable[[Emitter], str | list[str]]] = {**CONVOLVING, **NORMALIZING, **SHAPING}
+
+
+@dataclass(frozen=True)
+class TracedCall:
+    """What became of one call of a layer.
+
+    Attributes:
+        call: The call.
+        inputs: Names of the values that it takes.
+        outputs: Names of the values that it returns; an input's where it does nothing.
+        quantized: Name of what its input quantizer gives, where it has one.
+    """
+
+    call: LayerCall
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    quantized: str | None
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A graph with what it came from."""
+
+    graph: Graph
+    walk: Walk
+    calls: tuple[TracedCall, ...]
+
+
+def from_keras(model: Any) -> Graph:
+    """Returns the graph of a functional or sequential Keras 3 model, batch norm unfolded.
+
+    Args:
+        model: Made of the layers in `HANDLERS`, nested models and shared layers included; one
+            input of fixed shape, one or more outputs.
+
+    Raises:
+        ConversionError: A layer, a setting of it or a quantizer cannot be converted; the message
+            names it and says what to do.
+    """
+    return trace(model).graph
+
+
+def trace(model: Any) -> Trace:
+    """Returns the graph of a Keras model with the calls that its values came from.
+
+    Raises:
+        ConversionError: As `from_keras` does.
+    """
+    steps = walk(model)
+    if None in steps.input_shape:
+        raise ConversionError(
+            f"Input '{steps.input}' must have a fixed shape, got {steps.input_shape}. "
+            "Build the model with the size of its images."
+        )
+    builder = GraphBuilder(steps.input, tuple(int(size or 0) for size in steps.input_shape))
+    values = {0: steps.input}
+    calls = []
+    for call in steps.calls:
+        traced = _convert(builder, call, tuple(values[value] for value in call.inputs))
+        values |= dict(zip(call.outputs, traced.outputs, strict=True))
+        calls.append(traced)
+    graph = builder.graph([values[value] for value in steps.outputs])
+    check_graph(graph)
+    return Trace(graph, steps, tuple(calls))
+
+
+def _convert(builder: GraphBuilder, call: LayerCall, inputs: tuple[str, ...]) -> TracedCall:
+    emit = Emitter(builder, call, inputs)
+    handler = HANDLERS.get(type(call.layer))
+    if handler is None:
+        _refuse_layer(emit)
+    result = handler(emit)
+    outputs = tuple(result) if isinstance(result, list) else (emit.finish(result),)
+    for name, shape in zip(outputs, call.shapes, strict=True):
+        if builder.types[name].shape != shape:
+            emit.refuse(
+                f"its output must be {shape}, got {builder.types[name].shape}", "Report it."
+            )
+    return TracedCall(call, inputs, outputs, emit.quantized)
+
+
+def _refuse_layer(emit: Emitter) -> NoReturn:
+    if not isinstance(emit.layer, keras.layers.Layer):
+        emit.refuse(
+            "operations of keras.ops are not supported",
+            "Use a layer in its place: keras.layers.Add()([x, y]) for x + y.",
+        )
+    names = ", ".join(sorted(kind.__name__ for kind in HANDLERS if kind.__name__ != "InputLayer"))
+    emit.refuse(
+        "this kind of layer is not supported",
+        f"Supported: {names}. Replace it, or convert the part of the model before it.",
+    )

@@ -1,0 +1,97 @@
+"""What layers with one number per channel become: batch norm, activations, rescaling."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from keras import layers
+
+from bnnzoo.deploy.keras_frontend.activating import activate, affine, leaky, relu
+from bnnzoo.deploy.keras_frontend.emitter import Emitter, numbers
+
+__all__ = ["NORMALIZING"]
+
+
+def batch_normalization(emit: Emitter) -> str:
+    """Writes the batch norm of inference, unfolded."""
+    layer, rank = emit.layer, len(emit.shape(emit.x)) + 1
+    if layer.axis not in (-1, rank - 1):
+        emit.refuse(f"axis must be the last one, got {layer.axis}", "Build it with axis=-1.")
+    variables = {
+        "gamma": layer.gamma if layer.scale else None,
+        "beta": layer.beta if layer.center else None,
+        "mean": layer.moving_mean,
+        "variance": layer.moving_variance,
+    }
+    tensors = {role: (role, numbers(v)) for role, v in variables.items() if v is not None}
+    return emit.add("norm", "batch_norm", emit.x, tensors, epsilon=float(layer.epsilon))
+
+
+def activation(emit: Emitter) -> str:
+    """Writes an activation or a quantizer."""
+    return activate(emit, emit.x, emit.layer.activation)
+
+
+def softmax(emit: Emitter) -> str:
+    """Writes a softmax over the channels."""
+    axis, rank = emit.layer.axis, len(emit.shape(emit.x)) + 1
+    axes = axis if isinstance(axis, (tuple, list)) else (axis,)
+    if tuple(axes) not in ((-1,), (rank - 1,)):
+        emit.refuse(f"axis must be the last one, got {axis}", "Build it with axis=-1.")
+    return emit.add("softmax", "softmax", emit.x)
+
+
+def relu_layer(emit: Emitter) -> str:
+    """Writes a ReLU with its limit, slope and threshold."""
+    layer = emit.layer
+    return relu(emit, emit.x, layer.negative_slope, layer.max_value, layer.threshold)
+
+
+def leaky_relu(emit: Emitter) -> str:
+    """Writes a leaky ReLU."""
+    return leaky(emit, emit.x, emit.layer.negative_slope)
+
+
+def prelu(emit: Emitter) -> str:
+    """Writes a ReLU with a trained slope per channel."""
+    alpha = numbers(emit.layer.alpha)
+    if any(size != 1 for size in alpha.shape[:-1]):
+        emit.refuse(
+            f"alpha must be one number per channel, got {alpha.shape}",
+            f"Build it with shared_axes={list(range(1, alpha.ndim))}.",
+        )
+    return leaky(emit, emit.x, alpha.reshape(-1))
+
+
+def rescaling(emit: Emitter) -> str:
+    """Writes x * scale + offset."""
+    vectors = [np.asarray(v, np.float32) for v in (emit.layer.scale, emit.layer.offset)]
+    if any(v.size not in (1, v.shape[-1] if v.ndim else 1) for v in vectors):
+        emit.refuse("scale and offset must be numbers per channel", "Rescale per channel.")
+    scale, offset = (v.reshape(-1) for v in vectors)
+    return affine(emit, emit.x, "rescaled", scale, offset)
+
+
+def nothing(emit: Emitter) -> str:
+    """Writes nothing: the layer changes nothing at inference."""
+    return emit.x
+
+
+NORMALIZING = {
+    layers.BatchNormalization: batch_normalization,
+    layers.Activation: activation,
+    layers.Softmax: softmax,
+    layers.ReLU: relu_layer,
+    layers.LeakyReLU: leaky_relu,
+    layers.PReLU: prelu,
+    layers.Rescaling: rescaling,
+    layers.Identity: nothing,
+    layers.ActivityRegularization: nothing,
+    layers.Dropout: nothing,
+    layers.SpatialDropout1D: nothing,
+    layers.SpatialDropout2D: nothing,
+    layers.AlphaDropout: nothing,
+    layers.GaussianDropout: nothing,
+    layers.GaussianNoise: nothing,
+    keras.layers.InputLayer: nothing,
+}

@@ -1,0 +1,181 @@
+"""The calls of layers that a Keras model is made of, in order, with nested models taken apart.
+
+What is read of Keras is what `Functional` itself is built on, and the same since Keras 3.0:
+`model.inputs` and `model.outputs`, the `_keras_history` of a tensor, and the nodes in
+`operation._inbound_nodes` that it points at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bnnzoo.errors import ConversionError
+
+__all__ = ["LayerCall", "Walk", "walk"]
+
+
+@dataclass(frozen=True)
+class LayerCall:
+    """One call of a layer.
+
+    Attributes:
+        path: Unique; the layer's name behind those of the models around it, `outer/inner`. The
+            k-th call of a shared layer, k >= 2, ends in `:k`.
+        first_path: The path of the layer's first call, for what its calls share.
+        layer: The layer, or the operation of `keras.ops`.
+        inputs: Numbers of the values that it takes.
+        outputs: Numbers of the values that it returns.
+        shapes: Shapes of these, without the batch axis.
+    """
+
+    path: str
+    first_path: str
+    layer: Any
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    shapes: tuple[tuple[int | None, ...], ...]
+
+
+@dataclass(frozen=True)
+class Walk:
+    """A Keras model as a list; values are numbers, and 0 is the model's input.
+
+    Attributes:
+        input: Name of the input.
+        input_shape: Its shape without the batch axis.
+        calls: In an order in which every value is computed before it is used.
+        outputs: What the model returns.
+    """
+
+    input: str
+    input_shape: tuple[int | None, ...]
+    calls: tuple[LayerCall, ...]
+    outputs: tuple[int, ...]
+
+
+def walk(model: Any) -> Walk:
+    """Returns the calls of a functional or sequential model.
+
+    Raises:
+        ConversionError: It is another kind of model, is not built, has several inputs, or calls a
+            layer in training mode.
+    """
+    inputs, _ = _ends(model, str(getattr(model, "name", type(model).__name__)))
+    if len(inputs) != 1:
+        raise ConversionError(
+            f"{model.name} must have one input, got {len(inputs)}. "
+            "Convert the part behind one of them."
+        )
+    walker = _Walker()
+    returned = walker.enter(model, "", [walker.new_value()])
+    return Walk(
+        input=inputs[0]._keras_history.operation.name,
+        input_shape=tuple(inputs[0].shape[1:]),
+        calls=tuple(walker.calls),
+        outputs=tuple(returned),
+    )
+
+
+def _ends(model: Any, path: str) -> tuple[list[Any], list[Any]]:
+    """Returns the symbolic inputs and outputs of a model."""
+    built = getattr(model, "built", False)  # Sequential raises where it is not
+    inputs = getattr(model, "inputs", None) if built else None
+    outputs = getattr(model, "outputs", None) if built else None
+    if not inputs or not outputs:
+        raise ConversionError(
+            f"'{path}' ({type(model).__name__}) must be a functional or built Sequential model, "
+            "got one without symbolic inputs and outputs. Give a Sequential model a keras.Input, "
+            "or write the model with the functional interface."
+        )
+    return list(inputs), list(outputs)
+
+
+def _is_model(operation: Any) -> bool:
+    import keras
+
+    return isinstance(operation, keras.Model)
+
+
+class _Walker:
+    def __init__(self) -> None:
+        self.calls: list[LayerCall] = []
+        self._values = 0
+        self._first_paths: dict[int, str] = {}
+        self._paths: set[str] = set()
+
+    def new_value(self) -> int:
+        self._values += 1
+        return self._values - 1
+
+    def enter(self, model: Any, prefix: str, arguments: Sequence[int]) -> list[int]:
+        """Records the calls inside a model that is called with some values; returns its results."""
+        inputs, outputs = _ends(model, prefix.rstrip("/") or model.name)
+        values = {id(tensor): value for tensor, value in zip(inputs, arguments, strict=True)}
+        for node in _nodes(inputs, outputs):
+            taken = [values[id(tensor)] for tensor in node.input_tensors]
+            path = self._path(node.operation, prefix)
+            if _is_model(node.operation):
+                returned = self.enter(node.operation, f"{path}/", taken)
+            else:
+                returned = self._record(node, path, taken)
+            values |= {
+                id(tensor): value for tensor, value in zip(node.outputs, returned, strict=True)
+            }
+        return [values[id(tensor)] for tensor in outputs]
+
+    def _record(self, node: Any, path: str, taken: list[int]) -> list[int]:
+        layer = node.operation
+        if node.arguments.kwargs.get("training"):
+            raise ConversionError(
+                f"Cannot convert layer '{path}' ({type(layer).__name__}): it is called with "
+                "training=True. Call it without."
+            )
+        returned = [self.new_value() for _ in node.outputs]
+        call = LayerCall(
+            path=path,
+            first_path=self._first_paths.setdefault(id(layer), path),
+            layer=layer,
+            inputs=tuple(taken),
+            outputs=tuple(returned),
+            shapes=tuple(tuple(tensor.shape[1:]) for tensor in node.outputs),
+        )
+        self.calls.append(call)
+        return returned
+
+    def _path(self, operation: Any, prefix: str) -> str:
+        base = path = f"{prefix}{operation.name}"
+        k = 1
+        while path in self._paths:
+            k += 1
+            path = f"{base}:{k}"
+        self._paths.add(path)
+        return path
+
+
+def _nodes(inputs: list[Any], outputs: list[Any]) -> Iterator[Any]:
+    """Yields the nodes between tensors, each after those that it depends on; without recursion."""
+    known = {id(tensor) for tensor in inputs}
+    done: set[int] = set()
+    stack = [(tensor, False) for tensor in reversed(outputs)]
+    while stack:
+        tensor, ready = stack.pop()
+        if id(tensor) in known:
+            continue
+        operation, index, _ = tensor._keras_history
+        node = operation._inbound_nodes[index]
+        if id(node) in done:
+            continue
+        if ready:
+            done.add(id(node))
+            known.update(id(output) for output in node.outputs)
+            yield node
+            continue
+        if not node.input_tensors:
+            raise ConversionError(
+                f"Cannot convert layer '{operation.name}' ({type(operation).__name__}): it does "
+                "not depend on the model's input. Leave it out."
+            )
+        stack.append((tensor, True))
+        stack.extend((source, False) for source in reversed(node.input_tensors))
