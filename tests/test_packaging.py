@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -16,9 +17,11 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
+    """Built as `pip install .` builds it, but with the tools of the test environment."""
     folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index"]
+    command += ["--no-build-isolation", "--wheel-dir", str(folder), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True)
     (path,) = folder.glob("*.whl")
     return path
 
@@ -32,9 +35,11 @@ def installed(wheel, tmp_path_factory) -> Path:
 
 
 def run_installed(folder: Path, code: str) -> str:
-    environment = {**os.environ, "PYTHONPATH": str(folder), "BNNZOO_OFFLINE": "1"}
+    # Without `site` no .pth file is read: an editable install must not answer for the folder.
+    path = os.pathsep.join([str(folder), sysconfig.get_path("purelib")])
+    environment = {**os.environ, "PYTHONPATH": path, "BNNZOO_OFFLINE": "1"}
     done = subprocess.run(
-        [sys.executable, "-W", "error::UserWarning", "-c", code],
+        [sys.executable, "-S", "-W", "error::UserWarning", "-c", code],
         cwd=folder,
         env=environment,
         capture_output=True,
@@ -52,7 +57,9 @@ def test_wheel_has_the_code_and_the_data_and_nothing_else(wheel):
     assert sources <= set(names)
     assert "bnnzoo/weights_manifest.json" in names and "bnnzoo/py.typed" in names
     assert any(name.endswith("licenses/NOTICE") for name in names)
-    # A network, a sample of images, class names: about 2 MB, more would be an accident.
+    (engine,) = (name for name in names if name.endswith(".so"))
+    assert engine.startswith("bnnzoo/runtime/_engine.")
+    # A network, a sample of images, class names, the engine: more would be an accident.
     assert wheel.stat().st_size < 3_000_000
 
 
@@ -70,6 +77,27 @@ def test_installed_package_loads_and_evaluates(installed):
         "print(bnnzoo.evaluate(model, 'sample:fashion_mnist', limit=200).top1)"
     )
     assert float(run_installed(installed, code).splitlines()[-1]) > 80
+
+
+def test_installed_package_runs_a_graph_without_keras(installed):
+    code = """
+import sys, numpy as np
+from bnnzoo import runtime
+from bnnzoo.deploy.ir import Graph, Node
+graph = Graph("x", (1, 1, 3), (Node("y", "affine", ("x",), {}, {"scale": "s"}),), ("y",),
+              {"s": np.array([1.0, 2.0, 3.0])})
+print(runtime.compile_graph(graph)(np.ones((1, 1, 1, 3), np.float32)).tolist())
+assert not {"keras", "tensorflow", "jax", "torch"} & set(sys.modules)
+"""
+    assert run_installed(installed, code) == "[[[[1.0, 2.0, 3.0]]]]"
+
+
+def test_a_missing_compiler_is_named(tmp_path):
+    command = ["cmake", "-S", str(ROOT), "-B", str(tmp_path)]
+    environment = {**os.environ, "CXX": "no-such-compiler"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "needs a compiler, g++ 9 or clang++ 10" in " ".join(done.stderr.split())
 
 
 def test_source_tree_reads_the_manifest_at_its_top(tmp_path):

@@ -1,0 +1,11 @@
+"""Runs packed networks: fast, on the CPU, with neither Keras nor a framework.
+
+from bnnzoo import runtime
+
+model = runtime.load("quicknet.safetensors")
+scores = model.predict(images)  # raw uint8
+"""
+
+from bnnzoo.runtime.model import Model, NodeTime, compile_graph, isas, load
+
+__all__ = ["Model", "NodeTime", "compile_graph", "isas", "load"]

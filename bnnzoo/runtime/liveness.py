@@ -1,0 +1,87 @@
+"""When values are written and read: what decides who may share memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from bnnzoo.deploy.ir import Graph, Type
+from bnnzoo.runtime.lowering import Call
+
+__all__ = ["Read", "Value", "extent", "liveness"]
+
+_TAPS = ("sign", "quantize")
+
+
+@dataclass(frozen=True)
+class Read:
+    """That a value is read.
+
+    Attributes:
+        time: When. A time is one node of one call, in order.
+        end: Time of the last node of the same call.
+        pixelwise: Nothing is read but the channels of a pixel that the call writes next.
+    """
+
+    time: float
+    end: float
+    pixelwise: bool
+
+
+@dataclass(eq=False)
+class Value:
+    """A value in memory.
+
+    Attributes:
+        name: As in the graph.
+        time: When it is written.
+        call: Index of the call that writes it; -1 of the input.
+        reads: Who reads it. Outputs are read at the end of time.
+        first: When the first of its sources is written.
+        sources: The written values that it consists of: itself, or those that it is a view of.
+    """
+
+    name: str
+    time: float
+    call: int
+    reads: list[Read] = field(default_factory=list)
+    first: float = 0.0
+    sources: frozenset[Value] = frozenset()
+
+    def __post_init__(self) -> None:
+        self.first, self.sources = self.time, frozenset([self])
+
+
+def extent(call: Call, types: Mapping[str, Type]) -> tuple[int, ...]:
+    """Returns the shape over which a call computes its chain."""
+    if call.value is not None:
+        return types[call.value].shape
+    first = call.chain[0]
+    return types[first.inputs[0] if first.op in _TAPS else first.name].shape
+
+
+def liveness(graph: Graph, types: Mapping[str, Type], calls: Sequence[Call]) -> dict[str, Value]:
+    """Returns the values that must be in memory, by name: those read from there by anything."""
+    needed = {graph.input, *graph.outputs}
+    needed.update(name for call in calls for name in call.inputs)
+    needed.update(name for call in calls for part in call.chain for name in part.inputs[1:])
+    values = {graph.input: Value(graph.input, -1.0, -1)}
+    time = 0.0
+    for index, call in enumerate(calls):
+        end = time + len(call.chain)
+        shape = extent(call, types)
+        for name in call.inputs:
+            same = call.op == "elementwise" and types[name].shape == shape
+            values[name].reads.append(Read(time, end, same))
+        if call.value in needed and call.value is not None:
+            values[call.value] = Value(call.value, time, index)
+        for at, part in enumerate(call.chain, start=1):
+            for name in part.inputs[1:]:
+                values[name].reads.append(Read(time + at, end, types[name].shape == shape))
+            if part.name in needed:
+                values[part.name] = Value(part.name, time + at, index)
+        time = end + 1
+    for name in graph.outputs:
+        values[name].reads.append(Read(math.inf, math.inf, False))
+    return values

@@ -1,0 +1,266 @@
+"""A network that runs: what `runtime.load` returns."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bnnzoo.deploy.ir import Graph
+from bnnzoo.deploy.model_info import ModelInfo
+from bnnzoo.deploy.passes import RUNTIME, Pass, apply
+from bnnzoo.errors import ArgumentError, GraphError, ModelFormatError
+from bnnzoo.runtime.planner import Plan, plan
+from bnnzoo.runtime.settings import choose_isa, choose_threads, isas
+
+if TYPE_CHECKING:
+    from bnnzoo.data.preprocessing import Images
+
+__all__ = ["Model", "NodeTime", "compile_graph", "isas", "load"]
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class NodeTime:
+    """What one node of a network costs.
+
+    Attributes:
+        name: Of the node; the elementwise nodes that run with it are not listed.
+        op: Its operation.
+        ms: Median milliseconds for one image.
+        macs: Multiply-accumulates of a convolution, real or binary; 0 of anything else.
+    """
+
+    name: str
+    op: str
+    ms: float
+    macs: int
+
+    @property
+    def gmacs_per_second(self) -> float | None:
+        """Giga-multiply-accumulates per second; None where there are none."""
+        return self.macs / (self.ms * 1e6) if self.macs and self.ms > 0 else None
+
+
+class Model:
+    """A network for inference, ready to run.
+
+    May be called from several threads at once. Results do not depend on the number of threads.
+
+    Attributes:
+        graph: The network as it was given.
+        info: What is known of it.
+        isa: The instruction set of its kernels.
+        threads: On how many threads one call runs.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        info: ModelInfo | None = None,
+        *,
+        threads: int | None = None,
+        isa: str | None = None,
+        passes: Sequence[Pass] = RUNTIME,
+    ) -> None:
+        self.graph = graph
+        self.info = info or ModelInfo("network")
+        self.isa = choose_isa(isa)
+        self.threads = choose_threads(threads)
+        self._passes = tuple(passes)
+        self._plans: dict[tuple[str, ...], Plan] = {}
+        self._plan = self._planned(graph.outputs)
+
+    def __call__(self, x: ArrayLike) -> Floats | tuple[Floats, ...]:
+        """Returns the network's output for preprocessed images.
+
+        Args:
+            x: float32 `(n, h, w, c)`.
+
+        Returns:
+            float32 `(n, classes)`; a tuple where the network has several outputs.
+
+        Raises:
+            ArgumentError: `x` has another shape or type.
+        """
+        results = self._run(self._plan, x)
+        return results[0] if len(results) == 1 else tuple(results)
+
+    def predict(self, images: Images) -> Floats | tuple[Floats, ...]:
+        """Returns the network's output for raw images.
+
+        Args:
+            images: uint8; `(h, w)`, `(h, w, c)`, `(n, h, w, c)`, or a list of images of any size.
+
+        Raises:
+            ArgumentError: The preprocessing of this network is not known.
+            DataError: The images have another type or shape.
+        """
+        return self(self.preprocess(images))
+
+    def preprocess(self, images: Images) -> Floats:
+        """Returns raw images as the network wants them: float32 `(n, h, w, c)`.
+
+        Raises:
+            ArgumentError: The preprocessing of this network is not known.
+            DataError: The images have another type or shape.
+        """
+        from bnnzoo.data import preprocessing
+
+        if self.info.preprocessing is None:
+            raise ArgumentError(
+                f"{self.info.name} has no preprocessing: its file names none. "
+                "Choose one with bnnzoo.data.preprocessing.get(id) and call the model with its "
+                "result."
+            )
+        return preprocessing.get(self.info.preprocessing, self.graph.input_shape)(images)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one image, `(h, w, c)`."""
+        return self.graph.input_shape
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """A name per class, None where they are not known."""
+        if self.info.labels is None and self.info.label_set is not None:
+            from bnnzoo.data import labels
+
+            return labels.names(self.info.label_set)
+        return self.info.labels
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates for one image, real and binary."""
+        return sum(self._plan.macs.values())
+
+    def run_values(self, x: ArrayLike, names: Sequence[str]) -> dict[str, Floats]:
+        """Returns chosen values of the graph for preprocessed images.
+
+        Bits are -1 and +1, levels are level / (2^bits - 1), as their `dequantize` would be.
+
+        Args:
+            x: float32 `(n, h, w, c)`.
+            names: Values of `graph`.
+
+        Raises:
+            ArgumentError: `x` has another shape or type, or there is no value of a name.
+        """
+        known = {self.graph.input, *(node.name for node in self.graph.all_nodes())}
+        for name in names:
+            if name not in known:
+                raise ArgumentError(
+                    f"names must be values of the graph, got {name!r}. `model.graph` has them."
+                )
+        wanted = tuple(dict.fromkeys(names))
+        if not wanted:
+            return {}
+        if wanted not in self._plans:
+            self._plans[wanted] = self._planned(wanted)
+        return dict(zip(wanted, self._run(self._plans[wanted], x), strict=True))
+
+    def profile(self, x: ArrayLike | None = None, runs: int = 20) -> list[NodeTime]:
+        """Measures every node, in the order in which they run.
+
+        Args:
+            x: One preprocessed image `(1, h, w, c)`; random numbers by default.
+            runs: How often.
+
+        Raises:
+            ArgumentError: `x` has another shape or type, or `runs` is not positive.
+        """
+        if runs < 1:
+            raise ArgumentError(f"runs must be at least 1, got {runs}. Ask for one run or more.")
+        if x is None:
+            shape = (1, *self.graph.input_shape)
+            x = np.random.default_rng(0).standard_normal(shape, np.float32)
+        plan = self._plan
+        image, outputs = self._arrays(plan, x)
+        plan.engine.run(image, outputs)
+        each = [plan.engine.run(image, outputs, True) for _ in range(runs)]
+        medians = np.median(np.asarray(each, np.float64).reshape(runs, -1), axis=0) / 1e6
+        times = dict.fromkeys(plan.owners, 0.0)
+        for owner, ms in zip(plan.owners, medians / max(1, len(image)), strict=True):
+            times[owner] += float(ms)
+        ops = {node.name: node.op for node in plan.graph.all_nodes()}
+        return [NodeTime(name, ops[name], ms, plan.macs.get(name, 0)) for name, ms in times.items()]
+
+    def __repr__(self) -> str:
+        return f"<{self.info.name}, {self.isa}, threads={self.threads}>"
+
+    def _planned(self, outputs: tuple[str, ...]) -> Plan:
+        source = self.graph
+        graph = Graph(source.input, source.input_shape, source.nodes, outputs, source.tensors)
+        return plan(apply(graph, self._passes)[0], self.isa, self.threads)
+
+    def _run(self, plan: Plan, x: ArrayLike) -> list[Floats]:
+        images, outputs = self._arrays(plan, x)
+        plan.engine.run(images, outputs)
+        return outputs
+
+    def _arrays(self, plan: Plan, x: ArrayLike) -> tuple[Floats, list[Floats]]:
+        """Checks the input; returns it and memory for the outputs."""
+        images: NDArray[Any] = np.asarray(x)
+        shape = self.graph.input_shape
+        if images.dtype != np.float32:
+            raise ArgumentError(
+                f"x must be float32, got {images.dtype}. Give raw uint8 images to predict, and "
+                "other arrays as x.astype(np.float32)."
+            )
+        if images.shape[1:] != shape or images.ndim == 0:
+            raise ArgumentError(
+                f"x must be (n, {', '.join(map(str, shape))}), got {images.shape}. "
+                "The first axis counts images."
+            )
+        outputs = [np.empty((len(images), *s), np.float32) for s in plan.output_shapes]
+        return np.ascontiguousarray(images), outputs
+
+
+def load(path: str | os.PathLike[str], threads: int | None = None, isa: str | None = None) -> Model:
+    """Reads a packed network and makes it ready to run.
+
+    Args:
+        path: A `bnnzoo-packed/1` file.
+        threads: On how many threads a call runs. None takes `BNNZOO_NUM_THREADS`, or as many as
+            the process has cores, at most 8.
+        isa: One of `isas()`. None takes `BNNZOO_FORCE_ISA`, or the best that this CPU has.
+
+    Raises:
+        ModelFormatError: The file is broken.
+        ArgumentError: `threads` or `isa` cannot be used, or there is no such file.
+    """
+    from bnnzoo.deploy.formats import packed
+
+    graph, info = packed.read(path)
+    try:
+        return Model(graph, info, threads=threads, isa=isa)
+    except GraphError as error:
+        raise ModelFormatError(f"{os.fspath(path)}: {error}") from error
+
+
+def compile_graph(
+    graph: Graph,
+    info: ModelInfo | None = None,
+    threads: int | None = None,
+    isa: str | None = None,
+    passes: Sequence[Pass] = RUNTIME,
+) -> Model:
+    """Makes a graph ready to run.
+
+    Args:
+        graph: Of any level.
+        info: What is known of it.
+        threads: As of `load`.
+        isa: As of `load`.
+        passes: What to do to the graph before it is planned.
+
+    Raises:
+        GraphError: The graph breaks the rules of its operations.
+        ArgumentError: `threads` or `isa` cannot be used.
+    """
+    return Model(graph, info, threads=threads, isa=isa, passes=passes)

@@ -1,0 +1,116 @@
+"""Parameters in the form that the engine takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnnzoo.deploy.ir import Graph, Node, Tensor
+from bnnzoo.deploy.packing import PackedSigns, pack
+from bnnzoo.runtime.lowering import BLOCK
+
+__all__ = [
+    "affine",
+    "border_words",
+    "float32",
+    "kernel_words",
+    "real_kernel",
+    "thresholds",
+    "vector",
+    "weight_sums",
+]
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+
+# The least float32 that is no subnormal; the engine takes those as 0.
+_LEAST = float(np.finfo(np.float32).tiny)
+
+
+def float32(values: Any) -> Floats:
+    """Returns the nearest float32 numbers; beyond their range, infinities."""
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(values, np.float32)
+
+
+def vector(graph: Graph, node: Node, role: str) -> Doubles | None:
+    """Returns a parameter of a node as float64, None where it has none."""
+    tensor = graph.tensor(node, role)
+    return None if tensor is None else np.asarray(tensor, np.float64)
+
+
+def affine(graph: Graph, node: Node) -> tuple[Doubles | None, Doubles | None]:
+    """Returns the scale and bias of an `affine` or a `batch_norm`."""
+    if node.op == "affine":
+        return vector(graph, node, "scale"), vector(graph, node, "bias")
+    mean, variance = vector(graph, node, "mean"), vector(graph, node, "variance")
+    gamma, beta = vector(graph, node, "gamma"), vector(graph, node, "beta")
+    assert mean is not None and variance is not None
+    scale = 1.0 / np.sqrt(variance + node.attributes["epsilon"])
+    scale = scale if gamma is None else gamma * scale
+    bias = -mean * scale
+    return scale, bias if beta is None else bias + beta
+
+
+def thresholds(graph: Graph, node: Node) -> tuple[Floats | None, Floats | None]:
+    """Returns threshold * direction and direction of a `sign`, None where it compares with 0.
+
+    1. The engine compares float32 numbers: x < t is x < t' for t' the least float32 >= t, and
+       x > t is x > t' for t' the greatest float32 <= t.
+    2. To it subnormal x are 0, so that t' must be none: rounding goes on in the same direction.
+    3. x > t is -x < -t.
+    """
+    threshold, direction = vector(graph, node, "threshold"), vector(graph, node, "direction")
+    if threshold is None or direction is None:
+        return None, None
+    direction = np.where(direction < 0, -1.0, 1.0)
+    upper = threshold * direction
+    upper = np.where((upper > 0) & (upper < _LEAST), _LEAST, upper)
+    upper = np.where((upper < 0) & (upper > -_LEAST), 0.0, upper)
+    rounded = float32(upper)
+    with np.errstate(over="ignore"):
+        rounded = np.where(rounded < upper, np.nextafter(rounded, np.float32(np.inf)), rounded)
+    return float32(rounded), None if (direction > 0).all() else float32(direction)
+
+
+def kernel_words(kernel: Tensor, rows: slice) -> NDArray[np.uint64]:
+    """Returns output channels of a binary kernel as words of 64 input channels, tap by tap.
+
+    Returns:
+        `(c_out, taps * ceil(c_in / 64))`, unused bits 0.
+    """
+    packed = kernel if isinstance(kernel, PackedSigns) else pack(kernel)
+    bits, c_in = packed.bits[rows], packed.shape[3]
+    if c_in % BLOCK:
+        taps = packed.shape[1] * packed.shape[2]
+        unpacked = np.unpackbits(bits, axis=-1, count=packed.K, bitorder="little")
+        padded = np.zeros((len(bits), taps, -(-c_in // BLOCK) * BLOCK), np.uint8)
+        padded[..., :c_in] = unpacked.reshape(len(bits), taps, c_in)
+        bits = np.packbits(padded.reshape(len(bits), -1), axis=-1, bitorder="little")
+    return np.ascontiguousarray(bits).view("<u8").astype(np.uint64, copy=False)
+
+
+def weight_sums(kernel: Tensor) -> Doubles:
+    """Returns the sum of the -1 and +1 of every output channel."""
+    if isinstance(kernel, PackedSigns):
+        bits = np.unpackbits(kernel.bits, axis=-1, count=kernel.K, bitorder="little")
+        sums: Doubles = kernel.K - 2.0 * bits.sum(axis=-1, dtype=np.int64)
+    else:
+        sums = kernel.sum(axis=(1, 2, 3), dtype=np.float64)
+    return sums
+
+
+def real_kernel(kernel: Tensor) -> Floats:
+    """Returns a kernel as float32; signs as -1 and +1."""
+    return float32(kernel.unpack() if isinstance(kernel, PackedSigns) else kernel)
+
+
+def border_words(groups: tuple[int, int]) -> NDArray[np.uint64]:
+    """Returns one pixel of bits that are all -1; each group of channels begins with a word."""
+    count, channels = groups
+    words = np.full((count, -(-channels // BLOCK)), ~np.uint64(0))
+    if channels % BLOCK:
+        words[:, -1] = np.uint64((1 << channels % BLOCK) - 1)
+    return words.reshape(-1)

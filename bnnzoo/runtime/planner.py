@@ -1,0 +1,74 @@
+"""From a graph to an engine that runs it.
+
+    graph -> legalize -> calls -> places of values -> arena -> program
+
+Every step has its module: `lowering`, `layout` (with `borders` and `liveness`), `memory`,
+`writer` (with `parameters` and `rare`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bnnzoo.deploy.ir import Graph, Type
+from bnnzoo.deploy.ops import infer_types
+from bnnzoo.runtime.extension import engine
+from bnnzoo.runtime.layout import place_values
+from bnnzoo.runtime.lowering import calls, legalize
+from bnnzoo.runtime.memory import Memory
+from bnnzoo.runtime.writer import Writer
+
+__all__ = ["Plan", "plan"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A network that can run.
+
+    Attributes:
+        graph: What runs, after the planner's own passes.
+        engine: The engine's.
+        owners: Name of the node of `graph` that each operation of the engine belongs to.
+        output_shapes: Without the batch axis.
+        arena_bytes: Memory for the values of one image.
+        macs: Multiply-accumulates for one image, by name of the convolution.
+    """
+
+    graph: Graph
+    engine: Any
+    owners: tuple[str, ...]
+    output_shapes: tuple[tuple[int, ...], ...]
+    arena_bytes: int
+    macs: dict[str, int]
+
+
+def plan(graph: Graph, isa: str, threads: int) -> Plan:
+    """Plans and builds a graph for an instruction set.
+
+    Raises:
+        GraphError: The graph breaks the rules of its operations or needs too much memory.
+    """
+    graph = legalize(graph)
+    types = infer_types(graph)
+    outputs = tuple(types[name].shape for name in graph.outputs)
+    order = calls(graph, types)
+    layout = place_values(graph, types, order)
+    memory = Memory(layout, engine().expansion(isa))
+    writer = Writer(graph, types, layout, memory, isa)
+    for call in order:
+        writer.write(call)
+    built = engine().Engine(writer.program, threads)
+    return Plan(graph, built, tuple(writer.owners), outputs, memory.size, _macs(graph, types))
+
+
+def _macs(graph: Graph, types: Mapping[str, Type]) -> dict[str, int]:
+    """Returns the multiply-accumulates of every convolution; all taps count, on borders too."""
+    return {
+        node.name: math.prod(types[node.name].shape)
+        * math.prod(graph.tensors[node.tensors["kernel"]].shape[1:])
+        for node in graph.nodes
+        if "kernel" in node.tensors
+    }

@@ -1,0 +1,71 @@
+"""How a network runs: on which instruction set, on how many threads."""
+
+from __future__ import annotations
+
+import os
+
+from bnnzoo.errors import ArgumentError
+from bnnzoo.runtime.extension import engine
+
+__all__ = ["available_cores", "choose_isa", "choose_threads", "isas"]
+
+# One image of a small network does not keep more threads busy.
+_MOST_BY_DEFAULT = 8
+_MOST = 1024
+
+
+def isas() -> tuple[str, ...]:
+    """Returns the instruction sets that this CPU can run the kernels on, the best first."""
+    return tuple(engine().isas())
+
+
+def choose_isa(isa: str | None) -> str:
+    """Returns an instruction set: the argument, `BNNZOO_FORCE_ISA`, or the best.
+
+    Raises:
+        ArgumentError: This CPU or this build does not have it.
+    """
+    name, chosen = "isa", isa
+    if chosen is None:
+        name, chosen = "BNNZOO_FORCE_ISA", os.environ.get("BNNZOO_FORCE_ISA") or None
+    if chosen is None:
+        return isas()[0]
+    if chosen not in isas():
+        raise ArgumentError(
+            f"{name} must be one that this CPU has, got {chosen!r}. Choose one of: "
+            f"{', '.join(isas())}."
+        )
+    return chosen
+
+
+def available_cores() -> int:
+    """Returns on how many cores the system lets this process run."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def choose_threads(threads: int | None) -> int:
+    """Returns a number of threads: the argument, `BNNZOO_NUM_THREADS`, or the available cores.
+
+    Raises:
+        ArgumentError: It is not an integer from 1 to 1024.
+    """
+    name: str
+    text: int | str
+    if threads is not None:
+        name, text = "threads", threads
+    elif os.environ.get("BNNZOO_NUM_THREADS"):
+        name, text = "BNNZOO_NUM_THREADS", os.environ["BNNZOO_NUM_THREADS"]
+    else:
+        return min(available_cores(), _MOST_BY_DEFAULT)
+    try:
+        count = int(text) if isinstance(text, (int, str)) else 0
+    except ValueError:
+        count = 0
+    if not 1 <= count <= _MOST:
+        raise ArgumentError(
+            f"{name} must be an integer from 1 to {_MOST}, got {text!r}. "
+            "1 is often best for many small requests."
+        )
+    return count

@@ -1,0 +1,284 @@
+"""Writes the calls of a network into a program of the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from bnnzoo.deploy.ir import Graph, Node, Type
+from bnnzoo.runtime import parameters
+from bnnzoo.runtime.extension import engine
+from bnnzoo.runtime.layout import Layout
+from bnnzoo.runtime.liveness import extent
+from bnnzoo.runtime.lowering import BLOCK, Call, map_shape
+from bnnzoo.runtime.memory import Memory, View
+from bnnzoo.runtime.rare import RARE
+
+__all__ = ["Writer"]
+
+
+class Writer:
+    """A program that is being written.
+
+    Attributes:
+        program: The engine's.
+        owners: Name of the graph's node that each operation of the program belongs to.
+    """
+
+    def __init__(
+        self, graph: Graph, types: Mapping[str, Type], layout: Layout, memory: Memory, isa: str
+    ) -> None:
+        self.graph = graph
+        self.types = types
+        self.layout = layout
+        self.memory = memory
+        self.owners: list[str] = []
+        self.program = engine().Program(isa, memory.size)
+        for offset, storage in memory.filled:
+            words = parameters.border_words(storage.groups)
+            self.program.fill_bits(offset, memory.pixels(storage), words)
+        self.program.set_input(self.view(graph.input), self.extent(graph.input))
+        for name in graph.outputs:
+            self.program.add_output(self.view(name), self.extent(name))
+
+    def write(self, call: Call) -> None:
+        """Writes one call; nothing where its value is a view."""
+        copied = self.layout.copied.get(call.node.name)
+        if call.value in self.layout.views and not copied:
+            return
+        if call.value is not None and not call.chain and call.value not in self.layout.places:
+            return  # nobody reads it
+        _HANDLERS[call.op](self, call)
+        self.owners += [call.node.name] * (len(self.program) - len(self.owners))
+
+    # --- where values are
+
+    def place(self, name: str, first: int = 0) -> View:
+        """Returns where a value lies, from one of its channels on."""
+        return self.memory.view(self.layout.places[name], first)
+
+    def view(self, name: str, first: int = 0) -> Any:
+        """Returns the engine's view of a value, from one of its channels on."""
+        return _native(self.place(name, first))
+
+    def extent(self, name: str, channels: int | None = None) -> Any:
+        """Returns the engine's size of a value, or of some channels of it."""
+        rows, columns, all_channels = map_shape(self.types[name].shape)
+        return engine().Extent(rows, columns, channels or all_channels)
+
+    def operand(self, name: str, shape: Sequence[int], first: int = 0) -> Any:
+        """Returns a view that repeats rows and pixels of an operand as a result needs them."""
+        place = self.place(name, first)
+        rows, columns, _ = map_shape(self.types[name].shape)
+        to_rows, to_columns, _ = map_shape(shape)
+        row = place.row if rows == to_rows else 0
+        pixel = place.pixel if columns == to_columns else 0
+        return engine().View(place.offset, row, pixel)
+
+    # --- chains
+
+    def steps(self, call: Call, rows: slice = slice(None), skip_first: bool = False) -> Any:
+        """Returns the engine's steps of a chain, for some of the channels.
+
+        With `skip_first` the head has computed the first of them already.
+        """
+        steps, shape, first = engine().Steps(), extent(call, self.types), rows.start or 0
+        if call.value in self.layout.places and not skip_first:
+            steps.store(self.view(call.value, first))
+        for part in call.chain:
+            if not (skip_first and part is call.chain[0]):
+                self._step(steps, part, shape, rows, first)
+            if part.op not in ("sign", "quantize") and part.name in self.layout.places:
+                steps.store(self.view(part.name, first))
+        return steps
+
+    def _step(self, steps: Any, part: Node, shape: Sequence[int], rows: slice, first: int) -> None:
+        def vector(values: Any) -> Any:
+            return None if values is None else parameters.float32(values[rows])
+
+        match part.op:
+            case "affine" | "batch_norm":
+                scale, bias = parameters.affine(self.graph, part)
+                steps.affine(vector(scale), vector(bias))
+            case "clip":
+                steps.clip(part.attributes["low"], part.attributes["high"])
+            case "prelu":
+                steps.prelu(vector(parameters.vector(self.graph, part, "alpha")))
+            case "sign":
+                if part.name in self.layout.places:
+                    threshold, direction = parameters.thresholds(self.graph, part)
+                    view = self.view(part.name, first)
+                    steps.sign(view, vector(threshold), vector(direction))
+            case "quantize":
+                if part.name in self.layout.places:
+                    steps.quantize(self.view(part.name, first), part.attributes["bits"])
+            case _:
+                for name in part.inputs[1:]:
+                    steps.combine(part.op, self.operand(name, shape, first))
+
+
+def _native(view: View) -> Any:
+    return engine().View(view.offset, view.row, view.pixel, view.plane)
+
+
+def _elementwise(writer: Writer, call: Call) -> None:
+    shape = extent(call, writer.types)
+    view = writer.operand(call.inputs[0], shape)
+    writer.program.elementwise(view, engine().Extent(*map_shape(shape)), writer.steps(call))
+
+
+def _taps(node: Node, kernel_shape: Sequence[int], view: View) -> tuple[Any, View]:
+    """Returns how far the taps of a window lie from the first, and where that one begins."""
+    strides, dilation = node.attributes["strides"], node.attributes["dilation"]
+    top, _, left, _ = node.attributes["padding"]
+    rows = np.arange(kernel_shape[1]) * dilation[0] * view.row
+    columns = np.arange(kernel_shape[2]) * dilation[1] * view.pixel
+    offset = view.offset - top * view.row - left * view.pixel
+    moved = View(offset, strides[0] * view.row, strides[1] * view.pixel, view.plane)
+    return rows[:, None] + columns, moved
+
+
+def _bconv2d(writer: Writer, call: Call) -> None:
+    node, source = call.node, call.inputs[0]
+    kernel = writer.graph.tensors[node.tensors["kernel"]]
+    c_out, _, _, c_in = kernel.shape
+    groups: int = node.attributes["groups"]
+    words = -(-c_in // BLOCK)
+    scale, bias, folded = _sums(writer, call)
+    classes = [writer.graph.tensor(node, role) for role in ("row_class", "column_class")]
+    if classes[0] is not None:
+        classes = [np.ascontiguousarray(c, np.int32) for c in classes]
+    for group in range(groups):
+        rows = slice(group * c_out // groups, (group + 1) * c_out // groups)
+        view = writer.place(source, group * words * BLOCK)
+        taps, view = _taps(node, kernel.shape, view)
+        word = writer.memory.pixel(writer.layout.places[source].storage, BLOCK)
+        offsets = taps.reshape(-1, 1) + np.arange(words) * word
+        writer.program.bconv2d(
+            _native(view), writer.layout.places[source].storage.planes,
+            np.ascontiguousarray(offsets.reshape(-1), np.int32),
+            parameters.kernel_words(kernel, rows),
+            parameters.float32(scale[rows]), parameters.float32(bias[..., rows]), *classes,
+            writer.extent(node.name, c_out // groups), writer.steps(call, rows, folded),
+        )  # fmt: skip
+        if group:
+            writer.program.join_last()
+
+
+def _sums(writer: Writer, call: Call) -> tuple[Any, Any, bool]:
+    """Returns what turns counts into the value of a binary convolution, or into its affine's.
+
+    count is the number of products that are -1, so that K - 2 count is their sum; K counts all
+    taps, also those on the border. With levels, s_p = +1 or -1 is plane p, level = sum over p of
+    2^p (s_p + 1) / 2, and with N = 2^planes - 1
+
+        sum level w / N = (sum over p of 2^p (K - 2 count_p) + N sum w) / 2 / N
+                        = (K + sum w) / 2 - (sum over p of 2^p count_p) / N
+
+    Level 0 on the border is s_p = -1 in every plane, which contributes 0.
+
+    Returns:
+        Scale and bias, float64, and whether the first node of the chain is in them.
+    """
+    node, graph = call.node, writer.graph
+    kernel = graph.tensors[node.tensors["kernel"]]
+    K = kernel.shape[1] * kernel.shape[2] * kernel.shape[3]
+    c_out = kernel.shape[0]
+    levels = writer.types[call.inputs[0]]
+    if levels.kind == "levels":
+        greatest = 2.0**levels.bits - 1
+        scale = np.full(c_out, -1 / greatest)
+        bias = (K + parameters.weight_sums(kernel)) / 2
+        unit = 1 / greatest
+    else:
+        scale, bias, unit = np.full(c_out, -2.0), np.full(c_out, float(K)), 1.0
+    correction = graph.tensor(node, "correction")
+    if correction is not None:
+        bias = bias + unit * np.asarray(correction, np.float64)
+    first = call.chain[0] if call.chain else None
+    if (
+        first is None
+        or first.op not in ("affine", "batch_norm")
+        or node.name in writer.layout.places
+    ):
+        return scale, bias, False
+    factor, added = parameters.affine(graph, first)
+    if factor is not None:
+        scale, bias = factor * scale, factor * bias
+    return scale, bias if added is None else bias + added, True
+
+
+def _conv2d(writer: Writer, call: Call) -> None:
+    node, source = call.node, call.inputs[0]
+    kernel = parameters.real_kernel(writer.graph.tensors[node.tensors["kernel"]])
+    c_out, _, columns, c_in = kernel.shape
+    groups: int = node.attributes["groups"]
+    if groups > 1 and groups == c_out and c_in == 1:
+        taps, view = _taps(node, kernel.shape, writer.place(source))
+        writer.program.depthwise_conv2d(
+            _native(view), np.ascontiguousarray(taps.reshape(-1), np.int64),
+            np.ascontiguousarray(kernel.reshape(c_out, -1).T),
+            writer.extent(node.name), writer.steps(call),
+        )  # fmt: skip
+        return
+    for group in range(groups):
+        rows = slice(group * c_out // groups, (group + 1) * c_out // groups)
+        place = writer.place(source, group * c_in)
+        taps, view = _taps(node, kernel.shape, place)
+        offsets, run = taps.reshape(-1), c_in
+        if place.pixel == c_in and node.attributes["dilation"][1] == 1:
+            offsets, run = taps[:, 0], columns * c_in  # the pixels of a kernel row touch
+        writer.program.conv2d(
+            _native(view), np.ascontiguousarray(offsets, np.int64), run,
+            np.ascontiguousarray(kernel[rows]), writer.extent(node.name, c_out // groups),
+            writer.steps(call, rows),
+        )  # fmt: skip
+        if group:
+            writer.program.join_last()
+
+
+def _window(node: Node, shape: Sequence[int]) -> Any:
+    """Returns the engine's window of a pooling of a map; of a global one, all of the map."""
+    height, width, _ = shape
+    if node.op.startswith("global"):
+        return engine().Window(height, width, height, width, 1, 1, 0, 0)
+    top, _, left, _ = node.attributes["padding"]
+    pool, strides = node.attributes["pool"], node.attributes["strides"]
+    return engine().Window(height, width, *pool, *strides, top, left)
+
+
+def _pool(writer: Writer, call: Call) -> None:
+    source = call.inputs[0]
+    window = _window(call.node, writer.types[source].shape)
+    extent = writer.extent(call.node.name)
+    writer.program.pool2d(writer.view(source), window, "max" in call.op, extent, writer.steps(call))
+
+
+def _bmax_pool2d(writer: Writer, call: Call) -> None:
+    """Ones are -1, so that a maximum is the AND of bits, and a minimum the OR."""
+    source, name = call.inputs[0], call.node.name
+    words = parameters.border_words((1, writer.types[name].shape[-1]))
+    direction = parameters.vector(writer.graph, call.node, "direction")
+    if direction is not None:
+        bits = np.packbits(direction >= 0, bitorder="little")
+        words = np.frombuffer(bits.tobytes().ljust(8 * len(words), b"\0"), "<u8").astype(np.uint64)
+    writer.program.bmax_pool2d(
+        writer.view(source), _window(call.node, writer.types[source].shape), words,
+        writer.extent(name), writer.view(name),
+    )  # fmt: skip
+
+
+Handler = Callable[[Writer, Call], None]
+_HANDLERS: dict[str, Handler] = {
+    "elementwise": _elementwise,
+    "bconv2d": _bconv2d,
+    "conv2d": _conv2d,
+    "max_pool2d": _pool,
+    "avg_pool2d": _pool,
+    "global_max_pool2d": _pool,
+    "global_avg_pool2d": _pool,
+    "bmax_pool2d": _bmax_pool2d,
+    **RARE,
+}

@@ -1,0 +1,66 @@
+// Runs a program over images, on several threads and for several callers at once.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "program.h"
+#include "thread_pool.h"
+
+namespace bnnzoo {
+
+// What one image needs while it is computed: an arena, and the operations bound to it.
+class Context {
+ public:
+  explicit Context(const Program& program);
+
+  float* floats() { return reinterpret_cast<float*>(arena_.data()); }
+  const BoundOperation& operation(size_t index) const { return *operations_[index]; }
+
+ private:
+  AlignedBuffer arena_;
+  std::vector<std::unique_ptr<BoundOperation>> operations_;
+};
+
+// Results do not depend on the number of threads: every output element is computed by one chunk,
+// the same way whatever the chunk.
+class Engine {
+ public:
+  // Seals the program.
+  Engine(std::shared_ptr<Program> program, int32_t threads);
+
+  const Program& program() const { return *program_; }
+  int32_t threads() const { return pool_.threads(); }
+
+  // input: (images, floats of the input); outputs: one (images, floats of it) each. May be called
+  // from several threads. `nanoseconds` is null or (operations): the time of each is added.
+  void run(const float* input, int64_t images, const std::vector<float*>& outputs,
+           int64_t* nanoseconds);
+
+ private:
+  struct Chunk {
+    size_t operation;
+    Range range;
+  };
+  // What runs between two joins of the threads.
+  struct Section {
+    std::vector<Chunk> chunks;
+  };
+
+  std::vector<Section> divide(int32_t threads) const;
+  void run_image(Context& context, const std::vector<Section>& sections, ThreadPool* pool,
+                 const float* input, const std::vector<float*>& outputs, int64_t image,
+                 int64_t* nanoseconds) const;
+  std::unique_ptr<Context> take_context();
+  void give_back(std::unique_ptr<Context> context);
+
+  const std::shared_ptr<const Program> program_;
+  ThreadPool pool_;
+  const std::vector<Section> serial_, parallel_;
+  std::mutex contexts_mutex_;
+  std::vector<std::unique_ptr<Context>> contexts_;  // idle ones, at most one per thread
+};
+
+}  // namespace bnnzoo

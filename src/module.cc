@@ -1,0 +1,323 @@
+// The Python module `bnnzoo.runtime._engine`: a narrow door that checks what comes through it.
+
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine.h"
+#include "program.h"
+#include "require.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace bnnzoo {
+namespace {
+
+template <class T>
+using Array = nb::ndarray<const T, nb::c_contig, nb::device::cpu>;
+template <class T>
+using OptionalArray = std::optional<Array<T>>;
+
+template <class T>
+Span<const T> span(const Array<T>& array) {
+  return {array.data(), array.size()};
+}
+
+template <class T>
+Span<const T> span(const OptionalArray<T>& array) {
+  return array ? span(*array) : Span<const T>{nullptr, 0};
+}
+
+// An epilogue that is being written; it keeps the arrays alive until the program has copied them.
+class Steps {
+ public:
+  void add(StepKind kind, const OptionalArray<float>& a, const OptionalArray<float>& b) {
+    specs.push_back({kind, 0, span(a), span(b), 0, 0, {}});
+    for (const auto& array : {a, b}) {
+      if (array) kept_.push_back(*array);
+    }
+  }
+  void affine(const OptionalArray<float>& scale, const OptionalArray<float>& bias) {
+    add(StepKind::affine, scale, bias);
+  }
+  void clip(float low, float high) {
+    specs.push_back({StepKind::clip, 0, {}, {}, low, high, {}});
+  }
+  void prelu(const Array<float>& alpha) { add(StepKind::prelu, alpha, std::nullopt); }
+  void combine(const std::string& kind, const View& view) {
+    specs.push_back({binary_kind(kind), 0, {}, {}, 0, 0, view});
+  }
+  void store(const View& view) { specs.push_back({StepKind::store, 0, {}, {}, 0, 0, view}); }
+  void sign(const View& view, const OptionalArray<float>& threshold,
+            const OptionalArray<float>& direction) {
+    add(StepKind::sign, threshold, direction);
+    specs.back().view = view;
+  }
+  void quantize(const View& view, int32_t bits) {
+    specs.push_back({StepKind::quantize, bits, {}, {}, 0, 0, view});
+  }
+
+  std::vector<StepSpec> specs;
+
+ private:
+  static StepKind binary_kind(const std::string& kind) {
+    if (kind == "add") return StepKind::add;
+    if (kind == "subtract") return StepKind::subtract;
+    require(kind == "multiply", "combine", "must be add, subtract or multiply");
+    return StepKind::multiply;
+  }
+
+  std::vector<Array<float>> kept_;
+};
+
+const Kernels& find_kernels(const std::string& name) {
+  for (const Kernels* const* kernels = available_kernels(); *kernels != nullptr; ++kernels) {
+    if (name == (*kernels)->name) return **kernels;
+  }
+  throw std::invalid_argument("isa must be one of isas().");
+}
+
+std::vector<std::string> isas() {
+  std::vector<std::string> names;
+  for (const Kernels* const* kernels = available_kernels(); *kernels != nullptr; ++kernels) {
+    names.emplace_back((*kernels)->name);
+  }
+  return names;
+}
+
+// operands: (offset, strides) of the result and of what it is computed from.
+StridedLoop loop_of(const std::vector<int64_t>& shape,
+                    const std::vector<std::vector<int64_t>>& strides,
+                    const std::vector<int64_t>& offsets, size_t operands) {
+  require(!shape.empty() && shape.size() <= StridedLoop::kMostAxes, "loop",
+          "must have 1 to 8 axes");
+  require(strides.size() == operands && offsets.size() == operands, "loop",
+          "must have an offset and strides per operand");
+  StridedLoop loop{};
+  loop.axes = static_cast<int32_t>(shape.size());
+  std::copy(shape.begin(), shape.end(), loop.shape.begin());
+  std::copy(offsets.begin(), offsets.end(), loop.offsets.begin());
+  for (size_t i = 0; i < operands; ++i) {
+    require(strides[i].size() == shape.size(), "loop", "must have a stride per axis");
+    std::copy(strides[i].begin(), strides[i].end(), loop.strides[i].begin());
+  }
+  return loop;
+}
+
+Unary unary_of(const std::string& name) {
+  if (name == "copy") return Unary::copy;
+  if (name == "sigmoid") return Unary::sigmoid;
+  require(name == "tanh", "function", "must be copy, sigmoid or tanh");
+  return Unary::tanh;
+}
+
+Binary binary_of(const std::string& name) {
+  if (name == "add") return Binary::add;
+  if (name == "subtract") return Binary::subtract;
+  require(name == "multiply", "function", "must be add, subtract or multiply");
+  return Binary::multiply;
+}
+
+using Output = nb::ndarray<float, nb::c_contig, nb::device::cpu>;
+
+// input: (images, ...); outputs: one (images, ...) each, written. Returns nanoseconds per
+// operation, all 0 unless `profile`.
+std::vector<int64_t> run(Engine& engine, const Array<float>& input,
+                         const std::vector<Output>& outputs, bool profile) {
+  require(input.ndim() > 0, "input", "must have a batch axis");
+  const Program& program = engine.program();
+  const auto images = static_cast<int64_t>(input.shape(0));
+  const auto holds = [&](size_t size, const Program::Port& port) {
+    return static_cast<int64_t>(size) / port.floats() == images &&
+           static_cast<int64_t>(size) % port.floats() == 0;
+  };
+  require(holds(input.size(), program.input()), "input", "must have the program's shape");
+  require(outputs.size() == program.outputs().size(), "outputs", "must be as many as promised");
+  std::vector<float*> results;
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    require(holds(outputs[i].size(), program.outputs()[i]), "output",
+            "must have the program's shape");
+    results.push_back(outputs[i].data());
+  }
+  std::vector<int64_t> nanoseconds(program.operations().size());
+  nb::gil_scoped_release released;
+  engine.run(input.data(), images, results, profile ? nanoseconds.data() : nullptr);
+  return nanoseconds;
+}
+
+void bind_records(nb::module_& m) {
+  nb::class_<View>(m, "View")
+      .def(
+          "__init__",
+          [](View* self, int64_t offset, int64_t row, int64_t pixel, int64_t plane) {
+            new (self) View{offset, row, pixel, plane};
+          },
+          "offset"_a, "row"_a, "pixel"_a, "plane"_a = 0);
+  nb::class_<Extent>(m, "Extent")
+      .def(
+          "__init__",
+          [](Extent* self, int32_t rows, int32_t columns, int32_t channels) {
+            new (self) Extent{rows, columns, channels};
+          },
+          "rows"_a, "columns"_a, "channels"_a);
+  nb::class_<WindowSpec>(m, "Window")
+      .def(
+          "__init__",
+          [](WindowSpec* self, int32_t height, int32_t width, int32_t pool_h, int32_t pool_w,
+             int32_t stride_h, int32_t stride_w, int32_t top, int32_t left) {
+            new (self)
+                WindowSpec{height, width, pool_h, pool_w, stride_h, stride_w, top, left};
+          },
+          "height"_a, "width"_a, "pool_h"_a, "pool_w"_a, "stride_h"_a, "stride_w"_a, "top"_a,
+          "left"_a);
+  nb::class_<Steps>(m, "Steps")
+      .def(nb::init<>())
+      .def("affine", &Steps::affine, "scale"_a.none().noconvert(), "bias"_a.none().noconvert())
+      .def("clip", &Steps::clip, "low"_a, "high"_a)
+      .def("prelu", &Steps::prelu, "alpha"_a.noconvert())
+      .def("combine", &Steps::combine, "kind"_a, "view"_a)
+      .def("store", &Steps::store, "view"_a)
+      .def("sign", &Steps::sign, "view"_a, "threshold"_a.none().noconvert(),
+           "direction"_a.none().noconvert())
+      .def("quantize", &Steps::quantize, "view"_a, "bits"_a);
+}
+
+void bind_kernels(nb::class_<Program>& program) {
+  program
+      .def(
+          "bconv2d",
+          [](Program& self, const View& input, int32_t planes, const Array<int32_t>& offsets,
+             const Array<uint64_t>& words, const Array<float>& scale, const Array<float>& bias,
+             const OptionalArray<int32_t>& row_class, const OptionalArray<int32_t>& column_class,
+             const Extent& output, const Steps& steps) {
+            self.bconv2d({input, planes, span(offsets), span(words), span(scale), span(bias),
+                          span(row_class), span(column_class)},
+                         output, steps.specs);
+          },
+          "input"_a, "planes"_a, "offsets"_a.noconvert(), "words"_a.noconvert(),
+          "scale"_a.noconvert(), "bias"_a.noconvert(), "row_class"_a.none().noconvert(),
+          "column_class"_a.none().noconvert(), "output"_a, "steps"_a)
+      .def(
+          "conv2d",
+          [](Program& self, const View& input, const Array<int64_t>& offsets, int32_t run_length,
+             const Array<float>& kernel, const Extent& output, const Steps& steps) {
+            self.conv2d({input, span(offsets), run_length, span(kernel)}, output, steps.specs);
+          },
+          "input"_a, "offsets"_a.noconvert(), "run_length"_a, "kernel"_a.noconvert(), "output"_a,
+          "steps"_a)
+      .def(
+          "depthwise_conv2d",
+          [](Program& self, const View& input, const Array<int64_t>& offsets,
+             const Array<float>& kernel, const Extent& output, const Steps& steps) {
+            self.depthwise_conv2d({input, span(offsets), 1, span(kernel)}, output, steps.specs);
+          },
+          "input"_a, "offsets"_a.noconvert(), "kernel"_a.noconvert(), "output"_a, "steps"_a)
+      .def(
+          "pool2d",
+          [](Program& self, const View& input, const WindowSpec& window, bool maximum,
+             const Extent& output, const Steps& steps) {
+            self.pool2d(input, window, maximum, output, steps.specs);
+          },
+          "input"_a, "window"_a, "maximum"_a, "output"_a, "steps"_a)
+      .def(
+          "bmax_pool2d",
+          [](Program& self, const View& input, const WindowSpec& window,
+             const Array<uint64_t>& mask, const Extent& output, const View& result) {
+            self.bmax_pool2d(input, window, span(mask), output, result);
+          },
+          "input"_a, "window"_a, "mask"_a.noconvert(), "output"_a, "result"_a)
+      .def(
+          "elementwise",
+          [](Program& self, const View& input, const Extent& extent, const Steps& steps) {
+            self.elementwise(input, extent, steps.specs);
+          },
+          "input"_a, "extent"_a, "steps"_a);
+}
+
+void bind_plain(nb::class_<Program>& program) {
+  program
+      .def(
+          "strided_unary",
+          [](Program& self, const std::string& function, const std::vector<int64_t>& shape,
+             const std::vector<int64_t>& offsets,
+             const std::vector<std::vector<int64_t>>& strides) {
+            self.strided_unary(unary_of(function), loop_of(shape, strides, offsets, 2));
+          },
+          "function"_a, "shape"_a, "offsets"_a, "strides"_a)
+      .def(
+          "strided_binary",
+          [](Program& self, const std::string& function, const std::vector<int64_t>& shape,
+             const std::vector<int64_t>& offsets,
+             const std::vector<std::vector<int64_t>>& strides) {
+            self.strided_binary(binary_of(function), loop_of(shape, strides, offsets, 3));
+          },
+          "function"_a, "shape"_a, "offsets"_a, "strides"_a)
+      .def(
+          "fill",
+          [](Program& self, float value, const std::vector<int64_t>& shape, int64_t offset,
+             const std::vector<int64_t>& strides) {
+            self.fill(value, loop_of(shape, {strides}, {offset}, 1));
+          },
+          "value"_a, "shape"_a, "offset"_a, "strides"_a)
+      .def("softmax", &Program::softmax, "input"_a, "output"_a, "extent"_a)
+      .def("dequantize", &Program::dequantize, "input"_a, "planes"_a, "levels"_a, "output"_a,
+           "extent"_a)
+      .def("reshape", &Program::reshape, "input"_a, "from_extent"_a, "output"_a, "to_extent"_a)
+      .def("reshape_bits", &Program::reshape_bits, "input"_a, "from_extent"_a, "output"_a,
+           "to_extent"_a, "planes"_a)
+      .def("slice_bits", &Program::slice_bits, "input"_a, "from_extent"_a, "first"_a, "output"_a,
+           "to_extent"_a, "planes"_a);
+}
+
+}  // namespace
+}  // namespace bnnzoo
+
+NB_MODULE(_engine, m) {
+  using namespace bnnzoo;
+  m.doc() = "The native engine of bnnzoo.runtime; bnnzoo.runtime.planner writes its programs.";
+  m.def("isas", &isas, "Names of the instruction sets of this CPU that have kernels, best first.");
+  m.def(
+      "expansion", [](const std::string& isa) { return find_kernels(isa).expansion; }, "isa"_a,
+      "How many times each byte of a bits view is there.");
+  bind_records(m);
+  nb::class_<Program> program(m, "Program");
+  program
+      .def(
+          "__init__",
+          [](Program* self, const std::string& isa, int64_t arena_bytes) {
+            new (self) Program(find_kernels(isa), arena_bytes);
+          },
+          "isa"_a, "arena_bytes"_a)
+      .def("set_input", &Program::set_input, "view"_a, "extent"_a)
+      .def("add_output", &Program::add_output, "view"_a, "extent"_a)
+      .def(
+          "fill_bits",
+          [](Program& self, int64_t offset, int64_t pixels, const Array<uint64_t>& words) {
+            self.fill_bits(offset, pixels, span(words));
+          },
+          "offset"_a, "pixels"_a, "words"_a.noconvert())
+      .def("join_last", &Program::join_last)
+      .def("__len__", [](const Program& self) { return self.operations().size(); });
+  bind_kernels(program);
+  bind_plain(program);
+  nb::class_<Engine>(m, "Engine")
+      .def(
+          "__init__",
+          [](Engine* self, std::shared_ptr<Program> program, int32_t threads) {
+            require(threads >= 1 && threads <= 1024, "threads", "must be from 1 to 1024");
+            new (self) Engine(std::move(program), threads);
+          },
+          "program"_a, "threads"_a)
+      .def_prop_ro("threads", &Engine::threads)
+      .def("run", &run, "input"_a.noconvert(), "outputs"_a, "profile"_a = false);
+}

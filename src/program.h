@@ -1,0 +1,171 @@
+// A network as a list of operations over one arena, checked and ready to be bound to memory.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "aligned_buffer.h"
+#include "kernels/kernels.h"
+#include "strided_ops.h"
+
+namespace bnnzoo {
+
+template <class T>
+struct Span {
+  const T* data;
+  size_t size;
+};
+
+// Where a map lies in the arena. Of real numbers every field counts floats, of bits bytes.
+struct View {
+  int64_t offset;      // of pixel (0, 0), channel 0, plane 0
+  int64_t row, pixel;  // from one to the next; 0 broadcasts
+  int64_t plane;
+};
+
+struct Extent {
+  int32_t rows, columns, channels;
+};
+
+// `Step` before it is bound; `a` and `b` are (c), or empty.
+struct StepSpec {
+  StepKind kind;
+  int32_t bits;
+  Span<const float> a, b;
+  float low, high;
+  View view;
+};
+
+// `row` and `pixel` of the input go from one output pixel to the next; it starts at the first tap.
+struct Bconv2dSpec {
+  View input;
+  int32_t planes;
+  Span<const int32_t> offsets;  // (units)
+  Span<const uint64_t> words;   // (c, units)
+  Span<const float> scale;      // (c)
+  Span<const float> bias;       // (row classes, column classes, c)
+  Span<const int32_t> row_class, column_class;  // (rows) and (columns), or both empty
+};
+
+struct Conv2dSpec {
+  View input;
+  Span<const int64_t> offsets;  // (runs), or the taps of a depthwise convolution
+  int32_t run_length;           // 1 of a depthwise convolution
+  Span<const float> kernel;     // (c, runs * run_length); of a depthwise convolution (taps, c)
+};
+
+struct WindowSpec {
+  int32_t height, width;  // of the input
+  int32_t pool_h, pool_w, stride_h, stride_w, top, left;
+};
+
+// One operation that is bound to the arena of one image.
+class BoundOperation {
+ public:
+  virtual ~BoundOperation() = default;
+  virtual void run(const Range& range) const = 0;
+};
+
+class Operation {
+ public:
+  virtual ~Operation() = default;
+  virtual std::unique_ptr<BoundOperation> bind(uint8_t* arena) const = 0;
+
+  Range whole{};         // all blocks and pixels
+  int32_t columns = 1;   // pixels per row
+  double cost_ns = 0;    // what it takes roughly, on one fast core
+  bool joined = false;   // may run at the same time as the operation before it
+};
+
+// Every function that adds something checks its arguments and throws std::invalid_argument: that
+// whatever runs stays inside the arena and inside its parameters is decided here.
+class Program {
+ public:
+  Program(const Kernels& kernels, int64_t arena_bytes);
+  Program(const Program&) = delete;
+  Program& operator=(const Program&) = delete;
+
+  void set_input(const View& view, const Extent& extent);
+  void add_output(const View& view, const Extent& extent);
+  // Fills pixels of bits with `words` before the first image; the arena starts as zeros.
+  void fill_bits(int64_t offset, int64_t pixels, Span<const uint64_t> words);
+  // The last operation reads nothing that the one before it writes.
+  void join_last();
+
+  void bconv2d(const Bconv2dSpec& spec, const Extent& output, const std::vector<StepSpec>& steps);
+  void conv2d(const Conv2dSpec& spec, const Extent& output, const std::vector<StepSpec>& steps);
+  void depthwise_conv2d(const Conv2dSpec& spec, const Extent& output,
+                        const std::vector<StepSpec>& steps);
+  void pool2d(const View& input, const WindowSpec& window, bool maximum, const Extent& output,
+              const std::vector<StepSpec>& steps);
+  void bmax_pool2d(const View& input, const WindowSpec& window, Span<const uint64_t> mask,
+                   const Extent& output, const View& result);
+  void elementwise(const View& input, const Extent& extent, const std::vector<StepSpec>& steps);
+
+  void strided_unary(Unary function, const StridedLoop& loop);
+  void strided_binary(Binary function, const StridedLoop& loop);
+  void fill(float value, const StridedLoop& loop);
+  void softmax(const View& input, const View& output, const Extent& extent);
+  void dequantize(const View& input, int32_t planes, bool levels, const View& output,
+                  const Extent& extent);
+  // Copy maps: into another shape with as many elements in the same order, or some channels.
+  void reshape(const View& input, const Extent& from, const View& output, const Extent& to);
+  void reshape_bits(const View& input, const Extent& from, const View& output, const Extent& to,
+                    int32_t planes);
+  void slice_bits(const View& input, const Extent& from, int32_t first, const View& output,
+                  const Extent& to, int32_t planes);
+
+  void seal() { sealed_ = true; }
+
+  struct Fill {
+    int64_t offset, pixels;
+    std::vector<uint8_t> pattern;
+  };
+  struct Port {
+    View view;
+    Extent extent;
+    int64_t floats() const { return int64_t{extent.rows} * extent.columns * extent.channels; }
+  };
+
+  const Kernels& kernels() const { return kernels_; }
+  int64_t arena_bytes() const { return arena_bytes_; }
+  const Port& input() const { return input_; }
+  const std::vector<Port>& outputs() const { return outputs_; }
+  const std::vector<Fill>& fills() const { return fills_; }
+  const std::vector<std::unique_ptr<Operation>>& operations() const { return operations_; }
+
+ private:
+  using Function = std::function<void(uint8_t* arena, const Range& range)>;
+  template <class Kernel>
+  void add_kernel(const Kernel& kernel, void (*run)(const Kernel&, const Range&), int64_t input,
+                  const std::vector<StepSpec>& steps, int32_t block, double cost_ns);
+  void add_function(Function run, int64_t pixels, double cost_ns);
+  void add_bits(const View& output, const Extent& to, int32_t planes,
+                std::function<bool(const uint8_t*, int64_t, int32_t)> bit, int64_t input_plane);
+  void add(std::unique_ptr<Operation> operation);
+
+  StepSpec keep_step(const StepSpec& step, const Extent& extent);
+  const float* keep(Span<const float> values, int32_t channels, const char* name);
+  template <class T>
+  const T* keep_array(Span<const T> values);
+
+  void check_floats(const View& view, const Extent& extent, const char* name) const;
+  void check_bits(const View& view, const Extent& extent, int32_t planes, const char* name) const;
+  void check_loop(const StridedLoop& loop, int operands) const;
+  int64_t pixel_bytes(int32_t channels) const;
+  std::vector<uint8_t> expanded(Span<const uint64_t> words) const;
+
+  const Kernels& kernels_;
+  const int64_t arena_bytes_;
+  bool sealed_ = false;
+  Port input_{};
+  std::vector<Port> outputs_;
+  std::vector<Fill> fills_;
+  std::vector<AlignedBuffer> parameters_;
+  std::vector<std::unique_ptr<Operation>> operations_;
+};
+
+}  // namespace bnnzoo

@@ -1,0 +1,317 @@
+// The operations that have a kernel per instruction set.
+
+#include <algorithm>
+#include <utility>
+
+#include "program.h"
+#include "require.h"
+
+namespace bnnzoo {
+namespace {
+
+// Rough nanoseconds on one fast core; they only decide into how many chunks work is divided.
+constexpr double kBinaryPerNs = 500, kRealPerNs = 60, kDepthwisePerNs = 12, kElementsPerNs = 8;
+
+int32_t ceil_div(int64_t a, int64_t b) { return static_cast<int32_t>((a + b - 1) / b); }
+
+Step bind_step(const StepSpec& spec, uint8_t* arena) {
+  Step step{};
+  step.kind = spec.kind;
+  step.bits = spec.bits;
+  step.a = spec.a.data;
+  step.b = spec.b.data;
+  step.low = spec.low;
+  step.high = spec.high;
+  const bool bits = spec.kind == StepKind::sign || spec.kind == StepKind::quantize;
+  step.view = arena + spec.view.offset * (bits ? 1 : 4);
+  step.row = spec.view.row;
+  step.pixel = spec.view.pixel;
+  step.plane = spec.view.plane;
+  return step;
+}
+
+template <class Kernel>
+class BoundKernel final : public BoundOperation {
+ public:
+  using Run = void (*)(const Kernel&, const Range&);
+
+  BoundKernel(const Kernel& kernel, Run run, const std::vector<StepSpec>& steps, uint8_t* arena,
+              int64_t input)
+      : kernel_(kernel), run_(run) {
+    for (const StepSpec& spec : steps) steps_.push_back(bind_step(spec, arena));
+    kernel_.input = reinterpret_cast<decltype(kernel_.input)>(arena + input);
+    kernel_.steps = steps_.data();
+    kernel_.step_count = static_cast<int32_t>(steps_.size());
+  }
+  void run(const Range& range) const override { run_(kernel_, range); }
+
+ private:
+  Kernel kernel_;
+  Run run_;
+  std::vector<Step> steps_;
+};
+
+template <class Kernel>
+class KernelOperation final : public Operation {
+ public:
+  using Run = void (*)(const Kernel&, const Range&);
+
+  KernelOperation(const Kernel& kernel, Run run, std::vector<StepSpec> steps, int64_t input)
+      : kernel_(kernel), run_(run), steps_(std::move(steps)), input_(input) {}
+
+  std::unique_ptr<BoundOperation> bind(uint8_t* arena) const override {
+    return std::make_unique<BoundKernel<Kernel>>(kernel_, run_, steps_, arena, input_);
+  }
+
+ private:
+  Kernel kernel_;
+  Run run_;
+  std::vector<StepSpec> steps_;
+  int64_t input_;  // bytes
+};
+
+class BoundBMaxPool2d final : public BoundOperation {
+ public:
+  BoundBMaxPool2d(const BMaxPool2d& kernel, const Kernels& kernels)
+      : kernel_(kernel), kernels_(kernels) {}
+  void run(const Range& range) const override { kernels_.bmax_pool2d(kernel_, range); }
+
+ private:
+  BMaxPool2d kernel_;
+  const Kernels& kernels_;
+};
+
+class BMaxPool2dOperation final : public Operation {
+ public:
+  BMaxPool2dOperation(const BMaxPool2d& kernel, const Kernels& kernels, int64_t input,
+                      int64_t output)
+      : kernel_(kernel), kernels_(kernels), input_(input), output_(output) {}
+
+  std::unique_ptr<BoundOperation> bind(uint8_t* arena) const override {
+    BMaxPool2d kernel = kernel_;
+    kernel.input = arena + input_;
+    kernel.output = arena + output_;
+    return std::make_unique<BoundBMaxPool2d>(kernel, kernels_);
+  }
+
+ private:
+  BMaxPool2d kernel_;
+  const Kernels& kernels_;
+  int64_t input_, output_;
+};
+
+// Every window must hold a pixel of the image, else there is nothing to pool.
+void check_window(const WindowSpec& window, const Extent& output) {
+  for (int64_t size : {window.height, window.width, window.pool_h, window.pool_w, window.stride_h,
+                       window.stride_w}) {
+    require(size >= 1 && size <= (int64_t{1} << 26), "pool", "must have sizes from 1 to 2^26");
+  }
+  require(window.top >= 0 && window.top < window.pool_h && window.left >= 0 &&
+              window.left < window.pool_w,
+          "pool", "must have a padding below its window");
+  require(int64_t{output.rows - 1} * window.stride_h - window.top < window.height &&
+              int64_t{output.columns - 1} * window.stride_w - window.left < window.width,
+          "pool", "must have a pixel of the image in every window");
+}
+
+int64_t pixels_of(const Extent& extent) { return int64_t{extent.rows} * extent.columns; }
+
+// Bytes or floats that a kernel reads after the first tap of the last output pixel.
+template <class T>
+int64_t greatest(Span<const T> offsets, const char* name) {
+  require(offsets.size > 0 && offsets.size < (size_t{1} << 26), name, "must have taps");
+  const auto [least, most] = std::minmax_element(offsets.data, offsets.data + offsets.size);
+  require(*least >= 0 && int64_t{*most} <= (int64_t{1} << 33), name, "must have taps in range");
+  return *most;
+}
+
+}  // namespace
+
+template <class Kernel>
+void Program::add_kernel(const Kernel& kernel, void (*run)(const Kernel&, const Range&),
+                         int64_t input, const std::vector<StepSpec>& steps, int32_t block,
+                         double cost_ns) {
+  const Extent extent{kernel.rows, kernel.columns, kernel.channels};
+  std::vector<StepSpec> kept;
+  for (const StepSpec& step : steps) kept.push_back(keep_step(step, extent));
+  auto operation =
+      std::make_unique<KernelOperation<Kernel>>(kernel, run, std::move(kept), input);
+  operation->whole = {0, ceil_div(extent.channels, block), 0, pixels_of(extent)};
+  operation->columns = extent.columns;
+  const auto elements = static_cast<double>(pixels_of(extent)) * extent.channels;
+  operation->cost_ns =
+      cost_ns + elements * static_cast<double>(steps.size() + 1) / kElementsPerNs;
+  add(std::move(operation));
+}
+
+void Program::bconv2d(const Bconv2dSpec& spec, const Extent& output,
+                      const std::vector<StepSpec>& steps) {
+  View last = spec.input;
+  last.offset += greatest(spec.offsets, "bconv2d");
+  check_bits(last, {output.rows, output.columns, 1}, spec.planes, "bconv2d");
+  const size_t channels = static_cast<size_t>(output.channels), units = spec.offsets.size;
+  require(spec.words.size == channels * units, "bconv2d", "must have a word per channel and unit");
+  require(spec.scale.size == channels, "bconv2d", "must have a scale per channel");
+  const bool classes = spec.row_class.size > 0;
+  int32_t row_classes = 1, column_classes = 1;
+  if (classes) {
+    require(spec.row_class.size == static_cast<size_t>(output.rows) &&
+                spec.column_class.size == static_cast<size_t>(output.columns),
+            "bconv2d", "must have a class per row and column");
+    row_classes = 1 + static_cast<int32_t>(greatest(spec.row_class, "bconv2d"));
+    column_classes = 1 + static_cast<int32_t>(greatest(spec.column_class, "bconv2d"));
+  }
+  require(spec.bias.size ==
+              static_cast<size_t>(row_classes) * static_cast<size_t>(column_classes) * channels,
+          "bconv2d", "must have a bias per class and channel");
+
+  Bconv2d kernel{};
+  kernel.row = spec.input.row;
+  kernel.pixel = spec.input.pixel;
+  kernel.plane = spec.input.plane;
+  kernel.planes = spec.planes;
+  kernel.units = static_cast<int32_t>(units);
+  kernel.offsets = keep_array(spec.offsets);
+  parameters_.emplace_back(kernels_.weights_bytes(output.channels, kernel.units));
+  kernels_.pack_weights(spec.words.data, output.channels, kernel.units,
+                        parameters_.back().data());
+  kernel.weights = parameters_.back().data();
+  kernel.rows = output.rows;
+  kernel.columns = output.columns;
+  kernel.channels = output.channels;
+  kernel.scale = keep(spec.scale, output.channels, "scale");
+  kernel.bias = keep(spec.bias, output.channels, "bias");
+  kernel.row_class = classes ? keep_array(spec.row_class) : nullptr;
+  kernel.column_class = classes ? keep_array(spec.column_class) : nullptr;
+  kernel.column_classes = column_classes;
+  const double products = static_cast<double>(pixels_of(output)) * output.channels *
+                          static_cast<double>(units) * kBlock * spec.planes;
+  add_kernel(kernel, kernels_.bconv2d, spec.input.offset, steps, kBlock, products / kBinaryPerNs);
+}
+
+void Program::conv2d(const Conv2dSpec& spec, const Extent& output,
+                     const std::vector<StepSpec>& steps) {
+  View last = spec.input;
+  last.offset += greatest(spec.offsets, "conv2d");
+  check_floats(last, {output.rows, output.columns, spec.run_length}, "conv2d");
+  const size_t k = spec.offsets.size * static_cast<size_t>(spec.run_length);
+  require(k < (size_t{1} << 26), "conv2d", "must have fewer than 2^26 products");
+  require(spec.kernel.size == k * static_cast<size_t>(output.channels), "conv2d",
+          "must have a weight per channel and product");
+
+  Conv2d kernel{};
+  kernel.row = spec.input.row;
+  kernel.pixel = spec.input.pixel;
+  kernel.offsets = keep_array(spec.offsets);
+  kernel.runs = static_cast<int32_t>(spec.offsets.size);
+  kernel.run_length = spec.run_length;
+  const auto products = static_cast<int32_t>(k);
+  parameters_.emplace_back(4 * kernels_.real_weights_floats(output.channels, products));
+  auto* weights = reinterpret_cast<float*>(parameters_.back().data());
+  kernels_.pack_real_weights(spec.kernel.data, output.channels, products, weights);
+  kernel.weights = weights;
+  kernel.rows = output.rows;
+  kernel.columns = output.columns;
+  kernel.channels = output.channels;
+  const double cost =
+      static_cast<double>(pixels_of(output)) * output.channels * static_cast<double>(k);
+  add_kernel(kernel, kernels_.conv2d, 4 * spec.input.offset, steps, kernels_.real_block,
+             cost / kRealPerNs);
+}
+
+void Program::depthwise_conv2d(const Conv2dSpec& spec, const Extent& output,
+                               const std::vector<StepSpec>& steps) {
+  View last = spec.input;
+  last.offset += greatest(spec.offsets, "depthwise_conv2d");
+  check_floats(last, output, "depthwise_conv2d");
+  const size_t channels = static_cast<size_t>(output.channels);
+  require(spec.kernel.size == spec.offsets.size * channels, "depthwise_conv2d",
+          "must have a weight per tap and channel");
+
+  DepthwiseConv2d kernel{};
+  kernel.row = spec.input.row;
+  kernel.pixel = spec.input.pixel;
+  kernel.offsets = keep_array(spec.offsets);
+  kernel.taps = static_cast<int32_t>(spec.offsets.size);
+  kernel.weights = keep(spec.kernel, output.channels, "depthwise_conv2d");
+  kernel.rows = output.rows;
+  kernel.columns = output.columns;
+  kernel.channels = output.channels;
+  const double cost = static_cast<double>(pixels_of(output)) * output.channels * kernel.taps;
+  add_kernel(kernel, kernels_.depthwise_conv2d, 4 * spec.input.offset, steps, kBlock,
+             cost / kDepthwisePerNs);
+}
+
+void Program::pool2d(const View& input, const WindowSpec& window, bool maximum,
+                     const Extent& output, const std::vector<StepSpec>& steps) {
+  check_window(window, output);
+  check_floats(input, {window.height, window.width, output.channels}, "pool2d");
+  Pool2d kernel{};
+  kernel.row = input.row;
+  kernel.pixel = input.pixel;
+  kernel.height = window.height;
+  kernel.width = window.width;
+  kernel.pool_h = window.pool_h;
+  kernel.pool_w = window.pool_w;
+  kernel.stride_h = window.stride_h;
+  kernel.stride_w = window.stride_w;
+  kernel.top = window.top;
+  kernel.left = window.left;
+  kernel.maximum = maximum;
+  kernel.rows = output.rows;
+  kernel.columns = output.columns;
+  kernel.channels = output.channels;
+  const double cost = static_cast<double>(pixels_of(output)) * output.channels *
+                      std::min(window.pool_h, window.height) * std::min(window.pool_w, window.width);
+  add_kernel(kernel, kernels_.pool2d, 4 * input.offset, steps, kBlock, cost / kElementsPerNs);
+}
+
+void Program::bmax_pool2d(const View& input, const WindowSpec& window, Span<const uint64_t> mask,
+                          const Extent& output, const View& result) {
+  check_window(window, output);
+  check_bits(input, {window.height, window.width, output.channels}, 1, "bmax_pool2d");
+  check_bits(result, output, 1, "bmax_pool2d");
+  require(mask.size * 8 * static_cast<size_t>(kernels_.expansion) ==
+              static_cast<size_t>(pixel_bytes(output.channels)),
+          "bmax_pool2d", "must have a mask of all channels");
+  const std::vector<uint8_t> bytes = expanded(mask);
+
+  BMaxPool2d kernel{};
+  kernel.mask = keep_array(Span<const uint8_t>{bytes.data(), bytes.size()});
+  kernel.input_row = input.row;
+  kernel.input_pixel = input.pixel;
+  kernel.output_row = result.row;
+  kernel.output_pixel = result.pixel;
+  kernel.pixel_bytes = static_cast<int32_t>(bytes.size());
+  kernel.height = window.height;
+  kernel.width = window.width;
+  kernel.pool_h = window.pool_h;
+  kernel.pool_w = window.pool_w;
+  kernel.stride_h = window.stride_h;
+  kernel.stride_w = window.stride_w;
+  kernel.top = window.top;
+  kernel.left = window.left;
+  kernel.rows = output.rows;
+  kernel.columns = output.columns;
+  auto operation =
+      std::make_unique<BMaxPool2dOperation>(kernel, kernels_, input.offset, result.offset);
+  operation->whole = {0, 1, 0, pixels_of(output)};
+  operation->columns = output.columns;
+  operation->cost_ns = static_cast<double>(pixels_of(output)) * kernel.pixel_bytes *
+                       window.pool_h * window.pool_w / 16;
+  add(std::move(operation));
+}
+
+void Program::elementwise(const View& input, const Extent& extent,
+                          const std::vector<StepSpec>& steps) {
+  check_floats(input, extent, "elementwise");
+  Elementwise kernel{};
+  kernel.row = input.row;
+  kernel.pixel = input.pixel;
+  kernel.rows = extent.rows;
+  kernel.columns = extent.columns;
+  kernel.channels = extent.channels;
+  add_kernel(kernel, kernels_.elementwise, 4 * input.offset, steps, kBlock, 0);
+}
+
+}  // namespace bnnzoo

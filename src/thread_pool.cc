@@ -1,0 +1,119 @@
+#include "thread_pool.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "denormals.h"
+
+namespace bnnzoo {
+namespace {
+
+// Tens of microseconds, longer than what lies between two sections of one image.
+constexpr int kSpins = 2000;
+constexpr int64_t kMostChunks = 65535;
+
+uint32_t section_of(uint64_t state) { return static_cast<uint32_t>(state >> 32); }
+uint32_t chunks_of(uint64_t state) { return static_cast<uint32_t>(state >> 16) & 0xffff; }
+uint32_t claimed_of(uint64_t state) { return static_cast<uint32_t>(state) & 0xffff; }
+
+void pause() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+}  // namespace
+
+ThreadPool::ThreadPool(int32_t threads)
+    : threads_(std::max(threads, 1)),
+      process_(getpid()),
+      wake_(std::make_unique<std::condition_variable>()) {
+  workers_.reserve(static_cast<size_t>(threads_ - 1));
+  for (int32_t i = 1; i < threads_; ++i) workers_.emplace_back([this] { work(); });
+}
+
+ThreadPool::~ThreadPool() {
+  if (process_ != getpid()) {
+    // The workers are the parent's. To destroy what they sleep on would wait for them for ever.
+    for (std::thread& worker : workers_) worker.detach();
+    static_cast<void>(wake_.release());
+    return;
+  }
+  stop_ = true;
+  {
+    std::lock_guard<std::mutex> lock(sleep_);
+    wake_->notify_all();
+  }
+  for (std::thread& worker : workers_) worker.join();
+}
+
+void ThreadPool::run(int64_t chunks, Function function, void* context) {
+  std::unique_lock<std::mutex> section(section_, std::defer_lock);
+  if (threads_ == 1 || chunks < 2 || process_ != getpid() || !section.try_lock()) {
+    for (int64_t i = 0; i < chunks; ++i) function(context, i);
+    return;
+  }
+  function_ = function;
+  context_ = context;
+  for (first_chunk_ = 0; first_chunk_ < chunks; first_chunk_ += kMostChunks) {
+    run_section(static_cast<uint32_t>(std::min(chunks - first_chunk_, kMostChunks)));
+  }
+}
+
+void ThreadPool::run_section(uint32_t chunks) {
+  const uint64_t section = section_of(state_.load()) + 1;
+  done_.store(0);
+  state_.store(section << 32 | uint64_t{chunks} << 16);
+  // A worker counts itself as a sleeper before it looks at the state for the last time, so that
+  // either it sees this section or it is seen here.
+  if (sleepers_.load() > 0) {
+    std::lock_guard<std::mutex> lock(sleep_);
+    wake_->notify_all();
+  }
+  take_chunks();
+  for (int spins = 0; done_.load(std::memory_order_acquire) < chunks;) {
+    if (++spins < kSpins) {
+      pause();
+    } else {
+      std::this_thread::yield();  // the worker that we wait for may need this processor
+    }
+  }
+}
+
+void ThreadPool::take_chunks() {
+  uint64_t state = state_.load(std::memory_order_acquire);
+  while (claimed_of(state) < chunks_of(state)) {
+    if (state_.compare_exchange_weak(state, state + 1, std::memory_order_acq_rel)) {
+      function_(context_, first_chunk_ + claimed_of(state));
+      done_.fetch_add(1, std::memory_order_release);
+      state = state_.load(std::memory_order_acquire);
+    }
+  }
+}
+
+void ThreadPool::work() {
+  DenormalsAsZero scope;
+  uint32_t seen = 0;
+  while (wait_for_section(&seen)) take_chunks();
+}
+
+// Returns false when the pool ends.
+bool ThreadPool::wait_for_section(uint32_t* seen) {
+  for (int spins = 0; spins < kSpins; ++spins) {
+    if (section_of(state_.load(std::memory_order_acquire)) != *seen || stop_) break;
+    pause();
+  }
+  if (section_of(state_.load()) == *seen && !stop_) {
+    std::unique_lock<std::mutex> lock(sleep_);
+    sleepers_.fetch_add(1);
+    wake_->wait(lock, [&] { return stop_ || section_of(state_.load()) != *seen; });
+    sleepers_.fetch_sub(1);
+  }
+  *seen = section_of(state_.load());
+  return !stop_;
+}
+
+}  // namespace bnnzoo

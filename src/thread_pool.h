@@ -1,0 +1,61 @@
+// Threads that share the chunks of one parallel section.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace bnnzoo {
+
+// The caller takes chunks as the workers do, and waits for chunks, never for workers: a worker
+// that gets no processor costs nothing. Idle workers spin for a moment, then sleep.
+class ThreadPool {
+ public:
+  // `threads` counts the caller: one less are started. At least 1.
+  explicit ThreadPool(int32_t threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int32_t threads() const { return threads_; }
+
+  // Calls body(i) once for every i < chunks, and returns when all are done. While another thread
+  // runs a section, and in a forked child, the caller does everything itself. `body` must not
+  // throw.
+  template <class Body>
+  void run(int64_t chunks, Body& body) {
+    run(chunks, [](void* context, int64_t chunk) { (*static_cast<Body*>(context))(chunk); }, &body);
+  }
+
+ private:
+  using Function = void (*)(void* context, int64_t chunk);
+
+  void run(int64_t chunks, Function function, void* context);
+  void run_section(uint32_t chunks);
+  void take_chunks();
+  void work();
+  bool wait_for_section(uint32_t* seen);
+
+  const int32_t threads_;
+  const int64_t process_;        // a forked child has no workers
+  std::mutex section_;           // held by the caller whose section runs
+  Function function_ = nullptr;  // of the section; read after a chunk of it was claimed
+  void* context_ = nullptr;
+  int64_t first_chunk_ = 0;
+
+  // Section number (32 bits), its chunks (16), those claimed (16): one word, so that a claim is
+  // one compare-and-swap and cannot hit the next section.
+  std::atomic<uint64_t> state_{0};
+  std::atomic<uint32_t> done_{0};
+  std::atomic<uint32_t> sleepers_{0};
+  std::atomic<bool> stop_{false};
+  std::mutex sleep_;
+  std::unique_ptr<std::condition_variable> wake_;
+  std::vector<std::thread> workers_;
+};
+
+}  // namespace bnnzoo
