@@ -1,0 +1,280 @@
+#!/usr/bin/env python
+"""Feeds changed packed files to the reader and to the runtime, and counts how far each gets.
+
+    python scripts/fuzz_packed.py --files 200000 --output fuzz/
+
+Half of the files are bytes changed at random, the other half have changed graphs, shapes and
+values under right digests; `tests/deploy/formats/mutations.py` makes both. Each one goes through
+`read`, the engine's construction and one call. A `ModelFormatError` or a result is right, anything
+else is a finding: another exception, a warning, a crash, a hang, more memory than allowed. The work
+is done in processes that may die. `--run R --first N --files 1` repeats case N of run R.
+
+Sanitizers need address space: `--memory-mb 0` with them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import faulthandler
+import json
+import multiprocessing
+import re
+import resource
+import signal
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from bnnzoo.deploy.formats.packed import from_bytes  # noqa: E402
+from bnnzoo.deploy.ir import Graph  # noqa: E402
+from bnnzoo.deploy.ops import infer_types  # noqa: E402
+from bnnzoo.deploy.passes import RUNTIME, apply  # noqa: E402
+from bnnzoo.errors import ModelFormatError  # noqa: E402
+from tests.deploy.formats.mutations import mutated  # noqa: E402
+from tests.deploy.formats.seeds import seeds  # noqa: E402
+
+STAGES = ("container", "validation", "engine", "predict", "result")
+# Functions of the reader in which nothing is known of the network yet.
+_CONTAINER = {"parse", "_check_metadata", "_check_arrays"}
+# A right network may ask for more work than a test has time for.
+MAX_PRODUCTS = 3e8
+
+
+@dataclass
+class Outcome:
+    """How far a file got: the last stage it reached, and what went wrong there."""
+
+    case: int
+    stage: str
+    edit: str
+    problem: str | None = None
+
+
+def examine(run: int, case: int, *, runtime: bool) -> Outcome:
+    """Puts one changed file through everything."""
+    data, edit = mutated(run, case)
+    outcome = Outcome(case, "container", edit)
+    try:
+        for stage in stages(data, case, runtime):
+            outcome.stage = stage
+    except ModelFormatError as error:
+        frames = {frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__)}
+        if outcome.stage == "container" and not frames & _CONTAINER:
+            outcome.stage = "validation"
+        if "\n" in str(error) or len(str(error)) > 2000:
+            outcome.problem = f"message of {len(str(error))} characters: {str(error)[:200]!r}"
+    except (Exception, MemoryError) as error:
+        outcome.problem = described(error)
+    return outcome
+
+
+def stages(data: bytes, case: int, runtime: bool) -> Iterator[str]:
+    """Yields every stage once it is reached."""
+    file = from_bytes(data)
+    yield "engine"
+    if not runtime:
+        apply(file.graph, RUNTIME)
+        return
+    from bnnzoo.runtime import compile_graph, isas
+
+    names = isas()
+    model = compile_graph(
+        file.graph, file.info, threads=1 + case % 2, isa=names[case // 2 % len(names)]
+    )
+    if products(file.graph) > MAX_PRODUCTS:
+        return
+    rng = np.random.default_rng(case)
+    x = rng.standard_normal((1 + case % 3, *file.graph.input_shape)).astype(np.float32)
+    yield "predict"
+    model(x)
+    yield "result"
+
+
+def products(graph: Graph) -> float:
+    """Returns about how many multiplications a network takes for one image."""
+    types = infer_types(graph)
+    total = 0.0
+    for node in graph.nodes:
+        kernel = graph.tensor(node, "kernel")
+        taps = np.prod(kernel.shape[1:]) if kernel is not None else 1
+        taps *= np.prod(node.attributes.get("pool", (1,)))
+        total += float(np.prod(types[node.name].shape)) * float(taps)
+    return total
+
+
+def described(error: BaseException) -> str:
+    """Returns where and what an exception is, without what differs from case to case."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if str(ROOT) in f.filename]
+    place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "?"
+    text = re.sub(r"\d+", "#", " ".join(str(error).split()))[:160]
+    return f"{type(error).__name__} at {place}: {text}"
+
+
+# Processes ---------------------------------------------------------------------------------------
+
+
+def work(run: int, cases: range, options: argparse.Namespace, pipe: Connection) -> None:
+    """Examines cases in a process of its own; tells of each when it begins and when it ends."""
+    faulthandler.enable()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    warnings.simplefilter("error")
+    if options.memory_mb:
+        limit = options.memory_mb * 2**20
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    for case in cases:
+        pipe.send(case)
+        pipe.send(examine(run, case, runtime=not options.reader_only))
+    pipe.close()
+
+
+@dataclass
+class Worker:
+    """A process and what it does at the moment."""
+
+    cases: range
+    process: Any
+    pipe: Connection
+    case: int
+    since: float = field(default_factory=time.monotonic)
+
+
+def start(run: int, cases: range, options: argparse.Namespace) -> Worker:
+    """Starts a process for cases."""
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(target=work, args=(run, cases, options, there))
+    process.start()
+    there.close()
+    return Worker(cases, process, here, cases.start)
+
+
+def outcomes(options: argparse.Namespace) -> Iterator[Outcome]:
+    """Yields the outcome of every case; a process that dies or hangs is replaced."""
+    last = options.first + options.files
+    shares = [
+        range(options.first + i, last, options.processes)
+        for i in range(min(options.processes, options.files))
+    ]
+    workers = [start(options.run, share, options) for share in shares]
+    while workers:
+        multiprocessing.connection.wait([w.pipe for w in workers], timeout=1.0)
+        for worker in tuple(workers):
+            problem = yield from received(worker, options.timeout)
+            if problem is None:
+                continue
+            workers.remove(worker)
+            rest = range(worker.case + worker.cases.step, worker.cases.stop, worker.cases.step)
+            if problem:
+                edit = mutated(options.run, worker.case)[1]
+                yield Outcome(worker.case, "container", edit, problem)
+                if len(rest):
+                    workers.append(start(options.run, rest, options))
+
+
+def received(worker: Worker, timeout: float) -> Any:
+    """Yields what a worker has sent.
+
+    Returns None while it goes on, "" when it is done, or how it ended.
+    """
+    try:
+        while worker.pipe.poll():
+            message = worker.pipe.recv()
+            worker.since = time.monotonic()
+            if isinstance(message, Outcome):
+                yield message
+            else:
+                worker.case = message
+    except EOFError:
+        worker.process.join()
+        code = worker.process.exitcode
+        return "" if code == 0 else f"process ended with {code}"
+    if time.monotonic() - worker.since > timeout:
+        worker.process.kill()
+        worker.process.join()
+        return f"no answer in {timeout:.0f} s"
+    return None
+
+
+# Report ------------------------------------------------------------------------------------------
+
+
+def fuzz(options: argparse.Namespace) -> dict[str, Any]:
+    """Runs all cases, keeps the files of findings, and returns the report."""
+    reached: collections.Counter[str] = collections.Counter()
+    edits: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
+    findings: dict[str, list[int]] = collections.defaultdict(list)
+    begin = time.monotonic()
+    for done, outcome in enumerate(outcomes(options), 1):
+        for stage in STAGES[: STAGES.index(outcome.stage) + 1]:
+            reached[stage] += 1
+        edits[outcome.edit.split("+")[0]][outcome.stage] += 1
+        if outcome.problem is not None:
+            findings[outcome.problem].append(outcome.case)
+            keep(options, outcome)
+        if sys.stderr.isatty() or done % 10_000 == 0:
+            print(f"\r{done:,} of {options.files:,}", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    return {
+        "run": options.run,
+        "first": options.first,
+        "files": options.files,
+        "seconds": round(time.monotonic() - begin, 1),
+        "reader_only": options.reader_only,
+        "reached": {stage: reached[stage] for stage in STAGES},
+        "last_stage_by_edit": {edit: dict(edits[edit]) for edit in sorted(edits)},
+        "findings": {problem: sorted(cases)[:20] for problem, cases in findings.items()},
+        "finding_count": sum(map(len, findings.values())),
+    }
+
+
+def keep(options: argparse.Namespace, outcome: Outcome) -> None:
+    """Writes the file of a finding, and what was found."""
+    if options.output is not None:
+        name = f"{options.run}-{outcome.case}"
+        data, _ = mutated(options.run, outcome.case)
+        (options.output / f"{name}.safetensors").write_bytes(data)
+        (options.output / f"{name}.txt").write_text(f"{outcome}\n")
+
+
+def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Returns the options of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--files", type=int, default=200_000, help="number of cases")
+    parser.add_argument("--run", type=int, default=0, help="seed of the run")
+    parser.add_argument("--first", type=int, default=0, help="first case")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--output", type=Path, help="folder for report and files of findings")
+    parser.add_argument("--reader-only", action="store_true", help="read and run the passes only")
+    parser.add_argument("--memory-mb", type=int, default=3000, help="address space; 0: no limit")
+    parser.add_argument("--timeout", type=float, default=60, help="seconds for one case")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line; 1 if there are findings."""
+    options = parsed(arguments)
+    if options.output is not None:
+        options.output.mkdir(parents=True, exist_ok=True)
+    seeds()  # once, before the processes are forked
+    report = fuzz(options)
+    text = json.dumps(report, indent=2)
+    print(text)
+    if options.output is not None:
+        (options.output / "report.json").write_text(text + "\n")
+    return 1 if report["findings"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
