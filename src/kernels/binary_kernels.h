@@ -1,11 +1,12 @@
 // Kernels over bits. See epilogue.h for how this file is included; it needs as well
 //
-//     constexpr int kPixels         pixels that are counted together
+//     constexpr int kPixels         most pixels that are counted together
 //     size_t weights_bytes(int32_t channels, int32_t units)
-//     void count_block(const Bconv2d&, const uint8_t* const inputs[kPixels],
-//                      const uint8_t* weights, int channels, int32_t* counts)
-//                                   counts (kPixels, kBlock), over all planes; `weights` of the
-//                                   block, `inputs` at the first tap of each pixel
+//     template <int pixels>
+//     void count_block(const Bconv2d&, const uint8_t* const* inputs, const uint8_t* weights,
+//                      int channels, int32_t* counts)
+//                                   counts (pixels, kBlock), over all planes; `inputs` at the first
+//                                   tap of each pixel, `weights` of the block, with its channels
 
 // v = count * scale + bias, then the steps.
 BNNZOO_INLINE void finish_counts(const Bconv2d& op, const Place& at, const int32_t* counts) {
@@ -26,26 +27,43 @@ BNNZOO_INLINE void finish_counts(const Bconv2d& op, const Place& at, const int32
   run_steps(op.steps, op.step_count, at, v);
 }
 
-// The weights of one block stay in the cache while the pixels go by. The last pixels of a range
-// are filled up with repetitions of the last one, whose counts are not used.
+// A function of its own, as is count_block: the registers of either do not fit in beside the
+// other's.
+BNNZOO_NOINLINE void finish_pixels(const Bconv2d& op, Place at, int count, const int32_t* counts) {
+  for (int p = 0; p < count; ++p, advance(at, op.columns)) {
+    finish_counts(op, at, counts + p * kBlock);
+  }
+}
+
+template <int pixels>
+BNNZOO_INLINE void count_pixels(int count, const Bconv2d& op, const uint8_t* const* inputs,
+                                const uint8_t* weights, int channels, int32_t* counts) {
+  if constexpr (pixels > 1) {
+    if (count < pixels) {
+      count_pixels<pixels - 1>(count, op, inputs, weights, channels, counts);
+      return;
+    }
+  }
+  count_block<pixels>(op, inputs, weights, channels, counts);
+}
+
+// The weights of one block stay in the cache while the pixels go by.
 void bconv2d(const Bconv2d& op, const Range& range) {
   const int64_t block_bytes = static_cast<int64_t>(weights_bytes(kBlock, op.units));
   alignas(64) int32_t counts[kPixels * kBlock] = {};  // (kPixels, kBlock)
   for (int32_t block = range.block_begin; block < range.block_end; ++block) {
     const uint8_t* weights = op.weights + block * block_bytes;
     Place at = place_of(range.pixel_begin, op.columns, block, op.channels);
-    for (int64_t pixel = range.pixel_begin; pixel < range.pixel_end; pixel += kPixels) {
-      const int count = static_cast<int>(smaller(range.pixel_end - pixel, int64_t{kPixels}));
+    for (int64_t pixel = range.pixel_begin; pixel < range.pixel_end;) {
+      const int count = next_tile(range.pixel_end - pixel, kPixels);
+      const Place first = at;
       const uint8_t* inputs[kPixels];
-      Place next = at;
-      for (int p = 0; p < kPixels; ++p) {
-        inputs[p] = op.input + next.y * op.row + next.x * op.pixel;
-        if (p + 1 < count) advance(next, op.columns);
-      }
-      count_block(op, inputs, weights, at.channels, counts);
       for (int p = 0; p < count; ++p, advance(at, op.columns)) {
-        finish_counts(op, at, counts + p * kBlock);
+        inputs[p] = op.input + at.y * op.row + at.x * op.pixel;
       }
+      count_pixels<kPixels>(count, op, inputs, weights, at.channels, counts);
+      finish_pixels(op, first, count, counts);
+      pixel += count;
     }
   }
 }

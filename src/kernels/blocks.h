@@ -2,6 +2,7 @@
 // epilogue.h explains.
 
 #define BNNZOO_INLINE inline __attribute__((always_inline))
+#define BNNZOO_NOINLINE __attribute__((noinline))
 
 // Which block of which pixel; `channels` of the block exist, all of them but in the last block.
 struct Place {
@@ -24,6 +25,12 @@ BNNZOO_INLINE void advance(Place& at, int32_t columns) {
     at.x = 0;
     ++at.y;
   }
+}
+
+// Pixels of the next tile: `left` of them in tiles of about equal size, none larger than `most`.
+BNNZOO_INLINE int next_tile(int64_t left, int most) {
+  const int64_t tiles = (left + most - 1) / most;
+  return static_cast<int>((left + tiles - 1) / tiles);
 }
 
 BNNZOO_INLINE uint64_t load_word(const uint8_t* from) {

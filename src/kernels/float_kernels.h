@@ -112,12 +112,6 @@ BNNZOO_INLINE void multiply_block(const Conv2d& op, int count, const float* inpu
   }
 }
 
-// Pixels of the next tile: those left in the row, in tiles of about equal size.
-BNNZOO_INLINE int next_tile(int64_t left) {
-  const int64_t tiles = (left + Vector::tile - 1) / Vector::tile;
-  return static_cast<int>((left + tiles - 1) / tiles);
-}
-
 void conv2d(const Conv2d& op, const Range& range) {
   // Rows that follow each other without a gap are one long row.
   const bool one_row = op.row == op.columns * op.pixel;
@@ -128,7 +122,8 @@ void conv2d(const Conv2d& op, const Range& range) {
     Place at = place_of(range.pixel_begin, op.columns, block, op.channels);
     for (int64_t pixel = range.pixel_begin; pixel < range.pixel_end;) {
       const int64_t left = range.pixel_end - pixel;
-      const int count = next_tile(one_row ? left : smaller(left, op.columns - at.x));
+      const int64_t in_row = one_row ? left : smaller(left, op.columns - at.x);
+      const int count = next_tile(in_row, Vector::tile);
       const float* input = op.input + at.y * op.row + at.x * op.pixel;
       multiply_block(op, count, input, weights, at.channels, sums);
       for (int p = 0; p < count; ++p, advance(at, op.columns)) {

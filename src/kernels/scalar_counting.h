@@ -22,10 +22,11 @@ void pack_weights(const uint64_t* words, int32_t channels, int32_t units, uint8_
   }
 }
 
-// Four channels of one pixel, one plane.
+// Adds the counts of four channels of one plane to counts (kGroup).
 BNNZOO_INLINE void count_group(const Bconv2d& op, const uint8_t* input, const uint8_t* weights,
-                               uint64_t sums[kGroup]) {
+                               int32_t plane, int32_t* counts) {
   uint64_t sum0 = 0, sum1 = 0, sum2 = 0, sum3 = 0;
+#pragma GCC unroll 2
   for (int32_t unit = 0; unit < op.units; ++unit, weights += kGroup * 8) {
     const uint64_t x = load_word(input + op.offsets[unit]);
     sum0 += count_bits(x ^ load_word(weights));
@@ -33,22 +34,22 @@ BNNZOO_INLINE void count_group(const Bconv2d& op, const uint8_t* input, const ui
     sum2 += count_bits(x ^ load_word(weights + 16));
     sum3 += count_bits(x ^ load_word(weights + 24));
   }
-  sums[0] = sum0;
-  sums[1] = sum1;
-  sums[2] = sum2;
-  sums[3] = sum3;
+  counts[0] += static_cast<int32_t>(sum0) << plane;
+  counts[1] += static_cast<int32_t>(sum1) << plane;
+  counts[2] += static_cast<int32_t>(sum2) << plane;
+  counts[3] += static_cast<int32_t>(sum3) << plane;
 }
 
-BNNZOO_INLINE void count_block(const Bconv2d& op, const uint8_t* const inputs[kPixels],
-                               const uint8_t* weights, int channels, int32_t* counts) {
+template <int>
+BNNZOO_NOINLINE void count_block(const Bconv2d& op, const uint8_t* const* inputs,
+                                 const uint8_t* weights, int channels, int32_t* counts) {
   const int64_t group_bytes = int64_t{op.units} * kGroup * 8;
-  for (int first = 0; first < channels; first += kGroup, weights += group_bytes) {
-    uint64_t total[kGroup] = {};
-    for (int32_t plane = 0; plane < op.planes; ++plane) {
-      uint64_t sums[kGroup];
-      count_group(op, inputs[0] + plane * op.plane, weights, sums);
-      for (int i = 0; i < kGroup; ++i) total[i] += sums[i] << plane;
+  __builtin_memset(counts, 0, kBlock * sizeof *counts);
+  for (int32_t plane = 0; plane < op.planes; ++plane) {
+    const uint8_t* input = inputs[0] + plane * op.plane;
+    const uint8_t* of_group = weights;
+    for (int first = 0; first < channels; first += kGroup, of_group += group_bytes) {
+      count_group(op, input, of_group, plane, counts + first);
     }
-    for (int i = 0; i < kGroup; ++i) counts[first + i] = static_cast<int32_t>(total[i]);
   }
 }
