@@ -30,20 +30,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bnnzoo.deploy.formats.packed import from_bytes  # noqa: E402
+from bnnzoo.deploy.formats.packed import PackedFile, from_bytes  # noqa: E402
 from bnnzoo.deploy.ir import Graph  # noqa: E402
 from bnnzoo.deploy.ops import infer_types  # noqa: E402
 from bnnzoo.deploy.passes import RUNTIME, apply  # noqa: E402
-from bnnzoo.errors import ModelFormatError  # noqa: E402
+from bnnzoo.errors import GraphError, ModelFormatError  # noqa: E402
 from tests.deploy.formats.mutations import mutated  # noqa: E402
 from tests.deploy.formats.seeds import seeds  # noqa: E402
+
+if TYPE_CHECKING:
+    from bnnzoo.runtime import Model
 
 STAGES = ("container", "validation", "engine", "predict", "result")
 # Functions of the reader in which nothing is known of the network yet.
@@ -87,19 +90,35 @@ def stages(data: bytes, case: int, runtime: bool) -> Iterator[str]:
     if not runtime:
         apply(file.graph, RUNTIME)
         return
-    from bnnzoo.runtime import compile_graph, isas
-
-    names = isas()
-    model = compile_graph(
-        file.graph, file.info, threads=1 + case % 2, isa=names[case // 2 % len(names)]
-    )
+    threads = 1 + case % 2
+    model = engine(file, case, threads)
     if products(file.graph) > MAX_PRODUCTS:
         return
     rng = np.random.default_rng(case)
     x = rng.standard_normal((1 + case % 3, *file.graph.input_shape)).astype(np.float32)
     yield "predict"
-    model(x)
+    results = model(x)
+    other = engine(file, case, 3 - threads)(x[:1])
+    for one, two in zip(*map(as_tuple, (results, other)), strict=True):
+        if not np.array_equal(one[:1], two, equal_nan=True):
+            raise AssertionError("results depend on the threads or on the other images")
     yield "result"
+
+
+def engine(file: PackedFile, case: int, threads: int) -> Model:
+    """Returns what `bnnzoo.runtime.load` would; the instruction set is the case's."""
+    from bnnzoo.runtime import compile_graph, isas
+
+    isa = isas()[case // 2 % len(isas())]
+    try:
+        return compile_graph(file.graph, file.info, threads=threads, isa=isa)
+    except GraphError as error:
+        raise ModelFormatError(str(error)) from error
+
+
+def as_tuple(results: Any) -> tuple[Any, ...]:
+    """Returns the outputs of a network, which are an array where there is one."""
+    return results if isinstance(results, tuple) else (results,)
 
 
 def products(graph: Graph) -> float:
