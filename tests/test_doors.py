@@ -35,12 +35,13 @@ DOORS = {
         "data", "deploy", "errors", "evaluation", "loading", "model_spec", "nn", "runtime",
     },
     "runtime": {"data", "deploy", "errors", "model_spec"},
+    "training": {"data", "errors", "evaluation", "loading", "model_spec", "nn", "registry"},
 }  # fmt: skip
 # Folders of which some files are rooms of their own.
 DIVIDED = ("deploy",)
 # Rooms above the line, which may import Keras.
 KERAS_ROOMS = {
-    "nn", "architectures", "loading", "model_summary", "evaluation",
+    "nn", "architectures", "loading", "model_summary", "evaluation", "training",
     "deploy.keras_frontend", "deploy.keras_model", "deploy.conversion",
 }  # fmt: skip
 

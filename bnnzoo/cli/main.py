@@ -24,7 +24,9 @@ COMMANDS = {
     "inspect": "Show graph, tensors, bits and metadata of a packed file.",
     "list": "List the models.",
     "predict": "Classify images.",
+    "recipes": "List the training recipes and what they reached.",
     "summary": "Show bits, parameters, bytes and MACs of each layer.",
+    "train": "Train a network by a recipe.",
     "unpack": "Write the weights of a packed file as NumPy arrays.",
     "verify": "Check a packed file: structure, ranges, checksums.",
 }

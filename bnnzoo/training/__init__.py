@@ -1,0 +1,25 @@
+"""Training and fine-tuning: `train(recipe(NAME), FOLDER)`.
+
+Names are resolved on first use, so that listing recipes needs no Keras.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from bnnzoo.training.recipe import Augmentation, Phase, Recipe
+from bnnzoo.training.recipes import RECIPES, recipe
+
+if TYPE_CHECKING:
+    from bnnzoo.training.trainer import train as train
+
+_LAZY = {"train": "bnnzoo.training.trainer"}
+
+__all__ = ["RECIPES", "Augmentation", "Phase", "Recipe", "recipe", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'bnnzoo.training' has no attribute '{name}'")

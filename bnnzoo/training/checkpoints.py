@@ -1,0 +1,83 @@
+"""Checkpoints: weights, the state of the optimizer, and what was logged until then."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from bnnzoo.errors import BnnZooError
+from bnnzoo.training.run_folder import LAST, RunFolder
+
+__all__ = ["read_log", "read_state", "read_weights", "write_state", "write_weights"]
+
+
+def write_state(
+    folder: RunFolder, network: Any, optimizer: Any, rows: Sequence[dict[str, Any]]
+) -> None:
+    """Writes everything that the next epoch depends on.
+
+    Order and augmentation of the next epoch follow from the recipe's seed and the epoch's number.
+    """
+    arrays = {
+        **_arrays("network", network.variables),
+        **_arrays("optimizer", optimizer.variables),
+        "log": np.array(json.dumps(rows)),
+    }
+    folder.write_arrays(LAST, arrays)
+
+
+def read_log(folder: RunFolder) -> list[dict[str, Any]]:
+    """Returns the rows of the epochs that are in the checkpoint; none where there is none."""
+    if not folder.has(LAST):
+        return []
+    rows: list[dict[str, Any]] = json.loads(str(folder.read_arrays(LAST)["log"]))
+    return rows
+
+
+def read_state(folder: RunFolder, network: Any, optimizer: Any) -> None:
+    """Restores a network and its optimizer.
+
+    Raises:
+        BnnZooError: The checkpoint is of another network.
+    """
+    arrays = folder.read_arrays(LAST)
+    _assign(folder, "network", arrays, network.variables)
+    _assign(folder, "optimizer", arrays, optimizer.variables)
+
+
+def write_weights(folder: RunFolder, name: str, network: Any) -> None:
+    """Writes the network alone."""
+    folder.write_arrays(name, _arrays("network", network.variables))
+
+
+def read_weights(folder: RunFolder, name: str, network: Any) -> None:
+    """Restores the network alone.
+
+    Raises:
+        BnnZooError: The checkpoint is of another network.
+    """
+    _assign(folder, "network", folder.read_arrays(name), network.variables)
+
+
+def _arrays(group: str, variables: Sequence[Any]) -> dict[str, np.ndarray]:
+    return {
+        f"{group}/{i}": np.asarray(ops.convert_to_numpy(variable))
+        for i, variable in enumerate(variables)
+    }
+
+
+def _assign(
+    folder: RunFolder, group: str, arrays: dict[str, np.ndarray], variables: Sequence[Any]
+) -> None:
+    found = [arrays[key] for key in arrays if key.startswith(f"{group}/")]
+    if [array.shape for array in found] != [tuple(v.shape) for v in variables]:
+        raise BnnZooError(
+            f"The checkpoint in {folder.path} does not fit the {group}: another version made it. "
+            "Start the run again in another folder."
+        )
+    for variable, array in zip(variables, found, strict=True):
+        variable.assign(array)

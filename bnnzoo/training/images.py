@@ -1,0 +1,129 @@
+"""The images of a run, in memory, and which of them a step takes, in which order and where cut."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnnzoo.data import preprocessing as preprocessings
+from bnnzoo.data.preprocessing import Preprocessing
+from bnnzoo.data.source import Source
+from bnnzoo.errors import ArgumentError, DataError
+from bnnzoo.training.recipe import Augmentation
+
+__all__ = ["Images", "evaluation_codes", "load_images", "split_codes", "training_codes"]
+
+# Places of pixels are int32 on the device.
+MOST_PIXELS = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images with labels, all of one size.
+
+    Attributes:
+        pixels: `(n, h, w, c)` uint8, or float32 in pixel values where images had to be resized.
+        labels: int32 `(n,)`.
+    """
+
+    pixels: NDArray[np.uint8] | NDArray[np.float32]
+    labels: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """`(h, w, c)`."""
+        return tuple(self.pixels.shape[1:])
+
+    def followed_by(self, other: Images) -> Images:
+        """Returns these images and then the others."""
+        pixels = np.concatenate([self.pixels, other.pixels])
+        return Images(pixels, np.concatenate([self.labels, other.labels]))
+
+
+def load_images(
+    source: Source, preprocessing: str, input_shape: tuple[int, int, int] | None = None
+) -> Images:
+    """Reads a data set into memory, as raw pixels of the network's size.
+
+    Args:
+        source: The data set.
+        preprocessing: Id of the preprocessing, which also says how images are resized.
+        input_shape: `(h, w, c)`; None takes that of the images.
+
+    Raises:
+        DataError: The images differ in size and there is no `input_shape`, or are too many.
+    """
+    pixels, labels = [], []
+    for image, label, _ in source:
+        pixels.append(image)
+        labels.append(label)
+    stacked = _stacked(pixels, preprocessings.get(preprocessing, input_shape))
+    if stacked[..., 0].size > MOST_PIXELS:
+        raise DataError(f"{source.name} is too large to be trained from memory: {stacked.shape}.")
+    return Images(stacked, np.array(labels, dtype=np.int32))
+
+
+def _stacked(images: list[NDArray[np.uint8]], fitting: Preprocessing) -> np.ndarray:
+    shapes = {image.shape for image in images}
+    height, width, *channels = next(iter(shapes))
+    fits = fitting.size in (None, (height, width)) and fitting.channels in (None, *channels)
+    if len(shapes) == 1 and fits and (channels or fitting.channels in (None, 1)):
+        stacked = np.stack(images)
+        return stacked if channels else stacked[..., None]
+    return replace(fitting, mean=(0.0,), std=(1.0,))(images)
+
+
+def training_codes(
+    indices: NDArray[np.int64], augmentation: Augmentation, seed: int, epoch: int
+) -> NDArray[np.int32]:
+    """Returns the images of an epoch in their order: `(n, 4)`, index, top, left and flip.
+
+    Everything follows from seed, epoch and index: the order as well as the window of an image are
+    the same whether the epochs before were run or not.
+
+    Args:
+        indices: Places of the training images.
+        augmentation: What may happen to them; `top` and `left` are from 0 to twice its `pad`.
+        seed: The recipe's.
+        epoch: From 0.
+    """
+    order = np.random.default_rng([seed, epoch, 0]).permutation(len(indices))
+    rng = np.random.default_rng([seed, epoch, 1])
+    codes = np.zeros((len(indices), 4), dtype=np.int32)
+    codes[:, 0] = indices
+    codes[:, 1:3] = rng.integers(0, 2 * augmentation.pad + 1, (len(indices), 2))
+    if augmentation.flip:
+        codes[:, 3] = rng.integers(0, 2, len(indices))
+    return codes[order]
+
+
+def evaluation_codes(indices: NDArray[np.int64], augmentation: Augmentation) -> NDArray[np.int32]:
+    """Returns codes of images as they are, in order."""
+    codes = np.zeros((len(indices), 4), dtype=np.int32)
+    codes[:, 0] = indices
+    codes[:, 1:3] = augmentation.pad
+    return codes
+
+
+def split_codes(
+    train: int, test: int, held_out: int, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Returns the places of the images that are trained on, and of those for the curve.
+
+    Test images stand behind the training images. With `held_out`, so many training images are taken
+    out at random for the curve; else the curve is that of the test images.
+
+    Raises:
+        ArgumentError: There are not so many.
+    """
+    if held_out >= train:
+        raise ArgumentError(f"held_out must be below {train}, the training images, got {held_out}.")
+    if not held_out:
+        return np.arange(train), np.arange(train, train + test)
+    chosen = np.random.default_rng([seed, 2**32 - 1]).permutation(train)
+    return np.sort(chosen[held_out:]), np.sort(chosen[:held_out])

@@ -1,0 +1,59 @@
+"""The optimizer of a phase."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+
+from bnnzoo import nn
+from bnnzoo.nn.optimizers import is_binary_variable
+from bnnzoo.training.recipe import Phase
+from bnnzoo.training.schedules import WarmupDecay
+
+__all__ = ["decayed_variables", "make_optimizer"]
+
+
+def make_optimizer(phase: Phase, network: Any, steps_per_epoch: int) -> Any:
+    """Returns a new optimizer for the network's trainable variables.
+
+    Args:
+        phase: Its learning rate, schedule, weight decay and kind.
+        network: What it will train.
+        steps_per_epoch: Steps of one epoch, for the schedule.
+    """
+    float_optimizer = keras.optimizers.Adam(
+        _schedule(phase, phase.learning_rate, steps_per_epoch),
+        weight_decay=phase.weight_decay or None,
+    )
+    if phase.weight_decay:
+        decayed = {id(variable) for variable in decayed_variables(network)}
+        rest = [v for v in network.trainable_variables if id(v) not in decayed]
+        float_optimizer.exclude_from_weight_decay(var_list=rest)
+    if phase.binary_optimizer == "latent":
+        return float_optimizer
+    gamma = _schedule(phase, phase.bop_gamma, steps_per_epoch)
+    return nn.CaseOptimizer(
+        (is_binary_variable, nn.Bop(threshold=phase.bop_threshold, gamma=gamma)),
+        default_optimizer=float_optimizer,
+    )
+
+
+def decayed_variables(network: Any) -> list[Any]:
+    """Returns the float kernels.
+
+    The magnitude of a latent weight means nothing to the network, only how soon it can flip; biases
+    and batch norms have no need of decay.
+    """
+    return [
+        variable
+        for variable in network.trainable_variables
+        if variable.path.rpartition("/")[2].endswith("kernel") and not is_binary_variable(variable)
+    ]
+
+
+def _schedule(phase: Phase, peak: float, steps_per_epoch: int) -> WarmupDecay:
+    steps = phase.epochs * steps_per_epoch
+    warmup = min(math.ceil(phase.warmup_epochs * steps_per_epoch), steps)
+    return WarmupDecay(peak, steps, warmup, phase.schedule)

@@ -1,0 +1,217 @@
+"""What a recipe is: everything that decides what a trained network becomes, as data.
+
+A recipe is trained in one or several phases. Each phase takes over the weights of the one before,
+so that the techniques of the papers are phases:
+
+- from a real-valued twin: `Phase(binarize="nothing")`, then `Phase(binarize="everything")`;
+- activations first (two stages): `Phase(binarize="activations")`, then everything;
+- from a teacher: `Phase(teacher="previous")`, or the name of a pretrained network.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from dataclasses import dataclass, field
+from typing import Any
+
+from bnnzoo.errors import ArgumentError
+
+__all__ = ["Augmentation", "Phase", "Recipe", "check"]
+
+BINARIZE = ("nothing", "activations", "everything")
+SCHEDULES = ("cosine", "linear", "constant")
+BINARY_OPTIMIZERS = ("latent", "bop")
+REAL_ACTIVATIONS = ("hard_tanh", "relu")
+PRECISIONS = ("float32", "mixed_bfloat16")
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What happens to training images.
+
+    Attributes:
+        pad: Each image is padded with this many zeros on every side, then a window of its size is
+            cut out at random.
+        flip: Every second image, at random, is mirrored from left to right.
+    """
+
+    pad: int = 0
+    flip: bool = False
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Some epochs with one optimizer and one objective.
+
+    Attributes:
+        epochs: Passes over the training images.
+        binarize: What is quantized: `everything`, `activations` only (kernels stay real), or
+            `nothing` (the network's real-valued twin).
+        learning_rate: Its highest value, of Adam.
+        schedule: How the learning rate falls to zero: `cosine`, `linear`, or `constant` (not).
+        warmup_epochs: It rises linearly from zero for this long, at most all epochs.
+        binary_optimizer: `latent` weights trained with Adam, or `bop`, which flips weights.
+        bop_gamma: Adaptivity rate of Bop; it follows the schedule.
+        bop_threshold: Threshold of Bop.
+        weight_decay: Decoupled, of float kernels only.
+        label_smoothing: Share of the target that is spread over all classes.
+        teacher: Network to learn from: `previous` (the phase before), `name.tag` or a `.keras`.
+        distillation: Weight of the teacher's soft labels, from 0 to 1; the labels have the rest.
+        temperature: Divides the logits of both for the soft labels.
+        attention: Weight of the attention matching of Real-to-Binary at the end of each stage.
+    """
+
+    epochs: int
+    binarize: str = "everything"
+    learning_rate: float = 1e-3
+    schedule: str = "cosine"
+    warmup_epochs: float = 0.0
+    binary_optimizer: str = "latent"
+    bop_gamma: float = 1e-4
+    bop_threshold: float = 1e-8
+    weight_decay: float = 0.0
+    label_smoothing: float = 0.0
+    teacher: str | None = None
+    distillation: float = 0.0
+    temperature: float = 1.0
+    attention: float = 0.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What `train` follows; two runs of equal recipes on one CPU give equal weights.
+
+    Attributes:
+        name: What `bnnzoo train` calls it.
+        network: Name of the architecture.
+        data: Training images: what `--data` takes, with its training split.
+        test_data: Images that are measured at the end.
+        phases: In order.
+        arguments: Arguments of the architecture's builder, beside shape and classes.
+        preprocessing: Id of the preprocessing.
+        augmentation: What happens to training images.
+        batch_size: Images per step; what does not fill a batch is left out of an epoch.
+        held_out: This many training images are kept for validation. With 0 the curve in the log is
+            that of the test images; the weights that count are the last, whatever the curve says.
+        seed: Of weights, order and augmentation.
+        precision: `float32`, or `mixed_bfloat16`: layers compute in bfloat16. The result is
+            always measured in float32.
+        batch_norm_momentum: Of every batch norm; None keeps the architecture's.
+        pad_values: Border of every binary "same" convolution: -1, 0 or +1; None keeps it.
+        clip_value: Where the gradient of every sign that has a bound ends, and the latent weights
+            with it; None keeps the architecture's.
+        real_activation: Stands for the sign where activations are not binarized.
+        summary: One line: where the settings come from.
+    """
+
+    name: str
+    network: str
+    data: str
+    test_data: str
+    phases: tuple[Phase, ...]
+    arguments: dict[str, Any] = field(default_factory=dict)
+    preprocessing: str = "scale_pm1"
+    augmentation: Augmentation = Augmentation()
+    batch_size: int = 128
+    held_out: int = 0
+    seed: int = 0
+    precision: str = "float32"
+    batch_norm_momentum: float | None = 0.9
+    pad_values: int | None = None
+    clip_value: float | None = None
+    real_activation: str = "hard_tanh"
+    summary: str = ""
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of all phases together."""
+        return sum(phase.epochs for phase in self.phases)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the recipe as JSON values."""
+        return {**dataclasses.asdict(self), "phases": [vars(phase).copy() for phase in self.phases]}
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> Recipe:
+        """Returns the recipe that `to_dict` wrote.
+
+        Raises:
+            TypeError: A field is missing or unknown.
+        """
+        phases = tuple(Phase(**phase) for phase in value["phases"])
+        augmentation = Augmentation(**value["augmentation"])
+        return cls(**{**value, "phases": phases, "augmentation": augmentation})
+
+
+def check(recipe: Recipe) -> Recipe:
+    """Returns the recipe after checking its values.
+
+    Raises:
+        ArgumentError: A value is out of range.
+    """
+    _one_of("precision", recipe.precision, PRECISIONS)
+    _one_of("real_activation", recipe.real_activation, REAL_ACTIVATIONS)
+    if recipe.pad_values is not None:
+        _one_of("pad_values", recipe.pad_values, (-1, 0, 1))
+    _least("batch_size", recipe.batch_size, 1)
+    _least("held_out", recipe.held_out, 0)
+    _least("seed", recipe.seed, 0)
+    _least("augmentation.pad", recipe.augmentation.pad, 0)
+    _within("batch_norm_momentum", recipe.batch_norm_momentum or 0.0, 0, 1)
+    if recipe.clip_value is not None and not recipe.clip_value > 0:
+        raise ArgumentError(f"clip_value must be positive, got {recipe.clip_value!r}.")
+    if not recipe.phases:
+        raise ArgumentError("phases must be one or more, got none. Add a Phase.")
+    for place, phase in enumerate(recipe.phases):
+        _check_phase(phase, first=place == 0)
+    return recipe
+
+
+def _check_phase(phase: Phase, *, first: bool) -> None:
+    _least("epochs", phase.epochs, 1)
+    _one_of("binarize", phase.binarize, BINARIZE)
+    _one_of("schedule", phase.schedule, SCHEDULES)
+    _one_of("binary_optimizer", phase.binary_optimizer, BINARY_OPTIMIZERS)
+    _within("learning_rate", phase.learning_rate, 0, float("inf"))
+    _within("warmup_epochs", phase.warmup_epochs, 0, float("inf"))
+    _within("weight_decay", phase.weight_decay, 0, 1)
+    _within("label_smoothing", phase.label_smoothing, 0, 1)
+    _within("bop_gamma", phase.bop_gamma, 0, 1)
+    _within("bop_threshold", phase.bop_threshold, 0, float("inf"))
+    _within("distillation", phase.distillation, 0, 1)
+    _within("attention", phase.attention, 0, float("inf"))
+    if not phase.temperature > 0:
+        raise ArgumentError(f"temperature must be positive, got {phase.temperature!r}.")
+    if phase.teacher is None and (phase.distillation or phase.attention):
+        raise ArgumentError(
+            "teacher must be given for distillation and attention, got None. Name a network, or "
+            "'previous'."
+        )
+    if phase.teacher == "previous" and first:
+        raise ArgumentError("teacher must not be 'previous' in the first phase. Name a network.")
+    if phase.binary_optimizer == "bop" and phase.binarize != "everything":
+        raise ArgumentError(
+            f"binarize must be 'everything' with Bop, got {phase.binarize!r}. Real kernels have "
+            "no flips."
+        )
+
+
+def _one_of(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
+    if value not in allowed:
+        near = difflib.get_close_matches(str(value), map(str, allowed), n=1)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        raise ArgumentError(
+            f"{name} must be one of {', '.join(map(str, allowed))}, got {value!r}.{hint}"
+        )
+
+
+def _least(name: str, value: int, least: int) -> None:
+    if not isinstance(value, int) or value < least:
+        raise ArgumentError(f"{name} must be an integer of at least {least}, got {value!r}.")
+
+
+def _within(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        bound = f"from {low:g} to {high:g}" if high < float("inf") else f"at least {low:g}"
+        raise ArgumentError(f"{name} must be {bound}, got {value!r}.")

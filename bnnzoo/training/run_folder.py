@@ -1,0 +1,194 @@
+"""The folder of a run: who may write to it, and files that are never half written."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from bnnzoo.errors import ArgumentError, BnnZooError
+from bnnzoo.training.recipe import Recipe
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows, where two runs in one folder are not noticed
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["RunFolder", "open_run"]
+
+LAST = "checkpoints/last.npz"
+BEST = "checkpoints/best.npz"
+RECIPE = "recipe.json"
+
+
+class RunFolder:
+    """Files of one run, written under a temporary name and renamed.
+
+        recipe.json         the recipe with every value
+        environment.json    versions, device and command of each start
+        log.csv             a line per epoch
+        events/             the same for TensorBoard, and flip ratios per layer
+        checkpoints/        last.npz (everything to go on from), best.npz, phaseN.npz (weights)
+        model.keras         the trained network
+        report.json         what it reaches
+
+    Args:
+        path: The folder; it exists.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @contextlib.contextmanager
+    def replacing(self, name: str) -> Iterator[Path]:
+        """Yields a path to write to, which takes the place of a file at the end of the block.
+
+        Raises:
+            BnnZooError: It cannot be written, as on a full disk. The old file stays.
+        """
+        target = self.path / name
+        # Keras saves by the suffix, so that the temporary name keeps it.
+        temporary = target.with_name(f".{target.stem}.tmp{target.suffix}")
+        try:
+            target.parent.mkdir(exist_ok=True)
+            yield temporary
+            temporary.replace(target)
+        except OSError as error:
+            raise BnnZooError(
+                f"{target} cannot be written: {error.strerror or error}. What was there before is "
+                "untouched; make room and go on with --resume."
+            ) from error
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def write(self, name: str, fill: Callable[[IO[bytes]], None]) -> None:
+        """Writes a file in one step: a reader sees the old one or the new one.
+
+        Raises:
+            BnnZooError: It cannot be written, as on a full disk. The old file stays.
+        """
+        with self.replacing(name) as temporary, temporary.open("wb") as file:
+            fill(file)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def write_text(self, name: str, text: str) -> None:
+        """Writes a text file in one step."""
+        self.write(name, lambda file: _write_all(file, text.encode()))
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Writes a JSON file in one step."""
+        self.write_text(name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+    def read_json(self, name: str) -> Any:
+        """Returns the value of a JSON file; None if there is none."""
+        path = self.path / name
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+    def write_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
+        """Writes a NumPy archive in one step."""
+        self.write(name, lambda file: np.savez(file, allow_pickle=False, **arrays))
+
+    def read_arrays(self, name: str) -> dict[str, np.ndarray]:
+        """Returns the arrays of an archive.
+
+        Raises:
+            BnnZooError: It is missing or broken.
+        """
+        path = self.path / name
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                return {key: archive[key] for key in archive.files}
+        except (OSError, ValueError, EOFError) as error:
+            raise BnnZooError(
+                f"{path} cannot be read: {error}. Start the run again in another folder."
+            ) from error
+
+    def write_log(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Writes `log.csv` whole."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        self.write_text("log.csv", text.getvalue())
+
+    def has(self, name: str) -> bool:
+        """Returns whether there is such a file."""
+        return (self.path / name).is_file()
+
+
+@contextlib.contextmanager
+def open_run(path: Path, recipe: Recipe, *, resume: bool) -> Iterator[RunFolder]:
+    """Yields the folder of a run, which no other process can open meanwhile.
+
+    Args:
+        path: The folder; made if needed.
+        recipe: The recipe; it is written there, or compared with what is there.
+        resume: Go on with a run that was begun. In an empty folder a new one begins.
+
+    Raises:
+        ArgumentError: The folder has a run and `resume` is false, or one of another recipe.
+        BnnZooError: Another process trains there, or the folder cannot be written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BnnZooError(f"{path} cannot be made: {error.strerror}.") from error
+    with _locked(path):
+        for left in (*path.glob(".*.tmp*"), *path.glob("checkpoints/.*.tmp*")):
+            left.unlink()  # of a killed run
+        folder = RunFolder(path)
+        found = folder.read_json(RECIPE)
+        if found is None:
+            folder.write_json(RECIPE, recipe.to_dict())
+        elif not resume:
+            raise ArgumentError(f"{path} has a run already. Go on with --resume, or name another.")
+        else:
+            _compare(path, found, recipe)
+        yield folder
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    # The system gives a lock back when its process ends, however it ends.
+    try:
+        file = (path / ".lock").open("a")
+    except OSError as error:
+        raise BnnZooError(f"{path} cannot be written: {error.strerror}.") from error
+    with file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise BnnZooError(
+                    f"Another process trains in {path}. Wait for it, or name another folder."
+                ) from error
+        yield
+
+
+def _compare(path: Path, found: dict[str, Any], recipe: Recipe) -> None:
+    wanted = json.loads(json.dumps(recipe.to_dict()))
+    try:
+        found = json.loads(json.dumps(Recipe.from_dict(found).to_dict()))
+    except (KeyError, TypeError) as error:
+        raise BnnZooError(
+            f"{path / RECIPE} is no recipe: {error}. Start the run in another folder."
+        ) from error
+    # What a recipe says of itself may be worded anew.
+    different = [key for key in wanted if key != "summary" and found[key] != wanted[key]]
+    if different:
+        raise ArgumentError(
+            f"{path} has a run of another recipe: {', '.join(different)} differ. Give the same "
+            "settings, or name another folder."
+        )
+
+
+def _write_all(file: IO[bytes], data: bytes) -> None:
+    file.write(data)

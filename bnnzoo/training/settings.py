@@ -1,0 +1,106 @@
+"""Changes single values of a recipe: `epochs=2`, `augmentation.pad=2`, `arguments.width=64`."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import types
+import typing
+from collections.abc import Sequence
+from typing import Any
+
+from bnnzoo.errors import ArgumentError
+from bnnzoo.training.recipe import Augmentation, Phase, Recipe, check
+
+__all__ = ["apply_settings"]
+
+
+def apply_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
+    """Returns the recipe with some values replaced.
+
+    Args:
+        recipe: The recipe.
+        settings: `key=value` each. A key is a field of the recipe; `augmentation.FIELD`;
+            `arguments.NAME`, an argument of the network's builder; `phaseN.FIELD`, N from 1; or a
+            field of a phase, which changes all of them.
+
+    Raises:
+        ArgumentError: A key is unknown or a value cannot be used.
+    """
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            raise ArgumentError(f"--set must be key=value, got '{setting}'. Write epochs=2.")
+        recipe = _changed(recipe, key.strip(), text.strip())
+    return check(recipe)
+
+
+def _changed(recipe: Recipe, key: str, text: str) -> Recipe:
+    room, dot, name = key.rpartition(".")
+    if room == "arguments":
+        return dataclasses.replace(recipe, arguments={**recipe.arguments, name: _parsed(text)})
+    if room == "augmentation":
+        augmentation = _with_field(recipe.augmentation, name, key, text)
+        return dataclasses.replace(recipe, augmentation=augmentation)
+    if room.startswith("phase") or (not dot and key in _plain_fields(Phase)):
+        phases = list(recipe.phases)
+        for place in _chosen(room, len(phases)):
+            phases[place] = _with_field(phases[place], name, key, text)
+        return dataclasses.replace(recipe, phases=tuple(phases))
+    if dot:
+        _refuse(key)
+    changed: Recipe = _with_field(recipe, key, key, text)
+    return changed
+
+
+def _chosen(room: str, count: int) -> range:
+    """Returns the places of the phases that `phaseN` (or nothing) means."""
+    if not room:
+        return range(count)
+    number = room.removeprefix("phase")
+    if not number.isdigit() or not 1 <= int(number) <= count:
+        raise ArgumentError(f"phaseN must be from phase1 to phase{count}, got '{room}'.")
+    return range(int(number) - 1, int(number))
+
+
+def _with_field(record: Any, name: str, key: str, text: str) -> Any:
+    kinds = _plain_fields(type(record))
+    if name not in kinds:
+        _refuse(key)
+    value = _parsed(text)
+    allowed = kinds[name]
+    if float in allowed and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if str in allowed and value is not None and not isinstance(value, str):
+        value = text
+    if type(value) not in allowed:
+        names = " or ".join("null" if kind is types.NoneType else kind.__name__ for kind in allowed)
+        raise ArgumentError(f"{key} must be {names}, got '{text}'. Correct the value.")
+    return dataclasses.replace(record, **{name: value})
+
+
+def _plain_fields(record: type) -> dict[str, tuple[type, ...]]:
+    """Returns the types of the fields that hold one plain value."""
+    hints = typing.get_type_hints(record)
+    kinds = {name: typing.get_args(hint) or (hint,) for name, hint in hints.items()}
+    plain = {bool, int, float, str, types.NoneType}
+    return {name: kind for name, kind in kinds.items() if set(kind) <= plain}
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _refuse(key: str) -> None:
+    known = [
+        *_plain_fields(Recipe),
+        *_plain_fields(Phase),
+        *(f"augmentation.{name}" for name in _plain_fields(Augmentation)),
+    ]
+    near = difflib.get_close_matches(key, known, n=1)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    raise ArgumentError(f"Unknown setting '{key}'.{hint} There are: {', '.join(known)}.")

@@ -1,0 +1,113 @@
+"""The network in training: looks up its images on the device, changes them, and knows its loss."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from bnnzoo.data import preprocessing as preprocessings
+from bnnzoo.training.images import Images
+from bnnzoo.training.objective import cross_entropy, logits_and_stages, objective
+from bnnzoo.training.recipe import Phase
+
+__all__ = ["ImageBank", "Trainee"]
+
+
+class ImageBank(keras.layers.Layer):  # type: ignore[misc]
+    """All images of a run, on the device; turns codes `(n, 4)` into images `(n, h, w, c)`.
+
+    A code is the place of an image, the row and the column where its window begins in the image
+    padded with `pad` zeros on every side, and whether it is mirrored. Only codes travel to the
+    device while training.
+
+    Args:
+        images: The images; uint8 stays uint8 until a batch of them is taken.
+        preprocessing: Id; its mean and deviation are applied.
+        pad: Zeros on every side.
+    """
+
+    def __init__(self, images: Images, preprocessing: str, pad: int) -> None:
+        super().__init__(dtype="float32", trainable=False, name="images")
+        self.image_shape = images.shape
+        self.pad = pad
+        known = preprocessings.get(preprocessing)
+        self.mean = np.array(known.mean, dtype=np.float32)
+        self.std = np.array(known.std, dtype=np.float32)
+        rows = images.pixels.reshape(-1, images.shape[2])
+        self.pixels = self.add_weight(
+            shape=rows.shape,
+            dtype=str(rows.dtype),
+            initializer=lambda shape, dtype: ops.convert_to_tensor(rows, dtype),
+            trainable=False,
+            name="pixels",
+        )
+
+    def build(self, input_shape: Any) -> None:
+        """Marks the layer as built: its pixels are there from the start."""
+
+    def call(self, codes: Any) -> Any:
+        """Returns the preprocessed images."""
+        height, width, _ = self.image_shape
+        row = codes[:, 1:2] - self.pad + ops.arange(height, dtype="int32")
+        column = ops.arange(width, dtype="int32")
+        mirrored = codes[:, 3:4] == 1
+        column = codes[:, 2:3] - self.pad + ops.where(mirrored, width - 1 - column, column)
+        inside = _within(row, height)[:, :, None] & _within(column, width)[:, None, :]
+        row, column = ops.clip(row, 0, height - 1), ops.clip(column, 0, width - 1)
+        place = (codes[:, 0:1] * height + row)[:, :, None] * width + column[:, None, :]
+        taken = ops.cast(ops.take(self.pixels, place, axis=0), "float32")
+        taken = ops.where(inside[..., None], taken, 0.0)
+        return (taken - self.mean) / self.std
+
+
+def _within(place: Any, size: int) -> Any:
+    return ops.logical_and(place >= 0, place < size)
+
+
+class Trainee(keras.Model):  # type: ignore[misc]
+    """What Keras trains: codes in, logits and stages out, the phase's objective.
+
+    Args:
+        network: The network; its weights are what is learnt.
+        bank: The images of the run.
+        phase: The phase.
+        teacher: A network that is not trained, for the objective.
+    """
+
+    def __init__(self, network: Any, bank: ImageBank, phase: Phase, teacher: Any = None) -> None:
+        super().__init__(name="trainee")
+        self.network = network
+        self.student = logits_and_stages(network)
+        self.bank = bank
+        self.phase = phase
+        self.teacher = None if teacher is None else logits_and_stages(teacher)
+        if self.teacher is not None:
+            self.teacher.trainable = False
+        self.accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+        self.built = True
+
+    def call(self, codes: Any, training: bool = False) -> dict[str, Any]:
+        """Returns the student's outputs, and the teacher's in training."""
+        images = self.bank(codes)
+        outputs = {"student": self.student(images, training=training)}
+        if training and self.teacher is not None:
+            outputs["teacher"] = self.teacher(images, training=False)
+        return outputs
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:  # fmt: skip
+        """Returns objective and regularizers in training, else the cross-entropy alone."""
+        if not training:
+            return cross_entropy(y, y_pred["student"]["logits"])
+        loss = objective(self.phase, y, y_pred["student"], y_pred.get("teacher"))
+        return loss + sum(self.losses, 0.0)
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """Counts right answers."""
+        self.accuracy.update_state(y, y_pred["student"]["logits"])
+        return self.get_metrics_result()

@@ -1,0 +1,230 @@
+"""`train(recipe, folder)`: runs a recipe, epoch by epoch, so that it can be killed at any time."""
+
+from __future__ import annotations
+
+import datetime
+import importlib
+import platform
+from collections.abc import Callable
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from bnnzoo import __version__
+from bnnzoo.data.source import Source
+from bnnzoo.data.sources import open_source
+from bnnzoo.errors import ArgumentError
+from bnnzoo.evaluation import evaluate
+from bnnzoo.training import checkpoints
+from bnnzoo.training.epochs import EpochRunner, Progress, Split
+from bnnzoo.training.events import EventFile, tensorboard_is_installed
+from bnnzoo.training.images import load_images, split_codes
+from bnnzoo.training.networks import build_network, check_teacher, open_teacher, spec_of
+from bnnzoo.training.optimizers import make_optimizer
+from bnnzoo.training.recipe import Recipe, check
+from bnnzoo.training.run_folder import BEST, RunFolder, open_run
+
+__all__ = ["Progress", "train"]
+
+Row = dict[str, Any]
+
+
+def train(
+    recipe: Recipe,
+    folder: str | PathLike[str],
+    *,
+    resume: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+    on_epoch: Callable[[Row], None] | None = None,
+    command: str | None = None,
+) -> dict[str, Any]:
+    """Trains a network and returns the report, which is in `report.json` too.
+
+        from bnnzoo import training
+        report = training.train(training.recipe("binarynet_mlp.mnist"), "runs/mlp")
+
+    Python's, NumPy's and the backend's random numbers are seeded with the recipe's seed.
+
+    Args:
+        recipe: What to train. `training.recipe` finds one by name.
+        folder: The folder of the run, see `RunFolder`.
+        resume: Go on after the last finished epoch of a run that was killed.
+        progress: Called after every step.
+        on_epoch: Called with each row of the log.
+        command: Kept in `environment.json`.
+
+    Raises:
+        ArgumentError: A value of the recipe cannot be used, or the folder has another run.
+        DataError: The images cannot be had.
+        BnnZooError: The loss is no number, a file cannot be written, another process trains there.
+    """
+    check(recipe)
+    with open_run(Path(folder), recipe, resume=resume) as run:
+        report = run.read_json("report.json")
+        if report is not None:
+            return dict(report)
+        _record_environment(run, command)
+        trainer = _Trainer(recipe, run, progress, on_epoch)
+        start = len(trainer.rows)
+        for place in range(len(recipe.phases)):
+            trainer.run_phase(place)
+        return trainer.finish(resumed_after=start)
+
+
+class _Trainer:
+    """A run: its images, its networks, its log."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        folder: RunFolder,
+        progress: Callable[[Progress], None] | None,
+        on_epoch: Callable[[Row], None] | None,
+    ) -> None:
+        # Here, so that `bnnzoo.training` needs no backend before something is trained.
+        from bnnzoo.training.trainee import ImageBank
+
+        self.recipe = recipe
+        self.folder = folder
+        self.progress = progress
+        self.on_epoch = on_epoch
+        self.rows: list[Row] = checkpoints.read_log(folder)
+        train, self.test = open_source(recipe.data), open_source(recipe.test_data)
+        images = load_images(train, recipe.preprocessing)
+        self.spec = spec_of(recipe, images.shape, train, _count_classes(train, images.labels))
+        test = load_images(self.test.within(self.spec.num_classes or 0), recipe.preprocessing)
+        places = split_codes(len(images), len(test), recipe.held_out, recipe.seed)
+        self.split = Split(images.followed_by(test), *places)
+        if len(self.split.train) < recipe.batch_size:
+            raise ArgumentError(
+                f"batch_size must be at most {len(self.split.train)}, the number of training "
+                f"images, got {recipe.batch_size}."
+            )
+        self.bank = ImageBank(self.split.images, recipe.preprocessing, recipe.augmentation.pad)
+        self.events = EventFile(folder.path / "events") if tensorboard_is_installed() else None
+
+    def run_phase(self, place: int) -> None:
+        """Trains what is left of a phase; all of them before it are done."""
+        phase = self.recipe.phases[place]
+        first = sum(earlier.epochs for earlier in self.recipe.phases[:place])
+        done = len(self.rows)
+        if done >= first + phase.epochs:
+            return
+        trainee = self._compiled(place)
+        if done > first:
+            checkpoints.read_state(self.folder, trainee.network, trainee.optimizer)
+        runner = EpochRunner(trainee, self.split, self.recipe, self.progress)
+        for epoch in range(done, first + phase.epochs):
+            row, flips = runner.run(epoch)
+            self.rows.append({"phase": place + 1, **row})
+            if epoch == first + phase.epochs - 1:
+                checkpoints.write_weights(self.folder, _phase_file(place), trainee.network)
+            self._keep(trainee, flips)
+
+    def _compiled(self, place: int) -> Any:
+        from bnnzoo.training.trainee import Trainee
+
+        phase = self.recipe.phases[place]
+        keras.utils.set_random_seed(self.recipe.seed)
+        network = self._network(place)
+        if place:
+            self._read_phase(place - 1, network)
+        optimizer = make_optimizer(phase, network, len(self.split.train) // self.recipe.batch_size)
+        trainee = Trainee(network, self.bank, phase, self._teacher(place, network))
+        trainee.compile(optimizer=optimizer)
+        optimizer.build(trainee.trainable_variables)
+        return trainee
+
+    def _network(self, place: int, precision: str | None = None) -> Any:
+        phase = self.recipe.phases[place]
+        return build_network(self.recipe, self.spec, phase, precision or self.recipe.precision)
+
+    def _read_phase(self, place: int, network: Any) -> None:
+        checkpoints.read_weights(self.folder, _phase_file(place), network)
+
+    def _teacher(self, place: int, student: Any) -> Any:
+        phase = self.recipe.phases[place]
+        if phase.teacher is None:
+            return None
+        if phase.teacher != "previous":
+            return open_teacher(phase, student)
+        teacher = self._network(place - 1)
+        self._read_phase(place - 1, teacher)
+        check_teacher(phase, teacher, student)
+        return teacher
+
+    def _keep(self, trainee: Any, flips: dict[str, float]) -> None:
+        """Writes the checkpoint first: whatever is lost after it can be written again from it."""
+        row, epoch = self.rows[-1], len(self.rows)
+        checkpoints.write_state(self.folder, trainee.network, trainee.optimizer, self.rows)
+        self.folder.write_log(self.rows)
+        if row["val_top1"] >= max(earlier["val_top1"] for earlier in self.rows):
+            checkpoints.write_weights(self.folder, BEST, trainee.network)
+        if self.events is not None:
+            named = {f"flip_ratio/{path}": flip for path, flip in flips.items()}
+            self.events.write(epoch, {**{k: v for k, v in row.items() if k != "epoch"}, **named})
+        if self.on_epoch is not None:
+            self.on_epoch(row)
+
+    def finish(self, resumed_after: int) -> dict[str, Any]:
+        """Measures the last weights in float32, saves the model and writes the report."""
+        if self.events is not None:
+            self.events.close()
+        last = len(self.recipe.phases) - 1
+        network = self._network(last, "float32")
+        self._read_phase(last, network)
+        self.folder.write_log(self.rows)
+        with self.folder.replacing("model.keras") as path:
+            network.save(path)
+        measured = evaluate(network, self.test, batch_size=500).to_dict()
+        report = {
+            "recipe": self.recipe.name,
+            "network": self.spec.name,
+            "epochs": len(self.rows),
+            "seconds": round(sum(row["seconds"] for row in self.rows), 1),
+            "resumed_after": resumed_after or None,
+            "best_epoch": 1 + int(np.argmax([row["val_top1"] for row in self.rows])),
+            "curve": "held-out training images" if self.recipe.held_out else self.test.name,
+            "evaluation": {**measured, "model": "model.keras"},
+        }
+        self.folder.write_json("report.json", report)
+        return report
+
+
+def _phase_file(place: int) -> str:
+    return f"checkpoints/phase{place + 1}.npz"
+
+
+def _count_classes(source: Source, labels: Any) -> int:
+    return len(source.class_names) if source.class_names else int(labels.max()) + 1
+
+
+def _record_environment(run: RunFolder, command: str | None) -> None:
+    """Adds a start to `environment.json`."""
+    backend = keras.backend.backend()
+    start = {
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "command": command,
+        "versions": {
+            "bnnzoo": __version__,
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "keras": keras.__version__,
+            "backend": backend,
+            backend: str(importlib.import_module(backend).__version__),
+        },
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "devices": _devices(),
+    }
+    run.write_json("environment.json", [*(run.read_json("environment.json") or []), start])
+
+
+def _devices() -> list[str]:
+    try:
+        return [str(name) for name in keras.distribution.list_devices()]
+    except (NotImplementedError, RuntimeError):  # older Keras on TensorFlow
+        return []

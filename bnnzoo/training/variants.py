@@ -1,0 +1,72 @@
+"""Other versions of a network: its real-valued twin, other borders, other clipping."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from bnnzoo import nn
+from bnnzoo.nn.layers.quantized_layer import QuantizedLayer
+from bnnzoo.training.recipe import Phase, Recipe
+
+__all__ = ["make_variant", "transfer_weights"]
+
+REAL_ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
+    "hard_tanh": nn.hard_tanh,
+    "relu": keras.activations.relu,
+}
+
+
+def make_variant(network: Any, recipe: Recipe, phase: Phase) -> Any:
+    """Returns a copy of a network, new weights included, as a phase of a recipe wants it.
+
+    Real-valued layers stay what they are: the same types, names and variables, so that weights
+    pass from one variant to the other. The model's spec is copied.
+    """
+    config = copy.deepcopy(network.get_config())
+    for layer, entry in zip(network.layers, config["layers"], strict=True):
+        settings = entry["config"]
+        if isinstance(layer, QuantizedLayer):
+            _change_quantizers(layer, settings, recipe, phase)
+        if isinstance(layer, keras.layers.BatchNormalization) and recipe.batch_norm_momentum:
+            settings["momentum"] = recipe.batch_norm_momentum
+    return type(network).from_config(config)
+
+
+def transfer_weights(source: Any, target: Any) -> None:
+    """Copies every weight of one variant into another.
+
+    Raises:
+        ValueError: The networks have other variables.
+    """
+    for ours, theirs in zip(target.weights, source.weights, strict=True):
+        ours.assign(theirs)
+
+
+def _change_quantizers(
+    layer: QuantizedLayer, settings: dict[str, Any], recipe: Recipe, phase: Phase
+) -> None:
+    if recipe.clip_value is not None:
+        _change_clipping(layer, settings, recipe.clip_value)
+    if recipe.pad_values is not None and layer.input_quantizer and "pad_values" in settings:
+        settings["pad_values"] = float(recipe.pad_values)
+    if phase.binarize == "nothing" and layer.input_quantizer is not None:
+        activation = REAL_ACTIVATIONS[recipe.real_activation]
+        settings["input_quantizer"] = keras.saving.serialize_keras_object(activation)
+    if phase.binarize != "everything":
+        for argument in layer.kernel_quantizers.values():
+            settings[argument] = None
+
+
+def _change_clipping(layer: QuantizedLayer, settings: dict[str, Any], clip_value: float) -> None:
+    """Moves the ends of the gradient, where there are any, and the latent weights with them."""
+    for argument in ("input_quantizer", *layer.kernel_quantizers.values()):
+        if getattr(getattr(layer, argument), "clip_value", None) is None:
+            continue
+        settings[argument]["config"]["clip_value"] = clip_value
+        constraint = settings.get(argument.replace("quantizer", "constraint"))
+        if constraint is not None and "clip_value" in constraint["config"]:
+            constraint["config"]["clip_value"] = clip_value
