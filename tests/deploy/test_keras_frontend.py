@@ -21,23 +21,15 @@ from tests.deploy.keras_networks import random_images, seed_weights
 pytestmark = pytest.mark.filterwarnings("ignore::bnnzoo.nn.StarvedWeightsWarning")
 
 
-def numbers(graph: Any, values: dict[str, np.ndarray]) -> list[np.ndarray]:
-    """The outputs of a graph as real numbers."""
-    found = []
-    for name in graph.outputs:
-        node = next((n for n in graph.nodes if n.name == name), None)
-        levels = node is not None and node.op == "quantize"
-        found.append(values[name] / (2 ** node.attributes["bits"] - 1 if levels else 1))
-    return found
-
-
 def assert_equal_outputs(model: keras.Model, tolerance: float = 1e-5) -> None:
     """The oracle's outputs are Keras's up to the rounding of float32."""
     graph = from_keras(model)
     x = random_images(model, 3)
     several = len(model.outputs) > 1
     outputs = model.predict_on_batch(x) if several else [evaluate(model, x)]
-    for found, output in zip(numbers(graph, run(graph, x)), outputs, strict=True):
+    values = run(graph, x)
+    for name, output in zip(graph.outputs, outputs, strict=True):
+        found = values[name]
         np.testing.assert_allclose(found, output, rtol=0, atol=tolerance * np.abs(output).max())
 
 

@@ -22,7 +22,7 @@ from bnnzoo.deploy.keras_frontend.walking import LayerCall, Walk, walk
 from bnnzoo.deploy.ops import check_graph
 from bnnzoo.errors import ConversionError
 
-__all__ = ["HANDLERS", "Trace", "TracedCall", "from_keras", "trace"]
+__all__ = ["HANDLERS", "LayerCall", "Trace", "TracedCall", "Walk", "from_keras", "trace", "walk"]
 
 HANDLERS: dict[Any, Callable[[Emitter], str | list[str]]] = {**CONVOLVING, **NORMALIZING, **SHAPING}
 
@@ -86,7 +86,7 @@ def trace(model: Any) -> Trace:
         traced = _convert(builder, call, tuple(values[value] for value in call.inputs))
         values |= dict(zip(call.outputs, traced.outputs, strict=True))
         calls.append(traced)
-    graph = builder.graph([values[value] for value in steps.outputs])
+    graph = builder.graph([builder.real(values[value]) for value in steps.outputs])
     check_graph(graph)
     return Trace(graph, steps, tuple(calls))
 

@@ -28,6 +28,7 @@ class LayerCall:
         inputs: Numbers of the values that it takes.
         outputs: Numbers of the values that it returns.
         shapes: Shapes of these, without the batch axis.
+        listed: Whether it takes its inputs as a list.
     """
 
     path: str
@@ -36,6 +37,7 @@ class LayerCall:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     shapes: tuple[tuple[int | None, ...], ...]
+    listed: bool
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,12 @@ def _is_model(operation: Any) -> bool:
     return isinstance(operation, keras.Model)
 
 
+def _is_cast(operation: Any) -> bool:
+    """Returns whether Keras wrote a change of dtype by itself, as 3.5 does for mixed precision."""
+    kind = type(operation)
+    return kind.__name__ == "Cast" and kind.__module__.startswith("keras.src.ops")
+
+
 class _Walker:
     def __init__(self) -> None:
         self.calls: list[LayerCall] = []
@@ -116,7 +124,9 @@ class _Walker:
         for node in _nodes(inputs, outputs):
             taken = [values[id(tensor)] for tensor in node.input_tensors]
             path = self._path(node.operation, prefix)
-            if _is_model(node.operation):
+            if _is_cast(node.operation):
+                returned = taken
+            elif _is_model(node.operation):
                 returned = self.enter(node.operation, f"{path}/", taken)
             else:
                 returned = self._record(node, path, taken)
@@ -140,6 +150,7 @@ class _Walker:
             inputs=tuple(taken),
             outputs=tuple(returned),
             shapes=tuple(tuple(tensor.shape[1:]) for tensor in node.outputs),
+            listed=isinstance(next(iter(node.arguments.args), None), (list, tuple)),
         )
         self.calls.append(call)
         return returned

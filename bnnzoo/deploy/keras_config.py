@@ -1,0 +1,125 @@
+"""A Keras model's structure as JSON, without what is not needed or not to be trusted.
+
+A packed file may come from anywhere, and Keras imports what a config names. Before a config is
+opened, every object in it must be a layer that the front end converts, a part of Keras that such
+layers take, or registered by bnnzoo.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import keras
+
+from bnnzoo.deploy.keras_frontend import HANDLERS
+from bnnzoo.errors import ConversionError, ModelFormatError
+
+__all__ = ["from_config", "to_config"]
+
+_MODELS = ("Functional", "Sequential")
+_PARTS = ("keras.regularizers", "keras.constraints")
+_PLAIN = ("__keras_tensor__", "__tuple__")
+# What only a fresh start or a running training needs.
+_DROPPED = ("compile_config", "build_config")
+
+
+def to_config(model: keras.Model) -> str:
+    """Returns the structure of a model: computes in float32, has no initializers.
+
+    Regularizers and constraints that are neither Keras's nor bnnzoo's are left out.
+
+    Raises:
+        ConversionError: It holds an object that `from_config` would refuse.
+    """
+    config = _stripped(json.loads(model.to_json()))
+    problem = _problem(config)
+    if problem is not None:
+        raise ConversionError(
+            f"Cannot convert {model.name}: {problem} in its config is neither Keras's nor "
+            "bnnzoo's. Replace it."
+        )
+    return json.dumps(config, separators=(",", ":"), ensure_ascii=False)
+
+
+def from_config(text: str) -> keras.Model:
+    """Returns the model that `to_config` described.
+
+    Raises:
+        ModelFormatError: It is no such description, or names an object that is not known.
+    """
+    try:
+        config = json.loads(text)
+        problem = _problem(config)
+    except (ValueError, RecursionError) as error:
+        raise ModelFormatError(f"keras_config must be JSON: {error}.") from error
+    if problem is not None:
+        raise ModelFormatError(
+            f"keras_config must name only layers of Keras and bnnzoo, got {problem}. Do not trust "
+            "the file."
+        )
+    try:
+        model = keras.models.model_from_json(text)
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelFormatError(f"keras_config does not describe a model: {line}") from error
+    if not isinstance(model, keras.Model):
+        raise ModelFormatError(f"keras_config must describe a model, got {type(model).__name__}.")
+    return model
+
+
+def _stripped(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_stripped(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    kept = {
+        key: _stripped(item)
+        for key, item in value.items()
+        if key not in _DROPPED and not key.endswith("_initializer")
+    }
+    for key, item in kept.items():
+        if key == "dtype" and (isinstance(item, dict) or "float" in str(item)):
+            kept[key] = "float32"
+        elif key.endswith(("_regularizer", "_constraint")) and _problem(item) is not None:
+            kept[key] = None
+    return kept
+
+
+def _problem(value: Any) -> str | None:
+    """Returns the name of an object in a config that must not be opened; None if there is none."""
+    if isinstance(value, list):
+        return next((found for item in value if (found := _problem(item)) is not None), None)
+    if not isinstance(value, dict):
+        return None
+    if "class_name" in value and not _is_known(value):
+        return f"{value.get('module')}.{value['class_name']}"
+    return _problem(list(value.values()))
+
+
+def _is_known(value: dict[str, Any]) -> bool:
+    name, module = value["class_name"], value.get("module")
+    registered = value.get("registered_name")
+    if not isinstance(name, str):
+        return False
+    if name == "function":
+        return module == "builtins" and _is_known_function(value.get("config"))
+    if isinstance(registered, str) and registered.startswith("bnnzoo>"):
+        return keras.saving.get_registered_object(registered) is not None
+    if registered not in (None, name):
+        return False
+    if module == "keras.layers":
+        return name in {kind.__name__ for kind in HANDLERS}
+    if name == "Cast":  # Keras 3.5 writes it where the precision is mixed
+        return module == "keras.src.ops.core"
+    if name in _MODELS:
+        return module in ("keras", "keras.models", "keras.src.models.functional")
+    return name in _PLAIN or module in _PARTS
+
+
+def _is_known_function(name: Any) -> bool:
+    if not isinstance(name, str):
+        return False
+    if name.startswith("bnnzoo>"):
+        return keras.saving.get_registered_object(name) is not None
+    return callable(getattr(keras.activations, name, None)) and not name.startswith("_")

@@ -1,0 +1,268 @@
+"""From a packed network back to a Keras model, which can be trained further.
+
+A binary kernel has its signs as latent weights. Their magnitude is what the quantizer makes the
+filter's scale of, where it has one, and `LATENT_MAGNITUDE` elsewhere: small, so that training can
+flip them. A batch norm that was folded to scale * x + bias becomes gamma = scale, beta = bias,
+mean 0 and variance 1 - epsilon; the outputs are the same, but the statistics of the data are gone.
+`recalibrate` brings them back before training.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from bnnzoo import nn, registry
+from bnnzoo.deploy.ir import Graph, Tensor
+from bnnzoo.deploy.keras_config import from_config
+from bnnzoo.deploy.keras_frontend import walk
+from bnnzoo.deploy.keras_values import KerasValues
+from bnnzoo.deploy.model_info import ModelInfo
+from bnnzoo.deploy.packing import PackedSigns
+from bnnzoo.errors import ArgumentError, ModelFormatError, UnknownModelError
+from bnnzoo.model_spec import ModelSpec
+
+__all__ = ["LATENT_MAGNITUDE", "build", "recalibrate", "to_keras"]
+
+# A tenth of the range in which the sign's gradient is 1: some ten steps of 0.01 flip a weight.
+LATENT_MAGNITUDE = 0.1
+# Quantizers that take the scale of a filter from the magnitude of its latent weights.
+_SCALED = (nn.MagnitudeAwareSign, nn.XnorWeightScale, nn.DoReFaSign)
+_DEPTHWISE = (
+    keras.layers.DepthwiseConv1D,
+    keras.layers.DepthwiseConv2D,
+)
+
+Array = NDArray[Any]
+
+
+def to_keras(graph: Graph, info: ModelInfo) -> keras.Model:
+    """Returns the Keras model that a packed network came from, with the same outputs.
+
+    Args:
+        graph: After the passes `STORED`, or straight from the front end.
+        info: Says how the empty model is built.
+
+    Raises:
+        ModelFormatError: `info` does not say it, or describes another network than `graph`.
+    """
+    model = build(info, graph.input_shape)
+    assigned: set[int] = set()
+    for call in walk(model).calls:
+        if id(call.layer) not in assigned and getattr(call.layer, "weights", None):
+            assigned.add(id(call.layer))
+            _Weights(graph.tensors, call.first_path, call.layer).assign()
+    return model
+
+
+def build(info: ModelInfo, input_shape: tuple[int, ...]) -> keras.Model:
+    """Returns the empty model that `info` describes, with its `model_spec`.
+
+    Raises:
+        ModelFormatError: It describes none, or one with another input.
+    """
+    if info.architecture is not None:
+        model = _build_architecture(info.architecture, input_shape)
+    elif info.keras_config is not None:
+        model = from_config(info.keras_config)
+    else:
+        raise ModelFormatError(
+            f"{info.name} has neither an architecture nor a Keras config. It runs in "
+            "bnnzoo.runtime, but cannot become a Keras model."
+        )
+    if tuple(model.input_shape[1:]) != input_shape:
+        raise ModelFormatError(
+            f"{info.name} must take {input_shape}, as its graph does, got {model.input_shape[1:]}."
+        )
+    model.model_spec = _spec(info, model)
+    return model
+
+
+def _build_architecture(architecture: Mapping[str, Any], input_shape: tuple[int, ...]) -> Any:
+    name, arguments = architecture["name"], dict(architecture.get("arguments", {}))
+    if list(arguments.get("input_shape", input_shape)) != list(input_shape):
+        raise ModelFormatError(f"input_shape of {name} must be {input_shape}, as in its graph.")
+    arguments["input_shape"] = input_shape
+    try:
+        builder = registry.builder(name)
+        inspect.signature(builder).bind(**arguments)
+        return builder(**arguments)
+    except (UnknownModelError, ArgumentError, TypeError, ValueError) as error:
+        raise ModelFormatError(
+            f"architecture {name!r} cannot be built with {arguments}: {error} The file may be "
+            "of a newer version of bnnzoo."
+        ) from error
+
+
+def _spec(info: ModelInfo, model: Any) -> ModelSpec:
+    shape = model.output_shape
+    classes = shape[-1] if isinstance(shape, tuple) and len(shape) == 2 else None
+    return ModelSpec(
+        name=info.name,
+        input_shape=tuple(model.input_shape[1:]),
+        num_classes=classes,
+        tag=info.tag,
+        weights_sha256=info.weights_sha256,
+        preprocessing=info.preprocessing,
+        labels=info.label_set,
+    )
+
+
+class _Weights:
+    """The weights of one layer, from the tensors under its path."""
+
+    def __init__(self, tensors: Mapping[str, Tensor], path: str, layer: Any) -> None:
+        self.tensors = tensors
+        self.path = path
+        self.layer = layer
+        self.quantizers = {id(v): quantizer for v, quantizer in getattr(layer, "quantizers", ())}
+
+    def assign(self) -> None:
+        """Fills every variable of the layer."""
+        if isinstance(self.layer, keras.layers.BatchNormalization):
+            values = self._batch_norm()
+        else:
+            values = {variable.name: self._value(variable) for variable in self.layer.weights}
+        for variable in self.layer.weights:
+            value = values[variable.name]
+            if value.shape != tuple(variable.shape):
+                raise ModelFormatError(
+                    f"Tensor '{self.path}/{variable.name}' must be {tuple(variable.shape)}, got "
+                    f"{value.shape}. The file describes another network than it holds."
+                )
+            variable.assign(value)
+
+    def _find(self, name: str) -> Tensor | None:
+        return self.tensors.get(f"{self.path}/{name}")
+
+    def _take(self, name: str) -> Tensor:
+        tensor = self._find(name)
+        if tensor is None:
+            raise ModelFormatError(
+                f"Tensor '{self.path}/{name}' is missing. The file describes another network "
+                "than it holds."
+            )
+        return tensor
+
+    def _value(self, variable: Any) -> Array:
+        if variable.name.endswith("kernel"):
+            return self._kernel(variable)
+        value = _numbers(self._take(variable.name))
+        if variable.name == "alpha":
+            # A slope that the channels share is there once for each of them.
+            value = value[: variable.shape[-1]]
+        return _shaped(value, variable)
+
+    def _kernel(self, variable: Any) -> Array:
+        stored = self._take(variable.name)
+        depthwise = variable.name == "depthwise_kernel" or isinstance(self.layer, _DEPTHWISE)
+        kernel = _keras_order(_numbers(stored), variable, depthwise=depthwise)
+        quantizer = self.quantizers.get(id(variable))
+        if getattr(quantizer, "bits", 32) != 1 or not _is_signs(stored):
+            return kernel
+        scale: Array | None = np.array([LATENT_MAGNITUDE], np.float32)
+        if isinstance(quantizer, (*_SCALED, nn.NoOp)):
+            scale = self._scale(variable, depthwise=depthwise)
+        return kernel if scale is None else np.multiply(kernel, scale[: kernel.shape[-1]])
+
+    def _scale(self, variable: Any, *, depthwise: bool) -> Array | None:
+        """Returns the scale per index of the last axis; depthwise ones repeat per channel."""
+        names = [f"{variable.name}_scale"] + ["kernel_scale"] * (not depthwise)
+        found = next((t for name in names if (t := self._find(name)) is not None), None)
+        return None if found is None else _numbers(found)
+
+    def _batch_norm(self) -> dict[str, Array]:
+        layer = self.layer
+        if self._find("mean") is not None:  # as the front end leaves it
+            roles = {"moving_mean": "mean", "moving_variance": "variance"}
+            return {v.name: _numbers(self._take(roles.get(v.name, v.name))) for v in layer.weights}
+        scale = _numbers(self._take("scale")).astype(np.float64)
+        bias = _numbers(self._take("bias")).astype(np.float64)
+        gamma = scale if layer.scale else np.ones_like(scale)
+        # 1 / sqrt(variance + epsilon) has to be what gamma leaves of the scale.
+        rest = np.ones_like(scale) if layer.scale else scale
+        if (rest <= 0).any():
+            raise ModelFormatError(
+                f"Tensor '{self.path}/scale' must be positive, as the layer has no gamma. The "
+                "file describes another network than it holds."
+            )
+        variance = 1 / rest**2 - layer.epsilon
+        beta = bias if layer.center else np.zeros_like(bias)
+        divisor = np.where(scale == 0, 1, scale)
+        mean = np.zeros_like(bias) if layer.center else -bias / divisor
+        values = {"gamma": gamma, "beta": beta, "moving_mean": mean, "moving_variance": variance}
+        return {name: value.astype(np.float32) for name, value in values.items()}
+
+
+def _is_signs(tensor: Tensor) -> bool:
+    return isinstance(tensor, PackedSigns) or tensor.dtype == np.int8
+
+
+def _numbers(tensor: Tensor) -> Array:
+    values = tensor.unpack() if isinstance(tensor, PackedSigns) else tensor
+    return np.array(values, np.float32)
+
+
+def _keras_order(kernel: Array, variable: Any, *, depthwise: bool) -> Array:
+    """Returns a kernel (c_out, h, w, c_in) in the order of a variable's axes."""
+    shape = tuple(variable.shape)
+    if depthwise and kernel.shape[0] == shape[-1] * shape[-2]:
+        # Output channel c * multiplier + m is channel c with filter m.
+        kernel = kernel.reshape(shape[-2], shape[-1], *kernel.shape[1:3]).transpose(2, 3, 0, 1)
+    else:
+        kernel = kernel.transpose(1, 2, 3, 0)
+    # Layers over one axis have height 1 in the graph, dense layers height and width.
+    return _shaped(kernel, variable)
+
+
+def _shaped(value: Array, variable: Any) -> Array:
+    """Returns a value in the shape of a variable; as it is where it does not fit."""
+    shape = tuple(variable.shape)
+    return value.reshape(shape) if value.size == np.prod(shape) else value
+
+
+def recalibrate(model: keras.Model, images: Array) -> keras.Model:
+    """Gives batch norms the statistics of data again, and leaves the outputs as they are.
+
+    With mean m and variance v of what comes in, gamma * (x - m) / sqrt(v + epsilon) + beta is
+    scale * x + bias again for gamma = scale * sqrt(v + epsilon) and beta = bias + scale * m.
+    Training, which normalizes with the statistics of its batch, then starts where inference is.
+
+    Args:
+        model: What `to_keras` returned; it is changed in place.
+        images: Some dozens of preprocessed images, `(n, h, w, c)`.
+
+    Returns:
+        The model.
+    """
+    steps = walk(model)
+    values, _ = KerasValues(steps)(images)
+    done: set[int] = set()
+    for call in steps.calls:
+        if isinstance(call.layer, keras.layers.BatchNormalization) and id(call.layer) not in done:
+            done.add(id(call.layer))
+            _recalibrate_layer(call.layer, values[call.inputs[0]])
+    return model
+
+
+def _recalibrate_layer(layer: Any, x: Array) -> None:
+    axes = tuple(range(x.ndim - 1))
+    old = {v.name: np.asarray(keras.ops.convert_to_numpy(v), np.float64) for v in layer.weights}
+    scale = old.get("gamma", 1) / np.sqrt(old["moving_variance"] + layer.epsilon)
+    bias = old.get("beta", 0) - scale * old["moving_mean"]
+    # Without gamma the variance is the scale, and without beta the mean is the bias.
+    variance = x.var(axis=axes) if layer.scale else old["moving_variance"]
+    mean = x.mean(axis=axes) if layer.center else old["moving_mean"]
+    new = {
+        "gamma": scale * np.sqrt(variance + layer.epsilon),
+        "beta": bias + scale * mean,
+        "moving_mean": mean,
+        "moving_variance": variance,
+    }
+    for variable in layer.weights:
+        variable.assign(new[variable.name].astype(np.float32))

@@ -1,0 +1,341 @@
+"""A packed network becomes a Keras model again: the same outputs, and weights that can flip."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from bnnzoo import nn, registry
+from bnnzoo.deploy import passes
+from bnnzoo.deploy.formats import packed
+from bnnzoo.deploy.ir import Graph
+from bnnzoo.deploy.keras_config import from_config, to_config
+from bnnzoo.deploy.keras_frontend import from_keras
+from bnnzoo.deploy.keras_model import LATENT_MAGNITUDE, recalibrate, to_keras
+from bnnzoo.deploy.model_info import ModelInfo
+from bnnzoo.errors import ConversionError, ModelFormatError
+from tests.architectures.conftest import quick_initializers  # noqa: F401 (for every test here)
+from tests.backend import evaluate
+from tests.deploy.keras_cases import BINARY, CASES, IMAGE, model_of
+from tests.deploy.keras_networks import random_images, seed_weights
+
+pytestmark = pytest.mark.filterwarnings("ignore::bnnzoo.nn.StarvedWeightsWarning")
+
+
+def stored(model: keras.Model) -> tuple[Graph, ModelInfo]:
+    """The graph of a model as a reader of its file sees it."""
+    graph, _ = passes.apply(from_keras(model), passes.STORED)
+    info = ModelInfo("net", keras_config=to_config(model))
+    file = packed.from_bytes(packed.to_bytes(graph, info))
+    return file.graph, file.info
+
+
+def round_trip(model: keras.Model) -> keras.Model:
+    return to_keras(*stored(model))
+
+
+def assert_same_outputs(found: keras.Model, expected: keras.Model) -> None:
+    x = random_images(expected, 2)
+    ours, theirs = evaluate(found, x), evaluate(expected, x)
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-5 * np.abs(theirs).max())
+
+
+def assert_same_network(found: keras.Model, expected: Graph) -> None:
+    """Both compute the same: sharper than outputs, where a sign may flip at a rounding."""
+    graph, _ = passes.apply(from_keras(found), passes.STORED)
+    assert graph.nodes == expected.nodes
+    assert graph.tensors.keys() == expected.tensors.keys()
+    for name, tensor in expected.tensors.items():
+        if isinstance(tensor, np.ndarray):
+            # The mean of equal numbers is theirs up to the rounding of its sum.
+            bound = 5e-6 * np.abs(tensor).max()
+            np.testing.assert_allclose(graph.tensors[name], tensor, rtol=0, atol=bound)
+        else:
+            np.testing.assert_array_equal(graph.tensors[name].bits, tensor.bits, err_msg=name)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_layer_comes_back(name: str) -> None:
+    if name.startswith("activation that is a") and keras.__version__.startswith("3.5."):
+        pytest.skip("Keras 3.5 does not read its own configs of activations that are layers")
+    model = model_of(name)
+    graph, info = stored(model)
+    again = to_keras(graph, info)
+    assert_same_network(again, graph)
+    assert [w.path for w in again.weights] == [w.path for w in model.weights]
+
+
+@pytest.mark.parametrize(
+    "name", ["QuantConv2D dorefa", "QuantSeparableConv2D", "QuantConv2D scaled", "Softmax"]
+)
+def test_outputs_are_the_same(name: str) -> None:
+    model = model_of(name)
+    assert_same_outputs(round_trip(model), model)
+
+
+def zoo_model(name: str, **arguments: Any) -> tuple[keras.Model, ModelInfo]:
+    model = seed_weights(registry.builder(name)(**arguments))
+    shape = list(model.input_shape[1:])
+    architecture = {"name": name, "arguments": {**arguments, "input_shape": shape}}
+    return model, ModelInfo(name, "tag", "scale_pm1", architecture=architecture)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("birealnet20", {"input_shape": (16, 16, 3)}),
+        ("xnornet_vgg", {"input_shape": (16, 16, 3), "width": 16}),
+        ("binarynet_mlp", {"width": 32}),
+        ("dorefanet", {"input_shape": (44, 44, 3), "include_top": False}),
+        ("quicknet_small", {"input_shape": (8, 8, 3), "num_classes": 3}),
+    ],
+)
+def test_zoo_models_come_back(name: str, arguments: dict[str, Any]) -> None:
+    model, info = zoo_model(name, **arguments)
+    graph, _ = passes.apply(from_keras(model), passes.STORED)
+    again = to_keras(graph, info)
+    assert type(again) is type(model)
+    assert again.model_spec.to_dict() == {
+        **{"name": name, "tag": "tag", "preprocessing": "scale_pm1", "labels": None},
+        **{"weights_sha256": None, "input_shape": list(model.input_shape[1:])},
+        "num_classes": model.output_shape[-1] if len(model.output_shape) == 2 else None,
+    }
+    assert_same_network(again, graph)
+
+
+@pytest.mark.parametrize(
+    ("quantizer", "magnitude"),
+    [("ste_sign", LATENT_MAGNITUDE), ("swish_sign", LATENT_MAGNITUDE), ("xnor_weight_scale", None)],
+)
+def test_latent_weights_have_the_stated_magnitude(quantizer: str, magnitude: float | None) -> None:
+    inputs = keras.Input(IMAGE)
+    layer = nn.QuantConv2D(3, 3, input_quantizer="ste_sign", kernel_quantizer=quantizer)
+    model = seed_weights(keras.Model(inputs, layer(inputs)))
+    found = round_trip(model).layers[-1].get_weights()[0]
+    latent = layer.get_weights()[0]
+    if magnitude is None:
+        magnitude = np.abs(np.clip(latent, -1, 1)).mean(axis=(0, 1, 2))
+    np.testing.assert_allclose(found, np.where(latent < 0, -1, 1) * magnitude, rtol=1e-6)
+
+
+def test_kernels_that_an_optimizer_keeps_binary_are_theirs() -> None:
+    inputs = keras.Input(IMAGE)
+    layer = nn.QuantConv2D(3, 3, input_quantizer="ste_sign", kernel_quantizer=nn.NoOp(1))
+    model = seed_weights(keras.Model(inputs, layer(inputs)))
+    layer.kernel.assign(np.sign(np.array(layer.kernel)))
+    np.testing.assert_array_equal(round_trip(model).layers[-1].get_weights()[0], layer.kernel)
+
+
+def test_nested_and_shared_layers_come_back() -> None:
+    inner_input = keras.Input(IMAGE)
+    x = nn.QuantConv2D(4, 3, padding="same", name="conv", **BINARY)(inner_input)
+    inner = keras.Model(inner_input, layers.BatchNormalization(name="bn")(x), name="inner")
+    sequence = keras.Sequential([layers.PReLU(shared_axes=[1, 2])], name="sequence")
+    inputs = keras.Input(IMAGE)
+    model = keras.Model(inputs, sequence(layers.Add()([inner(inner(inputs)), inputs])))
+    model = seed_weights(model)
+    assert_same_outputs(round_trip(model), model)
+
+
+def small_network() -> keras.Model:
+    inputs = keras.Input((8, 8, 3))
+    x = inputs
+    for k, filters in enumerate((8, 16)):
+        x = nn.QuantConv2D(
+            filters,
+            3,
+            padding="same",
+            input_quantizer="ste_sign",
+            kernel_quantizer=("ste_sign", "magnitude_aware_sign")[k],
+            kernel_constraint="weight_clip",
+            use_bias=False,
+        )(x)
+        x = layers.BatchNormalization()(x)
+    x = layers.Flatten()(x)
+    return seed_weights(keras.Model(inputs, layers.Dense(4, activation="softmax")(x)))
+
+
+def test_training_flips_signs() -> None:
+    model = round_trip(small_network())
+    before = nn.binary_weights(model)
+    model.compile(keras.optimizers.Adam(0.03), "sparse_categorical_crossentropy")
+    x, y = random_images(model, 32), np.arange(32) % 4
+    losses = [model.train_on_batch(x, y) for _ in range(12)]
+    flipped = [
+        (kernel.values != before[path].values).mean()
+        for path, kernel in nn.binary_weights(model).items()
+    ]
+    assert all(0.01 < share < 0.9 for share in flipped), flipped
+    assert losses[-1] < losses[0]
+
+
+def test_recalibration_keeps_the_outputs_and_brings_statistics_back() -> None:
+    model = small_network()
+    again = round_trip(model)
+    norms = [la for la in again.layers if isinstance(la, layers.BatchNormalization)]
+    assert all(np.all(np.array(norm.moving_mean) == 0) for norm in norms)
+    x = random_images(again, 64)
+    assert recalibrate(again, x) is again
+    assert_same_outputs(again, model)
+    inputs = keras.Model(again.input, [norm.input for norm in norms]).predict_on_batch(x)
+    for norm, value in zip(norms, inputs, strict=True):
+        np.testing.assert_allclose(norm.moving_mean, value.mean((0, 1, 2)), atol=1e-4)
+        np.testing.assert_allclose(norm.moving_variance, value.var((0, 1, 2)), rtol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [True, False])
+@pytest.mark.parametrize("center", [True, False])
+def test_recalibration_of_every_batch_norm(scale: bool, center: bool) -> None:
+    inputs = keras.Input(IMAGE)
+    norm = layers.BatchNormalization(scale=scale, center=center)
+    model = seed_weights(keras.Model(inputs, norm(inputs)))
+    again = recalibrate(round_trip(model), 3 + 2 * random_images(model, 16))
+    assert_same_outputs(again, model)
+
+
+def test_a_config_computes_in_float32_and_keeps_the_constraints() -> None:
+    inputs = keras.Input(IMAGE)
+    layer = nn.QuantConv2D(
+        3, 3, kernel_constraint="weight_clip", kernel_regularizer="l2", dtype="mixed_float16"
+    )
+    model = keras.Model(inputs, layer(inputs))
+    model.compile("adam", "mse")
+    again = from_config(to_config(model)).layers[-1]
+    assert again.compute_dtype == "float32"
+    assert again.kernel_constraint.get_config() == nn.WeightClip().get_config()
+    assert isinstance(again.kernel_regularizer, keras.regularizers.L2)
+    assert "optimizer" not in to_config(model)
+
+
+class Own(keras.constraints.Constraint):
+    """A constraint of a user."""
+
+    def __call__(self, w: Any) -> Any:
+        return w
+
+
+def test_what_only_training_needs_is_left_out_where_it_is_not_known() -> None:
+    inputs = keras.Input(IMAGE)
+    model = keras.Model(inputs, layers.Conv2D(2, 1, kernel_constraint=Own())(inputs))
+    assert from_config(to_config(model)).layers[-1].kernel_constraint is None
+
+
+def test_a_config_with_an_unknown_object_is_not_written() -> None:
+    inputs = keras.Input(IMAGE)
+    model = keras.Model(inputs, layers.LayerNormalization()(inputs), name="net")
+    with pytest.raises(ConversionError, match=r"net: keras.layers.LayerNormalization in its con"):
+        to_config(model)
+
+
+ATTACKS = {
+    "module": {"module": "os", "class_name": "system", "config": {}, "registered_name": None},
+    "lambda": {
+        "module": "keras.layers",
+        "class_name": "Lambda",
+        "config": {"function": "x"},
+        "registered_name": None,
+    },
+    "function": {
+        "module": "builtins",
+        "class_name": "function",
+        "config": "eval",
+        "registered_name": "function",
+    },
+    "other function": {
+        "module": "subprocess",
+        "class_name": "function",
+        "config": "run",
+        "registered_name": "function",
+    },
+    "posed as ours": {
+        "module": "os",
+        "class_name": "system",
+        "config": {},
+        "registered_name": "bnnzoo>system",
+    },
+    "posed as Keras's": {
+        "module": "os",
+        "class_name": "Dense",
+        "config": {},
+        "registered_name": None,
+    },
+    "lambda object": {"class_name": "__lambda__", "config": {"value": "x"}},
+    "registered by others": {
+        "module": "keras.layers",
+        "class_name": "Dense",
+        "config": {},
+        "registered_name": "evil>Dense",
+    },
+}
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_a_config_names_only_known_objects(name: str) -> None:
+    config = json.loads(to_config(model_of("Conv2D")))
+    config["config"]["layers"][1]["config"]["activation"] = ATTACKS[name]
+    with pytest.raises(ModelFormatError, match="must name only layers of Keras and bnnzoo, got "):
+        from_config(json.dumps(config))
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("{", "must be JSON"),
+        ("[" * 100_000, "must be JSON"),
+        ("[]", "must describe a model, got list"),
+        ('{"module": "keras", "class_name": "Functional", "config": {}}', "does not describe"),
+        (
+            '{"module": "keras.layers", "class_name": "ReLU", "config": {}, '
+            '"registered_name": null}',
+            "must describe a model, got ReLU",
+        ),
+    ],
+)
+def test_configs_that_are_none(text: str, match: str) -> None:
+    with pytest.raises(ModelFormatError, match=match):
+        from_config(text)
+
+
+def changed(graph: Graph, **tensors: Any) -> Graph:
+    kept = {
+        name: tensor for name, tensor in graph.tensors.items() if tensors.get(name, 0) is not None
+    }
+    new = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+    return Graph(graph.input, graph.input_shape, graph.nodes, graph.outputs, {**kept, **new})
+
+
+def test_files_that_describe_another_network() -> None:
+    graph, info = stored(model_of("BatchNormalization without scale"))
+    (name,) = {tensor.rpartition("/")[0] for tensor in graph.tensors}
+    with pytest.raises(ModelFormatError, match=f"Tensor '{name}/bias' is missing"):
+        to_keras(changed(graph, **{f"{name}/bias": None}), info)
+    with pytest.raises(ModelFormatError, match=f"Tensor '{name}/scale' must be positive"):
+        to_keras(changed(graph, **{f"{name}/scale": -graph.tensors[f"{name}/scale"]}), info)
+    with pytest.raises(ModelFormatError, match=r"must be \(4,\), got \(3,\)"):
+        three = np.ones(3, np.float32)
+        to_keras(changed(graph, **{f"{name}/scale": three, f"{name}/bias": three}), info)
+    with pytest.raises(ModelFormatError, match="neither an architecture nor a Keras config"):
+        to_keras(graph, ModelInfo("net"))
+    other = Graph(graph.input, (6, 7, 5), graph.nodes, graph.outputs, graph.tensors)
+    with pytest.raises(ModelFormatError, match=r"net must take \(6, 7, 5\), as its graph does"):
+        to_keras(other, info)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "match"),
+    [
+        ({"name": "resnet50"}, "architecture 'resnet50' cannot be built"),
+        ({"name": "birealnet20", "arguments": {"depth": 9}}, "unexpected keyword argument 'depth'"),
+        ({"name": "birealnet20", "arguments": {"input_shape": [9, 9, 3]}}, "as in its graph"),
+        ({"name": "birealnet20", "arguments": {"num_classes": "x"}}, "cannot be built"),
+    ],
+)
+def test_architectures_that_cannot_be_built(architecture: dict[str, Any], match: str) -> None:
+    graph = Graph("images", (16, 16, 3), (), ("images",), {})
+    with pytest.raises(ModelFormatError, match=match):
+        to_keras(graph, ModelInfo("net", architecture=architecture))
