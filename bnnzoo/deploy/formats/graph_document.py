@@ -8,7 +8,7 @@ from typing import Any
 
 from bnnzoo.deploy.formats.storage import ENCODINGS, Stored
 from bnnzoo.deploy.formats.strict_json import expect_keys, expect_list, expect_name, shown
-from bnnzoo.deploy.ir import Graph, Node
+from bnnzoo.deploy.ir import Graph, Node, Type
 from bnnzoo.deploy.ops import OPS, infer_types
 from bnnzoo.errors import GraphError, ModelFormatError
 
@@ -32,8 +32,8 @@ STORED_OPS = {
 }
 
 
-def check_stored(graph: Graph) -> None:
-    """Checks that a graph may stand in a file.
+def check_stored(graph: Graph) -> dict[str, Type]:
+    """Returns the type of every value, and checks that the graph may stand in a file.
 
     Raises:
         GraphError: It breaks a rule of its operations, or has what only a runtime makes.
@@ -58,6 +58,7 @@ def check_stored(graph: Graph) -> None:
     unused = set(graph.tensors) - {t for node in graph.nodes for t in node.tensors.values()}
     if unused:
         raise GraphError(f"Tensor '{min(unused)}' is used by no node.")
+    return types
 
 
 def to_document(graph: Graph, stored: Mapping[str, Stored]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,8 @@ from bnnzoo.deploy.formats import safetensors_file
 from bnnzoo.deploy.formats.graph_document import check_stored, from_document, to_document
 from bnnzoo.deploy.formats.storage import Stored, array_names, encoding_of, restore, store
 from bnnzoo.deploy.formats.strict_json import decode, encode, shown
-from bnnzoo.deploy.ir import Graph
+from bnnzoo.deploy.ir import Graph, Type
 from bnnzoo.deploy.model_info import ModelInfo
-from bnnzoo.deploy.ops import infer_types
 from bnnzoo.errors import ArgumentError, GraphError, ModelFormatError
 
 __all__ = [
@@ -141,10 +140,10 @@ def open_file(path: str | os.PathLike[str]) -> PackedFile:
     """Returns everything that is in a file. Raises as `read` does."""
     try:
         data = Path(path).read_bytes()
+    except FileNotFoundError as error:
+        raise ModelFormatError(f"There is no file {os.fspath(path)}. Check its path.") from error
     except OSError as error:
-        raise ModelFormatError(
-            f"{os.fspath(path)} cannot be read: {error.strerror}. Check its path."
-        ) from error
+        raise ModelFormatError(f"{os.fspath(path)} cannot be read: {error.strerror}.") from error
     try:
         return from_bytes(data)
     except ModelFormatError as error:
@@ -161,11 +160,11 @@ def from_bytes(data: bytes) -> PackedFile:
     tensors = {name: restore(name, entry, contents.arrays) for name, entry in stored.items()}
     graph = Graph(graph.input, graph.input_shape, graph.nodes, graph.outputs, tensors)
     try:
-        check_stored(graph)
+        types = check_stored(graph)
     except GraphError as error:
         raise ModelFormatError(str(error)) from error
     info = ModelInfo.from_dict(decode(contents.metadata["info"], "info"))
-    _check_labels(graph, info)
+    _check_labels(info, [types[name] for name in graph.outputs])
     return PackedFile(
         graph,
         info,
@@ -243,10 +242,10 @@ def _check_names(stored: Mapping[str, Stored], arrays: Mapping[str, Array]) -> N
             raise ModelFormatError(f"tensor {shown(array)} is not part of the graph.")
 
 
-def _check_labels(graph: Graph, info: ModelInfo) -> None:
+def _check_labels(info: ModelInfo, outputs: Sequence[Type]) -> None:
     """Checks that there is a label per class."""
-    if info.labels is None or len(graph.outputs) > 1:
+    if info.labels is None or len(outputs) > 1:
         return
-    classes = infer_types(graph)[graph.outputs[0]].shape[-1]
+    classes = outputs[0].shape[-1]
     if len(info.labels) != classes:
         raise ModelFormatError(f"info must have {classes} labels, got {len(info.labels)}.")
