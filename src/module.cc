@@ -319,5 +319,5 @@ NB_MODULE(_engine, m) {
           },
           "program"_a, "threads"_a)
       .def_prop_ro("threads", &Engine::threads)
-      .def("run", &run, "input"_a.noconvert(), "outputs"_a, "profile"_a = false);
+      .def("run", &run, "input"_a.noconvert(), "outputs"_a.noconvert(), "profile"_a = false);
 }

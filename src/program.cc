@@ -34,17 +34,24 @@ Program::Program(const Kernels& kernels, int64_t arena_bytes)
           "must have from 0 to 2^32 bytes, a multiple of 64");
 }
 
+void Program::require_open() const {
+  require(!sealed_, "program", "must not change once an engine runs it");
+}
+
 void Program::set_input(const View& view, const Extent& extent) {
+  require_open();
   check_floats(view, extent, "input");
   input_ = {view, extent};
 }
 
 void Program::add_output(const View& view, const Extent& extent) {
+  require_open();
   check_floats(view, extent, "output");
   outputs_.push_back({view, extent});
 }
 
 void Program::fill_bits(int64_t offset, int64_t pixels, Span<const uint64_t> words) {
+  require_open();
   require(pixels >= 1 && pixels <= kMostSize && words.size >= 1 &&
               words.size <= static_cast<size_t>(kMostSize),
           "fill_bits", "must have sizes from 1 to 2^26");
@@ -56,12 +63,13 @@ void Program::fill_bits(int64_t offset, int64_t pixels, Span<const uint64_t> wor
 }
 
 void Program::join_last() {
+  require_open();
   require(operations_.size() > 1, "join", "must follow two operations");
   operations_.back()->joined = true;
 }
 
 void Program::add(std::unique_ptr<Operation> operation) {
-  require(!sealed_, "program", "must not change once an engine runs it");
+  require_open();
   operations_.push_back(std::move(operation));
 }
 

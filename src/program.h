@@ -147,6 +147,7 @@ class Program {
                 std::function<bool(const uint8_t*, int64_t, int32_t)> bit, int64_t input_plane);
   void add(std::unique_ptr<Operation> operation);
 
+  void require_open() const;
   StepSpec keep_step(const StepSpec& step, const Extent& extent);
   const float* keep(Span<const float> values, int32_t channels, const char* name);
   template <class T>

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -79,12 +81,17 @@ class Writer:
 
     # --- chains
 
-    def steps(self, call: Call, rows: slice = slice(None), skip_first: bool = False) -> Any:
+    def steps(
+        self, call: Call, rows: slice = slice(None), skip_first: bool = False, unit: float = 1.0
+    ) -> Any:
         """Returns the engine's steps of a chain, for some of the channels.
 
-        With `skip_first` the head has computed the first of them already.
+        With `skip_first` the head has computed the first of them already. Its result has to be
+        multiplied by `unit`.
         """
         steps, shape, first = engine().Steps(), extent(call, self.types), rows.start or 0
+        if unit != 1.0:
+            steps.affine(np.full(shape[-1], unit, np.float32)[rows], None)
         if call.value in self.layout.places and not skip_first:
             steps.store(self.view(call.value, first))
         for part in call.chain:
@@ -146,7 +153,7 @@ def _bconv2d(writer: Writer, call: Call) -> None:
     c_out, _, _, c_in = kernel.shape
     groups: int = node.attributes["groups"]
     words = -(-c_in // BLOCK)
-    scale, bias, folded = _sums(writer, call)
+    sums = _sums(writer, call)
     classes = [writer.graph.tensor(node, role) for role in ("row_class", "column_class")]
     if classes[0] is not None:
         classes = [np.ascontiguousarray(c, np.int32) for c in classes]
@@ -160,54 +167,58 @@ def _bconv2d(writer: Writer, call: Call) -> None:
             _native(view), writer.layout.places[source].storage.planes,
             np.ascontiguousarray(offsets.reshape(-1), np.int32),
             parameters.kernel_words(kernel, rows),
-            parameters.float32(scale[rows]), parameters.float32(bias[..., rows]), *classes,
-            writer.extent(node.name, c_out // groups), writer.steps(call, rows, folded),
+            parameters.float32(sums.scale[rows]), parameters.float32(sums.bias[..., rows]),
+            *classes, writer.extent(node.name, c_out // groups),
+            writer.steps(call, rows, sums.folded, sums.unit),
         )  # fmt: skip
         if group:
             writer.program.join_last()
 
 
-def _sums(writer: Writer, call: Call) -> tuple[Any, Any, bool]:
-    """Returns what turns counts into the value of a binary convolution, or into its affine's.
+@dataclass(frozen=True)
+class _Sums:
+    """What turns the counts of a binary convolution into its value, or into that of its affine.
 
     count is the number of products that are -1, so that K - 2 count is their sum; K counts all
     taps, also those on the border. With levels, s_p = +1 or -1 is plane p, level = sum over p of
     2^p (s_p + 1) / 2, and with N = 2^planes - 1
 
-        sum level w / N = (sum over p of 2^p (K - 2 count_p) + N sum w) / 2 / N
-                        = (K + sum w) / 2 - (sum over p of 2^p count_p) / N
+        sum level w / N = (sum over p of 2^p (K - 2 count_p) + N sum w) / (2 N)
+                        = (N (K + sum w) - 2 sum over p of 2^p count_p) / (2 N)
 
     Level 0 on the border is s_p = -1 in every plane, which contributes 0.
 
-    Returns:
-        Scale and bias, float64, and whether the first node of the chain is in them.
+    Attributes:
+        scale: Of a count, float64.
+        bias: Added to it: integers, or (row classes, column classes, c).
+        unit: What is left to multiply: 1 / (2 N), so that integers stay exact until then.
+        folded: Whether the first node of the chain is in the others.
     """
+
+    scale: Any
+    bias: Any
+    unit: float
+    folded: bool
+
+
+def _sums(writer: Writer, call: Call) -> _Sums:
     node, graph = call.node, writer.graph
     kernel = graph.tensors[node.tensors["kernel"]]
-    K = kernel.shape[1] * kernel.shape[2] * kernel.shape[3]
-    c_out = kernel.shape[0]
     levels = writer.types[call.inputs[0]]
+    scale, bias, unit = np.full(kernel.shape[0], -2.0), math.prod(kernel.shape[1:]), 1.0
     if levels.kind == "levels":
-        greatest = 2.0**levels.bits - 1
-        scale = np.full(c_out, -1 / greatest)
-        bias = (K + parameters.weight_sums(kernel)) / 2
-        unit = 1 / greatest
-    else:
-        scale, bias, unit = np.full(c_out, -2.0), np.full(c_out, float(K)), 1.0
+        greatest = 2**levels.bits - 1
+        bias, unit = greatest * (bias + parameters.weight_sums(kernel)), 0.5 / greatest
     correction = graph.tensor(node, "correction")
-    if correction is not None:
-        bias = bias + unit * np.asarray(correction, np.float64)
+    bias = bias + (0.0 if correction is None else np.asarray(correction, np.float64) / unit)
+    bias = np.broadcast_to(bias, np.broadcast_shapes(np.shape(bias), scale.shape))
     first = call.chain[0] if call.chain else None
-    if (
-        first is None
-        or first.op not in ("affine", "batch_norm")
-        or node.name in writer.layout.places
-    ):
-        return scale, bias, False
+    needed = node.name in writer.layout.places
+    if first is None or first.op not in ("affine", "batch_norm") or needed:
+        return _Sums(scale, bias, unit, False)
     factor, added = parameters.affine(graph, first)
-    if factor is not None:
-        scale, bias = factor * scale, factor * bias
-    return scale, bias if added is None else bias + added, True
+    factor = unit if factor is None else unit * factor
+    return _Sums(factor * scale, factor * bias + (0.0 if added is None else added), 1.0, True)
 
 
 def _conv2d(writer: Writer, call: Call) -> None:

@@ -1,0 +1,47 @@
+"""Runs a graph in the engine and in the oracle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from bnnzoo import runtime
+from bnnzoo.deploy import interpreter
+from bnnzoo.deploy.ir import Graph
+from bnnzoo.deploy.ops import infer_types
+from bnnzoo.deploy.passes import Pass
+
+ISAS = runtime.isas()
+
+
+def engine_values(
+    graph: Graph,
+    x: np.ndarray,
+    isa: str | None = None,
+    *,
+    threads: int = 1,
+    passes: Sequence[Pass] = (),
+) -> list[np.ndarray]:
+    """Returns the outputs of a graph."""
+    results = runtime.compile_graph(graph, threads=threads, isa=isa, passes=passes)(x)
+    return list(results) if isinstance(results, tuple) else [results]
+
+
+def oracle_values(graph: Graph, x: np.ndarray) -> list[Any]:
+    """Returns the outputs as the numbers that they stand for: levels divided by the greatest."""
+    values, types = interpreter.run(graph, x), infer_types(graph)
+    return [
+        values[name] / (2.0 ** types[name].bits - 1)
+        if types[name].kind == "levels"
+        else values[name].astype(np.float64)
+        for name in graph.outputs
+    ]
+
+
+def assert_equal(graph: Graph, x: np.ndarray, isa: str | None = None, **arguments: Any) -> None:
+    """Checks that all outputs are the oracle's to the last bit."""
+    actual = engine_values(graph, x, isa, **arguments)
+    for name, got, expected in zip(graph.outputs, actual, oracle_values(graph, x), strict=True):
+        np.testing.assert_array_equal(got, expected.astype(np.float32), err_msg=name)
