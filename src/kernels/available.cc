@@ -28,15 +28,18 @@ struct Available {
 Available detect() {
 #if defined(__x86_64__)
   __builtin_cpu_init();
-  const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-                      __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  const bool vpopcntdq = __builtin_cpu_supports("avx512vpopcntdq") &&
+  const bool popcnt = __builtin_cpu_supports("popcnt");
+  const bool avx2 = popcnt && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
+                      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+                      __builtin_cpu_supports("avx512dq");
+  const bool vpopcntdq = avx512 && __builtin_cpu_supports("avx512vpopcntdq") &&
                          __builtin_cpu_supports("avx512bitalg");
   const Candidate candidates[] = {
-      {&avx512_vpopcntdq_kernels, avx512 && vpopcntdq},
+      {&avx512_vpopcntdq_kernels, vpopcntdq},
       {&avx512_kernels, avx512},
-      {&popcnt_kernels, __builtin_cpu_supports("popcnt") != 0},
+      {&avx2_kernels, avx2},
+      {&popcnt_kernels, popcnt},
       {&portable_kernels, true},
   };
 #else
