@@ -208,19 +208,20 @@ def test_a_kernel_that_the_type_cannot_hold_stays_float32(weights_dtype, values,
     ).all()
 
 
-@pytest.mark.parametrize(
-    "shape", [(1, 1, 1, 1), (2, 1, 1, 7), (3, 1, 1, 8), (5, 3, 3, 1), (4, 2, 3, 5)]
-)
-def test_bits_are_in_the_order_of_the_specification(shape, rng):
+@pytest.mark.parametrize("seed", range(30))
+def test_bits_are_in_the_order_of_the_specification(seed):
+    """Random shapes; K is a multiple of 8 in every fifth."""
+    rng = np.random.default_rng(seed)
+    shape = tuple(int(n) for n in rng.integers(1, [7, 5, 5, 20]))
+    if seed % 5 == 0:
+        shape = (*shape[:3], 8 * shape[3])
     signs = rng.choice(np.array([-1, 1], np.int8), shape)
-    bits = pack(signs).bits
-    K = int(np.prod(shape[1:]))
+    bits, K = pack(signs).bits, int(np.prod(shape[1:]))
     assert bits.shape == (shape[0], -(-K // 8)) and bits.dtype == np.uint8
     for c in range(shape[0]):
-        row = signs[c].ravel()
-        for byte in range(bits.shape[1]):
-            expected = sum(1 << i for i in range(8) if 8 * byte + i < K and row[8 * byte + i] == -1)
-            assert bits[c, byte] == expected
+        number = int.from_bytes(bits[c].tobytes(), "little")
+        assert number == sum(1 << i for i, sign in enumerate(signs[c].ravel()) if sign == -1)
+    assert pack(signs).K == K
     assert np.array_equal(pack(signs).unpack(), signs)
 
 
