@@ -86,9 +86,10 @@ def kernel_words(kernel: Tensor, rows: slice) -> NDArray[np.uint64]:
     if c_in % BLOCK:
         taps = packed.shape[1] * packed.shape[2]
         unpacked = np.unpackbits(bits, axis=-1, count=packed.K, bitorder="little")
-        padded = np.zeros((len(bits), taps, -(-c_in // BLOCK) * BLOCK), np.uint8)
-        padded[..., :c_in] = unpacked.reshape(len(bits), taps, c_in)
-        bits = np.packbits(padded.reshape(len(bits), -1), axis=-1, bitorder="little")
+        tap_bits = unpacked.reshape(len(bits), taps, c_in)
+        padded = np.zeros((len(bits), taps, -(-c_in // BLOCK) * BLOCK // 8), np.uint8)
+        padded[..., : -(-c_in // 8)] = np.packbits(tap_bits, axis=-1, bitorder="little")
+        bits = padded.reshape(len(bits), -1)
     return np.ascontiguousarray(bits).view("<u8").astype(np.uint64, copy=False)
 
 
