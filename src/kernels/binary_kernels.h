@@ -8,30 +8,20 @@
 //                                   counts (pixels, kBlock), over all planes; `inputs` at the first
 //                                   tap of each pixel, `weights` of the block, with its channels
 
-// v = count * scale + bias, then the steps.
-BNNZOO_INLINE void finish_counts(const Bconv2d& op, const Place& at, const int32_t* counts) {
-  const int64_t first = int64_t{at.block} * kBlock;
-  const float* scale = op.scale + first;
-  const float* bias = op.bias + first;
+// values = count * scale + bias
+BNNZOO_INLINE void scale_counts(const Bconv2d& op, const Place& at, const int32_t* counts,
+                                float* values) {
+  const float* scale = op.scale + at.block * kBlock;
+  const float* bias = op.bias + at.block * kBlock;
   if (op.row_class != nullptr) {
     const int64_t of_class = int64_t{op.row_class[at.y]} * op.column_classes +
                              op.column_class[at.x];
     bias += of_class * blocks_of(op.channels) * kBlock;
   }
-  Block v;
 #pragma GCC unroll 16
-  for (int i = 0; i < kVectors; ++i) {
-    const int lane = i * Vector::lanes;
-    v.part[i] = multiply_add(load_integers(counts + lane), load(scale + lane), load(bias + lane));
-  }
-  run_steps(op.steps, op.step_count, at, v);
-}
-
-// A function of its own, as is count_block: the registers of either do not fit in beside the
-// other's.
-BNNZOO_NOINLINE void finish_pixels(const Bconv2d& op, Place at, int count, const int32_t* counts) {
-  for (int p = 0; p < count; ++p, advance(at, op.columns)) {
-    finish_counts(op, at, counts + p * kBlock);
+  for (int i = 0; i < kBlock; i += Vector::lanes) {
+    const Vector count = load_integers(counts + i);
+    store(values + i, multiply_add(count, load(scale + i), load(bias + i)));
   }
 }
 
@@ -47,23 +37,36 @@ BNNZOO_INLINE void count_pixels(int count, const Bconv2d& op, const uint8_t* con
   count_block<pixels>(op, inputs, weights, channels, counts);
 }
 
+// Counts a tile, kPixels at a time.
+BNNZOO_INLINE void bconv2d_tile(const Bconv2d& op, const uint8_t* weights, const Tile& tile) {
+  alignas(64) int32_t counts[kPixels * kBlock] = {};  // (kPixels, kBlock)
+  Walk<const uint8_t> input = walk(op.input, op.row, op.pixel, tile.first, op.columns);
+  Place at = tile.first;
+  for (int done = 0; done < tile.count;) {
+    const int count = next_tile(tile.count - done, kPixels);
+    const uint8_t* inputs[kPixels];
+    for (int p = 0; p < count; ++p, advance(input)) inputs[p] = input.at;
+    count_pixels<kPixels>(count, op, inputs, weights, at.channels, counts);
+    for (int p = 0; p < count; ++p, ++done, advance(at, 1, op.columns)) {
+      scale_counts(op, at, counts + p * kBlock, tile.values + done * kBlock);
+    }
+  }
+}
+
 // The weights of one block stay in the cache while the pixels go by.
 void bconv2d(const Bconv2d& op, const Range& range) {
   const int64_t block_bytes = static_cast<int64_t>(weights_bytes(kBlock, op.units));
-  alignas(64) int32_t counts[kPixels * kBlock] = {};  // (kPixels, kBlock)
+  alignas(64) float values[kTile * kBlock];
   for (int32_t block = range.block_begin; block < range.block_end; ++block) {
     const uint8_t* weights = op.weights + block * block_bytes;
     Place at = place_of(range.pixel_begin, op.columns, block, op.channels);
-    for (int64_t pixel = range.pixel_begin; pixel < range.pixel_end;) {
-      const int count = next_tile(range.pixel_end - pixel, kPixels);
-      const Place first = at;
-      const uint8_t* inputs[kPixels];
-      for (int p = 0; p < count; ++p, advance(at, op.columns)) {
-        inputs[p] = op.input + at.y * op.row + at.x * op.pixel;
-      }
-      count_pixels<kPixels>(count, op, inputs, weights, at.channels, counts);
-      finish_pixels(op, first, count, counts);
-      pixel += count;
+    for (int64_t left = range.pixel_end - range.pixel_begin; left > 0;) {
+      const int count = next_tile(left, kTile / kPixels * kPixels);
+      const Tile tile = {values, at, op.columns, count};
+      bconv2d_tile(op, weights, tile);
+      run_steps(op.steps, op.step_count, tile);
+      advance(at, count, op.columns);
+      left -= count;
     }
   }
 }
@@ -85,7 +88,7 @@ BNNZOO_INLINE uint64_t pool_word(const BMaxPool2d& op, const Window& window, int
 
 void bmax_pool2d(const BMaxPool2d& op, const Range& range) {
   Place at = place_of(range.pixel_begin, op.columns, 0, kBlock);
-  for (int64_t i = range.pixel_begin; i < range.pixel_end; ++i, advance(at, op.columns)) {
+  for (int64_t i = range.pixel_begin; i < range.pixel_end; ++i, advance(at, 1, op.columns)) {
     const Window window = window_at(op, at.y, at.x);
     uint8_t* output = op.output + at.y * op.output_row + at.x * op.output_pixel;
     for (int32_t byte = 0; byte < op.pixel_bytes; byte += 8) {

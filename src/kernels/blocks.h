@@ -20,10 +20,32 @@ BNNZOO_INLINE Place place_of(int64_t pixel, int32_t columns, int32_t block, int3
   return {pixel / columns, pixel % columns, block, smaller(channels - block * kBlock, kBlock)};
 }
 
-BNNZOO_INLINE void advance(Place& at, int32_t columns) {
-  if (++at.x == columns) {
-    at.x = 0;
-    ++at.y;
+BNNZOO_INLINE void advance(Place& at, int pixels, int32_t columns) {
+  for (at.x += pixels; at.x >= columns; at.x -= columns) ++at.y;
+}
+
+// A pointer that follows the pixels of an output through a view with strides of its own.
+template <typename T>
+struct Walk {
+  T* at;
+  int64_t pixel;  // to the next pixel of the row
+  int64_t wrap;   // from the last pixel of a row to the first one of the next
+  int64_t x;
+  int32_t columns;
+};
+
+template <typename T>
+BNNZOO_INLINE Walk<T> walk(T* first, int64_t row, int64_t pixel, const Place& at, int32_t columns) {
+  return {first + at.y * row + at.x * pixel, pixel, row - (columns - 1) * pixel, at.x, columns};
+}
+
+template <typename T>
+BNNZOO_INLINE void advance(Walk<T>& walk) {
+  if (++walk.x == walk.columns) {
+    walk.x = 0;
+    walk.at += walk.wrap;
+  } else {
+    walk.at += walk.pixel;
   }
 }
 

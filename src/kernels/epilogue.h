@@ -1,4 +1,4 @@
-// Epilogues: the steps of a chain, over one block of channels of one pixel.
+// Epilogues: the steps of a chain, over one block of channels of a few pixels.
 //
 // Every instruction set's file includes blocks.h, this header, float_kernels.h and binary_kernels.h
 // inside its own anonymous namespace, after it has enabled its instructions and defined
@@ -23,8 +23,18 @@
 
 constexpr int kVectors = kBlock / Vector::lanes;
 
-// A block of channels of one pixel. Its vectors stay in registers: every function that takes one
-// is inlined, and every loop over it has constant bounds.
+// Pixels that go through an epilogue together. A step is chosen once for all of them, and their
+// values wait in the first-level cache, 4 KiB.
+constexpr int kTile = 16;
+
+struct Tile {
+  float* values;  // (count, kBlock); anything in channels that do not exist
+  Place first;
+  int32_t columns;
+  int count;
+};
+
+// A block of channels of one pixel. Every loop over it has constant bounds, so that it is registers.
 struct Block {
   Vector part[kVectors];
 };
@@ -43,7 +53,9 @@ BNNZOO_INLINE Block load_all(const float* from) {
   return block;
 }
 
-BNNZOO_INLINE Block load_some(const float* from, int channels) {
+// Loads a block of a view, which has no more than its channels.
+BNNZOO_INLINE Block load_block(const float* from, int channels) {
+  if (channels == kBlock) return load_all(from);
   Block block;
 #pragma GCC unroll 16
   for (int i = 0; i < kVectors; ++i) {
@@ -52,146 +64,159 @@ BNNZOO_INLINE Block load_some(const float* from, int channels) {
   return block;
 }
 
-// Loads a block of a view that has no more than its channels.
-BNNZOO_INLINE Block load_block(const float* from, int channels) {
-  return channels == kBlock ? load_all(from) : load_some(from, channels);
+BNNZOO_INLINE void store_all(float* to, const Block& block) {
+#pragma GCC unroll 16
+  for (int i = 0; i < kVectors; ++i) store(to + i * Vector::lanes, block.part[i]);
 }
 
 BNNZOO_INLINE void store_block(float* to, const Block& block, int channels) {
   if (channels == kBlock) {
+    store_all(to, block);
+    return;
+  }
 #pragma GCC unroll 16
-    for (int i = 0; i < kVectors; ++i) store(to + i * Vector::lanes, block.part[i]);
-  } else {
-#pragma GCC unroll 16
-    for (int i = 0; i < kVectors; ++i) {
-      store_first(to + i * Vector::lanes, block.part[i], channels - i * Vector::lanes);
-    }
+  for (int i = 0; i < kVectors; ++i) {
+    store_first(to + i * Vector::lanes, block.part[i], channels - i * Vector::lanes);
   }
 }
 
-BNNZOO_INLINE float* float_view(const Step& step, const Place& at) {
-  float* view = static_cast<float*>(step.view);
-  return view + at.y * step.row + at.x * step.pixel + at.block * kBlock;
+// Walks through a float view of a step.
+BNNZOO_INLINE Walk<float> float_view(const Step& step, const Tile& tile) {
+  float* first = static_cast<float*>(step.view) + tile.first.block * kBlock;
+  return walk(first, step.row, step.pixel, tile.first, tile.columns);
 }
 
-BNNZOO_INLINE void run_affine(const Step& step, const Place& at, Block& v) {
-  const int64_t first = int64_t{at.block} * kBlock;
-  if (step.a != nullptr && step.b != nullptr) {
-    const Block a = load_all(step.a + first), b = load_all(step.b + first);
+// Parameters of a step that are left out.
+BNNZOO_INLINE Block parameter(const float* values, const Tile& tile, float otherwise) {
+  return values != nullptr ? load_all(values + tile.first.block * kBlock) : filled(otherwise);
+}
+
+BNNZOO_INLINE void run_affine(const Step& step, const Tile& tile) {
+  const Block a = parameter(step.a, tile, 1.0f), b = parameter(step.b, tile, 0.0f);
+  float* values = tile.values;
+  for (int p = 0; p < tile.count; ++p, values += kBlock) {
+    Block v = load_all(values);
 #pragma GCC unroll 16
     for (int i = 0; i < kVectors; ++i) {
       v.part[i] = multiply_add(v.part[i], a.part[i], b.part[i]);
     }
-  } else if (step.a != nullptr) {
-    const Block a = load_all(step.a + first);
-#pragma GCC unroll 16
-    for (int i = 0; i < kVectors; ++i) v.part[i] = multiply(v.part[i], a.part[i]);
-  } else if (step.b != nullptr) {
-    const Block b = load_all(step.b + first);
-#pragma GCC unroll 16
-    for (int i = 0; i < kVectors; ++i) v.part[i] = add(v.part[i], b.part[i]);
+    store_all(values, v);
   }
 }
 
-BNNZOO_INLINE void run_clip(const Step& step, Block& v) {
+BNNZOO_INLINE void run_clip(const Step& step, const Tile& tile) {
   const Vector low = broadcast(step.low), high = broadcast(step.high);
+  float* values = tile.values;
+  for (int p = 0; p < tile.count; ++p, values += kBlock) {
+    Block v = load_all(values);
 #pragma GCC unroll 16
-  for (int i = 0; i < kVectors; ++i) v.part[i] = minimum(maximum(v.part[i], low), high);
-}
-
-// v >= 0 ? v : v * a is max(v, 0) + a * min(v, 0), and one of the two terms is always 0.
-BNNZOO_INLINE void run_prelu(const Step& step, const Place& at, Block& v) {
-  const Block a = load_all(step.a + int64_t{at.block} * kBlock);
-  const Vector zero = broadcast(0.0f);
-#pragma GCC unroll 16
-  for (int i = 0; i < kVectors; ++i) {
-    const Vector negative = minimum(v.part[i], zero);
-    v.part[i] = multiply_add(negative, a.part[i], maximum(v.part[i], zero));
+    for (int i = 0; i < kVectors; ++i) v.part[i] = minimum(maximum(v.part[i], low), high);
+    store_all(values, v);
   }
 }
 
-BNNZOO_INLINE void run_binary(const Step& step, const Place& at, Block& v) {
-  const Block other = load_block(float_view(step, at), at.channels);
-  if (step.kind == StepKind::add) {
+// v >= 0 ? v : v * a is max(v, 0) + a * min(v, 0), where one of the two terms is 0.
+BNNZOO_INLINE void run_prelu(const Step& step, const Tile& tile) {
+  const Block a = load_all(step.a + tile.first.block * kBlock);
+  const Vector zero = broadcast(0.0f);
+  float* values = tile.values;
+  for (int p = 0; p < tile.count; ++p, values += kBlock) {
+    Block v = load_all(values);
 #pragma GCC unroll 16
-    for (int i = 0; i < kVectors; ++i) v.part[i] = add(v.part[i], other.part[i]);
-  } else if (step.kind == StepKind::subtract) {
+    for (int i = 0; i < kVectors; ++i) {
+      const Vector negative = minimum(v.part[i], zero);
+      v.part[i] = multiply_add(negative, a.part[i], maximum(v.part[i], zero));
+    }
+    store_all(values, v);
+  }
+}
+
+template <Vector (*combine)(Vector, Vector)>
+BNNZOO_INLINE void run_binary(const Step& step, const Tile& tile) {
+  float* values = tile.values;
+  Walk<float> view = float_view(step, tile);
+  for (int p = 0; p < tile.count; ++p, values += kBlock, advance(view)) {
+    Block v = load_all(values);
+    const Block other = load_block(view.at, tile.first.channels);
 #pragma GCC unroll 16
-    for (int i = 0; i < kVectors; ++i) v.part[i] = subtract(v.part[i], other.part[i]);
-  } else {
-#pragma GCC unroll 16
-    for (int i = 0; i < kVectors; ++i) v.part[i] = multiply(v.part[i], other.part[i]);
+    for (int i = 0; i < kVectors; ++i) v.part[i] = combine(v.part[i], other.part[i]);
+    store_all(values, v);
+  }
+}
+
+BNNZOO_INLINE void run_store(const Step& step, const Tile& tile) {
+  const float* values = tile.values;
+  Walk<float> view = float_view(step, tile);
+  for (int p = 0; p < tile.count; ++p, values += kBlock, advance(view)) {
+    store_block(view.at, load_all(values), tile.first.channels);
   }
 }
 
 // Bits of channels that do not exist are 0, so that they never count.
-BNNZOO_INLINE uint64_t existing(const Place& at) {
-  return at.channels == kBlock ? ~uint64_t{0} : (uint64_t{1} << at.channels) - 1;
+BNNZOO_INLINE uint64_t existing(const Tile& tile) {
+  const int channels = tile.first.channels;
+  return channels == kBlock ? ~uint64_t{0} : (uint64_t{1} << channels) - 1;
 }
 
-BNNZOO_INLINE uint8_t* bits_view(const Step& step, const Place& at) {
-  uint8_t* view = static_cast<uint8_t*>(step.view);
-  return view + at.y * step.row + at.x * step.pixel + int64_t{at.block} * kBlockBytes;
+BNNZOO_INLINE Walk<uint8_t> bits_view(const Step& step, const Tile& tile) {
+  uint8_t* first = static_cast<uint8_t*>(step.view) + int64_t{tile.first.block} * kBlockBytes;
+  return walk(first, step.row, step.pixel, tile.first, tile.columns);
 }
 
-BNNZOO_INLINE uint64_t bits_below(const Block& v, const Block& threshold) {
-  uint64_t bits = 0;
-#pragma GCC unroll 16
-  for (int i = 0; i < kVectors; ++i) {
-    bits |= below(v.part[i], threshold.part[i]) << (i * Vector::lanes);
-  }
-  return bits;
-}
-
-BNNZOO_INLINE void run_sign(const Step& step, const Place& at, const Block& v) {
-  const int64_t first = int64_t{at.block} * kBlock;
-  const Block threshold = step.a != nullptr ? load_all(step.a + first) : filled(0.0f);
-  uint64_t bits;
-  if (step.b != nullptr) {
-    Block directed = load_all(step.b + first);
+BNNZOO_INLINE void run_sign(const Step& step, const Tile& tile) {
+  const Block threshold = parameter(step.a, tile, 0.0f);
+  const Block direction = parameter(step.b, tile, 1.0f);
+  const uint64_t channels = existing(tile);
+  const float* values = tile.values;
+  Walk<uint8_t> view = bits_view(step, tile);
+  for (int p = 0; p < tile.count; ++p, values += kBlock, advance(view)) {
+    const Block v = load_all(values);
+    uint64_t bits = 0;
 #pragma GCC unroll 16
     for (int i = 0; i < kVectors; ++i) {
-      directed.part[i] = multiply(v.part[i], directed.part[i]);
+      const Vector directed = multiply(v.part[i], direction.part[i]);
+      bits |= below(directed, threshold.part[i]) << (i * Vector::lanes);
     }
-    bits = bits_below(directed, threshold);
-  } else {
-    bits = bits_below(v, threshold);
+    store_bits(view.at, bits & channels);
   }
-  store_bits(bits_view(step, at), bits & existing(at));
 }
 
 // Clipping before rounding keeps every level in [0, 2^bits - 1]; the product is rounded once more
 // before it is an integer, as in NumPy.
-BNNZOO_INLINE void run_quantize(const Step& step, const Place& at, const Block& v) {
+BNNZOO_INLINE void run_quantize(const Step& step, const Tile& tile) {
   const Vector zero = broadcast(0.0f), one = broadcast(1.0f);
   const Vector levels = broadcast(static_cast<float>((1 << step.bits) - 1));
-  Integers level[kVectors];
+  const uint64_t channels = existing(tile);
+  const float* values = tile.values;
+  Walk<uint8_t> view = bits_view(step, tile);
+  for (int p = 0; p < tile.count; ++p, values += kBlock, advance(view)) {
+    const Block v = load_all(values);
+    Integers level[kVectors];
 #pragma GCC unroll 16
-  for (int i = 0; i < kVectors; ++i) {
-    level[i] = round_to_even(multiply(minimum(maximum(v.part[i], zero), one), levels));
-  }
-  for (int plane = 0; plane < step.bits; ++plane) {
-    uint64_t bits = 0;
+    for (int i = 0; i < kVectors; ++i) {
+      level[i] = round_to_even(multiply(minimum(maximum(v.part[i], zero), one), levels));
+    }
+    for (int plane = 0; plane < step.bits; ++plane) {
+      uint64_t bits = 0;
 #pragma GCC unroll 16
-    for (int i = 0; i < kVectors; ++i) bits |= bit_of(level[i], plane) << (i * Vector::lanes);
-    store_bits(bits_view(step, at) + plane * step.plane, ~bits & existing(at));
+      for (int i = 0; i < kVectors; ++i) bits |= bit_of(level[i], plane) << (i * Vector::lanes);
+      store_bits(view.at + plane * step.plane, ~bits & channels);
+    }
   }
 }
 
-// The choice of a step is outside the loop over its vectors, and the same for every pixel, so the
-// branch is predicted.
-BNNZOO_INLINE void run_steps(const Step* steps, int count, const Place& at, Block& v) {
+BNNZOO_NOINLINE void run_steps(const Step* steps, int count, const Tile& tile) {
   for (const Step* step = steps; step != steps + count; ++step) {
     switch (step->kind) {
-      case StepKind::affine: run_affine(*step, at, v); break;
-      case StepKind::clip: run_clip(*step, v); break;
-      case StepKind::prelu: run_prelu(*step, at, v); break;
-      case StepKind::add:
-      case StepKind::subtract:
-      case StepKind::multiply: run_binary(*step, at, v); break;
-      case StepKind::store: store_block(float_view(*step, at), v, at.channels); break;
-      case StepKind::sign: run_sign(*step, at, v); break;
-      case StepKind::quantize: run_quantize(*step, at, v); break;
+      case StepKind::affine: run_affine(*step, tile); break;
+      case StepKind::clip: run_clip(*step, tile); break;
+      case StepKind::prelu: run_prelu(*step, tile); break;
+      case StepKind::add: run_binary<add>(*step, tile); break;
+      case StepKind::subtract: run_binary<subtract>(*step, tile); break;
+      case StepKind::multiply: run_binary<multiply>(*step, tile); break;
+      case StepKind::store: run_store(*step, tile); break;
+      case StepKind::sign: run_sign(*step, tile); break;
+      case StepKind::quantize: run_quantize(*step, tile); break;
     }
   }
 }

@@ -28,10 +28,11 @@ void pack_real_weights(const float* kernel, int32_t channels, int32_t k, float* 
 // One tile: sums (pixels, kBlock) of `vectors` vectors of one pass.
 //
 // The inputs of pixel p are at x + p * stride. Five multiples of the stride and three bases reach
-// 15 pixels, which leaves registers for the rest; one pointer a pixel would not.
+// 15 pixels, which leaves registers for the rest; one pointer a pixel would not. A function of its
+// own for each size, so that the sums are registers too.
 template <int pixels, int vectors>
-BNNZOO_INLINE void multiply_tile(const Conv2d& op, const float* input, const float* weights,
-                                 float* sums) {
+BNNZOO_NOINLINE void multiply_tile(const Conv2d& op, const float* input, const float* weights,
+                                   float* sums) {
   Vector sum[pixels][vectors];
 #pragma GCC unroll 16
   for (int p = 0; p < pixels; ++p) {
@@ -65,7 +66,8 @@ BNNZOO_INLINE void multiply_tile(const Conv2d& op, const float* input, const flo
 
 // One pixel, a whole block at once: more sums in flight than one pass has hide the latency of the
 // multiply-add.
-void multiply_pixel(const Conv2d& op, const float* input, const float* weights, float* sums) {
+BNNZOO_NOINLINE void multiply_pixel(const Conv2d& op, const float* input, const float* weights,
+                                    float* sums) {
   Block sum = filled(0.0f);
   const int64_t pass_floats = int64_t{op.runs} * op.run_length * kPass;
   for (int32_t run = 0; run < op.runs; ++run) {
@@ -79,13 +81,12 @@ void multiply_pixel(const Conv2d& op, const float* input, const float* weights, 
       }
     }
   }
-  store_block(sums, sum, kBlock);
+  store_all(sums, sum);
 }
 
-// A function of its own for each size of tile, so that its sums are registers.
 template <int vectors, int pixels>
-void multiply_pass(int count, const Conv2d& op, const float* input, const float* weights,
-                   float* sums) {
+BNNZOO_INLINE void multiply_pass(int count, const Conv2d& op, const float* input,
+                                 const float* weights, float* sums) {
   if constexpr (pixels > 1) {
     if (count < pixels) {
       multiply_pass<vectors, pixels - 1>(count, op, input, weights, sums);
@@ -116,43 +117,57 @@ void conv2d(const Conv2d& op, const Range& range) {
   // Rows that follow each other without a gap are one long row.
   const bool one_row = op.row == op.columns * op.pixel;
   const int64_t block_floats = int64_t{op.runs} * op.run_length * kBlock;
-  alignas(64) float sums[Vector::tile * kBlock] = {};  // (pixels, kBlock)
+  alignas(64) float values[Vector::tile * kBlock] = {};
   for (int32_t block = range.block_begin; block < range.block_end; ++block) {
     const float* weights = op.weights + block * block_floats;
     Place at = place_of(range.pixel_begin, op.columns, block, op.channels);
-    for (int64_t pixel = range.pixel_begin; pixel < range.pixel_end;) {
-      const int64_t left = range.pixel_end - pixel;
+    for (int64_t left = range.pixel_end - range.pixel_begin; left > 0;) {
       const int64_t in_row = one_row ? left : smaller(left, op.columns - at.x);
       const int count = next_tile(in_row, Vector::tile);
       const float* input = op.input + at.y * op.row + at.x * op.pixel;
-      multiply_block(op, count, input, weights, at.channels, sums);
-      for (int p = 0; p < count; ++p, advance(at, op.columns)) {
-        Block v = load_all(sums + p * kBlock);
-        run_steps(op.steps, op.step_count, at, v);
-      }
-      pixel += count;
+      multiply_block(op, count, input, weights, at.channels, values);
+      run_steps(op.steps, op.step_count, {values, at, op.columns, count});
+      advance(at, count, op.columns);
+      left -= count;
     }
   }
 }
 
-void depthwise_conv2d(const DepthwiseConv2d& op, const Range& range) {
-  const int64_t padded = blocks_of(op.channels) * kBlock;
+// Runs a kernel that computes one pixel at a time: `compute` writes a block of the values.
+template <typename Op, void (*compute)(const Op&, const Place&, float*)>
+BNNZOO_INLINE void run_pixels(const Op& op, const Range& range) {
+  alignas(64) float values[kTile * kBlock];
   for (int32_t block = range.block_begin; block < range.block_end; ++block) {
     Place at = place_of(range.pixel_begin, op.columns, block, op.channels);
-    for (int64_t i = range.pixel_begin; i < range.pixel_end; ++i, advance(at, op.columns)) {
-      const float* input = op.input + at.y * op.row + at.x * op.pixel + block * kBlock;
-      const float* weights = op.weights + block * kBlock;
-      Block sum = filled(0.0f);
-      for (int32_t tap = 0; tap < op.taps; ++tap, weights += padded) {
-        const Block x = load_block(input + op.offsets[tap], at.channels);
-#pragma GCC unroll 16
-        for (int j = 0; j < kVectors; ++j) {
-          sum.part[j] = multiply_add(x.part[j], load(weights + j * Vector::lanes), sum.part[j]);
-        }
+    for (int64_t left = range.pixel_end - range.pixel_begin; left > 0;) {
+      const Place first = at;
+      const int count = static_cast<int>(smaller(left, int64_t{kTile}));
+      for (int p = 0; p < count; ++p, advance(at, 1, op.columns)) {
+        compute(op, at, values + p * kBlock);
       }
-      run_steps(op.steps, op.step_count, at, sum);
+      run_steps(op.steps, op.step_count, {values, first, op.columns, count});
+      left -= count;
     }
   }
+}
+
+BNNZOO_INLINE void depthwise_pixel(const DepthwiseConv2d& op, const Place& at, float* values) {
+  const float* input = op.input + at.y * op.row + at.x * op.pixel + at.block * kBlock;
+  const float* weights = op.weights + at.block * kBlock;
+  const int64_t padded = blocks_of(op.channels) * kBlock;
+  Block sum = filled(0.0f);
+  for (int32_t tap = 0; tap < op.taps; ++tap, weights += padded) {
+    const Block x = load_block(input + op.offsets[tap], at.channels);
+#pragma GCC unroll 16
+    for (int i = 0; i < kVectors; ++i) {
+      sum.part[i] = multiply_add(x.part[i], load(weights + i * Vector::lanes), sum.part[i]);
+    }
+  }
+  store_all(values, sum);
+}
+
+void depthwise_conv2d(const DepthwiseConv2d& op, const Range& range) {
+  run_pixels<DepthwiseConv2d, depthwise_pixel>(op, range);
 }
 
 // The part of a window that is inside the image.
@@ -169,11 +184,11 @@ BNNZOO_INLINE Window window_at(const Pool& op, int64_t y, int64_t x) {
 }
 
 template <bool maximum_wins>
-BNNZOO_INLINE Block pool_window(const Pool2d& op, const Window& window, const Place& at) {
+BNNZOO_INLINE void pool_pixel(const Pool2d& op, const Place& at, float* values) {
+  const Window window = window_at(op, at.y, at.x);
   const float* block = op.input + at.block * kBlock;
-  Block v = maximum_wins
-                ? load_block(block + window.top * op.row + window.left * op.pixel, at.channels)
-                : filled(0.0f);
+  const float* first = block + window.top * op.row + window.left * op.pixel;
+  Block v = maximum_wins ? load_block(first, at.channels) : filled(0.0f);
   for (int32_t y = window.top; y < window.bottom; ++y) {
     for (int32_t x = window.left; x < window.right; ++x) {
       const Block other = load_block(block + y * op.row + x * op.pixel, at.channels);
@@ -190,35 +205,22 @@ BNNZOO_INLINE Block pool_window(const Pool2d& op, const Window& window, const Pl
 #pragma GCC unroll 16
     for (int i = 0; i < kVectors; ++i) v.part[i] = divide(v.part[i], divisor);
   }
-  return v;
-}
-
-template <bool maximum_wins>
-BNNZOO_INLINE void pool_pixels(const Pool2d& op, const Range& range) {
-  for (int32_t block = range.block_begin; block < range.block_end; ++block) {
-    Place at = place_of(range.pixel_begin, op.columns, block, op.channels);
-    for (int64_t i = range.pixel_begin; i < range.pixel_end; ++i, advance(at, op.columns)) {
-      Block v = pool_window<maximum_wins>(op, window_at(op, at.y, at.x), at);
-      run_steps(op.steps, op.step_count, at, v);
-    }
-  }
+  store_all(values, v);
 }
 
 void pool2d(const Pool2d& op, const Range& range) {
   if (op.maximum) {
-    pool_pixels<true>(op, range);
+    run_pixels<Pool2d, pool_pixel<true>>(op, range);
   } else {
-    pool_pixels<false>(op, range);
+    run_pixels<Pool2d, pool_pixel<false>>(op, range);
   }
 }
 
+BNNZOO_INLINE void copy_pixel(const Elementwise& op, const Place& at, float* values) {
+  const float* input = op.input + at.y * op.row + at.x * op.pixel + at.block * kBlock;
+  store_all(values, load_block(input, at.channels));
+}
+
 void elementwise(const Elementwise& op, const Range& range) {
-  for (int32_t block = range.block_begin; block < range.block_end; ++block) {
-    Place at = place_of(range.pixel_begin, op.columns, block, op.channels);
-    for (int64_t i = range.pixel_begin; i < range.pixel_end; ++i, advance(at, op.columns)) {
-      const float* input = op.input + at.y * op.row + at.x * op.pixel + block * kBlock;
-      Block v = load_block(input, at.channels);
-      run_steps(op.steps, op.step_count, at, v);
-    }
-  }
+  run_pixels<Elementwise, copy_pixel>(op, range);
 }

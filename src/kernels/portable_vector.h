@@ -42,7 +42,7 @@ BNNZOO_INLINE void store_first(float* to, const Vector& v, int n) {
 BNNZOO_INLINE Vector broadcast(float value) { return {{value, value, value, value}}; }
 
 #define BNNZOO_LANEWISE(name, expression)                        \
-  BNNZOO_INLINE Vector name(const Vector& a, const Vector& b) {  \
+  BNNZOO_INLINE Vector name(Vector a, Vector b) {  \
     Vector v;                                                    \
     BNNZOO_LANES v.lane[i] = expression;                         \
     return v;                                                    \
@@ -55,11 +55,11 @@ BNNZOO_LANEWISE(divide, a.lane[i] / b.lane[i])
 BNNZOO_LANEWISE(minimum, a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i])
 BNNZOO_LANEWISE(maximum, a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i])
 
-BNNZOO_INLINE Vector multiply_add(const Vector& a, const Vector& b, const Vector& c) {
+BNNZOO_INLINE Vector multiply_add(Vector a, Vector b, const Vector& c) {
   return add(multiply(a, b), c);
 }
 
-BNNZOO_INLINE uint64_t below(const Vector& a, const Vector& b) {
+BNNZOO_INLINE uint64_t below(Vector a, Vector b) {
   uint64_t bits = 0;
   BNNZOO_LANES bits |= static_cast<uint64_t>(a.lane[i] < b.lane[i]) << i;
   return bits;
