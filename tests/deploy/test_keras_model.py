@@ -14,9 +14,9 @@ from bnnzoo import nn, registry
 from bnnzoo.deploy import passes
 from bnnzoo.deploy.formats import packed
 from bnnzoo.deploy.ir import Graph
-from bnnzoo.deploy.keras_config import from_config, to_config
 from bnnzoo.deploy.keras_frontend import from_keras
 from bnnzoo.deploy.keras_model import LATENT_MAGNITUDE, recalibrate, to_keras
+from bnnzoo.deploy.keras_model.config import from_config, to_config
 from bnnzoo.deploy.model_info import ModelInfo
 from bnnzoo.errors import ConversionError, ModelFormatError
 from tests.architectures.conftest import quick_initializers  # noqa: F401 (for every test here)

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from bnnzoo.deploy.keras_frontend import LayerCall, Walk
+from bnnzoo.deploy.keras_frontend.walking import LayerCall, Walk
 
 __all__ = ["KerasValues"]
 

@@ -19,15 +19,15 @@ from numpy.typing import NDArray
 
 from bnnzoo import nn, registry
 from bnnzoo.deploy.ir import Graph, Tensor
-from bnnzoo.deploy.keras_config import from_config
 from bnnzoo.deploy.keras_frontend import walk
-from bnnzoo.deploy.keras_values import KerasValues
+from bnnzoo.deploy.keras_frontend.values import KerasValues
+from bnnzoo.deploy.keras_model.config import from_config
 from bnnzoo.deploy.model_info import ModelInfo
 from bnnzoo.deploy.packing import PackedSigns
 from bnnzoo.errors import ArgumentError, ModelFormatError, UnknownModelError
 from bnnzoo.model_spec import ModelSpec
 
-__all__ = ["LATENT_MAGNITUDE", "build", "recalibrate", "to_keras"]
+__all__ = ["LATENT_MAGNITUDE", "assign_weights", "build", "recalibrate", "to_keras"]
 
 # A tenth of the range in which the sign's gradient is 1: some ten steps of 0.01 flip a weight.
 LATENT_MAGNITUDE = 0.1
@@ -52,12 +52,21 @@ def to_keras(graph: Graph, info: ModelInfo) -> keras.Model:
         ModelFormatError: `info` does not say it, or describes another network than `graph`.
     """
     model = build(info, graph.input_shape)
+    assign_weights(model, graph)
+    return model
+
+
+def assign_weights(model: keras.Model, graph: Graph) -> None:
+    """Gives every layer of a model the weights that a packed network has under the layer's path.
+
+    Raises:
+        ModelFormatError: The network lacks a weight of the model, or has it in another shape.
+    """
     assigned: set[int] = set()
     for call in walk(model).calls:
         if id(call.layer) not in assigned and getattr(call.layer, "weights", None):
             assigned.add(id(call.layer))
             _Weights(graph.tensors, call.first_path, call.layer).assign()
-    return model
 
 
 def build(info: ModelInfo, input_shape: tuple[int, ...]) -> keras.Model:
