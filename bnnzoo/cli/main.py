@@ -16,6 +16,7 @@ from bnnzoo.errors import BnnZooError
 # Name -> one line of help. Each command is `command` in bnnzoo/cli/<name>.py, imported only when
 # it is invoked, so that `bnnzoo --help` is quick.
 COMMANDS = {
+    "benchmark": "Measure the speed of a packed file on this machine.",
     "cache": "Show, verify or empty the cache of downloaded weights.",
     "doctor": "Show versions, backend and cache, and what is missing for what.",
     "download": "Download and verify pretrained weights.",

@@ -1,0 +1,85 @@
+"""`bnnzoo benchmark`: how fast a packed file runs on this machine, and where its time goes."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+
+from bnnzoo.cli.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from bnnzoo.runtime import Model
+
+WARM_UP_RUNS = 5
+DOMINANT = 5
+
+
+@click.command("benchmark")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--threads", type=int, help="All cores of the process by default, at most 8.")
+@click.option("--runs", type=click.IntRange(min=1), default=100, show_default=True)
+@click.option("--batch-size", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--isa", help="Instruction set; the best of this CPU by default.")
+@click.option("--profile", is_flag=True, help="Show every node, not only the longest.")
+@click.option("--json", "as_json", is_flag=True, help="Write a JSON object.")
+def command(
+    file: Path,
+    threads: int | None,
+    runs: int,
+    batch_size: int,
+    isa: str | None,
+    profile: bool,
+    as_json: bool,
+) -> None:
+    """Measure the speed of the packed file FILE, on random images."""
+    from bnnzoo import runtime
+
+    model = runtime.load(file, threads=threads, isa=isa)
+    report = {"file": str(file), "model": model.info.name, "isa": model.isa}
+    report |= {"threads": model.threads, **measure(model, runs, batch_size)}
+    nodes = model.profile(runs=min(runs, 20))
+    if not profile:
+        nodes = sorted(nodes, key=lambda node: node.ms, reverse=True)[:DOMINANT]
+    rows = [[n.name, n.op, n.ms, n.gmacs_per_second] for n in nodes]
+    if as_json:
+        names = ("name", "op", "ms", "gmacs_per_second")
+        print_json({**report, "nodes": [dict(zip(names, row, strict=True)) for row in rows]})
+        return
+    for key, value in report.items():
+        shown = f"{value:,.3f}" if isinstance(value, float) else value
+        click.echo(f"{key.replace('_', ' '):>18}  {shown}")
+    click.echo()
+    print_table(
+        ["node", "operation", "ms", "GMAC/s"],
+        [[name, op, f"{ms:.3f}", speed] for name, op, ms, speed in rows],
+        title="Nodes, one image" if profile else f"The {len(rows)} longest nodes, one image",
+    )
+
+
+def measure(model: Model, runs: int, batch_size: int) -> dict[str, Any]:
+    """Returns percentiles of the time of one call, in milliseconds, and what follows from them."""
+    shape = (batch_size, *model.input_shape)
+    images = np.random.default_rng(0).standard_normal(shape, np.float32)
+    for _ in range(WARM_UP_RUNS):
+        model(images)
+    times = []
+    for _ in range(runs):
+        start = time.perf_counter()
+        model(images)
+        times.append((time.perf_counter() - start) * 1e3)
+    median, p90, p99 = (float(v) for v in np.percentile(times, (50, 90, 99)))
+    return {
+        "runs": runs,
+        "batch_size": batch_size,
+        "min_ms": min(times),
+        "median_ms": median,
+        "p90_ms": p90,
+        "p99_ms": p99,
+        "images_per_second": batch_size / median * 1e3,
+        "macs": model.macs,
+        "gmacs_per_second": batch_size * model.macs / (median * 1e6),
+    }
