@@ -17,7 +17,7 @@ from bnnzoo.nn.optimizers import is_binary_variable
 from bnnzoo.training.images import Images, evaluation_codes, training_codes
 from bnnzoo.training.recipe import Recipe
 
-__all__ = ["EpochRunner", "Progress"]
+__all__ = ["EpochRunner", "Progress", "Split"]
 
 EVALUATION_BATCH = 500
 
@@ -100,10 +100,14 @@ class EpochRunner:
         recipe = self.recipe
         codes = training_codes(self.split.train, recipe.augmentation, recipe.seed, epoch)
         codes = codes[: self.steps * recipe.batch_size]
+        labels, batch_size = self.split.images.labels[codes[:, 0]], recipe.batch_size
+        if self.trainee.steps_per_call > 1:
+            calls = (-1, self.trainee.steps_per_call, batch_size)
+            codes, labels, batch_size = codes.reshape(*calls, 4), labels.reshape(calls), 1
         history = self.trainee.fit(
             codes,
-            self.split.images.labels[codes[:, 0]],
-            batch_size=recipe.batch_size,
+            labels,
+            batch_size=batch_size,
             shuffle=False,
             verbose=0,
             callbacks=[_Steps(self, epoch)] if self.progress else [],
@@ -143,7 +147,8 @@ class _Steps(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         runner = self.runner
         assert runner.progress is not None
-        runner.progress(Progress(self.epoch + 1, runner.recipe.epochs, batch + 1, runner.steps))
+        step = (batch + 1) * runner.trainee.steps_per_call
+        runner.progress(Progress(self.epoch + 1, runner.recipe.epochs, step, runner.steps))
 
 
 def _number(value: Any) -> float:

@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from bnnzoo.errors import BnnZooError
 
-__all__ = ["EventFile", "tensorboard_is_installed"]
+__all__ = ["EventFile", "open_events", "tensorboard_is_installed"]
 
 
 def tensorboard_is_installed() -> bool:
     """Returns whether events can be written."""
     return importlib.util.find_spec("tensorboard") is not None
+
+
+@contextlib.contextmanager
+def open_events(folder: Path) -> Iterator[EventFile | None]:
+    """Yields a new event file; None where `tensorboard` is not installed."""
+    if not tensorboard_is_installed():
+        yield None
+        return
+    events = EventFile(folder)
+    try:
+        yield events
+    finally:
+        events.close()
 
 
 class EventFile:

@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import os
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -104,9 +105,10 @@ class RunFolder:
         """
         path = self.path / name
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            # NumPy leaves a file that it opened itself open when it is broken.
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 return {key: archive[key] for key in archive.files}
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise BnnZooError(
                 f"{path} cannot be read: {error}. Start the run again in another folder."
             ) from error
@@ -134,7 +136,7 @@ def open_run(path: Path, recipe: Recipe, *, resume: bool) -> Iterator[RunFolder]
         resume: Go on with a run that was begun. In an empty folder a new one begins.
 
     Raises:
-        ArgumentError: The folder has a run and `resume` is false, or one of another recipe.
+        ArgumentError: It has finished epochs and `resume` is false, or those of another recipe.
         BnnZooError: Another process trains there, or the folder cannot be written.
     """
     try:
@@ -146,7 +148,7 @@ def open_run(path: Path, recipe: Recipe, *, resume: bool) -> Iterator[RunFolder]
             left.unlink()  # of a killed run
         folder = RunFolder(path)
         found = folder.read_json(RECIPE)
-        if found is None:
+        if found is None or not folder.has(LAST):  # where no epoch was finished nothing is lost
             folder.write_json(RECIPE, recipe.to_dict())
         elif not resume:
             raise ArgumentError(f"{path} has a run already. Go on with --resume, or name another.")

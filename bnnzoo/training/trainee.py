@@ -44,9 +44,7 @@ class ImageBank(keras.layers.Layer):  # type: ignore[misc]
             trainable=False,
             name="pixels",
         )
-
-    def build(self, input_shape: Any) -> None:
-        """Marks the layer as built: its pixels are there from the start."""
+        self.built = True
 
     def call(self, codes: Any) -> Any:
         """Returns the preprocessed images."""
@@ -75,9 +73,19 @@ class Trainee(keras.Model):  # type: ignore[misc]
         bank: The images of the run.
         phase: The phase.
         teacher: A network that is not trained, for the objective.
+        steps_per_call: Above 1, `fit` takes data `(calls, steps_per_call, batch, ...)` in batches
+            of one call, so that the host is asked once for so many steps. For JAX, whose train
+            step is a function of its state.
     """
 
-    def __init__(self, network: Any, bank: ImageBank, phase: Phase, teacher: Any = None) -> None:
+    def __init__(
+        self,
+        network: Any,
+        bank: ImageBank,
+        phase: Phase,
+        teacher: Any = None,
+        steps_per_call: int = 1,
+    ) -> None:
         super().__init__(name="trainee")
         self.network = network
         self.student = logits_and_stages(network)
@@ -87,7 +95,23 @@ class Trainee(keras.Model):  # type: ignore[misc]
         if self.teacher is not None:
             self.teacher.trainable = False
         self.accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+        self.steps_per_call = steps_per_call
         self.built = True
+
+    def train_step(self, *arguments: Any) -> Any:
+        """Takes one step, or on JAX those of a call, one after the other on the device."""
+        if self.steps_per_call == 1:
+            return super().train_step(*arguments)
+        state, data = arguments
+        one_step = super().train_step
+
+        def step(state: Any, batch: Any) -> tuple[Any, Any]:
+            logs, state = one_step(state, batch)
+            return state, logs
+
+        steps = keras.tree.map_structure(lambda array: array[0], data)
+        state, logs = ops.scan(step, state, steps)
+        return keras.tree.map_structure(lambda values: values[-1], logs), state
 
     def call(self, codes: Any, training: bool = False) -> dict[str, Any]:
         """Returns the student's outputs, and the teacher's in training."""

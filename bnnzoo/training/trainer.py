@@ -15,12 +15,13 @@ import numpy as np
 
 from bnnzoo import __version__
 from bnnzoo.data.source import Source
-from bnnzoo.data.sources import open_source
+from bnnzoo.data.sources import check_source, open_source
 from bnnzoo.errors import ArgumentError
 from bnnzoo.evaluation import evaluate
 from bnnzoo.training import checkpoints
+from bnnzoo.training.devices import device_names, jit_compile, steps_per_call
 from bnnzoo.training.epochs import EpochRunner, Progress, Split
-from bnnzoo.training.events import EventFile, tensorboard_is_installed
+from bnnzoo.training.events import EventFile, open_events
 from bnnzoo.training.images import load_images, split_codes
 from bnnzoo.training.networks import build_network, check_teacher, open_teacher, spec_of
 from bnnzoo.training.optimizers import make_optimizer
@@ -62,15 +63,18 @@ def train(
         BnnZooError: The loss is no number, a file cannot be written, another process trains there.
     """
     check(recipe)
+    for source in (recipe.data, recipe.test_data):
+        check_source(source)
     with open_run(Path(folder), recipe, resume=resume) as run:
         report = run.read_json("report.json")
         if report is not None:
             return dict(report)
         _record_environment(run, command)
-        trainer = _Trainer(recipe, run, progress, on_epoch)
-        start = len(trainer.rows)
-        for place in range(len(recipe.phases)):
-            trainer.run_phase(place)
+        with open_events(run.path / "events") as events:
+            trainer = _Trainer(recipe, run, events, progress, on_epoch)
+            start = len(trainer.rows)
+            for place in range(len(recipe.phases)):
+                trainer.run_phase(place)
         return trainer.finish(resumed_after=start)
 
 
@@ -81,6 +85,7 @@ class _Trainer:
         self,
         recipe: Recipe,
         folder: RunFolder,
+        events: EventFile | None,
         progress: Callable[[Progress], None] | None,
         on_epoch: Callable[[Row], None] | None,
     ) -> None:
@@ -104,7 +109,7 @@ class _Trainer:
                 f"images, got {recipe.batch_size}."
             )
         self.bank = ImageBank(self.split.images, recipe.preprocessing, recipe.augmentation.pad)
-        self.events = EventFile(folder.path / "events") if tensorboard_is_installed() else None
+        self.events = events
 
     def run_phase(self, place: int) -> None:
         """Trains what is left of a phase; all of them before it are done."""
@@ -132,9 +137,11 @@ class _Trainer:
         network = self._network(place)
         if place:
             self._read_phase(place - 1, network)
-        optimizer = make_optimizer(phase, network, len(self.split.train) // self.recipe.batch_size)
-        trainee = Trainee(network, self.bank, phase, self._teacher(place, network))
-        trainee.compile(optimizer=optimizer)
+        steps = len(self.split.train) // self.recipe.batch_size
+        optimizer = make_optimizer(phase, network, steps)
+        teacher = self._teacher(place, network)
+        trainee = Trainee(network, self.bank, phase, teacher, steps_per_call(steps))
+        trainee.compile(optimizer=optimizer, jit_compile=jit_compile())
         optimizer.build(trainee.trainable_variables)
         return trainee
 
@@ -171,8 +178,6 @@ class _Trainer:
 
     def finish(self, resumed_after: int) -> dict[str, Any]:
         """Measures the last weights in float32, saves the model and writes the report."""
-        if self.events is not None:
-            self.events.close()
         last = len(self.recipe.phases) - 1
         network = self._network(last, "float32")
         self._read_phase(last, network)
@@ -218,13 +223,6 @@ def _record_environment(run: RunFolder, command: str | None) -> None:
         },
         "machine": platform.machine(),
         "system": platform.system(),
-        "devices": _devices(),
+        "devices": device_names(),
     }
     run.write_json("environment.json", [*(run.read_json("environment.json") or []), start])
-
-
-def _devices() -> list[str]:
-    try:
-        return [str(name) for name in keras.distribution.list_devices()]
-    except (NotImplementedError, RuntimeError):  # older Keras on TensorFlow
-        return []

@@ -1,0 +1,95 @@
+"""`bnnzoo train` and `bnnzoo recipes`: options, streams, errors."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from bnnzoo.cli.main import main
+from bnnzoo.cli.train import with_data
+from bnnzoo.training import RECIPES
+from tests.training.tiny import write_images
+
+NAME = "binarynet_mlp.mnist"
+SMALL = ["--set", "epochs=1", "--set", "batch_size=16", "--set", "arguments.width=8"]
+
+
+@pytest.fixture
+def data(tmp_path):
+    return str(write_images(tmp_path))
+
+
+def test_train_resume_and_json(tmp_path, data, capsys):
+    run = str(tmp_path / "run")
+    arguments = ["train", NAME, "--data", data, "--out", run, *SMALL]
+    assert main(arguments) == 0
+    captured = capsys.readouterr()
+    assert "top-1" in captured.out
+    assert captured.err.startswith("epoch   1  loss ")
+    assert main(arguments) == 2
+    assert "has a run already. Go on with --resume" in capsys.readouterr().err
+    assert main([*arguments, "--resume", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["recipe"] == NAME
+    assert report["evaluation"]["dataset"] == "tiny.npz"
+    (start,) = json.loads((tmp_path / "run" / "environment.json").read_text())
+    assert start["command"].startswith(f"bnnzoo train {NAME} --data")
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["binarynet_mlp.mnst"], "Did you mean 'binarynet_mlp.mnist'"),
+        ([NAME, "--set", "epoch=2"], "Did you mean 'epochs'"),
+        ([NAME, "--set", "epochs=0"], "epochs must be an integer of at least 1"),
+    ],
+    ids=str,
+)
+def test_a_typing_error_is_one_line(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not list(tmp_path.iterdir()), "nothing is written before the recipe is checked"
+
+
+def test_missing_data_is_a_data_error(capsys, tmp_path):
+    arguments = ["train", NAME, "--data", str(tmp_path / "no.npz"), "--out", str(tmp_path / "r")]
+    assert main(arguments) == 5
+    assert "There is no file" in capsys.readouterr().err
+
+
+def test_both_splits_follow_from_data(tmp_path):
+    recipe = RECIPES[NAME]
+
+    def splits(data, test_data=None):
+        changed = with_data(recipe, data, test_data)
+        return changed.data, changed.test_data
+
+    assert splits(None) == ("keras:mnist:train", "keras:mnist:test")
+    assert splits("keras:cifar10") == ("keras:cifar10:train", "keras:cifar10:test")
+    assert splits("a.npz:train") == ("a.npz:train", "a.npz:test")
+    assert splits(None, "a.npz") == ("keras:mnist:train", "a.npz")
+    for name in ("train", "test"):
+        (tmp_path / name).mkdir()
+    assert splits(str(tmp_path)) == (str(tmp_path / "train"), str(tmp_path / "test"))
+
+
+def test_recipes_need_no_keras():
+    code = (
+        "import sys; from bnnzoo.cli.main import main; main(['recipes', '--json'])\n"
+        "assert 'keras' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)
+    assert [row["name"] for row in rows] == list(RECIPES)
+
+
+def test_the_table_of_recipes(capsys):
+    assert main(["recipes"]) == 0
+    assert all(name in capsys.readouterr().out for name in (NAME,))

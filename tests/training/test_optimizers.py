@@ -1,0 +1,62 @@
+"""Each group of variables gets its optimizer, and only float kernels decay."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import bnnzoo
+from bnnzoo import nn
+from bnnzoo.training import Phase
+from bnnzoo.training.optimizers import decayed_variables, make_optimizer
+
+
+@pytest.fixture
+def network():
+    return bnnzoo.builder("birealnet20")(input_shape=(8, 8, 3), num_classes=3)
+
+
+def test_float_kernels_decay_and_nothing_else(network):
+    names = {variable.path for variable in decayed_variables(network)}
+    assert names == {
+        "stem_conv/kernel",
+        "stage2_block1_shortcut_conv/kernel",
+        "stage3_block1_shortcut_conv/kernel",
+        "logits/kernel",
+    }
+
+
+def test_without_gradient_only_decay_moves_weights(network):
+    phase = Phase(epochs=1, learning_rate=0.5, schedule="constant", weight_decay=0.1)
+    optimizer = make_optimizer(phase, network, steps_per_epoch=4)
+    optimizer.build(network.trainable_variables)
+    before = {v.path: ops.convert_to_numpy(v).copy() for v in network.trainable_variables}
+    optimizer.apply([ops.zeros(v.shape) for v in network.trainable_variables])
+    decayed = {variable.path for variable in decayed_variables(network)}
+    for variable in network.trainable_variables:
+        factor = 1 - 0.5 * 0.1 if variable.path in decayed else 1
+        after = ops.convert_to_numpy(variable)
+        np.testing.assert_allclose(after, factor * before[variable.path], rtol=1e-6)
+
+
+def test_bop_trains_the_binary_kernels(network):
+    phase = Phase(epochs=2, binary_optimizer="bop", bop_gamma=0.25, bop_threshold=1e-3)
+    optimizer = make_optimizer(phase, network, steps_per_epoch=4)
+    bop, adam = (case.optimizer for case in optimizer.cases)
+    assert isinstance(bop, nn.Bop)
+    assert isinstance(adam, keras.optimizers.Adam)
+    assert float(ops.convert_to_numpy(bop.gamma)) == 0.25
+    assert float(ops.convert_to_numpy(bop.threshold)) == pytest.approx(1e-3)
+    optimizer.build(network.trainable_variables)
+    optimizer.apply([ops.ones(v.shape) for v in network.trainable_variables])
+    kernel = ops.convert_to_numpy(network.get_layer("stage1_block1_conv").kernel)
+    assert set(np.unique(kernel)) <= {-1.0, 1.0}
+
+
+@pytest.mark.parametrize("warmup_epochs, steps", [(0.0, 0), (0.3, 2), (1.5, 6), (9.0, 8)])
+def test_the_schedule_spans_the_phase(network, warmup_epochs, steps):
+    phase = Phase(epochs=2, warmup_epochs=warmup_epochs)
+    schedule = make_optimizer(phase, network, steps_per_epoch=4)._learning_rate
+    assert (schedule.steps, schedule.warmup_steps) == (8, steps)

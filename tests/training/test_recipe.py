@@ -1,0 +1,84 @@
+"""A recipe survives JSON, and every value that cannot be used is named before training begins."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from bnnzoo.errors import ArgumentError
+from bnnzoo.training import Augmentation, Phase, Recipe
+from bnnzoo.training.recipe import check
+
+RECIPE = Recipe(
+    name="r",
+    network="binarynet",
+    data="a.npz:train",
+    test_data="a.npz:test",
+    phases=(Phase(epochs=2, binarize="nothing"), Phase(epochs=3, teacher="previous")),
+    arguments={"width": 8},
+    augmentation=Augmentation(pad=2, flip=True),
+)
+
+# Field of a recipe or of its last phase -> a value that it refuses, and what the message says.
+WRONG = {
+    "precision": ("float16", "precision must be one of float32, mixed_bfloat16, got 'float16'"),
+    "real_activation": ("gelu", "real_activation must be one of hard_tanh, relu"),
+    "pad_values": (2, "pad_values must be one of -1, 0, 1, got 2"),
+    "batch_size": (0, "batch_size must be an integer of at least 1, got 0"),
+    "held_out": (-1, "held_out must be an integer of at least 0"),
+    "seed": (-1, "seed must be an integer of at least 0"),
+    "batch_norm_momentum": (1.5, "batch_norm_momentum must be from 0 to 1, got 1.5"),
+    "clip_value": (0.0, "clip_value must be positive"),
+    "augmentation": (Augmentation(pad=-1), "augmentation.pad must be an integer of at least 0"),
+    "phases": ((), "phases must be one or more"),
+    "epochs": (0, "epochs must be an integer of at least 1"),
+    "binarize": ("weights", "binarize must be one of nothing, activations, everything"),
+    "schedule": ("cosin", "Did you mean 'cosine'?"),
+    "binary_optimizer": ("adam", "binary_optimizer must be one of latent, bop"),
+    "learning_rate": (-1.0, "learning_rate must be at least 0, got -1.0"),
+    "warmup_epochs": (-1.0, "warmup_epochs must be at least 0"),
+    "weight_decay": (2.0, "weight_decay must be from 0 to 1"),
+    "label_smoothing": (1.5, "label_smoothing must be from 0 to 1"),
+    "bop_gamma": (2.0, "bop_gamma must be from 0 to 1"),
+    "bop_threshold": (-1.0, "bop_threshold must be at least 0"),
+    "distillation": (1.5, "distillation must be from 0 to 1"),
+    "attention": (-0.5, "attention must be at least 0"),
+    "temperature": (0.0, "temperature must be positive"),
+}
+
+
+def test_json_keeps_every_value():
+    assert Recipe.from_dict(json.loads(json.dumps(RECIPE.to_dict()))) == RECIPE
+    assert RECIPE.epochs == 5
+    assert check(RECIPE) is RECIPE
+
+
+@pytest.mark.parametrize("field", WRONG)
+def test_a_wrong_value_is_named(field):
+    value, message = WRONG[field]
+    if field in {f.name for f in dataclasses.fields(Phase)}:
+        last = dataclasses.replace(RECIPE.phases[1], **{field: value})
+        changed = dataclasses.replace(RECIPE, phases=(RECIPE.phases[0], last))
+    else:
+        changed = dataclasses.replace(RECIPE, **{field: value})
+    with pytest.raises(ArgumentError, match=message):
+        check(changed)
+
+
+CONTRADICTIONS = {
+    "no_teacher": (Phase(epochs=1, distillation=0.5), "teacher must be given"),
+    "no_previous": (Phase(epochs=1, teacher="previous"), "must not be 'previous' in the first"),
+    "bop_of_real_kernels": (
+        Phase(epochs=1, binarize="activations", binary_optimizer="bop"),
+        "binarize must be 'everything' with Bop",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CONTRADICTIONS)
+def test_a_phase_that_contradicts_itself_is_refused(name):
+    phase, message = CONTRADICTIONS[name]
+    with pytest.raises(ArgumentError, match=message):
+        check(dataclasses.replace(RECIPE, phases=(phase,)))

@@ -1,0 +1,115 @@
+"""A run folder is never half written, has one writer, and holds one recipe."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import resource
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from bnnzoo.errors import ArgumentError, BnnZooError
+from bnnzoo.training import Phase, Recipe
+from bnnzoo.training.run_folder import RunFolder, open_run
+
+RECIPE = Recipe("r", "binarynet", "a", "b", (Phase(epochs=1),))
+
+
+@pytest.fixture
+def small_files():
+    """No file may become larger than 64 kB: what writes more fails as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_is_one_error_and_leaves_the_old_file(tmp_path, small_files):
+    folder = RunFolder(tmp_path)
+    folder.write_arrays("checkpoints/last.npz", {"a": np.arange(3)})
+    with pytest.raises(BnnZooError, match=r"last\.npz cannot be written: File too large.*--resume"):
+        folder.write_arrays("checkpoints/last.npz", {"a": np.zeros(100_000)})
+    np.testing.assert_array_equal(folder.read_arrays("checkpoints/last.npz")["a"], [0, 1, 2])
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["last.npz"]
+
+
+def test_a_broken_checkpoint_is_one_error(tmp_path):
+    (tmp_path / "last.npz").write_bytes(b"PK\x03\x04 no archive")
+    with pytest.raises(BnnZooError, match=r"last\.npz cannot be read"):
+        RunFolder(tmp_path).read_arrays("last.npz")
+
+
+def test_the_log_is_a_table(tmp_path):
+    RunFolder(tmp_path).write_log([{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25}])
+    assert (tmp_path / "log.csv").read_text() == "epoch,loss\n1,0.5\n2,0.25\n"
+
+
+def test_a_second_process_is_refused(tmp_path):
+    code = (
+        "import sys, pathlib\n"
+        "from bnnzoo.training.run_folder import open_run\n"
+        "from tests.training.test_run_folder import RECIPE\n"
+        "with open_run(pathlib.Path(sys.argv[1]), RECIPE, resume=True): pass"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "run")]
+    with open_run(tmp_path / "run", RECIPE, resume=False):
+        second = subprocess.run(command, capture_output=True, text=True)
+    assert "BnnZooError: Another process trains in" in second.stderr
+    third = subprocess.run(command, capture_output=True, text=True)
+    assert third.returncode == 0, third.stderr
+
+
+def begin(path):
+    """Leaves a run of `RECIPE` with a checkpoint."""
+    with open_run(path, RECIPE, resume=True) as folder:
+        folder.write_arrays("checkpoints/last.npz", {})
+
+
+def test_a_run_is_not_overwritten(tmp_path):
+    begin(tmp_path / "run")
+    with (
+        pytest.raises(ArgumentError, match="has a run already. Go on with --resume"),
+        open_run(tmp_path / "run", RECIPE, resume=False),
+    ):
+        pass
+
+
+def test_a_run_without_an_epoch_is(tmp_path):
+    with open_run(tmp_path, RECIPE, resume=False):
+        pass
+    with open_run(tmp_path, dataclasses.replace(RECIPE, seed=7), resume=False):
+        pass
+    assert json.loads((tmp_path / "recipe.json").read_text())["seed"] == 7
+
+
+def test_another_recipe_does_not_go_on(tmp_path):
+    begin(tmp_path)
+    reworded = dataclasses.replace(RECIPE, summary="said otherwise")
+    with open_run(tmp_path, reworded, resume=True):
+        pass
+    other = dataclasses.replace(RECIPE, batch_size=5, seed=7)
+    with (
+        pytest.raises(ArgumentError, match="another recipe: batch_size, seed differ"),
+        open_run(tmp_path, other, resume=True),
+    ):
+        pass
+
+
+def test_a_recipe_of_an_older_version_goes_on(tmp_path):
+    value = RECIPE.to_dict()
+    del value["clip_value"]  # a field that was added later, with its default
+    begin(tmp_path)
+    (tmp_path / "recipe.json").write_text(json.dumps(value))
+    with open_run(tmp_path, RECIPE, resume=True):
+        pass
+
+
+def test_what_a_killed_run_left_is_removed(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / ".last.tmp.npz").write_text("half")
+    (tmp_path / "checkpoints" / "last.npz").write_text("whole")
+    with open_run(tmp_path, RECIPE, resume=False):
+        assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["last.npz"]

@@ -1,0 +1,60 @@
+"""`--set` changes the value it names, with the right type, and nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from bnnzoo.errors import ArgumentError
+from bnnzoo.training import RECIPES
+from bnnzoo.training.settings import apply_settings
+
+RECIPE = RECIPES["binarynet_mlp.mnist-twin"]
+
+# Setting -> what is read from the changed recipe, and its value.
+SETTINGS = {
+    "batch_size=64": (lambda r: r.batch_size, 64),
+    "epochs=2": (lambda r: [p.epochs for p in r.phases], [2, 2]),
+    "phase2.epochs=2": (lambda r: [p.epochs for p in r.phases], [20, 2]),
+    "learning_rate=1": (lambda r: [p.learning_rate for p in r.phases], [1.0, 1.0]),
+    "phase1.teacher=null": (lambda r: r.phases[0].teacher, None),
+    "teacher=birealnet18.larq_in1k": (lambda r: r.phases[1].teacher, "birealnet18.larq_in1k"),
+    "augmentation.flip=true": (lambda r: r.augmentation.flip, True),
+    "augmentation.pad=1": (lambda r: r.augmentation.pad, 1),
+    "arguments.width=16": (lambda r: r.arguments, {"width": 16}),
+    "clip_value=1.25": (lambda r: r.clip_value, 1.25),
+    "batch_norm_momentum=null": (lambda r: r.batch_norm_momentum, None),
+    "name=7": (lambda r: r.name, "7"),
+}
+
+MISTAKES = {
+    "epochs": "--set must be key=value, got 'epochs'",
+    "epoch=2": "Unknown setting 'epoch'. Did you mean 'epochs'",
+    "augmentation.zoom=2": "Unknown setting 'augmentation.zoom'",
+    "other.pad=2": "Unknown setting 'other.pad'",
+    "phases=2": "Unknown setting 'phases'",
+    "phase3.epochs=2": "phaseN must be from phase1 to phase2, got 'phase3'",
+    "epochs=two": "epochs must be int, got 'two'",
+    "epochs=2.5": "epochs must be int, got '2.5'",
+    "epochs=true": "epochs must be int, got 'true'",
+    "clip_value=yes": "clip_value must be float or null, got 'yes'",
+    "batch_size=0": "batch_size must be an integer of at least 1",
+}
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_a_setting_changes_its_value(setting):
+    read, expected = SETTINGS[setting]
+    changed = apply_settings(RECIPE, [setting])
+    assert read(changed) == expected
+    assert type(read(changed)) is type(expected)
+    fields = [f.name for f in dataclasses.fields(RECIPE)]
+    different = [f for f in fields if getattr(changed, f) != getattr(RECIPE, f)]
+    assert len(different) <= 1
+
+
+@pytest.mark.parametrize("setting", MISTAKES)
+def test_a_mistake_is_named(setting):
+    with pytest.raises(ArgumentError, match=MISTAKES[setting].replace(".", r"\.")):
+        apply_settings(RECIPE, [setting])

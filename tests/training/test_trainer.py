@@ -1,0 +1,175 @@
+"""A resumed run ends with the weights of one that was not killed; faults lose nothing."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import bnnzoo
+from bnnzoo import training
+from bnnzoo.errors import ArgumentError, BnnZooError
+from bnnzoo.training import Phase
+from bnnzoo.training.epochs import Progress
+from tests.training.tiny import tiny_recipe
+
+ROOT = Path(__file__).parents[2]
+
+# Many techniques at once: a real-valued twin, then Bop, from the twin's weights and answers.
+PHASES = (
+    Phase(epochs=2, binarize="nothing", learning_rate=0.01, weight_decay=0.1),
+    Phase(
+        epochs=2, learning_rate=0.01, binary_optimizer="bop", bop_gamma=1e-2, warmup_epochs=1,
+        label_smoothing=0.1, teacher="previous", distillation=0.5, temperature=2.0,
+    ),
+)  # fmt: skip
+
+
+class KilledError(Exception):
+    """Stands for a signal: nothing may catch it and tidy up."""
+
+
+def state(folder: Path) -> dict[str, np.ndarray]:
+    with np.load(folder / "checkpoints" / "last.npz") as archive:
+        return {key: archive[key] for key in archive.files if key != "log"}
+
+
+def log(folder: Path) -> list[dict[str, str]]:
+    """The rows of the log without what time tells."""
+    with (folder / "log.csv").open() as file:
+        timed = ("seconds", "images_per_second")
+        return [{k: v for k, v in row.items() if k not in timed} for row in csv.DictReader(file)]
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory):
+    """An uninterrupted run of all techniques: its folder and report."""
+    folder = tmp_path_factory.mktemp("runs")
+    report = training.train(tiny_recipe(folder, *PHASES), folder / "whole")
+    return folder, report
+
+
+# Killed after this many steps of this epoch: in a phase, between phases, in the last one.
+@pytest.mark.parametrize("epoch, step", [(2, 3), (3, 1), (4, 2)])
+def test_a_resumed_run_equals_an_uninterrupted_one(whole_run, epoch, step):
+    folder, _ = whole_run
+    recipe, path = tiny_recipe(folder, *PHASES), folder / f"killed-{epoch}-{step}"
+
+    def kill(progress: Progress) -> None:
+        if (progress.epoch, progress.step) == (epoch, step):
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        training.train(recipe, path, progress=kill)
+    report = training.train(recipe, path, resume=True)
+    assert report["resumed_after"] == (epoch - 1 or None)
+    expected, got = state(folder / "whole"), state(path)
+    assert expected.keys() == got.keys()
+    for key in expected:
+        np.testing.assert_array_equal(got[key], expected[key], err_msg=key)
+    assert log(path) == log(folder / "whole")
+
+
+def test_a_process_that_is_killed_goes_on(whole_run):
+    folder, _ = whole_run
+    recipe, path = tiny_recipe(folder, *PHASES), folder / "killed-process"
+    code = (
+        "import os, pathlib, signal, sys\n"
+        "from bnnzoo import training\n"
+        "from tests.training.test_trainer import PHASES, tiny_recipe\n"
+        "folder = pathlib.Path(sys.argv[1])\n"
+        "def kill(row):\n"
+        "    if row['epoch'] == 1: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "recipe = tiny_recipe(folder, *PHASES)\n"
+        "training.train(recipe, folder / 'killed-process', on_epoch=kill)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, str(folder)], cwd=ROOT, timeout=120)
+    assert killed.returncode == -9
+    assert training.train(recipe, path, resume=True)["resumed_after"] == 1
+    for key, value in state(folder / "whole").items():
+        np.testing.assert_array_equal(state(path)[key], value, err_msg=key)
+
+
+def test_what_a_run_leaves(whole_run):
+    folder, report = whole_run
+    run = folder / "whole"
+    assert json.loads((run / "report.json").read_text()) == report
+    assert training.Recipe.from_dict(json.loads((run / "recipe.json").read_text())).epochs == 4
+    rows = log(run)
+    assert [row["phase"] for row in rows] == list("1122")
+    assert float(rows[0]["flip_ratio"]) == 0
+    assert float(rows[-1]["flip_ratio"]) > 0
+    (start,) = json.loads((run / "environment.json").read_text())
+    assert start["versions"]["backend"] in ("tensorflow", "jax", "torch")
+    names = {path.name for path in (run / "checkpoints").iterdir()}
+    assert names == {"last.npz", "best.npz", "phase1.npz", "phase2.npz"}
+
+    model = bnnzoo.open_model(run / "model.keras")
+    assert model.model_spec.name == "binarynet_mlp"
+    assert model.model_spec.preprocessing == "scale_pm1"
+    again = bnnzoo.evaluate(run / "model.keras", f"{folder / 'tiny.npz'}:test")
+    assert again.top1 == report["evaluation"]["top1"] == pytest.approx(float(rows[-1]["val_top1"]))
+
+
+def test_a_finished_run_is_only_reported(whole_run):
+    folder, report = whole_run
+    recipe = tiny_recipe(folder, *PHASES)
+
+    def refuse(progress: Progress) -> None:
+        raise AssertionError("it trains again")
+
+    assert training.train(recipe, folder / "whole", resume=True, progress=refuse) == report
+
+
+def test_it_learns(tmp_path):
+    recipe = tiny_recipe(tmp_path, Phase(epochs=12, learning_rate=0.02), arguments={"width": 32})
+    report = training.train(recipe, tmp_path / "run")
+    # The brighter half is the class: guessing is 50 %, and 64 images vary by 6 points.
+    assert report["evaluation"]["top1"] > 75
+
+
+def test_a_loss_that_is_no_number_keeps_the_last_checkpoint(tmp_path):
+    recipe = tiny_recipe(tmp_path, Phase(epochs=2), Phase(epochs=2, learning_rate=float("1e38")))
+    with pytest.raises(BnnZooError, match=r"loss of epoch \d is (nan|inf): training has diverged"):
+        training.train(recipe, tmp_path / "run")
+    kept = state(tmp_path / "run")
+    assert all(np.isfinite(value).all() for value in kept.values())
+
+
+def test_too_few_images_for_a_batch(tmp_path):
+    with pytest.raises(ArgumentError, match="batch_size must be at most 64"):
+        training.train(tiny_recipe(tmp_path, batch_size=65), tmp_path / "run")
+
+
+def test_arguments_that_the_network_does_not_take(tmp_path):
+    recipe = tiny_recipe(tmp_path, arguments={"depth": 3})
+    with pytest.raises(ArgumentError, match="arguments must be those of binarynet_mlp.*depth"):
+        training.train(recipe, tmp_path / "run")
+
+
+def test_held_out_images_make_the_curve(tmp_path):
+    report = training.train(tiny_recipe(tmp_path, held_out=16), tmp_path / "run")
+    assert report["curve"] == "held-out training images"
+    assert report["evaluation"]["n"] == 64
+
+
+def test_bfloat16_is_measured_in_float32(tmp_path):
+    report = training.train(tiny_recipe(tmp_path, precision="mixed_bfloat16"), tmp_path / "run")
+    model = bnnzoo.open_model(tmp_path / "run" / "model.keras")
+    assert {layer.compute_dtype for layer in model.layers} == {"float32"}
+    assert report["evaluation"]["n"] == 64
+
+
+def test_a_trained_model_is_a_teacher(tmp_path):
+    training.train(tiny_recipe(tmp_path), tmp_path / "teacher")
+    teacher = str(tmp_path / "teacher" / "model.keras")
+    phase = Phase(epochs=1, teacher=teacher, distillation=1.0)
+    training.train(tiny_recipe(tmp_path, phase), tmp_path / "student")
+    other = tiny_recipe(tmp_path, phase, preprocessing="scale_01")
+    with pytest.raises(ArgumentError, match="preprocessing of the teacher .* must be scale_01"):
+        training.train(other, tmp_path / "other")
