@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["load", "open_model"]
 
 POOLINGS = ("avg", "max")
-WEIGHT_SUFFIXES = (".h5",)
-OTHER_SUFFIXES = (".h5", ".hdf5", ".pb", ".safetensors", ".tflite")  # of models and weights
+MODEL_SUFFIXES = (".keras", ".safetensors")
+WEIGHT_SUFFIXES = (".h5", ".safetensors")
+OTHER_SUFFIXES = (".h5", ".hdf5", ".pb", ".tflite")  # of models and weights
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ def load(
             weights; it loads them only with `pretrained=True`.
         pretrained: Load the weights of the tag, or of the default tag. This never ends in random
             weights: what cannot be loaded is an error.
-        weights: A file of your own weights instead (`.h5` or `.weights.h5`).
+        weights: A file of your own weights instead (`.h5`, `.weights.h5`, or a packed network).
         num_classes: Number of classes. If it is not that of the pretrained weights, the layers
             whose shapes depend on it keep random weights, and the log says which.
         input_shape: `(h, w, c)`. None takes the model's own.
@@ -100,10 +101,11 @@ def open_model(
     input_shape: Sequence[int] | None = None,
     cache_dir: str | PathLike[str] | None = None,
 ) -> keras.Model:
-    """Returns the model that a user means: a `.keras` file, a name or `name.tag`.
+    """Returns the model that a user means: a file, a name or `name.tag`.
 
     Args:
-        source: A path that ends in `.keras`, or what `load` takes.
+        source: A path that ends in `.keras` or, for a packed network, in `.safetensors`; or what
+            `load` takes. Binary kernels of a packed network get small latent weights.
         pretrained: As in `load`; a file has its own weights.
         num_classes: As in `load`; a file has its own.
         input_shape: As in `load`; a file has its own.
@@ -115,8 +117,9 @@ def open_model(
         WeightsError: The file is missing or cannot be read.
         BnnZooError: As `load` does.
     """
-    if not str(source).endswith(".keras"):
-        _refuse_other_files(Path(source))
+    path = Path(source)
+    if path.suffix not in MODEL_SUFFIXES:
+        _refuse_other_files(path)
         return load(
             str(source),
             pretrained,
@@ -128,14 +131,14 @@ def open_model(
         raise ArgumentError(
             f"num_classes and input_shape must be None for {source}. The file has its own."
         )
-    return _open_keras_file(Path(source))
+    return _open_keras_file(path) if path.suffix == ".keras" else _open_packed_file(path)
 
 
 def _refuse_other_files(path: Path) -> None:
     if path.suffix in OTHER_SUFFIXES or len(path.parts) > 1:
         raise ArgumentError(
-            f"A model file must end in .keras, got {path}. Save the whole model with "
-            "model.save('model.keras')."
+            f"A model file must end in .keras or .safetensors, got {path}. Save the whole model "
+            "with model.save('model.keras')."
         )
 
 
@@ -159,6 +162,14 @@ def _open_keras_file(path: Path) -> Any:
         return keras.models.load_model(path, safe_mode=True)
     except (ValueError, TypeError, KeyError, OSError) as error:
         raise WeightsError(f"{path} cannot be opened: {_first_line(error)}") from error
+
+
+def _open_packed_file(path: Path) -> Any:
+    """Turns a packed network back into a Keras model, with latent weights."""
+    from bnnzoo.deploy.formats import packed
+    from bnnzoo.deploy.keras_model import to_keras
+
+    return to_keras(*packed.read(path))
 
 
 @dataclass(frozen=True)
@@ -197,7 +208,7 @@ def _check_arguments(
         )
     if weights is not None and Path(weights).suffix not in WEIGHT_SUFFIXES:
         raise ArgumentError(
-            f"weights must be a .h5 or .weights.h5 file, got {str(weights)!r}. "
+            f"weights must be a .h5, .weights.h5 or .safetensors file, got {str(weights)!r}. "
             "Open a .keras file with bnnzoo.open_model."
         )
     if num_classes is not None and (not isinstance(num_classes, int) or num_classes < 1):
@@ -250,7 +261,8 @@ def _load_record(plan: _Plan, record: WeightsRecord, cache_dir: str | PathLike[s
     from bnnzoo import weights
 
     notop = None if plan.include_top else record.file("notop")
-    file = notop or record.file("full")
+    # Latent weights before packed ones: training goes on from where it ended.
+    file = notop or record.file("full") or record.file("packed")
     if file is None:
         raise WeightsError(
             f"{record.name} has no weights with a classifier. Use include_top=False."
@@ -294,9 +306,12 @@ def _spec(model: Any, plan: _Plan, record: WeightsRecord | None, sha256: str | N
 
 
 def _read_weights(model: Any, path: Path) -> None:
-    """Reads a weight file of Keras 3, or a legacy one of Keras 2 in order of its layers."""
+    """Reads a weight file of Keras 3, a legacy one of Keras 2 in order of its layers, or packed."""
     if not path.is_file():
         raise WeightsError(f"There is no weight file {path}. Check its path.")
+    if path.suffix == ".safetensors":
+        _read_packed_weights(model, path)
+        return
     try:
         with warnings.catch_warnings():
             # Keras only warns where a file lacks a layer, and leaves that layer random.
@@ -307,6 +322,19 @@ def _read_weights(model: Any, path: Path) -> None:
             f"{path} does not hold weights of {model.name} with input {model.input_shape[1:]}: "
             f"{_first_line(error)} Check the model's arguments."
         ) from error
+
+
+def _read_packed_weights(model: Any, path: Path) -> None:
+    from bnnzoo.deploy.formats import packed
+    from bnnzoo.deploy.keras_model import assign_weights
+
+    graph, info = packed.read(path)
+    if graph.input_shape != tuple(model.input_shape[1:]):
+        raise WeightsError(
+            f"{path} holds {info.name} with input {graph.input_shape}, not {model.name} with input "
+            f"{model.input_shape[1:]}. Check the model's arguments."
+        )
+    assign_weights(model, graph)
 
 
 def _first_line(error: Exception) -> str:

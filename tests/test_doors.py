@@ -24,13 +24,17 @@ DOORS = {
     "architectures": {"errors", "nn", "registry", "model_spec"},
     "registry": {"errors", "manifest", "architectures"},
     "model_spec": {"errors", "data"},
-    "loading": {"errors", "manifest", "registry", "weights", "model_spec", "architectures"},
+    "loading": {
+        "architectures", "deploy", "errors", "manifest", "model_spec", "registry", "weights",
+    },
     "data": {"errors", "network"},
     "model_summary": {"errors", "nn"},
-    "evaluation": {"errors", "data", "deploy", "loading", "model_spec", "runtime"},
+    "evaluation": {
+        "data", "deploy", "errors", "loading", "model_spec", "registry", "runtime", "weights",
+    },
     "deploy": {"errors"},
     "deploy.keras_frontend": {"architectures", "deploy", "errors", "nn"},
-    "deploy.keras_model": {"deploy", "errors", "nn", "registry"},
+    "deploy.keras_model": {"deploy", "errors", "model_spec", "nn", "registry"},
     "deploy.conversion": {
         "data", "deploy", "errors", "evaluation", "loading", "model_spec", "nn", "runtime",
     },

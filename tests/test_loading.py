@@ -176,7 +176,7 @@ def test_own_weight_file(trained, tmp_path):
 
 MISTAKES = {
     "both": ({"pretrained": True, "weights": "a.h5"}, ArgumentError, "weights must be None with"),
-    "suffix": ({"weights": "a.ckpt"}, ArgumentError, r"must be a .h5 or .weights.h5 file, got"),
+    "suffix": ({"weights": "a.ckpt"}, ArgumentError, r"must be a .h5, .weights.h5 or .safetensors file, got"),
     "classes": ({"num_classes": 0}, ArgumentError, "num_classes must be a positive integer"),
     "pooling": ({"pooling": "mean", "include_top": False}, ArgumentError, "'avg', 'max' or None"),
     "pooling_top": ({"pooling": "avg"}, ArgumentError, "Pass include_top=False"),
@@ -260,7 +260,7 @@ def test_open_model_names_what_is_wrong_with_a_file(tmp_path):
     with pytest.raises(WeightsError, match="broken.keras cannot be opened: it is no zip archive"):
         loading.open_model(tmp_path / "broken.keras")
     for name in ("net.h5", "net.weights.h5", "folder/net", "net.tflite"):
-        with pytest.raises(ArgumentError, match=f"must end in .keras, got {name}"):
+        with pytest.raises(ArgumentError, match=f"must end in .keras or .safetensors, got {name}"):
             loading.open_model(name)
     with pytest.raises(ArgumentError, match="must be None for net.keras"):
         loading.open_model("net.keras", num_classes=3)

@@ -41,6 +41,11 @@ class Recorded(click.Command):
 @click.option("--labels", type=FILE, help="CSV with the columns file,class_index.")
 @click.option("--class-map", type=FILE, help="CSV or JSON: index by class folder.")
 @click.option("--preprocessing", help="Id of the preprocessing; the model's own by default.")
+@click.option(
+    "--runtime",
+    type=click.Choice(["keras", "packed"]),
+    help="What runs it; a packed file runs packed, all else on Keras by default.",
+)
 @click.option("--limit", type=click.IntRange(min=1), help="Evaluate the first N images only.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True)
 @click.option("--per-class", is_flag=True, help="Add the accuracy of each class.")
@@ -59,6 +64,7 @@ def command(
     labels: Path | None,
     class_map: Path | None,
     preprocessing: str | None,
+    runtime: str | None,
     limit: int | None,
     batch_size: int,
     per_class: bool,
@@ -70,7 +76,7 @@ def command(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Measure the accuracy of MODEL: a name, NAME.TAG or a .keras file."""
+    """Measure the accuracy of MODEL: a name, NAME.TAG, a .keras or a packed file."""
     if confusion_matrix is not None:
         _check_drawable(confusion_matrix)
     _check_files([output, confusion_matrix, log_samples], force)
@@ -83,6 +89,7 @@ def command(
             labels_csv=labels,
             class_map=class_map,
             preprocessing=preprocessing,
+            runtime=runtime,
             batch_size=batch_size,
             limit=limit,
             skip_bad=skip_bad,

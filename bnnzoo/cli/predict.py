@@ -14,14 +14,24 @@ from bnnzoo.cli.output import print_json, print_table
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Classes.")
 @click.option("--preprocessing", help="Id of the preprocessing; the model's own by default.")
+@click.option(
+    "--runtime",
+    type=click.Choice(["keras", "packed"]),
+    help="What runs it; a packed file runs packed, all else on Keras by default.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON array.")
 def command(
-    model: str, images: tuple[Path, ...], top: int, preprocessing: str | None, as_json: bool
+    model: str,
+    images: tuple[Path, ...],
+    top: int,
+    preprocessing: str | None,
+    runtime: str | None,
+    as_json: bool,
 ) -> None:
-    """Classify IMAGES with MODEL: a name, NAME.TAG or a .keras file."""
+    """Classify IMAGES with MODEL: a name, NAME.TAG, a .keras or a packed file."""
     from bnnzoo.evaluation.prediction import predict
 
-    results = predict(model, images, top=top, preprocessing=preprocessing)
+    results = predict(model, images, top=top, preprocessing=preprocessing, runtime=runtime)
     if as_json:
         print_json(
             [{"file": r.file, "predictions": [p._asdict() for p in r.predictions]} for r in results]

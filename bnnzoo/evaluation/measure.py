@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import importlib
 import platform
 import time
 from collections.abc import Callable
@@ -50,6 +49,7 @@ def evaluate(
     limit: int | None = None,
     skip_bad: bool = False,
     random_weights: bool = False,
+    runtime: str | None = None,
     progress: Progress | None = None,
     command: str | None = None,
 ) -> EvaluationReport:
@@ -63,7 +63,8 @@ def evaluate(
     logsumexp(scores) - score, and None if the last layer has another activation.
 
     Args:
-        model: Name or `name.tag` of the zoo, path of a `.keras` file, or a Keras model.
+        model: Name or `name.tag` of the zoo, path of a `.keras` file or of a packed network, or a
+            Keras model.
         data: What `data.open_source` takes, a `Source`, or uint8 images with integer labels
             `(x, y)`.
         labels_csv: For a folder: CSV with the columns `file,class_index`.
@@ -73,6 +74,7 @@ def evaluate(
         limit: Evaluate the first images only; the report is stamped partial.
         skip_bad: Leave out what cannot be used, and list it in `report.skipped`.
         random_weights: Build a zoo model without its pretrained weights, to measure throughput.
+        runtime: `keras` or `packed`. None runs packed networks packed and all else on Keras.
         progress: Called with the number of images done and their total, after every batch.
         command: Kept in the report.
 
@@ -85,7 +87,9 @@ def evaluate(
     _check_positive("batch_size", batch_size)
     _check_positive("limit", limit)
     _check_data(data, labels_csv, class_map)  # before a model is downloaded for nothing
-    subject = open_subject(model, preprocessing=preprocessing, random_weights=random_weights)
+    subject = open_subject(
+        model, preprocessing=preprocessing, random_weights=random_weights, runtime=runtime
+    )
     source = _open(data, subject, labels_csv, class_map, skip_bad)
     run = _run(subject, source, batch_size, limit, skip_bad, progress)
     names = subject.class_names or _fitting_names(source, subject.num_classes)
@@ -103,8 +107,8 @@ def evaluate(
         preprocessing=subject.preprocessing.id,
         batch_size=batch_size,
         skipped=(*source.skipped, *run.skipped),
-        runtime="keras",
-        versions=_versions(),
+        runtime=subject.runtime,
+        versions=_versions(subject),
         command=command,
         date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     )
@@ -184,16 +188,11 @@ def _run(
     return _Run(join(rows), tuple(skipped), time.perf_counter() - start)
 
 
-def _versions() -> dict[str, str]:
-    """Returns the version of what computes: Python, NumPy, Keras and its backend."""
-    import keras
-
-    backend = keras.backend.backend()
+def _versions(subject: Subject) -> dict[str, str]:
+    """Returns the version of everything that computes."""
     return {
         "bnnzoo": __version__,
         "python": platform.python_version(),
         "numpy": np.__version__,
-        "keras": keras.__version__,
-        "backend": backend,
-        backend: str(importlib.import_module(backend).__version__),
+        **subject.versions,
     }

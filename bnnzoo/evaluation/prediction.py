@@ -38,14 +38,17 @@ def predict(
     *,
     top: int = 5,
     preprocessing: str | Preprocessing | None = None,
+    runtime: str | None = None,
 ) -> list[ImagePredictions]:
     """Returns the best classes of each image.
 
     Args:
-        model: Name or `name.tag` of the zoo, path of a `.keras` file, or a Keras model.
+        model: Name or `name.tag` of the zoo, path of a `.keras` file or of a packed network, or a
+            Keras model.
         paths: Image files.
         top: Classes per image.
         preprocessing: Id, or the thing itself. None takes the model's own.
+        runtime: `keras` or `packed`. None runs packed networks packed and all else on Keras.
 
     Raises:
         ArgumentError: An argument is wrong, or the model's preprocessing is not known.
@@ -58,7 +61,7 @@ def predict(
     images = [read_image(Path(path)) for path in paths]
     if not images:
         raise ArgumentError("paths must be at least one image, got none. Pass an image file.")
-    subject = open_subject(model, preprocessing=preprocessing)
+    subject = open_subject(model, preprocessing=preprocessing, runtime=runtime)
     score = subject.scorer(min(BATCH_SIZE, len(images)))
     names = subject.class_names or tuple(f"class {i}" for i in range(subject.num_classes))
     found = []

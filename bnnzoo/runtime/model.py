@@ -126,6 +126,11 @@ class Model:
         return self.graph.input_shape
 
     @property
+    def output_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shape of each output for one image."""
+        return tuple(self._plan.output_shapes)
+
+    @property
     def labels(self) -> tuple[str, ...] | None:
         """A name per class, None where they are not known."""
         if self.info.labels is None and self.info.label_set is not None:

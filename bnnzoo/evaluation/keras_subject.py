@@ -1,0 +1,132 @@
+"""What is evaluated on Keras: a model by name, a file or a model object."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from bnnzoo.data import labels
+from bnnzoo.data.preprocessing import Preprocessing
+from bnnzoo.errors import ArgumentError
+from bnnzoo.evaluation.subject import Subject, choose_preprocessing
+from bnnzoo.loading import MODEL_SUFFIXES, open_model
+from bnnzoo.model_spec import ModelSpec
+
+__all__ = ["open_keras_subject"]
+
+# Layers between a softmax and the output that leave its values as they are.
+_TRANSPARENT = ("Dropout", "Flatten", "Identity", "Reshape")
+
+
+def open_keras_subject(
+    model: Any, preprocessing: str | Preprocessing | None, random_weights: bool
+) -> Subject:
+    """Returns the model, built and loaded, with what must be known to use and to name it.
+
+    Args:
+        model: As of `open_subject`.
+        preprocessing: As of `open_subject`.
+        random_weights: As of `open_subject`.
+    """
+    path = Path(model) if isinstance(model, (str, PathLike)) else None
+    if path is not None:
+        model = open_model(model, pretrained=not random_weights)
+    spec = getattr(model, "model_spec", None)
+    name, tag, digest = _provenance(model, spec, path)
+    _check_classifier(model, name)
+    label_set = _label_set(spec, model)
+    chosen = choose_preprocessing(
+        preprocessing, spec.preprocessing if spec else None, model.input_shape[1:], name
+    )
+    return Subject(
+        run=model.predict_on_batch,
+        input_shape=_image_shape(model, chosen),
+        num_classes=int(model.output_shape[-1]),
+        name=name,
+        tag=tag,
+        weights_sha256=digest,
+        preprocessing=chosen,
+        label_set=label_set,
+        class_names=None if label_set is None else labels.names(label_set),
+        random_weights=random_weights,
+        outputs=_output_kind(model),
+        runtime="keras",
+        versions=_versions(),
+        constant_batch=True,
+    )
+
+
+def _image_shape(model: Any, preprocessing: Preprocessing) -> tuple[int, ...] | None:
+    """Returns `(h, w, c)`, None where neither the model nor the preprocessing fixes the size."""
+    height, width, channels = model.input_shape[1:]
+    if height is None or width is None:
+        height, width = preprocessing.size or (None, None)
+    return None if height is None else (height, width, channels)
+
+
+def _provenance(
+    model: Any, spec: ModelSpec | None, path: Path | None
+) -> tuple[str, str | None, str | None]:
+    """Returns name, tag and digest of the weights, where they are certain.
+
+    A file may hold other weights than its spec remembers, and a model in memory may have been
+    trained since it was loaded.
+    """
+    if path is not None and path.suffix in MODEL_SUFFIXES:
+        return path.name, None, hashlib.sha256(path.read_bytes()).hexdigest()
+    if path is not None and spec is not None:
+        return spec.name, spec.tag, spec.weights_sha256
+    name = spec.name if spec is not None else getattr(model, "name", type(model).__name__)
+    return str(name), None, None
+
+
+def _check_classifier(model: Any, name: str) -> None:
+    shapes = []
+    for attribute in ("input_shape", "output_shape"):
+        shape = getattr(model, attribute, None)
+        shapes.append(tuple(shape) if isinstance(shape, tuple) else None)
+    taken, given = shapes
+    if taken is None or len(taken) != 4 or given is None or len(given) != 2 or not given[1]:
+        raise ArgumentError(
+            f"{name} must be a model from (n, h, w, c) to (n, classes), got {taken} to {given}. "
+            "Evaluate a built classifier with one input and one output."
+        )
+
+
+def _label_set(spec: ModelSpec | None, model: Any) -> str | None:
+    """Returns the spec's class names, unless the model has another number of classes."""
+    if spec is None or spec.labels is None:
+        return None
+    return spec.labels if len(labels.names(spec.labels)) == model.output_shape[-1] else None
+
+
+def _output_kind(model: Any) -> str | None:
+    """Tells logits from probabilities by the last layer that changes values.
+
+    A softmax gives probabilities; another activation gives neither; the rest are logits.
+    """
+    operation = model.outputs[0]._keras_history.operation
+    while True:
+        if hasattr(operation, "outputs") and hasattr(operation, "layers"):
+            return _output_kind(operation)
+        activation = getattr(operation, "activation", None)
+        linear = activation is None or getattr(activation, "__name__", "") == "linear"
+        kind = type(operation).__name__
+        if kind == "Softmax" or getattr(activation, "__name__", "") == "softmax":
+            return "probabilities"
+        if kind in _TRANSPARENT or (kind == "Activation" and linear):
+            operation = operation.input._keras_history.operation
+            continue
+        return "logits" if linear else None
+
+
+def _versions() -> dict[str, str]:
+    """Returns the version of Keras and of its backend."""
+    import keras
+
+    backend = keras.backend.backend()
+    version = str(importlib.import_module(backend).__version__)
+    return {"keras": keras.__version__, "backend": backend, backend: version}

@@ -1,0 +1,93 @@
+"""What is evaluated without Keras: a packed network, by name or from a file."""
+
+from __future__ import annotations
+
+import hashlib
+from os import PathLike
+from pathlib import Path
+
+from bnnzoo import registry, runtime, weights
+from bnnzoo.data import labels
+from bnnzoo.data.preprocessing import Preprocessing
+from bnnzoo.deploy.ir import Graph
+from bnnzoo.errors import ArgumentError, WeightsError
+from bnnzoo.evaluation.subject import Subject, choose_preprocessing
+
+__all__ = ["open_packed_subject"]
+
+_ACTIVATIONS = ("clip", "prelu", "sigmoid", "tanh")
+
+
+def open_packed_subject(
+    source: str | PathLike[str], preprocessing: str | Preprocessing | None
+) -> Subject:
+    """Returns a packed network with what must be known to use and to name it.
+
+    Args:
+        source: Path of a packed file, or name or `name.tag` of a model that has one.
+        preprocessing: As of `open_subject`.
+    """
+    path, name, tag = _find(source)
+    model = runtime.load(path)
+    info = model.info
+    shape = _check_classifier(model, str(source))
+    classes = shape[0]
+    label_set = info.label_set
+    if label_set is not None and len(labels.names(label_set)) != classes:
+        label_set = None
+    return Subject(
+        run=model,
+        input_shape=model.input_shape,
+        num_classes=classes,
+        name=name,
+        tag=tag,
+        weights_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        preprocessing=choose_preprocessing(
+            preprocessing, info.preprocessing, model.input_shape, name
+        ),
+        label_set=label_set,
+        class_names=model.labels if model.labels and len(model.labels) == classes else None,
+        random_weights=False,
+        outputs=_output_kind(model.graph),
+        runtime="packed",
+        versions={"isa": model.isa},
+    )
+
+
+def _find(source: str | PathLike[str]) -> tuple[Path, str, str | None]:
+    """Returns the packed file with name and tag of what is in it."""
+    path = Path(source)
+    if path.suffix == ".safetensors":
+        return path, path.name, None
+    if path.suffix == ".keras":
+        raise ArgumentError(f"The packed runtime cannot open {path}. Convert it first.")
+    record = registry.pretrained_record(str(source))
+    file = record.file("packed")
+    if file is None:
+        raise WeightsError(
+            f"{record.name} has no packed file. Convert it: bnnzoo convert {record.name} "
+            f"{record.name}.safetensors"
+        )
+    return weights.fetch(file, name=record.name), record.architecture, record.tag
+
+
+def _check_classifier(model: runtime.Model, name: str) -> tuple[int, ...]:
+    """Returns the shape of the output."""
+    shapes = model.output_shapes
+    if len(model.input_shape) != 3 or len(shapes) != 1 or len(shapes[0]) != 1:
+        raise ArgumentError(
+            f"{name} must be a network from (h, w, c) to (classes,), got {model.input_shape} to "
+            f"{shapes}. Evaluate a classifier with one output."
+        )
+    return shapes[0]
+
+
+def _output_kind(graph: Graph) -> str | None:
+    """Tells logits from probabilities by the last node that changes values."""
+    nodes = {node.name: node for node in graph.all_nodes()}
+    node = nodes.get(graph.outputs[0])
+    while node is not None and node.op == "reshape":
+        node = nodes.get(node.inputs[0])
+    if node is None or node.op in _ACTIVATIONS:
+        return None
+    return "probabilities" if node.op == "softmax" else "logits"
