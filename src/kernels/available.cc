@@ -42,6 +42,8 @@ Available detect() {
       {&popcnt_kernels, popcnt},
       {&portable_kernels, true},
   };
+#elif defined(__aarch64__)
+  const Candidate candidates[] = {{&neon_kernels, true}, {&portable_kernels, true}};
 #else
   const Candidate candidates[] = {{&portable_kernels, true}};
 #endif

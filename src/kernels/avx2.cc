@@ -5,7 +5,9 @@
 #include "tables.h"
 
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,fma,popcnt"))), apply_to = function)
+#pragma clang attribute push( \
+    __attribute__((target("avx2,fma,popcnt"))), \
+    apply_to = function)
 #else
 #pragma GCC target("avx2,fma,popcnt")
 #endif
@@ -217,34 +219,31 @@ BNNZOO_INLINE void put_half(int32_t* counts, __m256i even, __m256i odd, int32_t 
   put_eighth(counts + 24, _mm256_extracti128_si256(b, 1), plane, first);
 }
 
-template <int pixels>
-BNNZOO_NOINLINE void count_block(const Bconv2d& op, const uint8_t* const* inputs,
-                                 const uint8_t* weights, int, int32_t* counts) {
-  for (int32_t plane = 0; plane < op.planes; ++plane) {
-    const uint8_t* of_plane[pixels];
-    for (int p = 0; p < pixels; ++p) of_plane[p] = inputs[p] + plane * op.plane;
-    for (int32_t unit = 0; unit < op.units; unit += kTotalUnits) {
-      const int32_t units = smaller(op.units - unit, kTotalUnits);
-      const uint8_t* from = weights + int64_t{unit} * 8 * kBlock;
-      Total totals[pixels];
-      count_units(of_plane, op.offsets + unit, units, from, totals);
-      const bool first = plane == 0 && unit == 0;
-      for (int p = 0; p < pixels; ++p) {
-        const Total& total = totals[p];
-        put_half(counts + p * kBlock, total.low_even, total.low_odd, plane, first);
-        put_half(counts + p * kBlock + 32, total.high_even, total.high_odd, plane, first);
-      }
-    }
-  }
+// counts (kBlock): += total * 2^plane, or = where it is the first.
+BNNZOO_INLINE void put_total(int32_t* counts, const Total& total, int32_t plane, bool first) {
+  put_half(counts, total.low_even, total.low_odd, plane, first);
+  put_half(counts + 32, total.high_even, total.high_odd, plane, first);
 }
 
+#include "byte_lane_counting.h"
 #include "binary_kernels.h"
 
 }  // namespace
 
 const Kernels avx2_kernels = {
-    "avx2", 1, kBlock, weights_bytes, pack_weights, real_weights_floats, pack_real_weights,
-    bconv2d, conv2d, depthwise_conv2d, pool2d, elementwise, bmax_pool2d,
+    "avx2",
+    1,
+    kBlock,
+    weights_bytes,
+    pack_weights,
+    real_weights_floats,
+    pack_real_weights,
+    bconv2d,
+    conv2d,
+    depthwise_conv2d,
+    pool2d,
+    elementwise,
+    bmax_pool2d,
 };
 
 }  // namespace bnnzoo

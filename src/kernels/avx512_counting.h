@@ -82,11 +82,6 @@ BNNZOO_INLINE Total shifted(const Total& total, int bits) {
   return {_mm512_slli_epi16(total.low, bits), _mm512_slli_epi16(total.high, bits)};
 }
 
-// Counts of one plane over up to kTotalUnits units.
-template <int pixels>
-void count_units(const uint8_t* const* inputs, const int32_t* offsets, int32_t units,
-                 const uint8_t* weights, Total (&totals)[pixels]);
-
 BNNZOO_INLINE void put_quarter(int32_t* counts, __m256i total, int32_t plane, bool first) {
   __m512i count = _mm512_cvtepu16_epi32(total);
   if (!first) {
@@ -102,22 +97,4 @@ BNNZOO_INLINE void put_total(int32_t* counts, const Total& total, int32_t plane,
   put_quarter(counts + 16, _mm512_extracti64x4_epi64(total.low, 1), plane, first);
   put_quarter(counts + 32, _mm512_castsi512_si256(total.high), plane, first);
   put_quarter(counts + 48, _mm512_extracti64x4_epi64(total.high, 1), plane, first);
-}
-
-template <int pixels>
-BNNZOO_NOINLINE void count_block(const Bconv2d& op, const uint8_t* const* inputs,
-                                 const uint8_t* weights, int, int32_t* counts) {
-  for (int32_t plane = 0; plane < op.planes; ++plane) {
-    const uint8_t* of_plane[pixels];
-    for (int p = 0; p < pixels; ++p) of_plane[p] = inputs[p] + plane * op.plane;
-    for (int32_t unit = 0; unit < op.units; unit += kTotalUnits) {
-      const int32_t units = smaller(op.units - unit, kTotalUnits);
-      const uint8_t* from = weights + int64_t{unit} * 8 * kBlock;
-      Total totals[pixels];
-      count_units(of_plane, op.offsets + unit, units, from, totals);
-      const bool first = plane == 0 && unit == 0;
-#pragma GCC unroll 8
-      for (int p = 0; p < pixels; ++p) put_total(counts + p * kBlock, totals[p], plane, first);
-    }
-  }
 }

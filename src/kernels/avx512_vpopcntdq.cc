@@ -5,7 +5,10 @@
 #include "tables.h"
 
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vpopcntdq,avx512bitalg,avx2,fma"))), apply_to = function)
+#pragma clang attribute push( \
+    __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vpopcntdq,avx512bitalg,"  \
+                          "avx2,fma"))), \
+    apply_to = function)
 #else
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512vpopcntdq,avx512bitalg,avx2,fma")
 // GCC 12 takes the undefined source of unmasked intrinsics for a mistake (its bug 105593).
@@ -67,13 +70,25 @@ BNNZOO_INLINE void count_units(const uint8_t* const* inputs, const int32_t* offs
   }
 }
 
+#include "byte_lane_counting.h"
 #include "binary_kernels.h"
 
 }  // namespace
 
 const Kernels avx512_vpopcntdq_kernels = {
-    "avx512_vpopcntdq", kExpansion, kBlock, weights_bytes, pack_weights, real_weights_floats, pack_real_weights,
-    bconv2d, conv2d, depthwise_conv2d, pool2d, elementwise, bmax_pool2d,
+    "avx512_vpopcntdq",
+    kExpansion,
+    kBlock,
+    weights_bytes,
+    pack_weights,
+    real_weights_floats,
+    pack_real_weights,
+    bconv2d,
+    conv2d,
+    depthwise_conv2d,
+    pool2d,
+    elementwise,
+    bmax_pool2d,
 };
 
 }  // namespace bnnzoo

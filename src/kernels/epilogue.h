@@ -34,7 +34,8 @@ struct Tile {
   int count;
 };
 
-// A block of channels of one pixel. Every loop over it has constant bounds, so that it is registers.
+// A block of channels of one pixel. Every loop over it has constant bounds, so that it is in
+// registers.
 struct Block {
   Vector part[kVectors];
 };

@@ -3,7 +3,9 @@
 #include "tables.h"
 
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("popcnt"))), apply_to = function)
+#pragma clang attribute push( \
+    __attribute__((target("popcnt"))), \
+    apply_to = function)
 #else
 #pragma GCC target("popcnt")
 #endif
@@ -26,8 +28,18 @@ BNNZOO_INLINE uint64_t count_bits(uint64_t word) {
 }  // namespace
 
 const Kernels popcnt_kernels = {
-    "popcnt",          1,       kBlock, weights_bytes,    pack_weights, real_weights_floats,
-    pack_real_weights, bconv2d, conv2d, depthwise_conv2d, pool2d,       elementwise,
+    "popcnt",
+    1,
+    kBlock,
+    weights_bytes,
+    pack_weights,
+    real_weights_floats,
+    pack_real_weights,
+    bconv2d,
+    conv2d,
+    depthwise_conv2d,
+    pool2d,
+    elementwise,
     bmax_pool2d,
 };
 

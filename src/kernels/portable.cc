@@ -33,8 +33,18 @@ BNNZOO_INLINE uint64_t count_bits(uint64_t word) {
 }  // namespace
 
 const Kernels portable_kernels = {
-    "portable",       1,      kBlock,           weights_bytes, pack_weights, real_weights_floats,
-    pack_real_weights, bconv2d, conv2d,          depthwise_conv2d, pool2d,   elementwise,
+    "portable",
+    1,
+    kBlock,
+    weights_bytes,
+    pack_weights,
+    real_weights_floats,
+    pack_real_weights,
+    bconv2d,
+    conv2d,
+    depthwise_conv2d,
+    pool2d,
+    elementwise,
     bmax_pool2d,
 };
 

@@ -1,4 +1,5 @@
-// Every kernel of every instruction set of this CPU, against plain loops that share no code with it.
+// Every kernel of every instruction set of this CPU, against plain loops that share no code with
+// it.
 //   test_kernels [ISA]
 #include <cstdio>
 #include <set>

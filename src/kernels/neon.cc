@@ -1,0 +1,175 @@
+// aarch64, where NEON is always there.
+#if defined(__aarch64__)
+#include <arm_neon.h>
+
+#include "tables.h"
+
+namespace bnnzoo {
+namespace {
+
+constexpr int kPixels = 4;
+constexpr int kBlockBytes = 8;
+
+#include "blocks.h"
+
+struct Vector {
+  static constexpr int lanes = 4;
+  static constexpr int tile = 8;  // 16 sums, 2 weights, 8 inputs of 32 registers
+  float32x4_t value;
+};
+
+struct Integers {
+  int32x4_t value;
+};
+
+BNNZOO_INLINE Vector load(const float* from) { return {vld1q_f32(from)}; }
+BNNZOO_INLINE void store(float* to, Vector v) { vst1q_f32(to, v.value); }
+
+BNNZOO_INLINE Vector load_first(const float* from, int n) {
+  float lane[4] = {};
+  for (int i = 0; i < 4; ++i) {
+    if (i < n) lane[i] = from[i];
+  }
+  return load(lane);
+}
+
+BNNZOO_INLINE void store_first(float* to, Vector v, int n) {
+  float lane[4];
+  store(lane, v);
+  for (int i = 0; i < 4; ++i) {
+    if (i < n) to[i] = lane[i];
+  }
+}
+
+BNNZOO_INLINE Vector load_integers(const int32_t* from) { return {vcvtq_f32_s32(vld1q_s32(from))}; }
+BNNZOO_INLINE Vector broadcast(float value) { return {vdupq_n_f32(value)}; }
+BNNZOO_INLINE Vector add(Vector a, Vector b) { return {vaddq_f32(a.value, b.value)}; }
+BNNZOO_INLINE Vector subtract(Vector a, Vector b) { return {vsubq_f32(a.value, b.value)}; }
+BNNZOO_INLINE Vector multiply(Vector a, Vector b) { return {vmulq_f32(a.value, b.value)}; }
+BNNZOO_INLINE Vector divide(Vector a, Vector b) { return {vdivq_f32(a.value, b.value)}; }
+BNNZOO_INLINE Vector minimum(Vector a, Vector b) { return {vminq_f32(a.value, b.value)}; }
+BNNZOO_INLINE Vector maximum(Vector a, Vector b) { return {vmaxq_f32(a.value, b.value)}; }
+
+BNNZOO_INLINE Vector multiply_add(Vector a, Vector b, Vector c) {
+  return {vfmaq_f32(c.value, a.value, b.value)};
+}
+
+// A mask of whole lanes, as one bit each.
+BNNZOO_INLINE uint64_t lane_bits(uint32x4_t mask) {
+  const uint32_t bits[4] = {1, 2, 4, 8};
+  return vaddvq_u32(vandq_u32(mask, vld1q_u32(bits)));
+}
+
+BNNZOO_INLINE uint64_t below(Vector a, Vector b) { return lane_bits(vcltq_f32(a.value, b.value)); }
+
+BNNZOO_INLINE Integers round_to_even(Vector v) { return {vcvtnq_s32_f32(v.value)}; }
+
+BNNZOO_INLINE uint64_t bit_of(Integers integers, int index) {
+  return lane_bits(vtstq_s32(integers.value, vdupq_n_s32(1 << index)));
+}
+
+BNNZOO_INLINE void store_bits(uint8_t* to, uint64_t bits) { store_word(to, bits); }
+
+#include "epilogue.h"
+#include "float_kernels.h"
+#include "byte_lanes.h"
+
+// Units after which a byte lane may overflow: 64 a unit.
+constexpr int32_t kFlushUnits = 3;
+// Units after which a 16-bit total may overflow, a multiple of kFlushUnits.
+constexpr int32_t kTotalUnits = 1020;
+// Vectors of bytes in a block.
+constexpr int kParts = kBlock / 16;
+
+// Counts of one pixel, 16 bits each.
+struct Total {
+  uint16x8_t part[2 * kParts];
+};
+
+// Adds 8 input channels: a byte lane is an output channel.
+template <int pixels>
+BNNZOO_INLINE void add_byte(uint8x16_t (&sums)[pixels][kParts], const uint8_t* const* inputs,
+                            int64_t offset, const uint8_t* weights) {
+  uint8x16_t weight[kParts];
+#pragma GCC unroll 4
+  for (int i = 0; i < kParts; ++i) weight[i] = vld1q_u8(weights + 16 * i);
+#pragma GCC unroll 8
+  for (int p = 0; p < pixels; ++p) {
+    const uint8x16_t x = vld1q_dup_u8(inputs[p] + offset);
+#pragma GCC unroll 4
+    for (int i = 0; i < kParts; ++i) {
+      sums[p][i] = vaddq_u8(sums[p][i], vcntq_u8(veorq_u8(weight[i], x)));
+    }
+  }
+}
+
+// Counts of one plane over up to kTotalUnits units.
+template <int pixels>
+BNNZOO_INLINE void count_units(const uint8_t* const* inputs, const int32_t* offsets, int32_t units,
+                               const uint8_t* weights, Total (&totals)[pixels]) {
+  for (int p = 0; p < pixels; ++p) {
+    for (int i = 0; i < 2 * kParts; ++i) totals[p].part[i] = vdupq_n_u16(0);
+  }
+  for (int32_t unit = 0; unit < units;) {
+    const int32_t end = smaller(units, unit + kFlushUnits);
+    uint8x16_t sums[pixels][kParts];
+#pragma GCC unroll 8
+    for (int p = 0; p < pixels; ++p) {
+#pragma GCC unroll 4
+      for (int i = 0; i < kParts; ++i) sums[p][i] = vdupq_n_u8(0);
+    }
+    for (; unit < end; ++unit) {
+      for (int byte = 0; byte < 8; ++byte, weights += kBlock) {
+        add_byte(sums, inputs, int64_t{offsets[unit]} + byte, weights);
+      }
+    }
+#pragma GCC unroll 8
+    for (int p = 0; p < pixels; ++p) {
+#pragma GCC unroll 4
+      for (int i = 0; i < kParts; ++i) {
+        uint16x8_t* part = totals[p].part + 2 * i;
+        part[0] = vaddw_u8(part[0], vget_low_u8(sums[p][i]));
+        part[1] = vaddw_high_u8(part[1], sums[p][i]);
+      }
+    }
+  }
+}
+
+BNNZOO_INLINE void put_four(int32_t* counts, uint16x4_t total, int32_t plane, bool first) {
+  int32x4_t count = vreinterpretq_s32_u32(vmovl_u16(total));
+  if (!first) count = vaddq_s32(vld1q_s32(counts), vshlq_s32(count, vdupq_n_s32(plane)));
+  vst1q_s32(counts, count);
+}
+
+// counts (kBlock): += total * 2^plane, or = where it is the first.
+BNNZOO_INLINE void put_total(int32_t* counts, const Total& total, int32_t plane, bool first) {
+#pragma GCC unroll 8
+  for (int i = 0; i < 2 * kParts; ++i) {
+    put_four(counts + 8 * i, vget_low_u16(total.part[i]), plane, first);
+    put_four(counts + 8 * i + 4, vget_high_u16(total.part[i]), plane, first);
+  }
+}
+
+#include "byte_lane_counting.h"
+#include "binary_kernels.h"
+
+}  // namespace
+
+const Kernels neon_kernels = {
+    "neon",
+    1,
+    kBlock,
+    weights_bytes,
+    pack_weights,
+    real_weights_floats,
+    pack_real_weights,
+    bconv2d,
+    conv2d,
+    depthwise_conv2d,
+    pool2d,
+    elementwise,
+    bmax_pool2d,
+};
+
+}  // namespace bnnzoo
+#endif
