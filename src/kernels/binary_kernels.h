@@ -71,28 +71,38 @@ void bconv2d(const Bconv2d& op, const Range& range) {
   }
 }
 
-// 64 bits of a window. Pixels are whole words.
-BNNZOO_INLINE uint64_t pool_word(const BMaxPool2d& op, const Window& window, int32_t byte) {
-  uint64_t all = ~uint64_t{0}, any = 0;
+// The words at one byte of a window, which an instruction or two can hold together.
+template <int words>
+BNNZOO_INLINE void pool_words(const BMaxPool2d& op, const Window& window, const Place& at,
+                              int32_t byte) {
+  uint64_t all[words], any[words];
+  for (int i = 0; i < words; ++i) {
+    all[i] = ~uint64_t{0};
+    any[i] = 0;
+  }
   for (int32_t y = window.top; y < window.bottom; ++y) {
     const uint8_t* row = op.input + y * op.input_row + byte;
     for (int32_t x = window.left; x < window.right; ++x) {
-      const uint64_t word = load_word(row + x * op.input_pixel);
-      all &= word;
-      any |= word;
+      for (int i = 0; i < words; ++i) {
+        const uint64_t word = load_word(row + x * op.input_pixel + 8 * i);
+        all[i] &= word;
+        any[i] |= word;
+      }
     }
   }
-  const uint64_t mask = load_word(op.mask + byte);
-  return (all & mask) | (any & ~mask);
+  uint8_t* output = op.output + at.y * op.output_row + at.x * op.output_pixel + byte;
+  for (int i = 0; i < words; ++i) {
+    const uint64_t mask = load_word(op.mask + byte + 8 * i);
+    store_word(output + 8 * i, (all[i] & mask) | (any[i] & ~mask));
+  }
 }
 
 void bmax_pool2d(const BMaxPool2d& op, const Range& range) {
   Place at = place_of(range.pixel_begin, op.columns, 0, kBlock);
   for (int64_t i = range.pixel_begin; i < range.pixel_end; ++i, advance(at, 1, op.columns)) {
     const Window window = window_at(op, at.y, at.x);
-    uint8_t* output = op.output + at.y * op.output_row + at.x * op.output_pixel;
-    for (int32_t byte = 0; byte < op.pixel_bytes; byte += 8) {
-      store_word(output + byte, pool_word(op, window, byte));
-    }
+    int32_t byte = 0;
+    for (; byte + 32 <= op.pixel_bytes; byte += 32) pool_words<4>(op, window, at, byte);
+    for (; byte < op.pixel_bytes; byte += 8) pool_words<1>(op, window, at, byte);
   }
 }
