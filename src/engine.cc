@@ -11,50 +11,6 @@
 namespace bnnzoo {
 namespace {
 
-// To hand a chunk to another thread takes about a microsecond.
-constexpr double kLeastChunkNs = 5000;
-// A section ends when its last chunk does: with two chunks a thread, a thread that was held up
-// leaves work to the others.
-constexpr int32_t kChunksPerThread = 2;
-// With fewer pixels a chunk, kernels have no full tiles, and each chunk reads all weights again:
-// then the channels are divided.
-constexpr int64_t kLeastPixels = 64;
-
-int64_t int_part(int64_t total, int64_t part, int64_t parts) { return total * part / parts; }
-
-// Where the i-th of `parts` parts of the pixels begins: at a row, or at a multiple of 4.
-int64_t pixel_border(const Operation& operation, int64_t part, int64_t parts) {
-  const int64_t pixels = operation.whole.pixel_end;
-  if (part == parts) return pixels;
-  const int64_t columns = operation.columns, rows = pixels / columns;
-  if (rows >= 4 * parts) return int_part(rows, part, parts) * columns;
-  return pixels >= 4 * parts ? int_part(pixels / 4, part, parts) * 4
-                             : int_part(pixels, part, parts);
-}
-
-std::vector<Range> divide_operation(const Operation& operation, int32_t threads) {
-  const Range& whole = operation.whole;
-  const double most = std::min(operation.cost_ns / kLeastChunkNs,
-                               static_cast<double>(kChunksPerThread) * threads);
-  const auto chunks = static_cast<int64_t>(most);
-  if (threads == 1 || chunks < 2) return {whole};
-  const int64_t blocks = whole.block_end, pixels = whole.pixel_end;
-  const bool by_pixels = pixels >= kLeastPixels * chunks || blocks == 1;
-  const int64_t block_parts = by_pixels ? 1 : std::min(blocks, chunks);
-  const int64_t pixel_parts = std::min(pixels, (chunks + block_parts - 1) / block_parts);
-  std::vector<Range> ranges;
-  for (int64_t b = 0; b < block_parts; ++b) {
-    for (int64_t p = 0; p < pixel_parts; ++p) {
-      const Range range{static_cast<int32_t>(int_part(blocks, b, block_parts)),
-                        static_cast<int32_t>(int_part(blocks, b + 1, block_parts)),
-                        pixel_border(operation, p, pixel_parts),
-                        pixel_border(operation, p + 1, pixel_parts)};
-      if (range.pixel_begin < range.pixel_end) ranges.push_back(range);
-    }
-  }
-  return ranges;
-}
-
 using Clock = std::chrono::steady_clock;
 
 // Calls row(map, packed) for stretches of `count` floats that are contiguous in both.
@@ -90,22 +46,11 @@ Context::Context(const Program& program) : arena_(static_cast<size_t>(program.ar
 Engine::Engine(std::shared_ptr<Program> program, int32_t threads)
     : program_((program->seal(), std::move(program))),
       pool_(threads),
-      serial_(divide(1)),
-      parallel_(divide(pool_.threads())) {
+      serial_(schedule(*program_, 1, true)),
+      parallel_(schedule(*program_, pool_.threads(), true)),
+      profiled_(schedule(*program_, pool_.threads(), false)) {
   require(program_->input().extent.rows > 0, "program", "must have an input");
   require(!program_->outputs().empty(), "program", "must have an output");
-}
-
-std::vector<Engine::Section> Engine::divide(int32_t threads) const {
-  std::vector<Section> sections;
-  for (size_t i = 0; i < program_->operations().size(); ++i) {
-    const Operation& operation = *program_->operations()[i];
-    if (sections.empty() || !operation.joined) sections.emplace_back();
-    for (const Range& range : divide_operation(operation, threads)) {
-      sections.back().chunks.push_back({i, range});
-    }
-  }
-  return sections;
 }
 
 std::unique_ptr<Context> Engine::take_context() {
@@ -131,7 +76,8 @@ void Engine::run(const float* input, int64_t images, const std::vector<float*>& 
   if (threads() == 1 || images < threads() || nanoseconds != nullptr) {
     std::unique_ptr<Context> context = take_context();
     for (int64_t i = 0; i < images; ++i) {
-      run_image(*context, parallel_, &pool_, input, outputs, i, nanoseconds);
+      run_image(*context, nanoseconds == nullptr ? parallel_ : profiled_, &pool_, input, outputs, i,
+                nanoseconds);
     }
     give_back(std::move(context));
     return;
@@ -161,17 +107,18 @@ void Engine::run_image(Context& context, const std::vector<Section>& sections, T
   for (const Section& section : sections) {
     const auto begin = nanoseconds == nullptr ? Clock::time_point() : Clock::now();
     auto body = [&](int64_t i) {
-      const Chunk& chunk = section.chunks[static_cast<size_t>(i)];
-      context.operation(chunk.operation).run(chunk.range);
+      for (const Chunk& chunk : section.lanes[static_cast<size_t>(i)]) {
+        context.operation(chunk.operation).run(chunk.range);
+      }
     };
-    const auto chunks = static_cast<int64_t>(section.chunks.size());
+    const auto lanes = static_cast<int64_t>(section.lanes.size());
     if (pool != nullptr) {
-      pool->run(chunks, body);
+      pool->run(lanes, body);
     } else {
-      for (int64_t i = 0; i < chunks; ++i) body(i);
+      for (int64_t i = 0; i < lanes; ++i) body(i);
     }
     if (nanoseconds != nullptr) {
-      nanoseconds[section.chunks.front().operation] +=
+      nanoseconds[section.lanes.front().front().operation] +=
           std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - begin).count();
     }
   }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "program.h"
+#include "schedule.h"
 #include "thread_pool.h"
 
 namespace bnnzoo {
@@ -35,21 +36,12 @@ class Engine {
   int32_t threads() const { return pool_.threads(); }
 
   // input: (images, floats of the input); outputs: one (images, floats of it) each. May be called
-  // from several threads. `nanoseconds` is null or (operations): the time of each is added.
+  // from several threads. `nanoseconds` is null or (operations): the time of each is added;
+  // then no operation follows another in rows.
   void run(const float* input, int64_t images, const std::vector<float*>& outputs,
            int64_t* nanoseconds);
 
  private:
-  struct Chunk {
-    size_t operation;
-    Range range;
-  };
-  // What runs between two joins of the threads.
-  struct Section {
-    std::vector<Chunk> chunks;
-  };
-
-  std::vector<Section> divide(int32_t threads) const;
   void run_image(Context& context, const std::vector<Section>& sections, ThreadPool* pool,
                  const float* input, const std::vector<float*>& outputs, int64_t image,
                  int64_t* nanoseconds) const;
@@ -58,7 +50,8 @@ class Engine {
 
   const std::shared_ptr<const Program> program_;
   ThreadPool pool_;
-  const std::vector<Section> serial_, parallel_;
+  // Of one thread, of all of them, and operation by operation.
+  const std::vector<Section> serial_, parallel_, profiled_;
   std::mutex contexts_mutex_;
   std::vector<std::unique_ptr<Context>> contexts_;  // idle ones, at most one per thread
 };

@@ -307,6 +307,12 @@ NB_MODULE(_engine, m) {
           },
           "offset"_a, "pixels"_a, "words"_a.noconvert())
       .def("join_last", &Program::join_last)
+      .def(
+          "follow_last",
+          [](Program& self, int32_t stride, int32_t top, int32_t window, int32_t strip) {
+            self.follow_last({stride, top, window, strip});
+          },
+          "stride"_a, "top"_a, "window"_a, "strip"_a)
       .def("__len__", [](const Program& self) { return self.operations().size(); });
   bind_kernels(program);
   bind_plain(program);

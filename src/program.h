@@ -69,6 +69,12 @@ class BoundOperation {
   virtual void run(const Range& range) const = 0;
 };
 
+// Row y of an operation reads rows y * stride - top to y * stride - top + window of the operation
+// before it. The two may take turns, `strip` rows at a time; a window of 0 means that they do not.
+struct Rows {
+  int32_t stride, top, window, strip;
+};
+
 class Operation {
  public:
   virtual ~Operation() = default;
@@ -78,6 +84,7 @@ class Operation {
   int32_t columns = 1;   // pixels per row
   double cost_ns = 0;    // what it takes roughly, on one fast core
   bool joined = false;   // may run at the same time as the operation before it
+  Rows follows{};
 };
 
 // Every function that adds something checks its arguments and throws std::invalid_argument: that
@@ -94,6 +101,9 @@ class Program {
   void fill_bits(int64_t offset, int64_t pixels, Span<const uint64_t> words);
   // The last operation reads nothing that the one before it writes.
   void join_last();
+  // Of what the operation before it writes, the last one reads these rows only; and it writes
+  // nothing that the one before it reads.
+  void follow_last(const Rows& rows);
 
   void bconv2d(const Bconv2dSpec& spec, const Extent& output, const std::vector<StepSpec>& steps);
   void conv2d(const Conv2dSpec& spec, const Extent& output, const std::vector<StepSpec>& steps);

@@ -39,8 +39,8 @@ def command(
     from bnnzoo import runtime
 
     model = runtime.load(file, threads=threads, isa=isa)
-    report = {"file": str(file), "model": model.info.name, "isa": model.isa}
-    report |= {"threads": model.threads, **measure(model, runs, batch_size)}
+    facts = {"file": str(file), "model": model.info.name, "isa": model.isa}
+    report = {**facts, "threads": model.threads, **measure(model, runs, batch_size)}
     nodes = model.profile(runs=min(runs, 20))
     if not profile:
         nodes = sorted(nodes, key=lambda node: node.ms, reverse=True)[:DOMINANT]

@@ -11,7 +11,7 @@ Values share channels of a storage as long as nothing is overwritten that is rea
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bnnzoo.deploy.ir import Graph, Type
@@ -95,9 +95,11 @@ class Layout:
     copied: dict[str, list[int]]
 
 
-def place_values(graph: Graph, types: Mapping[str, Type], calls: Sequence[Call]) -> Layout:
-    """Decides where every value of a graph lies."""
-    placer = _Placer(graph, types, calls)
+def place_values(
+    graph: Graph, types: Mapping[str, Type], calls: Sequence[Call], followers: Collection[int] = ()
+) -> Layout:
+    """Decides where every value of a graph lies; `followers` are those of `find_followers`."""
+    placer = _Placer(calls, types, liveness(graph, types, calls, followers))
     placer.write(placer.values[graph.input])
     for index, call in enumerate(calls):
         if call.op in ("slice", "reshape") and call.value in placer.values:
@@ -116,9 +118,11 @@ def place_values(graph: Graph, types: Mapping[str, Type], calls: Sequence[Call])
 class _Placer:
     """The layout while it is being made. Calls are placed in order, then sums are overwritten."""
 
-    def __init__(self, graph: Graph, types: Mapping[str, Type], calls: Sequence[Call]) -> None:
+    def __init__(
+        self, calls: Sequence[Call], types: Mapping[str, Type], values: dict[str, Value]
+    ) -> None:
         self.types = types
-        self.values = liveness(graph, types, calls)
+        self.values = values
         self.borders: Borders = find_borders(calls, types)
         self.groups = {
             call.value: _word_groups(call, types) for call in calls if call.op == "regroup"

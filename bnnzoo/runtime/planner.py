@@ -2,8 +2,8 @@
 
     graph -> legalize -> calls -> places of values -> arena -> program
 
-Every step has its module: `lowering`, `layout` (with `borders` and `liveness`), `memory`,
-`writer` (with `parameters` and `rare`).
+Every step has its module: `lowering`, `layout` (with `borders`, `followers` and `liveness`),
+`memory`, `writer` (with `parameters` and `rare`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 from bnnzoo.deploy.ir import Graph, Type
 from bnnzoo.deploy.ops import infer_types
 from bnnzoo.runtime.extension import engine
+from bnnzoo.runtime.followers import find_followers
 from bnnzoo.runtime.layout import place_values
 from bnnzoo.runtime.lowering import calls, legalize
 from bnnzoo.runtime.memory import Memory
@@ -55,11 +56,15 @@ def plan(graph: Graph, isa: str, threads: int) -> Plan:
     types = infer_types(graph)
     outputs = tuple(types[name].shape for name in graph.outputs)
     order = calls(graph, types)
-    layout = place_values(graph, types, order)
+    followers = find_followers(order, types)
+    layout = place_values(graph, types, order, followers)
     memory = Memory(layout, engine().expansion(isa))
     writer = Writer(graph, types, layout, memory, isa)
-    for call in order:
+    for index, call in enumerate(order):
         writer.write(call)
+        if index in followers:
+            rows = followers[index]
+            writer.program.follow_last(rows.stride, rows.top, rows.window, rows.strip)
     built = engine().Engine(writer.program, threads)
     return Plan(graph, built, tuple(writer.owners), outputs, memory.size, _macs(graph, types))
 

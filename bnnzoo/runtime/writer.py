@@ -216,8 +216,8 @@ def _sums(writer: Writer, call: Call) -> _Sums:
     needed = node.name in writer.layout.places
     if first is None or first.op not in ("affine", "batch_norm") or needed:
         return _Sums(scale, bias, unit, False)
-    factor, added = parameters.affine(graph, first)
-    factor = unit if factor is None else unit * factor
+    by, added = parameters.affine(graph, first)
+    factor = unit if by is None else unit * by
     return _Sums(factor * scale, factor * bias + (0.0 if added is None else added), 1.0, True)
 
 
