@@ -42,19 +42,21 @@ class Contestant:
         command = [self.python or sys.executable, str(_WORKER), self.engine, str(self.file)]
         command += ["--threads", str(self.threads), "--batch", str(self.batch)]
         command += ["--cpus", *map(str, cpus[: self.threads])]
-        log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (open as long as the process)
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            env={**os.environ, **self.environment},
-        )
-        assert process.stdout is not None
-        if process.stdout.readline().strip() != "ready":
-            log.seek(0)
-            raise RuntimeError(f"{self.name} does not run:\n{log.read()}")
+        with tempfile.TemporaryFile("w+") as log:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env={**os.environ, **self.environment},
+            )
+            assert process.stdout is not None
+            if process.stdout.readline().strip() != "ready":
+                with process:
+                    process.kill()
+                log.seek(0)
+                raise RuntimeError(f"{self.name} does not run:\n{log.read()}")
         return process
 
 
@@ -74,6 +76,6 @@ def run_rounds(contestants: Sequence[Contestant], rounds: int, runs: int) -> dic
                 best[contestant.name] = min(best[contestant.name], float(worker.stdout.readline()))
     finally:
         for _, worker in workers:
-            worker.kill()
-            worker.wait()
+            with worker:
+                worker.kill()
     return best

@@ -73,6 +73,8 @@ def measure_networks(files: list[Path], rounds: int, runs: int) -> dict[str, flo
         for threads in (1, 2)
     ]
     times = run_rounds(contestants, rounds, runs)
+    if len(os.sched_getaffinity(0)) < 2:
+        return times
     with stolen_core():
         stolen = [c for c in contestants if c.threads == 2]
         times |= {f"{n}, one stolen": t for n, t in run_rounds(stolen, rounds, runs).items()}
