@@ -39,7 +39,9 @@ DOORS = {
         "data", "deploy", "errors", "evaluation", "loading", "model_spec", "nn", "runtime",
     },
     "runtime": {"data", "deploy", "errors", "model_spec"},
-    "training": {"data", "errors", "evaluation", "loading", "model_spec", "nn", "registry"},
+    "training": {
+        "data", "deploy", "errors", "evaluation", "loading", "model_spec", "nn", "registry",
+    },
 }  # fmt: skip
 # Folders of which some files are rooms of their own.
 DIVIDED = ("deploy",)

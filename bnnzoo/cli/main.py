@@ -18,10 +18,12 @@ from bnnzoo.errors import BnnZooError
 COMMANDS = {
     "benchmark": "Measure the speed of a packed file on this machine.",
     "cache": "Show, verify or empty the cache of downloaded weights.",
+    "convert": "Pack a Keras model into a file that runs without Keras.",
     "doctor": "Show versions, backend and cache, and what is missing for what.",
     "download": "Download and verify pretrained weights.",
     "evaluate": "Measure the accuracy of a model on a data set.",
     "info": "Show what is known of a model and its weights.",
+    "finetune": "Train a pretrained network on other classes.",
     "inspect": "Show graph, tensors, bits and metadata of a packed file.",
     "list": "List the models.",
     "predict": "Classify images.",
@@ -34,7 +36,7 @@ COMMANDS = {
 
 EXIT_CODES = (
     "Exit codes: 0 ok, 1 failed, 2 usage, 3 unknown model or tag, 4 download or integrity, "
-    "5 data, 130 interrupted."
+    "5 data, 6 conversion, 130 interrupted."
 )
 
 

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from bnnzoo.cli.evaluate import Recorded
 from bnnzoo.cli.output import print_json, print_table
 from bnnzoo.training.recipe import Recipe
-from bnnzoo.training.settings import apply_settings
+from bnnzoo.training.settings import apply_settings, both_splits
 
 
 @click.command("train", cls=Recorded)
@@ -63,15 +63,8 @@ def with_data(recipe: Recipe, data: str | None, test_data: str | None) -> Recipe
     """Returns the recipe with other images; both splits of `keras:NAME` and `FILE.npz`."""
     if data is None:
         return recipe if test_data is None else dataclasses.replace(recipe, test_data=test_data)
-    whole = data.removesuffix(":train")
-    folder = Path(whole)
-    if folder.is_dir() and (folder / "train").is_dir():
-        train, test = str(folder / "train"), str(folder / "test")
-    elif folder.is_dir():
-        train, test = data, test_data or data
-    else:
-        train, test = f"{whole}:train", f"{whole}:test"
-    return dataclasses.replace(recipe, data=train, test_data=test_data or test)
+    train, test = both_splits(data, test_data)
+    return dataclasses.replace(recipe, data=train, test_data=test)
 
 
 def follow(bar: Any) -> Callable[[Any], None]:

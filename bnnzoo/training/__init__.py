@@ -12,11 +12,12 @@ from bnnzoo.training.recipe import Augmentation, Phase, Recipe
 from bnnzoo.training.recipes import RECIPES, recipe
 
 if TYPE_CHECKING:
+    from bnnzoo.training.finetuning import finetune as finetune
     from bnnzoo.training.trainer import train as train
 
-_LAZY = {"train": "bnnzoo.training.trainer"}
+_LAZY = {"finetune": "bnnzoo.training.finetuning", "train": "bnnzoo.training.trainer"}
 
-__all__ = ["RECIPES", "Augmentation", "Phase", "Recipe", "recipe", "train"]
+__all__ = ["RECIPES", "Augmentation", "Phase", "Recipe", "finetune", "recipe", "train"]
 
 
 def __getattr__(name: str) -> Any:

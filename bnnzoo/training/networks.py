@@ -4,54 +4,102 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
+from numpy.typing import NDArray
 
 from bnnzoo import registry
 from bnnzoo.data import labels as label_sets
-from bnnzoo.data.source import Source
+from bnnzoo.data import preprocessing as preprocessings
+from bnnzoo.deploy.keras_model import recalibrate
 from bnnzoo.errors import ArgumentError
 from bnnzoo.loading import open_model
 from bnnzoo.model_spec import ModelSpec
+from bnnzoo.training.heads import backbone_layers, with_new_head
 from bnnzoo.training.recipe import Phase, Recipe
-from bnnzoo.training.variants import make_variant
+from bnnzoo.training.variants import make_variant, transfer_weights
 
-__all__ = ["build_network", "open_teacher", "spec_of"]
-
-
-def spec_of(recipe: Recipe, shape: tuple[int, ...], train: Source, num_classes: int) -> ModelSpec:
-    """Returns what will travel with the network.
-
-    Args:
-        recipe: Its architecture and preprocessing.
-        shape: `(h, w, c)` of the images.
-        train: The training images; their class names are kept where they have an id.
-        num_classes: Number of classes.
-    """
-    known = [id for id in label_sets.list_labels() if label_sets.names(id) == train.class_names]
-    return ModelSpec(
-        name=registry.resolve(recipe.network).architecture,
-        input_shape=tuple(shape),
-        num_classes=num_classes,
-        preprocessing=recipe.preprocessing,
-        labels=known[0] if known else None,
-    )
+__all__ = ["NetworkMaker", "check_teacher", "open_teacher"]
 
 
-def build_network(recipe: Recipe, spec: ModelSpec, phase: Phase, precision: str) -> Any:
-    """Returns a new network as a phase wants it.
+class NetworkMaker:
+    """Makes the network of each phase of a recipe.
 
     Args:
         recipe: The recipe.
-        spec: Shape and classes.
-        phase: The phase.
-        precision: Dtype policy of its layers.
 
     Raises:
-        ArgumentError: The builder does not take the recipe's arguments.
+        ArgumentError: `start_from` has another preprocessing than the recipe.
+        BnnZooError: `start_from` cannot be loaded.
     """
-    with _dtype_policy(precision):
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self.spec: ModelSpec | None = None
+        self.start = None if recipe.start_from is None else _open_start(recipe)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int] | None:
+        """`(h, w, c)` that images have to have; None where any will do."""
+        return None if self.start is None else tuple(self.start.input_shape[1:])
+
+    def recalibrate(self, images: NDArray[np.uint8] | NDArray[np.float32]) -> None:
+        """Gives the batch norms of a packed start, which has none, the statistics of images.
+
+        Args:
+            images: Some dozens of raw images of the input's size.
+        """
+        if self.start is None or not _is_packed(str(self.recipe.start_from)):
+            return
+        known = preprocessings.get(self.recipe.preprocessing)
+        pixels = images.astype(np.float32)
+        recalibrate(self.start, (pixels - np.float32(known.mean)) / np.float32(known.std))
+
+    def set_data(self, shape: tuple[int, ...], num_classes: int, names: Any) -> None:
+        """Tells what there is to learn.
+
+        Args:
+            shape: `(h, w, c)` of the images.
+            num_classes: Number of classes.
+            names: Their names, or None; kept where they are those of a known data set.
+        """
+        known = [id for id in label_sets.list_labels() if label_sets.names(id) == names]
+        self.spec = ModelSpec(
+            name=registry.resolve(self.recipe.network).architecture,
+            input_shape=tuple(shape),
+            num_classes=num_classes,
+            preprocessing=self.recipe.preprocessing,
+            labels=known[0] if known else None,
+        )
+
+    def network(self, place: int, precision: str | None = None) -> Any:
+        """Returns the network of a phase: from `start_from`, or with random weights.
+
+        Args:
+            place: Which phase, from 0.
+            precision: Dtype policy of its layers; None takes the recipe's.
+
+        Raises:
+            ArgumentError: The builder does not take the recipe's arguments.
+        """
+        phase = self.recipe.phases[place]
+        with _dtype_policy(precision or self.recipe.precision):
+            whole = self._whole()
+            made = make_variant(whole, self.recipe, phase)
+        if self.start is not None:
+            transfer_weights(whole, made)
+        for layer in backbone_layers(made) if phase.freeze_backbone else ():
+            layer.trainable = False
+        return made
+
+    def _whole(self) -> Any:
+        spec, recipe = self.spec, self.recipe
+        assert spec is not None and spec.num_classes is not None, "set_data comes first"
+        if self.start is not None:
+            return with_new_head(self.start, spec.num_classes, spec.labels)
         try:
             network = registry.builder(recipe.network)(
                 input_shape=spec.input_shape, num_classes=spec.num_classes, **recipe.arguments
@@ -61,7 +109,26 @@ def build_network(recipe: Recipe, spec: ModelSpec, phase: Phase, precision: str)
                 f"arguments must be those of {recipe.network}, got {recipe.arguments!r}: {error}."
             ) from error
         network.model_spec = spec
-        return make_variant(network, recipe, phase)
+        return network
+
+
+def _is_packed(start: str) -> bool:
+    suffix = Path(start).suffix
+    if suffix in (".keras", ".safetensors"):
+        return suffix == ".safetensors"
+    record = registry.pretrained_record(start)
+    return record.file("full") is None and record.file("packed") is not None
+
+
+def _open_start(recipe: Recipe) -> Any:
+    network = open_model(str(recipe.start_from), pretrained=True)
+    found = network.model_spec and network.model_spec.preprocessing
+    if found != recipe.preprocessing:
+        raise ArgumentError(
+            f"preprocessing must be {found}, that of {recipe.start_from}, got "
+            f"{recipe.preprocessing!r}. Set preprocessing={found}."
+        )
+    return network
 
 
 def open_teacher(phase: Phase, student: Any) -> Any:

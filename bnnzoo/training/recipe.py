@@ -60,6 +60,7 @@ class Phase:
         distillation: Weight of the teacher's soft labels, from 0 to 1; the labels have the rest.
         temperature: Divides the logits of both for the soft labels.
         attention: Weight of the attention matching of Real-to-Binary at the end of each stage.
+        freeze_backbone: Only what comes behind the network's last stage learns.
     """
 
     epochs: int
@@ -76,6 +77,7 @@ class Phase:
     distillation: float = 0.0
     temperature: float = 1.0
     attention: float = 0.0
+    freeze_backbone: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,8 @@ class Recipe:
         test_data: Images that are measured at the end.
         phases: In order.
         arguments: Arguments of the architecture's builder, beside shape and classes.
+        start_from: Trained network to begin with, which gets a new classifier: `name.tag`, or a
+            `.keras` or packed file. Its shape and preprocessing count.
         preprocessing: Id of the preprocessing.
         augmentation: What happens to training images.
         batch_size: Images per step; what does not fill a batch is left out of an epoch.
@@ -111,6 +115,7 @@ class Recipe:
     test_data: str
     phases: tuple[Phase, ...]
     arguments: dict[str, Any] = field(default_factory=dict)
+    start_from: str | None = None
     preprocessing: str = "scale_pm1"
     augmentation: Augmentation = Augmentation()
     batch_size: int = 128

@@ -8,12 +8,13 @@ import json
 import types
 import typing
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from bnnzoo.errors import ArgumentError
 from bnnzoo.training.recipe import Augmentation, Phase, Recipe, check
 
-__all__ = ["apply_settings"]
+__all__ = ["apply_settings", "both_splits"]
 
 
 def apply_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
@@ -34,6 +35,26 @@ def apply_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
             raise ArgumentError(f"--set must be key=value, got '{setting}'. Write epochs=2.")
         recipe = _changed(recipe, key.strip(), text.strip())
     return check(recipe)
+
+
+def both_splits(data: str, test_data: str | None = None) -> tuple[str, str]:
+    """Returns training and test images of `keras:NAME`, `FILE.npz`, or a folder with both.
+
+    Raises:
+        ArgumentError: A folder has no test images, and `test_data` names none.
+    """
+    whole = data.removesuffix(":train")
+    folder = Path(whole)
+    if not folder.is_dir():
+        return f"{whole}:train", test_data or f"{whole}:test"
+    if (folder / "train").is_dir():
+        return str(folder / "train"), test_data or str(folder / "test")
+    if test_data is None:
+        raise ArgumentError(
+            f"{data} must have the folders train and test, or --test-data must name the images to "
+            "measure on. An accuracy on training images says nothing."
+        )
+    return data, test_data
 
 
 def _changed(recipe: Recipe, key: str, text: str) -> Recipe:

@@ -23,12 +23,14 @@ from bnnzoo.training.devices import device_names, jit_compile, steps_per_call
 from bnnzoo.training.epochs import EpochRunner, Progress, Split
 from bnnzoo.training.events import EventFile, open_events
 from bnnzoo.training.images import load_images, split_codes
-from bnnzoo.training.networks import build_network, check_teacher, open_teacher, spec_of
+from bnnzoo.training.networks import NetworkMaker, check_teacher, open_teacher
 from bnnzoo.training.optimizers import make_optimizer
 from bnnzoo.training.recipe import Recipe, check
 from bnnzoo.training.run_folder import BEST, RunFolder, open_run
 
 __all__ = ["Progress", "train"]
+
+CALIBRATION_IMAGES = 64
 
 Row = dict[str, Any]
 
@@ -97,19 +99,29 @@ class _Trainer:
         self.progress = progress
         self.on_epoch = on_epoch
         self.rows: list[Row] = checkpoints.read_log(folder)
-        train, self.test = open_source(recipe.data), open_source(recipe.test_data)
-        images = load_images(train, recipe.preprocessing)
-        self.spec = spec_of(recipe, images.shape, train, _count_classes(train, images.labels))
-        test = load_images(self.test.within(self.spec.num_classes or 0), recipe.preprocessing)
-        places = split_codes(len(images), len(test), recipe.held_out, recipe.seed)
-        self.split = Split(images.followed_by(test), *places)
-        if len(self.split.train) < recipe.batch_size:
-            raise ArgumentError(
-                f"batch_size must be at most {len(self.split.train)}, the number of training "
-                f"images, got {recipe.batch_size}."
-            )
-        self.bank = ImageBank(self.split.images, recipe.preprocessing, recipe.augmentation.pad)
         self.events = events
+        self.networks = NetworkMaker(recipe)
+        self.test = open_source(recipe.test_data)
+        self.split = self._load_images()
+        self.bank = ImageBank(self.split.images, recipe.preprocessing, recipe.augmentation.pad)
+
+    def _load_images(self) -> Split:
+        """Reads the images, and tells the networks what there is to learn."""
+        recipe, networks = self.recipe, self.networks
+        source = open_source(recipe.data)
+        images = load_images(source, recipe.preprocessing, networks.input_shape)
+        num_classes = _count_classes(source, images.labels)
+        networks.set_data(images.shape, num_classes, source.class_names)
+        networks.recalibrate(images.pixels[:CALIBRATION_IMAGES])
+        self.test = self.test.within(num_classes)
+        test = load_images(self.test, recipe.preprocessing, images.shape)
+        train, curve = split_codes(len(images), len(test), recipe.held_out, recipe.seed)
+        if len(train) < recipe.batch_size:
+            raise ArgumentError(
+                f"batch_size must be at most {len(train)}, the number of training images, got "
+                f"{recipe.batch_size}."
+            )
+        return Split(images.followed_by(test), train, curve)
 
     def run_phase(self, place: int) -> None:
         """Trains what is left of a phase; all of them before it are done."""
@@ -134,7 +146,7 @@ class _Trainer:
 
         phase = self.recipe.phases[place]
         keras.utils.set_random_seed(self.recipe.seed)
-        network = self._network(place)
+        network = self.networks.network(place)
         if place:
             self._read_phase(place - 1, network)
         steps = len(self.split.train) // self.recipe.batch_size
@@ -145,10 +157,6 @@ class _Trainer:
         optimizer.build(trainee.trainable_variables)
         return trainee
 
-    def _network(self, place: int, precision: str | None = None) -> Any:
-        phase = self.recipe.phases[place]
-        return build_network(self.recipe, self.spec, phase, precision or self.recipe.precision)
-
     def _read_phase(self, place: int, network: Any) -> None:
         checkpoints.read_weights(self.folder, _phase_file(place), network)
 
@@ -158,7 +166,7 @@ class _Trainer:
             return None
         if phase.teacher != "previous":
             return open_teacher(phase, student)
-        teacher = self._network(place - 1)
+        teacher = self.networks.network(place - 1)
         self._read_phase(place - 1, teacher)
         check_teacher(phase, teacher, student)
         return teacher
@@ -179,7 +187,7 @@ class _Trainer:
     def finish(self, resumed_after: int) -> dict[str, Any]:
         """Measures the last weights in float32, saves the model and writes the report."""
         last = len(self.recipe.phases) - 1
-        network = self._network(last, "float32")
+        network = self.networks.network(last, "float32")
         self._read_phase(last, network)
         self.folder.write_log(self.rows)
         with self.folder.replacing("model.keras") as path:
@@ -187,7 +195,7 @@ class _Trainer:
         measured = evaluate(network, self.test, batch_size=500).to_dict()
         report = {
             "recipe": self.recipe.name,
-            "network": self.spec.name,
+            "network": network.model_spec.name,
             "epochs": len(self.rows),
             "seconds": round(sum(row["seconds"] for row in self.rows), 1),
             "resumed_after": resumed_after or None,

@@ -11,9 +11,8 @@ import pytest
 from bnnzoo import registry, training
 from bnnzoo.data.sources import check_source
 from bnnzoo.errors import ArgumentError
-from bnnzoo.model_spec import ModelSpec
 from bnnzoo.training import RECIPES, Recipe
-from bnnzoo.training.networks import build_network
+from bnnzoo.training.networks import NetworkMaker
 from bnnzoo.training.recipe import check
 
 SHAPES = {"mnist": (28, 28, 1), "fashion_mnist": (28, 28, 1), "cifar10": (32, 32, 3)}
@@ -38,8 +37,9 @@ def test_what_a_recipe_names_exists(name):
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_networks_of_every_phase_are_built(name):
     recipe = RECIPES[name]
-    spec = ModelSpec(recipe.network, SHAPES[data_name(recipe)], num_classes=10)
-    networks = [build_network(recipe, spec, p, recipe.precision) for p in recipe.phases]
+    maker = NetworkMaker(recipe)
+    maker.set_data(SHAPES[data_name(recipe)], 10, None)
+    networks = [maker.network(place) for place in range(len(recipe.phases))]
     assert networks[-1].output_shape == (None, 10)
     assert keras.config.dtype_policy().name == "float32"
     assert networks[0].layers[-2].compute_dtype == recipe.precision.removeprefix("mixed_")

@@ -1,0 +1,75 @@
+"""`bnnzoo finetune`: a trained network learns other classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from tqdm import tqdm
+
+from bnnzoo.cli.evaluate import Recorded
+from bnnzoo.cli.output import print_json
+from bnnzoo.cli.train import follow, print_epoch, print_report
+
+
+@click.command("finetune", cls=Recorded)
+@click.argument("model")
+@click.option("--data", required=True, help="keras:NAME, FILE.npz, or FOLDER with train and test.")
+@click.option("--test-data", help="Images to measure on, where --data is training images alone.")
+@click.option("--epochs", type=click.IntRange(min=0), default=10, show_default=True)
+@click.option("--lr", type=float, default=1e-3, show_default=True, help="Highest learning rate.")
+@click.option(
+    "--freeze-backbone", type=click.IntRange(min=0), default=5, show_default=True, metavar="N",
+    help="Only the classifier learns for N epochs first.",
+)  # fmt: skip
+@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True)
+@click.option("--pad", type=click.IntRange(min=0), default=0, help="Shift by up to N pixels.")
+@click.option("--flip", is_flag=True, help="Mirror every second image.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.")
+@click.option("--resume", is_flag=True, help="Go on after the last finished epoch.")
+@click.option("--json", "as_json", is_flag=True, help="Write a JSON object.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    model: str,
+    data: str,
+    test_data: str | None,
+    epochs: int,
+    lr: float,
+    freeze_backbone: int,
+    batch_size: int,
+    pad: int,
+    flip: bool,
+    seed: int,
+    out: Path | None,
+    resume: bool,
+    as_json: bool,
+) -> None:
+    """Train MODEL (NAME.TAG, a .keras or packed file) on other classes."""
+    from bnnzoo.training.finetuning import finetuning_recipe
+    from bnnzoo.training.trainer import train
+
+    recipe = finetuning_recipe(
+        model,
+        data,
+        test_data=test_data,
+        epochs=epochs,
+        learning_rate=lr,
+        freeze_backbone=freeze_backbone,
+        batch_size=batch_size,
+        pad=pad,
+        flip=flip,
+        seed=seed,
+    )
+    folder = out or Path("runs") / recipe.name
+    with tqdm(unit=" steps", leave=False, disable=None, delay=0.1) as bar:
+        report = train(
+            recipe,
+            folder,
+            resume=resume,
+            progress=follow(bar),
+            on_epoch=print_epoch,
+            command=ctx.meta["bnnzoo.command"],
+        )
+    print_json(report) if as_json else print_report(report, folder)

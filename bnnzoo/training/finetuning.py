@@ -1,0 +1,101 @@
+"""`finetune(NAME, DATA, FOLDER)`: a trained network learns other classes."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from bnnzoo.errors import ArgumentError
+from bnnzoo.loading import open_model
+from bnnzoo.training.recipe import Augmentation, Phase, Recipe
+from bnnzoo.training.settings import both_splits
+from bnnzoo.training.trainer import train
+
+__all__ = ["finetune", "finetuning_recipe"]
+
+HEAD_FACTOR = 3  # of the learning rate: random weights have further to go
+
+
+def finetune(
+    model: str | PathLike[str],
+    data: str,
+    folder: str | PathLike[str],
+    *,
+    test_data: str | None = None,
+    resume: bool = False,
+    **settings: Any,
+) -> dict[str, Any]:
+    """Fine-tunes a network and returns the report.
+
+        training.finetune("binarynet.fashion_mnist_small", "digits.npz", "runs/digits")
+
+    Args:
+        model: `name.tag`, or a `.keras` or packed file.
+        data: Training images, as `finetuning_recipe` takes them.
+        folder: The folder of the run, as of `train`.
+        test_data: Images that are measured at the end.
+        resume: Go on with a run that was killed.
+        settings: Further arguments of `finetuning_recipe`.
+
+    Raises:
+        BnnZooError: As `train` does.
+    """
+    recipe = finetuning_recipe(model, data, test_data=test_data, **settings)
+    return train(recipe, folder, resume=resume)
+
+
+def finetuning_recipe(
+    model: str | PathLike[str],
+    data: str,
+    *,
+    test_data: str | None = None,
+    epochs: int = 10,
+    learning_rate: float = 1e-3,
+    freeze_backbone: int = 5,
+    batch_size: int = 64,
+    pad: int = 0,
+    flip: bool = False,
+    seed: int = 0,
+) -> Recipe:
+    """Returns the recipe that fine-tunes a network: a new head first, then everything.
+
+    Args:
+        model: `name.tag`, or a `.keras` or packed file.
+        data: `keras:NAME`, `FILE.npz`, or a folder with the folders `train` and `test`; or the
+            training images alone, with `test_data`.
+        test_data: Images that are measured at the end.
+        epochs: Epochs in which everything learns.
+        learning_rate: Its highest value in these.
+        freeze_backbone: Epochs before that in which only the classifier learns.
+        batch_size: Images per step.
+        pad: Shift training images by up to so many pixels.
+        flip: Mirror every second one.
+        seed: Of weights, order and shifts.
+
+    Raises:
+        ArgumentError: There are no test images, no epochs, or the model is none of the zoo.
+        BnnZooError: The model cannot be loaded.
+    """
+    spec = getattr(open_model(str(model), pretrained=True), "model_spec", None)
+    if spec is None or spec.preprocessing is None:
+        raise ArgumentError(
+            f"{model} does not say how its images are preprocessed. Fine-tune a network of the zoo."
+        )
+    head = Phase(freeze_backbone, freeze_backbone=True, learning_rate=HEAD_FACTOR * learning_rate)
+    whole = Phase(epochs, learning_rate=learning_rate)
+    train_data, measured = both_splits(data, test_data)
+    return Recipe(
+        name=f"{Path(model).name}-finetuned",
+        network=spec.name,
+        data=train_data,
+        test_data=measured,
+        phases=tuple(phase for phase in (head, whole) if phase.epochs),
+        start_from=str(model),
+        preprocessing=spec.preprocessing,
+        augmentation=Augmentation(pad, flip),
+        batch_size=batch_size,
+        batch_norm_momentum=None,
+        seed=seed,
+        summary=f"Fine-tuned from {model}.",
+    )

@@ -1,0 +1,121 @@
+"""A trained network learns other classes: its backbone stays, its head is new, packed ones too."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from keras import ops
+
+import bnnzoo
+from bnnzoo import training
+from bnnzoo.cli.main import main
+from bnnzoo.deploy.conversion import convert
+from bnnzoo.errors import ArgumentError
+from bnnzoo.training.finetuning import finetuning_recipe
+from bnnzoo.training.heads import backbone_layers, with_new_head
+from bnnzoo.training.networks import NetworkMaker
+from bnnzoo.training.settings import both_splits
+from tests.training.tiny import tiny_recipe, write_images
+
+PRETRAINED = "binarynet.fashion_mnist_small"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with tiny images, a small trained network and its packed file."""
+    folder = tmp_path_factory.mktemp("trained")
+    training.train(tiny_recipe(folder), folder / "run")
+    (folder / "run" / "model.keras").rename(folder / "model.keras")
+    convert(folder / "model.keras", folder / "model.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize("num_classes", [7, 10])
+def test_a_new_head_leaves_everything_else(num_classes):
+    network = bnnzoo.load(PRETRAINED, pretrained=True)
+    made = with_new_head(network, num_classes)
+    assert made.output_shape == (None, num_classes)
+    assert made.model_spec.num_classes == num_classes
+    assert made.model_spec.labels is made.model_spec.weights_sha256 is made.model_spec.tag is None
+    assert made.model_spec.preprocessing == "scale_pm1"
+    for old, new in zip(network.layers, made.layers, strict=True):
+        same = [
+            old.shape == new.shape and np.array_equal(old, new)
+            for old, new in zip(old.get_weights(), new.get_weights(), strict=True)
+        ]
+        assert all(same) or new.name.startswith("logits")
+        assert not same or not all(same) or new.name != "logits"
+
+
+@pytest.mark.parametrize("name", ["birealnet20", "xnornet_vgg", "binarynet", "quicknet_small"])
+def test_the_backbone_ends_with_the_last_stage(name):
+    network = bnnzoo.builder(name)(input_shape=(32, 32, 3), num_classes=4)
+    names = [layer.name for layer in backbone_layers(network)]
+    assert names[-1] == network.stages[-1]
+    assert "logits" not in names
+    assert with_new_head(with_spec(network), 9).output_shape == (None, 9)
+
+
+def with_spec(network):
+    network.model_spec = bnnzoo.load("birealnet20").model_spec
+    return network
+
+
+def test_a_frozen_backbone_does_not_move(trained):
+    recipe = finetuning_recipe(trained / "model.keras", str(trained / "tiny.npz"), epochs=0)
+    assert [phase.freeze_backbone for phase in recipe.phases] == [True]
+    report = training.train(recipe, trained / "frozen")
+    assert report["epochs"] == 5
+    before = bnnzoo.open_model(trained / "model.keras")
+    after = bnnzoo.open_model(trained / "frozen" / "model.keras")
+    for name in ("fc1", "fc1_bn", "fc3", "fc3_bn"):
+        pairs = zip(
+            before.get_layer(name).get_weights(), after.get_layer(name).get_weights(), strict=True
+        )
+        assert all(np.array_equal(old, new) for old, new in pairs), name
+    logits = [ops.convert_to_numpy(m.get_layer("logits").kernel) for m in (before, after)]
+    assert not np.array_equal(*logits)
+
+
+@pytest.mark.parametrize("suffix", ["keras", "safetensors"])
+def test_the_command_ends_with_a_model_that_converts(trained, suffix, tmp_path, capsys):
+    source = str(trained / f"model.{suffix}")
+    arguments = ["--data", str(trained / "tiny.npz"), "--out", str(tmp_path / "run")]
+    options = ["--epochs", "1", "--freeze-backbone", "1", "--batch-size", "16", "--pad", "1"]
+    assert main(["finetune", source, *arguments, *options]) == 0
+    assert "top-1" in capsys.readouterr().out
+    report = convert(tmp_path / "run" / "model.keras", tmp_path / "again.safetensors")
+    assert report is not None
+    measured = bnnzoo.evaluate(tmp_path / "run" / "model.keras", str(trained / "tiny.npz"))
+    assert measured.n == 64
+
+
+def test_batch_norms_of_a_packed_start_have_statistics(trained, rng):
+    recipe = finetuning_recipe(trained / "model.safetensors", str(trained / "tiny.npz"))
+    maker = NetworkMaker(recipe)
+    x = rng.integers(0, 256, (32, 8, 8, 1)).astype(np.uint8)
+    prepared = maker.start.model_spec.preprocess(x)
+    before = maker.start.predict(prepared, verbose=0)
+    maker.recalibrate(x)
+    np.testing.assert_allclose(maker.start.predict(prepared, verbose=0), before, atol=1e-4)
+    norm = maker.start.get_layer("fc1_bn")
+    products = maker.start.get_layer("fc1")(prepared.reshape(32, -1))
+    mean = ops.convert_to_numpy(products).mean(axis=0)
+    np.testing.assert_allclose(ops.convert_to_numpy(norm.moving_mean), mean, atol=1e-4)
+
+
+def test_both_splits(tmp_path):
+    assert both_splits("keras:cifar10") == ("keras:cifar10:train", "keras:cifar10:test")
+    assert both_splits("a.npz:train", "b") == ("a.npz:train", "b")
+    with pytest.raises(ArgumentError, match="must have the folders train and test"):
+        both_splits(str(tmp_path))
+    assert both_splits(str(tmp_path), "t") == (str(tmp_path), "t")
+    (tmp_path / "train").mkdir()
+    assert both_splits(str(tmp_path)) == (str(tmp_path / "train"), str(tmp_path / "test"))
+
+
+def test_another_preprocessing_is_refused(tmp_path):
+    write_images(tmp_path)
+    recipe = tiny_recipe(tmp_path, start_from=PRETRAINED, preprocessing="scale_01")
+    with pytest.raises(ArgumentError, match="preprocessing must be scale_pm1, that of binarynet"):
+        training.train(recipe, tmp_path / "run")
