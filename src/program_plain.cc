@@ -56,6 +56,26 @@ int64_t check_same_size(const Extent& from, const Extent& to) {
   return pixels;
 }
 
+// Returns `count` bits, at most 64, of a pixel of `bytes` bytes, from a channel on.
+uint64_t get_bits(const uint8_t* pixel, int64_t bytes, int32_t first, int32_t count,
+                  int32_t expansion) {
+  uint64_t word = 0;
+  const int32_t shift = first % 8;
+  const uint8_t* byte = pixel + int64_t{first / 8} * expansion;
+  for (int32_t bit = -shift; bit < count; bit += 8, byte += expansion) {
+    if (byte - pixel >= bytes) break;
+    word |= bit < 0 ? uint64_t{*byte} >> shift : uint64_t{*byte} << bit;
+  }
+  return count == kBlock ? word : word & ((uint64_t{1} << count) - 1);
+}
+
+void put_word(uint8_t* to, uint64_t word, int32_t expansion) {
+  for (int32_t i = 0; i < 8; ++i, word >>= 8) {
+    std::memset(to, static_cast<int>(word & 0xff), static_cast<size_t>(expansion));
+    to += expansion;
+  }
+}
+
 int64_t elements(const StridedLoop& loop) {
   int64_t count = 1;
   for (int axis = 0; axis < loop.axes; ++axis) count *= loop.shape[axis];
@@ -179,6 +199,7 @@ void Program::reshape_bits(const View& input, const Extent& from, const View& ou
   }, input.plane);
 }
 
+// Word by word: it stands before every binary convolution whose groups do not fill words.
 void Program::slice_bits(const View& input, const Extent& from, int32_t first, const View& output,
                          const Extent& to, int32_t planes) {
   check_bits(input, from, planes, "slice_bits");
@@ -187,9 +208,22 @@ void Program::slice_bits(const View& input, const Extent& from, int32_t first, c
               int64_t{first} + to.channels <= from.channels,
           "slice_bits", "must lie inside its source");
   const int32_t expansion = kernels_.expansion;
-  add_bits(output, to, planes, [=](const uint8_t* arena, int64_t pixel, int32_t c) {
-    return get_bit(arena + pixel_of(input, from, pixel), first + c, expansion);
-  }, input.plane);
+  const int64_t pixels = int64_t{to.rows} * to.columns, bytes = pixel_bytes(from.channels);
+  add_function(
+      [=](uint8_t* arena, const Range& range) {
+        for (int64_t i = range.pixel_begin; i < range.pixel_end; ++i) {
+          for (int32_t p = 0; p < planes; ++p) {
+            const uint8_t* read = arena + pixel_of(input, from, i) + p * input.plane;
+            uint8_t* written = arena + pixel_of(output, to, i) + p * output.plane;
+            for (int32_t c = 0; c < to.channels; c += kBlock) {
+              const int32_t count = std::min(to.channels - c, kBlock);
+              const uint64_t word = get_bits(read, bytes, first + c, count, expansion);
+              put_word(written + c / 8 * expansion, word, expansion);
+            }
+          }
+        }
+      },
+      pixels, static_cast<double>(pixels) * (to.channels / 4 + 8) * planes);
 }
 
 // Writes map `to` bit by bit; bit(arena of the plane, pixel, channel) has what to write.

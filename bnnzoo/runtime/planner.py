@@ -30,17 +30,15 @@ class Plan:
     """A network that can run.
 
     Attributes:
-        graph: What runs, after the planner's own passes.
         engine: The engine's.
-        owners: Name of the node of `graph` that each operation of the engine belongs to.
+        owners: Name and operation of the node that each operation of the engine belongs to.
         output_shapes: Without the batch axis.
         arena_bytes: Memory for the values of one image.
         macs: Multiply-accumulates for one image, by name of the convolution.
     """
 
-    graph: Graph
     engine: Any
-    owners: tuple[str, ...]
+    owners: tuple[tuple[str, str], ...]
     output_shapes: tuple[tuple[int, ...], ...]
     arena_bytes: int
     macs: dict[str, int]
@@ -66,7 +64,7 @@ def plan(graph: Graph, isa: str, threads: int) -> Plan:
             rows = followers[index]
             writer.program.follow_last(rows.stride, rows.top, rows.window, rows.strip)
     built = engine().Engine(writer.program, threads)
-    return Plan(graph, built, tuple(writer.owners), outputs, memory.size, _macs(graph, types))
+    return Plan(built, tuple(writer.owners), outputs, memory.size, _macs(graph, types))
 
 
 def _macs(graph: Graph, types: Mapping[str, Type]) -> dict[str, int]:

@@ -26,7 +26,7 @@ class Writer:
 
     Attributes:
         program: The engine's.
-        owners: Name of the graph's node that each operation of the program belongs to.
+        owners: Name and operation of the node that each operation of the program belongs to.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Writer:
         self.types = types
         self.layout = layout
         self.memory = memory
-        self.owners: list[str] = []
+        self.owners: list[tuple[str, str]] = []
         self.program = engine().Program(isa, memory.size)
         for offset, storage in memory.filled:
             words = parameters.border_words(storage.groups)
@@ -53,7 +53,8 @@ class Writer:
         if call.value is not None and not call.chain and call.value not in self.layout.places:
             return  # nobody reads it
         _HANDLERS[call.op](self, call)
-        self.owners += [call.node.name] * (len(self.program) - len(self.owners))
+        owner = call.node.name, call.node.op
+        self.owners += [owner] * (len(self.program) - len(self.owners))
 
     # --- where values are
 
