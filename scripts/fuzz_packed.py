@@ -6,8 +6,9 @@
 Half of the files are bytes changed at random, the other half have changed graphs, shapes and
 values under right digests; `tests/deploy/formats/mutations.py` makes both. Each one goes through
 `read`, the engine's construction and one call. A `ModelFormatError` or a result is right, anything
-else is a finding: another exception, a warning, a crash, a hang, more memory than allowed. The work
-is done in processes that may die. `--run R --first N --files 1` repeats case N of run R.
+else is a finding: another exception, a warning, a crash, a hang, more memory than allowed, results
+that depend on the threads, or that differ from the oracle where nothing is rounded. The work is
+done in processes that may die. `--run R --first N --files 1` repeats case N of run R.
 
 Sanitizers need address space: `--memory-mb 0` with them.
 """
@@ -37,6 +38,7 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from bnnzoo.deploy import interpreter  # noqa: E402
 from bnnzoo.deploy.formats.packed import PackedFile, from_bytes  # noqa: E402
 from bnnzoo.deploy.ir import Graph  # noqa: E402
 from bnnzoo.deploy.ops import infer_types  # noqa: E402
@@ -48,11 +50,13 @@ from tests.deploy.formats.seeds import seeds  # noqa: E402
 if TYPE_CHECKING:
     from bnnzoo.runtime import Model
 
-STAGES = ("container", "validation", "engine", "predict", "result")
+STAGES = ("container", "validation", "engine", "predict", "result", "oracle")
 # Functions of the reader in which nothing is known of the network yet.
 _CONTAINER = {"parse", "_check_metadata", "_check_arrays"}
 # A right network may ask for more work than a test has time for.
 MAX_PRODUCTS = 3e8
+MAX_ORACLE_PRODUCTS = 1e6
+_ROUNDING = {"tanh", "sigmoid", "softmax", "avg_pool2d", "global_avg_pool2d"}
 
 
 @dataclass
@@ -94,15 +98,24 @@ def stages(data: bytes, case: int, runtime: bool) -> Iterator[str]:
     model = engine(file, case, threads)
     if products(file.graph) > MAX_PRODUCTS:
         return
-    rng = np.random.default_rng(case)
-    x = rng.standard_normal((1 + case % 3, *file.graph.input_shape)).astype(np.float32)
+    # Integers, so that sums of few are exact.
+    shape = (1 + case % 3, *file.graph.input_shape)
+    x = np.random.default_rng(case).integers(-3, 4, shape).astype(np.float32)
     yield "predict"
-    results = model(x)
-    other = engine(file, case, 3 - threads)(x[:1])
-    for one, two in zip(*map(as_tuple, (results, other)), strict=True):
+    results = as_tuple(model(x))
+    again = as_tuple(engine(file, case, 3 - threads)(x[:1]))
+    for one, two in zip(results, again, strict=True):
         if not np.array_equal(one[:1], two, equal_nan=True):
             raise AssertionError("results depend on the threads or on the other images")
     yield "result"
+    if rounds_nothing(file.graph):
+        with np.errstate(all="ignore"):  # infinite bounds
+            values = interpreter.run(file.graph, x)
+        if max(np.abs(value).max() for value in values.values()) < 2**20:
+            for name, result in zip(file.graph.outputs, results, strict=True):
+                if not np.array_equal(result, values[name]):
+                    raise AssertionError("results differ from the oracle")
+            yield "oracle"
 
 
 def engine(file: PackedFile, case: int, threads: int) -> Model:
@@ -119,6 +132,20 @@ def engine(file: PackedFile, case: int, threads: int) -> Model:
 def as_tuple(results: Any) -> tuple[Any, ...]:
     """Returns the outputs of a network, which are an array where there is one."""
     return results if isinstance(results, tuple) else (results,)
+
+
+def rounds_nothing(graph: Graph) -> bool:
+    """Returns whether float32 has every number of a network, as long as those are small."""
+    numbers = [
+        *(n for node in graph.nodes for n in node.attributes.values() if isinstance(n, float)),
+        *(t for t in graph.tensors.values() if isinstance(t, np.ndarray)),
+    ]
+    return (
+        not _ROUNDING & {node.op for node in graph.nodes}
+        and all(n.attributes["bits"] == 1 for n in graph.nodes if n.op == "quantize")
+        and all((np.isinf(n) | ((n == np.rint(n)) & (np.abs(n) < 100))).all() for n in numbers)
+        and products(graph) < MAX_ORACLE_PRODUCTS
+    )
 
 
 def products(graph: Graph) -> float:

@@ -6,6 +6,7 @@ numbers repeat it.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import json
@@ -83,7 +84,13 @@ REALS = (0.0, -0.0, 1.0, -1.0, 1e-45, -1e-45, 1e-38, 3.4e38, -3.4e38, np.inf, -n
 KEYS = (*OPS["conv2d"].attributes, "pad_value", "pool", "axis", "begin", "size", "shape", "value")
 
 
+class NothingToChangeError(LookupError):
+    """A file has nothing of the kind that an edit changes."""
+
+
 def pick(rng: Rng, items: Any) -> Any:
+    if not items:
+        raise NothingToChangeError
     return items[int(rng.integers(len(items)))]
 
 
@@ -308,7 +315,8 @@ def mutated(run: int, case: int) -> tuple[bytes, str]:
     seed = copy.deepcopy(seed)
     edits = [pick(rng, STRUCTURED) for _ in range(int(rng.choice([1, 1, 1, 2, 3])))]
     for structured in edits:
-        structured(rng, seed)
+        with contextlib.suppress(NothingToChangeError):
+            structured(rng, seed)
     if rng.random() < 0.8:
         repair(seed)
     names = "+".join(structured.__name__ for structured in edits)

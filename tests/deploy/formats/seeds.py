@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -17,12 +18,13 @@ from bnnzoo.deploy.formats import graph_document, safetensors_file
 from bnnzoo.deploy.formats.packed import WEIGHTS_DTYPES, to_bytes
 from bnnzoo.deploy.ir import Graph, Type
 from bnnzoo.deploy.model_info import ModelInfo
-from bnnzoo.deploy.ops import OPS
+from bnnzoo.deploy.ops import OPS, infer_types
 from bnnzoo.deploy.packing import PackedSigns
 from bnnzoo.deploy.passes import STORED, apply
 from bnnzoo.errors import BnnZooError
 from tests.deploy.formats.files import INFO, digest, tiny_graph
 from tests.deploy.graphs import GraphBuilder, random_graph
+from tests.runtime.exact_graphs import exact_graph
 
 
 def every_op_graph(rng: np.random.Generator) -> Graph:
@@ -55,6 +57,10 @@ class Seed:
     arrays: dict[str, np.ndarray]
 
 
+def is_real(graph: Graph, name: str) -> bool:
+    return infer_types(graph)[name].kind == "real"
+
+
 @functools.cache
 def seeds() -> tuple[Seed, ...]:
     """Small files that together have every operation and every encoding."""
@@ -62,9 +68,12 @@ def seeds() -> tuple[Seed, ...]:
     for i in range(4):
         graphs.append((every_op_graph(np.random.default_rng(i)), ModelInfo("every_op")))
     for i in range(60):
-        graphs.append(
-            (random_graph(np.random.default_rng(i), blocks=1 + i % 4), ModelInfo("random"))
-        )
+        rng = np.random.default_rng(i)
+        graphs.append((random_graph(rng, blocks=1 + i % 4), ModelInfo("random")))
+    for i in range(60):
+        graph = exact_graph(np.random.default_rng(i), blocks=1 + i % 5)
+        outputs = tuple(dict.fromkeys(name for name in graph.outputs if is_real(graph, name)))
+        graphs.append((dataclasses.replace(graph, outputs=outputs), ModelInfo("exact")))
     files = [
         to_bytes(apply(graph, STORED)[0], info, weights_dtype=WEIGHTS_DTYPES[i % 3])
         for i, (graph, info) in enumerate(graphs)
