@@ -48,7 +48,9 @@ def _corrected(node: Node, types: dict[str, Type], tensors: dict[str, Tensor]) -
     (rows, row_class), (columns, column_class) = (
         np.unique(i, axis=0, return_inverse=True) for i in inside
     )
-    kept = np.einsum("rh,cw,ohw->rco", rows.astype(np.int32), columns.astype(np.int32), taps)
+    # In two steps: one of all three takes rows * columns * c_out * taps operations.
+    in_rows = np.einsum("rh,ohw->row", rows.astype(np.int32), taps)
+    kept = np.einsum("row,cw->rco", in_rows, columns.astype(np.int32))
     added = {
         "correction": kept - taps.sum(axis=(1, 2), dtype=np.int32),
         "row_class": row_class.reshape(-1).astype(np.int32),
