@@ -95,7 +95,7 @@ def test_the_limits_are_those_of_the_code(text, value):
 
 def test_integers_of_attributes_end_at_their_limit():
     rule = ops.OPS["slice"].attributes["begin"][1]
-    assert "MUST be at most 2^20" in PAGE
+    assert "Integers MUST be at most 2^20" in PAGE
     assert rule(2**20) and not rule(2**20 + 1)
 
 
