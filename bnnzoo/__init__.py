@@ -2,7 +2,7 @@
 
 The public names are resolved on first use, so that importing the package is quick and needs no
 Keras: `load`, `open_model`, `list_models`, `info`, `register_model`, `builder`, `evaluate`,
-`summary`, and the subpackages `nn`, `data`, `architectures`.
+`summary`, `convert`, and the subpackages `nn`, `runtime`, `data`, `architectures`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from bnnzoo import architectures as architectures
     from bnnzoo import data as data
     from bnnzoo import nn as nn
+    from bnnzoo import runtime as runtime
+    from bnnzoo import training as training
+    from bnnzoo.deploy.conversion import convert as convert
     from bnnzoo.evaluation import evaluate as evaluate
     from bnnzoo.loading import load as load
     from bnnzoo.loading import open_model as open_model
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 # Public name -> the module that has it; a name that is its module's is the module itself.
 _PUBLIC = {
     "builder": "bnnzoo.registry",
+    "convert": "bnnzoo.deploy.conversion",
     "evaluate": "bnnzoo.evaluation",
     "info": "bnnzoo.registry",
     "list_models": "bnnzoo.registry",
@@ -36,12 +40,13 @@ _PUBLIC = {
     "register_model": "bnnzoo.registry",
     "summary": "bnnzoo.model_summary",
 }
-_SUBPACKAGES = ("architectures", "data", "errors", "nn")
+_SUBPACKAGES = ("architectures", "data", "errors", "nn", "runtime", "training")
 
 __all__ = [
     "__version__",
     "architectures",
     "builder",
+    "convert",
     "data",
     "errors",
     "evaluate",
@@ -51,7 +56,9 @@ __all__ = [
     "nn",
     "open_model",
     "register_model",
+    "runtime",
     "summary",
+    "training",
 ]
 
 

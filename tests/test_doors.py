@@ -36,7 +36,8 @@ DOORS = {
     "deploy.keras_frontend": {"architectures", "deploy", "errors", "nn"},
     "deploy.keras_model": {"deploy", "errors", "model_spec", "nn", "registry"},
     "deploy.conversion": {
-        "data", "deploy", "errors", "evaluation", "loading", "model_spec", "nn", "runtime",
+        "data", "deploy", "errors", "evaluation", "loading", "manifest", "model_spec", "nn",
+        "registry", "runtime",
     },
     "runtime": {"data", "deploy", "errors", "model_spec"},
     "training": {

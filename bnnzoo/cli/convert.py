@@ -1,0 +1,128 @@
+"""`bnnzoo convert`: from a Keras model to a packed file, with a report and a proof."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bnnzoo.cli.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from bnnzoo.deploy.conversion import ConversionReport
+
+
+@click.command("convert")
+@click.argument("model")
+@click.argument("out", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--weights-dtype",
+    type=click.Choice(["float32", "float16", "int8"]),
+    default="float32",
+    show_default=True,
+    help="How kernels of real numbers are stored.",
+)
+@click.option(
+    "--check",
+    type=click.IntRange(min=0),
+    default=4,
+    show_default=True,
+    metavar="N",
+    help="Compare every layer on N images.",
+)
+@click.option(
+    "--data", help="Real images, as for evaluate: measures the accuracy before and after."
+)
+@click.option("--preprocessing", help="Id of the preprocessing; the model's own by default.")
+@click.option("--limit", type=click.IntRange(min=1), help="Evaluate the first N images only.")
+@click.option("--random-weights", is_flag=True, help="Without pretrained weights.")
+@click.option("--dry-run", is_flag=True, help="Do everything but write OUT.")
+@click.option("--force", is_flag=True, help="Overwrite OUT.")
+@click.option("--json", "as_json", is_flag=True, help="Write a JSON object.")
+def command(
+    model: str,
+    out: Path | None,
+    weights_dtype: str,
+    check: int,
+    data: str | None,
+    preprocessing: str | None,
+    limit: int | None,
+    random_weights: bool,
+    dry_run: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Pack MODEL, a name, NAME.TAG or a .keras file, into OUT, a .safetensors file.
+
+    The file holds one bit per binary weight and runs without Keras. It is written only if every
+    layer computes the same in Keras and in the packed runtime.
+    """
+    from bnnzoo.deploy.conversion import convert
+
+    report = convert(
+        model,
+        out,
+        weights_dtype=weights_dtype,
+        check=check,
+        data=data,
+        preprocessing=preprocessing,
+        limit=limit,
+        force=force,
+        dry_run=dry_run,
+        random_weights=random_weights,
+    )
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        _print(report)
+
+
+def _print(report: ConversionReport) -> None:
+    sizes = report.sizes
+    rows = [
+        ("binary kernels", sizes.binary_kernels),
+        ("float kernels", sizes.float_kernels),
+        ("scales and biases", sizes.vectors),
+        ("metadata", sizes.metadata),
+        ("all", sizes.total),
+        ("Keras weights", sizes.keras_weights),
+    ]
+    print_table(["bytes of", ""], rows, title=f"{report.model}, {sizes.ratio:.1f} times smaller")
+    real = [layer for layer in report.layers if not layer.binary]
+    if real:
+        cells = [(la.name, la.kind, ", ".join(la.stored), la.reason) for la in real]
+        title = f"{len(real)} of {len(report.layers)} layers compute in real numbers"
+        print_table(["layer", "kind", "stored as", "because"], cells, title=title)
+    for layer in report.layers:
+        if layer.surprising:
+            click.echo(f"Note: {layer.name} looks binary and is not: {layer.reason}.", err=True)
+    fired = [(*pair, "the file is written") for pair in report.passes.items() if pair[1]]
+    fired += [(*pair, "the file is loaded") for pair in report.runtime_passes.items() if pair[1]]
+    print_table(["pass", "nodes", "when"], fired)
+    _print_checks(report)
+    click.echo(f"Wrote {report.path}." if report.path else "Nothing was written (dry run).")
+
+
+def _print_checks(report: ConversionReport) -> None:
+    check = report.check
+    if report.samples:
+        who = f"Keras, the oracle and the runtime ({report.runtime})"
+        who = who if report.runtime else "Keras and the oracle (the runtime is not built)"
+        click.echo(
+            f"Checked on {report.samples} images, layer by layer on equal inputs: {who} agree in "
+            f"{check.numbers:,} numbers; the largest difference is {100 * check.worst:.0f} % of "
+            f"what rounding explains, and {check.flips:,} signs differ, all next to zero."
+        )
+    if report.output_difference is not None:
+        line = f"Whole network: outputs differ by {report.output_difference:.2g} of the largest"
+        if report.top1_agreement is not None:
+            line += f", the best class is the same for {100 * report.top1_agreement:.0f} %"
+        click.echo(f"{line}.")
+    if report.data is not None:
+        data = report.data
+        click.echo(
+            f"{data.dataset} (n = {data.n:,}): top-1 {data.packed_top1:.2f} % packed, "
+            f"{data.keras_top1:.2f} % in Keras; the best class is the same for "
+            f"{data.agreement:.2f} %."
+        )

@@ -1,0 +1,43 @@
+"""The images that layers are compared on."""
+
+from __future__ import annotations
+
+import contextlib
+from os import PathLike
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnnzoo.data.arrays import from_arrays
+from bnnzoo.data.prefetch import batches
+from bnnzoo.data.preprocessing import Preprocessing
+from bnnzoo.data.source import Source
+from bnnzoo.data.sources import open_source
+from bnnzoo.errors import DataError
+from bnnzoo.evaluation.measure import Data
+
+__all__ = ["first_images", "random_images"]
+
+_SEED = 11
+
+
+def random_images(shape: tuple[int, ...], count: int) -> NDArray[np.float32]:
+    """Returns standard normal numbers `(count, *shape)`, the same ones at every call."""
+    return np.random.RandomState(_SEED).standard_normal((count, *shape)).astype(np.float32)
+
+
+def first_images(data: Data, preprocessing: Preprocessing, count: int) -> NDArray[np.float32]:
+    """Returns the first images of a data set, preprocessed.
+
+    Raises:
+        DataError: There is none, or one cannot be used.
+    """
+    if isinstance(data, (str, PathLike)):
+        source = open_source(data)
+    else:
+        source = data if isinstance(data, Source) else from_arrays(*data)
+    with contextlib.closing(batches(source, preprocessing, count, limit=count)) as stream:
+        for batch in stream:
+            if batch.images is not None:
+                return batch.images
+    raise DataError(f"{source.name} has no usable images. Check the path.")

@@ -1,0 +1,80 @@
+"""`bnnzoo convert`: what it prints, its files and its exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import keras
+import pytest
+from keras import layers
+
+from bnnzoo import runtime
+from bnnzoo.cli.main import main
+
+SMALL = "binarynet.fashion_mnist_small"
+
+
+def test_converts_and_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "small.safetensors"
+    options = ["--check", "1", "--data", "sample:fashion_mnist", "--limit", "50"]
+    assert main(["convert", SMALL, str(path), *options]) == 0
+    told = capsys.readouterr()
+    assert runtime.load(path).info.name == "binarynet"
+    assert f"{path.stat().st_size:,}" in told.out
+    assert "times smaller" in told.out
+    assert "1 of 9 layers compute in real numbers" in told.out
+    assert "fold_batch_norm" in told.out
+    assert "layer by layer on equal inputs" in told.out
+    assert "sample:fashion_mnist (n = 50): top-1" in told.out
+    assert f"Wrote {path}." in told.out
+    assert "Note: stage1_conv1 looks binary and is not: its input is real" in told.err
+
+
+def test_writes_json_and_nothing_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["convert", SMALL, "--dry-run", "--check", "0", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["model"] == SMALL
+    assert report["path"] is None
+    assert report["sizes"]["total"] < 100_000
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_dry_run_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--random-weights", "--dry-run", "--check", "0", "--weights-dtype", "int8"]
+    assert main(["convert", "birealnet20", *options]) == 0
+    out = capsys.readouterr().out
+    assert "Nothing was written (dry run)." in out
+    assert "int8" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "match"),
+    [
+        ([SMALL], 2, "path must be a file to write, got None"),
+        ([SMALL, "small.h5"], 2, "path must end in .safetensors"),
+        ([SMALL, "there.safetensors"], 2, "exists already. Use --force"),
+        (["birealnet34", "a.safetensors"], 3, "has no pretrained weights"),
+        (["gone.keras", "a.safetensors"], 4, "gone.keras"),
+        (["gelu.keras", "a.safetensors"], 6, "Cannot convert layer 'gelu_3' (Activation)"),
+        ([SMALL, "a.safetensors", "--data", "nowhere"], 5, "There is no folder or file nowhere"),
+    ],
+    ids=["no path", "suffix", "exists", "unknown", "missing", "layer", "data"],
+)
+def test_exit_codes(
+    arguments: list[str],
+    code: int,
+    match: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("there.safetensors").touch()
+    if "gelu.keras" in arguments:
+        inputs = keras.Input((4, 4, 2))
+        outputs = layers.Activation("gelu", name="gelu_3")(inputs)
+        keras.Model(inputs, outputs).save("gelu.keras")
+    assert main(["convert", *arguments]) == code
+    assert match in capsys.readouterr().err
+    assert not Path("a.safetensors").exists()

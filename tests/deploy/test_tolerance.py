@@ -1,0 +1,166 @@
+"""Float32 stays within the tolerance, in NumPy's order of sums and the runtime's; bugs do not."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from bnnzoo import runtime
+from bnnzoo.deploy.interpreter import MEANINGS, Call, run
+from bnnzoo.deploy.ir import Graph, Node
+from bnnzoo.deploy.ops import infer_types
+from bnnzoo.deploy.packing import PackedSigns
+from bnnzoo.deploy.pieces import cut
+from bnnzoo.deploy.tolerance import Losses, errors
+from tests.deploy.graphs import random_graph
+from tests.deploy.test_pieces import numbers
+
+
+def float32_values(graph, x):
+    """The values of a graph in float32 arithmetic: the oracle's words with other numbers."""
+    types = infer_types(graph)
+    values = {graph.input: x.astype(np.float32)}
+    for node in graph.nodes:
+        tensors = {
+            role: np.asarray(
+                tensor.unpack() if isinstance(tensor, PackedSigns) else tensor, np.float32
+            )
+            for role, tensor in ((r, graph.tensors[n]) for r, n in node.tensors.items())
+        }
+        inputs = [values[name] for name in node.inputs]
+        call = Call(node.attributes, inputs, [types[name] for name in node.inputs], tensors)
+        value = np.asarray(MEANINGS[node.op](call))
+        kind = types[node.name].kind
+        values[node.name] = value.astype(np.float32 if kind == "real" else np.int16)
+    return values
+
+
+def between_bits(seed):
+    """Random pieces that are fed with bits, so that no flip travels, and their input."""
+    rng = np.random.default_rng([4, seed])
+    graph = random_graph(rng)
+    x = rng.standard_normal((2, *graph.input_shape)).astype(np.float32)
+    values = run(graph, x)
+    bits = [name for name, type_ in infer_types(graph).items() if type_.kind != "real"]
+    (pieces,) = cut(graph, bits, list(graph.outputs))
+    return pieces.graph, pieces.feed(numbers(graph, values))
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_float32_is_within_the_tolerance(seed):
+    graph, fed = between_bits(seed)
+    expected = run(graph, fed)
+    allowed = errors(graph, expected)
+    for name, found in float32_values(graph, fed).items():
+        assert np.all(np.abs(found - expected[name]) <= allowed[name]), name
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_runtime_is_within_the_tolerance(seed):
+    graph, fed = between_bits(seed)
+    expected = run(graph, fed)
+    allowed = errors(graph, expected)
+    found = runtime.compile_graph(graph).run_values(fed, graph.outputs)
+    for name in graph.outputs:
+        assert np.all(np.abs(found[name] - expected[name]) <= allowed[name]), name
+
+
+def test_the_tolerance_is_tight():
+    """A hundred-thousandth of the outputs, more only where nearly all of them cancel."""
+    sizes = []
+    for seed in range(30):
+        graph, fed = between_bits(seed)
+        expected = run(graph, fed)
+        allowed = errors(graph, expected)
+        name = graph.outputs[1]
+        sizes.append(allowed[name].max() / np.abs(expected[name]).max())
+    assert np.median(sizes) < 2e-5
+    assert max(sizes) < 5e-2
+
+
+def one(op, tensors=None, shape=(6, 6, 8), **attributes):
+    names = {role: f"t/{role}" for role in tensors or {}}
+    node = Node("y", op, ("x",), attributes, names)
+    return Graph("x", shape, (node,), ("y",), {names[r]: t for r, t in (tensors or {}).items()})
+
+
+def normal(*shape):
+    return np.random.default_rng(len(shape)).standard_normal(shape).astype(np.float32)
+
+
+CONV = {"strides": (1, 1), "dilation": (1, 1), "padding": (1, 1, 1, 1), "groups": 1}
+NORM = {
+    "gamma": normal(8),
+    "beta": normal(8),
+    "mean": normal(8),
+    "variance": np.abs(normal(8)) + 0.5,
+}
+# Two graphs that differ by a mistake.
+MISTAKES = {
+    "epsilon": (
+        one("batch_norm", NORM, epsilon=1e-3),
+        one("batch_norm", NORM, epsilon=1e-5),
+    ),
+    "bias": (
+        one("affine", {"scale": normal(8), "bias": normal(8)}),
+        one("affine", {"scale": normal(8)}),
+    ),
+    "border": (
+        one("conv2d", {"kernel": normal(4, 3, 3, 8)}, **CONV),
+        one("conv2d", {"kernel": normal(4, 3, 3, 8)}, **{**CONV, "padding": (2, 0, 1, 1)}),
+    ),
+    "one weight": (
+        one("conv2d", {"kernel": normal(4, 3, 3, 8)}, **CONV),
+        one(
+            "conv2d", {"kernel": np.where(np.arange(8) == 3, 1.001, 1) * normal(4, 3, 3, 8)}, **CONV
+        ),
+    ),
+    "mean over the border": (
+        one("avg_pool2d", pool=(2, 2), strides=(1, 1), padding=(1, 0, 0, 0)),
+        one("avg_pool2d", pool=(2, 2), strides=(1, 1), padding=(0, 1, 0, 0)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistakes_are_outside(name):
+    right, wrong = MISTAKES[name]
+    x = normal(2, *right.input_shape)
+    expected = run(right, x)
+    difference = np.abs(run(wrong, x)["y"] - expected["y"])
+    assert np.any(difference > 5 * errors(right, expected)["y"])
+
+
+def test_sums_of_signs_are_exact_unless_their_terms_are_rounded():
+    kernel = np.sign(normal(4, 3, 3, 8)).astype(np.int8)
+    node = Node("y", "bconv2d", ("bits",), {**CONV, "pad_value": 0}, {"kernel": "k"})
+    sign = Node("bits", "sign", ("x",))
+    graph = Graph("x", (6, 6, 8), (sign, node), ("y",), {"k": kernel})
+    values = run(graph, normal(2, 6, 6, 8))
+    assert not errors(graph, values)["y"].any()
+    rounded = errors(graph, values, Losses(rounded={"y"}))["y"]
+    assert np.all((rounded > 0) & (rounded < 0.01))
+
+
+def test_terms_that_cancel_in_a_bias_count():
+    graph = one("affine", {"scale": np.ones(8, np.float32), "bias": np.zeros(8, np.float32)})
+    x = normal(2, 6, 6, 8)
+    values = run(graph, x)
+    more = errors(graph, values, Losses(terms={"y": np.full(8, 100.0)}))["y"]
+    assert np.all(more > 10 * errors(graph, values)["y"])
+
+
+def test_errors_grow_through_what_follows():
+    first = one("affine", {"scale": normal(8)})
+    second = Node("z", "affine", ("y",), {}, {"scale": "s"})
+    graph = dataclasses.replace(
+        first,
+        nodes=(*first.nodes, second),
+        outputs=("z",),
+        tensors={**first.tensors, "s": np.full(8, 50.0, np.float32)},
+    )
+    values = run(graph, normal(2, 6, 6, 8))
+    found = errors(graph, values)
+    assert np.all(found["z"] >= 50 * found["y"])
