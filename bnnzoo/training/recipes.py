@@ -1,7 +1,8 @@
 """The recipes by name, `NETWORK.DATA`: each row trains one network of the zoo.
 
 What a recipe reached is in the manifest, in the records that name it. Epochs are for a GPU with
-bfloat16, where each of these is minutes; the MNIST network is half an hour on one core.
+bfloat16 (none of those has been trained to its end yet); the MNIST network takes one core a quarter
+of an hour.
 """
 
 from __future__ import annotations
