@@ -94,35 +94,11 @@ def _print(report: ConversionReport) -> None:
         cells = [(la.name, la.kind, ", ".join(la.stored), la.reason) for la in real]
         title = f"{len(real)} of {len(report.layers)} layers compute in real numbers"
         print_table(["layer", "kind", "stored as", "because"], cells, title=title)
-    for layer in report.layers:
-        if layer.surprising:
-            click.echo(f"Note: {layer.name} looks binary and is not: {layer.reason}.", err=True)
+    for note in report.notes():
+        click.echo(note, err=True)
     fired = [(*pair, "the file is written") for pair in report.passes.items() if pair[1]]
     fired += [(*pair, "the file is loaded") for pair in report.runtime_passes.items() if pair[1]]
     print_table(["pass", "nodes", "when"], fired)
-    _print_checks(report)
+    for finding in report.findings():
+        click.echo(finding)
     click.echo(f"Wrote {report.path}." if report.path else "Nothing was written (dry run).")
-
-
-def _print_checks(report: ConversionReport) -> None:
-    check = report.check
-    if report.samples:
-        who = f"Keras, the oracle and the runtime ({report.runtime})"
-        who = who if report.runtime else "Keras and the oracle (the runtime is not built)"
-        click.echo(
-            f"Checked on {report.samples} images, layer by layer on equal inputs: {who} agree in "
-            f"{check.numbers:,} numbers; the largest difference is {100 * check.worst:.0f} % of "
-            f"what rounding explains, and {check.flips:,} signs differ, all next to zero."
-        )
-    if report.output_difference is not None:
-        line = f"Whole network: outputs differ by {report.output_difference:.2g} of the largest"
-        if report.top1_agreement is not None:
-            line += f", the best class is the same for {100 * report.top1_agreement:.0f} %"
-        click.echo(f"{line}.")
-    if report.data is not None:
-        data = report.data
-        click.echo(
-            f"{data.dataset} (n = {data.n:,}): top-1 {data.packed_top1:.2f} % packed, "
-            f"{data.keras_top1:.2f} % in Keras; the best class is the same for "
-            f"{data.agreement:.2f} %."
-        )

@@ -124,6 +124,55 @@ class ConversionReport:
     top1_agreement: float | None
     data: DataReport | None
 
+    def __str__(self) -> str:
+        """Returns the report as some lines of text, without the tables."""
+        sizes = self.sizes
+        real = [layer.name for layer in self.layers if not layer.binary]
+        lines = [
+            f"{self.model}: {sizes.total:,} bytes, {sizes.ratio:.1f} times smaller than in Keras "
+            f"(binary kernels {sizes.binary_kernels:,}, float kernels {sizes.float_kernels:,}, "
+            f"scales and biases {sizes.vectors:,}, metadata {sizes.metadata:,}).",
+            f"{len(real)} of {len(self.layers)} layers compute in real numbers"
+            + (f": {', '.join(real)}." if real else "."),
+            *self.notes(),
+            *self.findings(),
+            f"Wrote {self.path}." if self.path else "Nothing was written (dry run).",
+        ]
+        return "\n".join(lines)
+
+    def notes(self) -> list[str]:
+        """Returns a sentence for every layer that a reader of the model would take for binary."""
+        return [
+            f"Note: {layer.name} looks binary and is not: {layer.reason}."
+            for layer in self.layers
+            if layer.surprising
+        ]
+
+    def findings(self) -> list[str]:
+        """Returns a sentence for everything that was compared."""
+        lines = []
+        if self.samples:
+            who = f"Keras, the oracle and the runtime ({self.runtime})"
+            who = who if self.runtime else "Keras and the oracle (the runtime is not built)"
+            lines.append(
+                f"Checked on {self.samples} images, layer by layer on equal inputs: {who} agree "
+                f"in {self.check.numbers:,} numbers. The largest difference is "
+                f"{100 * self.check.worst:.0f} % of what rounding explains; {self.check.flips:,} "
+                "signs differ, all next to zero."
+            )
+        if self.output_difference is not None:
+            line = f"Whole network: outputs differ by {self.output_difference:.2g} of the largest"
+            if self.top1_agreement is not None:
+                line += f", the best class is the same for {100 * self.top1_agreement:.0f} %"
+            lines.append(f"{line}.")
+        if self.data is not None:
+            lines.append(
+                f"{self.data.dataset} (n = {self.data.n:,}): top-1 {self.data.packed_top1:.2f} % "
+                f"packed, {self.data.keras_top1:.2f} % in Keras; the best class is the same for "
+                f"{self.data.agreement:.2f} %."
+            )
+        return lines
+
     def to_dict(self) -> dict[str, Any]:
         """Returns the report as JSON values."""
         report = dataclasses.asdict(self)

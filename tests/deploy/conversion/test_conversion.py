@@ -137,6 +137,21 @@ def test_the_report_says_which_layers_are_not_binary_and_why(net: keras.Model) -
     assert report.runtime_passes["sign_thresholds"] > 0
 
 
+def test_the_report_is_text(net: keras.Model, tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    lines = str(bnnzoo.convert(net, path, check=1)).splitlines()
+    assert lines[0].startswith(f"net: {path.stat().st_size:,} bytes, ")
+    assert lines[1] == (
+        "5 of 6 layers compute in real numbers: first, half, depthwise, none, scores."
+    )
+    assert [line.split(" looks")[0] for line in lines[2:4]] == ["Note: first", "Note: half"]
+    assert lines[4].startswith("Checked on 1 images, layer by layer on equal inputs: Keras, the")
+    assert lines[5].startswith("Whole network: outputs differ by ")
+    assert lines[6:] == [f"Wrote {path}."]
+    dry = str(bnnzoo.convert(net, None, dry_run=True, check=0)).splitlines()
+    assert dry[-1] == "Nothing was written (dry run)."
+
+
 def test_the_report_is_json(net: keras.Model) -> None:
     report = bnnzoo.convert(net, None, dry_run=True, check=1)
     again = json.loads(json.dumps(report.to_dict()))
