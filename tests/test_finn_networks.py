@@ -1,8 +1,9 @@
-"""Claim: trained binary networks of others, rebuilt from bnnzoo.nn, score as measured elsewhere.
+"""Claim: trained binary networks of others score as measured elsewhere, in Keras and packed.
 
 The networks are Xilinx's BNN-PYNQ CNV and LFC and the QONNX model zoo's TFC; the expected numbers
 of right images are those of their published weights on the complete test sets. Their arithmetic
-is exact in float32 (CNV, LFC) or far from ties (TFC), so not one image may differ.
+is exact in float32 (CNV, LFC) or far from ties (TFC), so not one image may differ, between Keras
+and the native runtime either.
 """
 
 from __future__ import annotations
@@ -150,7 +151,7 @@ def set_weights(model: keras.Model, arrays: Arrays) -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_accuracy_to_the_image(name: str) -> None:
+def test_accuracy_to_the_image(name: str, tmp_path: Path) -> None:
     network = NETWORKS[name]
     data = data_folder() / f"{network.dataset}.npz"
     for path in (WEIGHTS / network.file, data):
@@ -160,6 +161,15 @@ def test_accuracy_to_the_image(name: str) -> None:
         arrays = dict(archive)
     model = network.build(arrays)
     set_weights(model, arrays)
-    report = bnnzoo.evaluate(model, data, preprocessing=network.preprocessing, batch_size=250)
-    assert report.n == 10_000
-    assert report.predictions.hits(1) == network.right
+    packed = tmp_path / "packed.safetensors"
+    bnnzoo.convert(model, packed)
+    reports = [
+        bnnzoo.evaluate(subject, data, preprocessing=network.preprocessing, batch_size=250)
+        for subject in (model, packed)
+    ]
+    assert [report.runtime for report in reports] == ["keras", "packed"]
+    for report in reports:
+        assert report.n == 10_000
+        assert report.predictions.hits(1) == network.right
+    best = [report.predictions.top_indices[:, 0] for report in reports]
+    np.testing.assert_array_equal(*best)
