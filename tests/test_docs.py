@@ -213,7 +213,9 @@ def test_the_exit_codes_are_those_of_the_help():
 
 
 def test_the_doors_are_those_of_the_code():
-    rows = re.findall(r"^\| `([\w.]+)` \| (.+) \|$", section("architecture.md", "Doors"), re.MULTILINE)
+    rows = re.findall(
+        r"^\| `([\w.]+)` \| (.+) \|$", section("architecture.md", "Doors"), re.MULTILINE
+    )
     assert {room: set(re.findall(r"`(\w+)`", cells)) for room, cells in rows} == DOORS
 
 

@@ -56,7 +56,10 @@ class NetworkMaker:
             return
         known = preprocessings.get(self.recipe.preprocessing)
         pixels = images.astype(np.float32)
-        recalibrate(self.start, (pixels - np.float32(known.mean)) / np.float32(known.std))
+        recalibrate(
+            self.start,
+            (pixels - np.asarray(known.mean, np.float32)) / np.asarray(known.std, np.float32),
+        )
 
     def set_data(self, shape: tuple[int, ...], num_classes: int, names: Any) -> None:
         """Tells what there is to learn.
