@@ -7,7 +7,6 @@
 // vectors of weights and one broadcast input serve 2 * tile multiply-adds, and tile is the most
 // whose sums fit into the registers.
 constexpr int kPass = 2 * Vector::lanes;
-constexpr int kPasses = kBlock / kPass;
 
 // Weights of conv2d: (blocks, passes, k, kPass), zeros beyond `channels`.
 size_t real_weights_floats(int32_t channels, int32_t k) {
