@@ -28,7 +28,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -193,7 +193,7 @@ class Worker:
     process: Any
     pipe: Connection
     case: int
-    since: float = field(default_factory=time.monotonic)
+    silent_s: float = 0.0
 
 
 def start(run: int, cases: range, options: argparse.Namespace) -> Worker:
@@ -214,9 +214,13 @@ def outcomes(options: argparse.Namespace) -> Iterator[Outcome]:
         for i in range(min(options.processes, options.files))
     ]
     workers = [start(options.run, share, options) for share in shares]
+    seen = time.monotonic()
     while workers:
         multiprocessing.connection.wait([w.pipe for w in workers], timeout=1.0)
+        # At most 2 s: a machine that slept, or a run that was stopped, is no hang.
+        passed, seen = min(time.monotonic() - seen, 2.0), time.monotonic()
         for worker in tuple(workers):
+            worker.silent_s += passed
             problem = yield from received(worker, options.timeout)
             if problem is None:
                 continue
@@ -237,7 +241,7 @@ def received(worker: Worker, timeout: float) -> Any:
     try:
         while worker.pipe.poll():
             message = worker.pipe.recv()
-            worker.since = time.monotonic()
+            worker.silent_s = 0.0
             if isinstance(message, Outcome):
                 yield message
             else:
@@ -246,7 +250,7 @@ def received(worker: Worker, timeout: float) -> Any:
         worker.process.join()
         code = worker.process.exitcode
         return "" if code == 0 else f"process ended with {code}"
-    if time.monotonic() - worker.since > timeout:
+    if worker.silent_s > timeout:
         worker.process.kill()
         worker.process.join()
         return f"no answer in {timeout:.0f} s"
