@@ -333,9 +333,32 @@ def test_files_that_describe_another_network() -> None:
         ({"name": "birealnet20", "arguments": {"depth": 9}}, "unexpected keyword argument 'depth'"),
         ({"name": "birealnet20", "arguments": {"input_shape": [9, 9, 3]}}, "as in its graph"),
         ({"name": "birealnet20", "arguments": {"num_classes": "x"}}, "cannot be built"),
+        (
+            {"name": "binarynet", "arguments": {"width": 10**6}},
+            "width of binarynet must be at most 64, the largest axis of the file's tensors",
+        ),
     ],
 )
 def test_architectures_that_cannot_be_built(architecture: dict[str, Any], match: str) -> None:
-    graph = Graph("images", (16, 16, 3), (), ("images",), {})
+    tensors = {"conv/kernel": np.ones((64, 3, 3, 16), np.float32)}
+    graph = Graph("images", (16, 16, 3), (), ("images",), tensors)
     with pytest.raises(ModelFormatError, match=match):
         to_keras(graph, ModelInfo("net", architecture=architecture))
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "value"),
+    [
+        ("Dense", "units", 10**9),
+        ("Conv2D", "filters", 10**9),
+        ("Conv2D", "kernel_size", [9, 10**9]),
+    ],
+)
+def test_a_config_asks_for_no_more_memory_than_the_file_has(
+    name: str, argument: str, value: Any
+) -> None:
+    graph, info = stored(model_of(name))
+    config = json.loads(info.keras_config or "")
+    config["config"]["layers"][1]["config"][argument] = value
+    with pytest.raises(ModelFormatError, match=r"kernels of at most \d+ along an axis.*got 10000"):
+        to_keras(graph, ModelInfo("net", keras_config=json.dumps(config)))

@@ -51,7 +51,7 @@ def to_keras(graph: Graph, info: ModelInfo) -> keras.Model:
     Raises:
         ModelFormatError: `info` does not say it, or describes another network than `graph`.
     """
-    model = build(info, graph.input_shape)
+    model = build(info, graph)
     assign_weights(model, graph)
     return model
 
@@ -69,16 +69,20 @@ def assign_weights(model: keras.Model, graph: Graph) -> None:
             _Weights(graph.tensors, call.first_path, call.layer).assign()
 
 
-def build(info: ModelInfo, input_shape: tuple[int, ...]) -> keras.Model:
-    """Returns the empty model that `info` describes, with its `model_spec`.
+def build(info: ModelInfo, graph: Graph) -> keras.Model:
+    """Returns the model that `info` describes, with its `model_spec` and without its weights.
 
     Raises:
-        ModelFormatError: It describes none, or one with another input.
+        ModelFormatError: It describes none, or one that takes or holds something else than
+            `graph`.
     """
+    input_shape = graph.input_shape
+    # What a layer of the model has, a tensor of the graph has too: no file asks for more memory.
+    largest = max((size for tensor in graph.tensors.values() for size in tensor.shape), default=1)
     if info.architecture is not None:
-        model = _build_architecture(info.architecture, input_shape)
+        model = _build_architecture(info.architecture, input_shape, largest)
     elif info.keras_config is not None:
-        model = from_config(info.keras_config)
+        model = from_config(info.keras_config, largest)
     else:
         raise ModelFormatError(
             f"{info.name} has neither an architecture nor a Keras config. It runs in "
@@ -92,8 +96,16 @@ def build(info: ModelInfo, input_shape: tuple[int, ...]) -> keras.Model:
     return model
 
 
-def _build_architecture(architecture: Mapping[str, Any], input_shape: tuple[int, ...]) -> Any:
+def _build_architecture(
+    architecture: Mapping[str, Any], input_shape: tuple[int, ...], largest: int
+) -> Any:
     name, arguments = architecture["name"], dict(architecture.get("arguments", {}))
+    for argument, value in arguments.items():
+        if isinstance(value, (int, float)) and value > largest:
+            raise ModelFormatError(
+                f"{argument} of {name} must be at most {largest}, the largest axis of the file's "
+                f"tensors, got {value}. The file describes another network than it holds."
+            )
     if list(arguments.get("input_shape", input_shape)) != list(input_shape):
         raise ModelFormatError(f"input_shape of {name} must be {input_shape}, as in its graph.")
     arguments["input_shape"] = input_shape

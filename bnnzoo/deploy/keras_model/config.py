@@ -22,6 +22,8 @@ _PARTS = ("keras.regularizers", "keras.constraints")
 _PLAIN = ("__keras_tensor__", "__tuple__")
 # What only a fresh start or a running training needs.
 _DROPPED = ("compile_config", "build_config")
+# Arguments of layers that say how much memory their weights take.
+_SIZES = ("units", "filters", "kernel_size", "depth_multiplier")
 
 
 def to_config(model: keras.Model) -> str:
@@ -42,21 +44,32 @@ def to_config(model: keras.Model) -> str:
     return json.dumps(config, separators=(",", ":"), ensure_ascii=False)
 
 
-def from_config(text: str) -> keras.Model:
+def from_config(text: str, largest: int | None = None) -> keras.Model:
     """Returns the model that `to_config` described.
 
+    Args:
+        text: What it returned.
+        largest: The largest size that a kernel may have along an axis. None allows every one.
+
     Raises:
-        ModelFormatError: It is no such description, or names an object that is not known.
+        ModelFormatError: It is no such description, names an object that is not known, or asks
+            for more memory than `largest` allows.
     """
     try:
         config = json.loads(text)
         problem = _problem(config)
+        size = _largest_size(config)
     except (ValueError, RecursionError) as error:
         raise ModelFormatError(f"keras_config must be JSON: {error}.") from error
     if problem is not None:
         raise ModelFormatError(
             f"keras_config must name only layers of Keras and bnnzoo, got {problem}. Do not trust "
             "the file."
+        )
+    if largest is not None and size > largest:
+        raise ModelFormatError(
+            f"keras_config must describe kernels of at most {largest} along an axis, as in the "
+            f"file, got {size}. Do not trust the file."
         )
     try:
         model = keras.models.model_from_json(text)
@@ -95,6 +108,15 @@ def _problem(value: Any) -> str | None:
     if "class_name" in value and not _is_known(value):
         return f"{value.get('module')}.{value['class_name']}"
     return _problem(list(value.values()))
+
+
+def _largest_size(value: Any, sized: bool = False) -> float:
+    """Returns the largest number in a config that is the size of a kernel."""
+    if isinstance(value, dict):
+        return max((_largest_size(item, key in _SIZES) for key, item in value.items()), default=0)
+    if isinstance(value, list):
+        return max((_largest_size(item, sized) for item in value), default=0)
+    return value if sized and isinstance(value, (int, float)) else 0
 
 
 def _is_known(value: dict[str, Any]) -> bool:

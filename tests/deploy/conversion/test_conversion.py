@@ -25,8 +25,8 @@ from tests.deploy.keras_networks import random_images, seed_weights
 SMALL = "binarynet.fashion_mnist_small"
 # Larger ones of the same families.
 LARGE = {
-    *("binary_densenet37", "binary_densenet37_dilated", "binary_densenet45", "birealnet34"),
-    *("quicknet", "quicknet_large", "xnornet"),
+    *("binary_densenet37", "binary_densenet37_dilated", "binary_densenet45"),
+    *("birealnet18", "birealnet34", "quicknet", "quicknet_large", "xnornet"),
 }
 
 
