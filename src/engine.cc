@@ -13,24 +13,38 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Calls row(map, packed) for stretches of `count` floats that are contiguous in both.
-template <class Row>
-void for_each_stretch(const Program::Port& port, const Row& row) {
+// An image of more bytes than this is copied by all threads.
+constexpr int64_t kLargeBytes = 1 << 17;
+
+// Calls copy(map, packed, count) for stretches of floats that are contiguous in both, of the rows
+// from `begin` to `end`.
+template <class Copy>
+void for_each_stretch(const Program::Port& port, int64_t begin, int64_t end, const Copy& copy) {
   const auto& [view, extent] = port;
   const bool whole_rows = view.pixel == extent.channels;
   const int64_t columns = whole_rows ? 1 : extent.columns;
   const int64_t count = whole_rows ? int64_t{extent.columns} * extent.channels : extent.channels;
-  int64_t packed = 0;
-  for (int64_t y = 0; y < extent.rows; ++y) {
+  int64_t packed = begin * extent.columns * extent.channels;
+  for (int64_t y = begin; y < end; ++y) {
     for (int64_t x = 0; x < columns; ++x, packed += count) {
-      row(view.offset + y * view.row + x * view.pixel, packed, static_cast<size_t>(count));
+      copy(view.offset + y * view.row + x * view.pixel, packed, static_cast<size_t>(count));
     }
+  }
+}
+
+template <class Body>
+void run_on(ThreadPool* pool, int64_t chunks, Body& body) {
+  if (pool != nullptr) {
+    pool->run(chunks, body);
+  } else {
+    for (int64_t i = 0; i < chunks; ++i) body(i);
   }
 }
 
 }  // namespace
 
-Context::Context(const Program& program) : arena_(static_cast<size_t>(program.arena_bytes())) {
+Context::Context(const Program& program, int32_t threads)
+    : arena_(static_cast<size_t>(program.arena_bytes())) {
   for (const Program::Fill& fill : program.fills()) {
     uint8_t* to = arena_.data() + fill.offset;
     for (int64_t i = 0; i < fill.pixels; ++i, to += fill.pattern.size()) {
@@ -39,16 +53,15 @@ Context::Context(const Program& program) : arena_(static_cast<size_t>(program.ar
   }
   operations_.reserve(program.operations().size());
   for (const auto& operation : program.operations()) {
-    operations_.push_back(operation->bind(arena_.data()));
+    operations_.push_back(operation->bind(arena_.data(), threads));
   }
 }
 
 Engine::Engine(std::shared_ptr<Program> program, int32_t threads)
     : program_((program->seal(), std::move(program))),
       pool_(threads),
-      serial_(schedule(*program_, 1, true)),
-      parallel_(schedule(*program_, pool_.threads(), true)),
-      profiled_(schedule(*program_, pool_.threads(), false)) {
+      serial_(schedule(*program_, 1)),
+      parallel_(schedule(*program_, pool_.threads())) {
   require(program_->input().extent.rows > 0, "program", "must have an input");
   require(!program_->outputs().empty(), "program", "must have an output");
 }
@@ -62,7 +75,7 @@ std::unique_ptr<Context> Engine::take_context() {
       return context;
     }
   }
-  return std::make_unique<Context>(*program_);
+  return std::make_unique<Context>(*program_, threads());
 }
 
 void Engine::give_back(std::unique_ptr<Context> context) {
@@ -76,8 +89,7 @@ void Engine::run(const float* input, int64_t images, const std::vector<float*>& 
   if (threads() == 1 || images < threads() || nanoseconds != nullptr) {
     std::unique_ptr<Context> context = take_context();
     for (int64_t i = 0; i < images; ++i) {
-      run_image(*context, nanoseconds == nullptr ? parallel_ : profiled_, &pool_, input, outputs, i,
-                nanoseconds);
+      run_image(*context, parallel_, &pool_, input, outputs, i, nanoseconds);
     }
     give_back(std::move(context));
     return;
@@ -98,37 +110,41 @@ void Engine::run(const float* input, int64_t images, const std::vector<float*>& 
 void Engine::run_image(Context& context, const std::vector<Section>& sections, ThreadPool* pool,
                        const float* input, const std::vector<float*>& outputs, int64_t image,
                        int64_t* nanoseconds) const {
-  float* arena = context.floats();
-  const Program::Port& port = program_->input();
-  const float* from = input + image * port.floats();
-  for_each_stretch(port, [&](int64_t at, int64_t packed, size_t count) {
-    std::memcpy(arena + at, from + packed, count * sizeof(float));
-  });
+  read_input(context, pool, input + image * program_->input().floats());
   for (const Section& section : sections) {
     const auto begin = nanoseconds == nullptr ? Clock::time_point() : Clock::now();
     auto body = [&](int64_t i) {
-      for (const Chunk& chunk : section.lanes[static_cast<size_t>(i)]) {
-        context.operation(chunk.operation).run(chunk.range);
-      }
+      const Chunk& chunk = section[static_cast<size_t>(i)];
+      context.operation(chunk.operation).run(chunk.range);
     };
-    const auto lanes = static_cast<int64_t>(section.lanes.size());
-    if (pool != nullptr) {
-      pool->run(lanes, body);
-    } else {
-      for (int64_t i = 0; i < lanes; ++i) body(i);
-    }
+    run_on(pool, static_cast<int64_t>(section.size()), body);
     if (nanoseconds != nullptr) {
-      nanoseconds[section.lanes.front().front().operation] +=
+      nanoseconds[section.front().operation] +=
           std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - begin).count();
     }
   }
+  const float* arena = context.floats();
   for (size_t i = 0; i < outputs.size(); ++i) {
-    const Program::Port& result = program_->outputs()[i];
-    float* to = outputs[i] + image * result.floats();
-    for_each_stretch(result, [&](int64_t at, int64_t packed, size_t count) {
+    const Program::Port& port = program_->outputs()[i];
+    float* to = outputs[i] + image * port.floats();
+    for_each_stretch(port, 0, port.extent.rows, [&](int64_t at, int64_t packed, size_t count) {
       std::memcpy(to + packed, arena + at, count * sizeof(float));
     });
   }
+}
+
+void Engine::read_input(Context& context, ThreadPool* pool, const float* image) const {
+  const Program::Port& port = program_->input();
+  float* arena = context.floats();
+  const bool large = port.floats() * int64_t{sizeof(float)} > kLargeBytes;
+  const int64_t parts = large && pool != nullptr ? pool->threads() : 1, rows = port.extent.rows;
+  auto body = [&](int64_t part) {
+    for_each_stretch(port, rows * part / parts, rows * (part + 1) / parts,
+                     [&](int64_t at, int64_t packed, size_t count) {
+                       std::memcpy(arena + at, image + packed, count * sizeof(float));
+                     });
+  };
+  run_on(pool, parts, body);
 }
 
 }  // namespace bnnzoo

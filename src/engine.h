@@ -15,7 +15,7 @@ namespace bnnzoo {
 // What one image needs while it is computed: an arena, and the operations bound to it.
 class Context {
  public:
-  explicit Context(const Program& program);
+  Context(const Program& program, int32_t threads);
 
   float* floats() { return reinterpret_cast<float*>(arena_.data()); }
   const BoundOperation& operation(size_t index) const { return *operations_[index]; }
@@ -36,8 +36,7 @@ class Engine {
   int32_t threads() const { return pool_.threads(); }
 
   // input: (images, floats of the input); outputs: one (images, floats of it) each. May be called
-  // from several threads. `nanoseconds` is null or (operations): the time of each is added;
-  // then no operation follows another in rows.
+  // from several threads. `nanoseconds` is null or (operations): the time of each is added.
   void run(const float* input, int64_t images, const std::vector<float*>& outputs,
            int64_t* nanoseconds);
 
@@ -45,13 +44,13 @@ class Engine {
   void run_image(Context& context, const std::vector<Section>& sections, ThreadPool* pool,
                  const float* input, const std::vector<float*>& outputs, int64_t image,
                  int64_t* nanoseconds) const;
+  void read_input(Context& context, ThreadPool* pool, const float* image) const;
   std::unique_ptr<Context> take_context();
   void give_back(std::unique_ptr<Context> context);
 
   const std::shared_ptr<const Program> program_;
   ThreadPool pool_;
-  // Of one thread, of all of them, and operation by operation.
-  const std::vector<Section> serial_, parallel_, profiled_;
+  const std::vector<Section> serial_, parallel_;  // for one thread, for all of them
   std::mutex contexts_mutex_;
   std::vector<std::unique_ptr<Context>> contexts_;  // idle ones, at most one per thread
 };

@@ -216,6 +216,16 @@ void bind_kernels(nb::class_<Program>& program) {
           "input"_a, "offsets"_a.noconvert(), "run_length"_a, "kernel"_a.noconvert(), "output"_a,
           "steps"_a)
       .def(
+          "pooled_conv2d",
+          [](Program& self, const View& input, const Array<int64_t>& offsets, int32_t run_length,
+             const Array<float>& kernel, const Extent& map, const Steps& inner_steps,
+             const WindowSpec& window, bool maximum, const Extent& output, const Steps& steps) {
+            self.pooled_conv2d({input, span(offsets), run_length, span(kernel)}, map,
+                               inner_steps.specs, window, maximum, output, steps.specs);
+          },
+          "input"_a, "offsets"_a.noconvert(), "run_length"_a, "kernel"_a.noconvert(), "map"_a,
+          "inner_steps"_a, "window"_a, "maximum"_a, "output"_a, "steps"_a)
+      .def(
           "depthwise_conv2d",
           [](Program& self, const View& input, const Array<int64_t>& offsets,
              const Array<float>& kernel, const Extent& output, const Steps& steps) {
@@ -307,12 +317,6 @@ NB_MODULE(_engine, m) {
           },
           "offset"_a, "pixels"_a, "words"_a.noconvert())
       .def("join_last", &Program::join_last)
-      .def(
-          "follow_last",
-          [](Program& self, int32_t stride, int32_t top, int32_t window, int32_t strip) {
-            self.follow_last({stride, top, window, strip});
-          },
-          "stride"_a, "top"_a, "window"_a, "strip"_a)
       .def("__len__", [](const Program& self) { return self.operations().size(); });
   bind_kernels(program);
   bind_plain(program);

@@ -68,18 +68,6 @@ void Program::join_last() {
   operations_.back()->joined = true;
 }
 
-void Program::follow_last(const Rows& rows) {
-  require_open();
-  require(operations_.size() > 1, "follow", "must follow two operations");
-  for (int64_t size : {rows.stride, rows.window, rows.strip}) {
-    require(size >= 1 && size <= kMostSize, "follow", "must have sizes from 1 to 2^26");
-  }
-  require(rows.top >= 0 && rows.top < rows.window, "follow", "must have a padding below its window");
-  const Operation& before = *operations_[operations_.size() - 2];
-  require(!before.joined && before.follows.window == 0, "follow", "must follow one operation");
-  operations_.back()->follows = rows;
-}
-
 void Program::add(std::unique_ptr<Operation> operation) {
   require_open();
   operations_.push_back(std::move(operation));
@@ -161,6 +149,13 @@ const float* Program::keep(Span<const float> values, int32_t channels, const cha
   for (size_t row = 0; row < rows; ++row) {
     std::memcpy(kept + row * padded, values.data + row * width, width * sizeof(float));
   }
+  return kept;
+}
+
+std::vector<StepSpec> Program::keep_steps(const std::vector<StepSpec>& steps,
+                                          const Extent& extent) {
+  std::vector<StepSpec> kept;
+  for (const StepSpec& step : steps) kept.push_back(keep_step(step, extent));
   return kept;
 }
 

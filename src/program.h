@@ -69,22 +69,16 @@ class BoundOperation {
   virtual void run(const Range& range) const = 0;
 };
 
-// Row y of an operation reads rows y * stride - top to y * stride - top + window of the operation
-// before it. The two may take turns, `strip` rows at a time; a window of 0 means that they do not.
-struct Rows {
-  int32_t stride, top, window, strip;
-};
-
 class Operation {
  public:
   virtual ~Operation() = default;
-  virtual std::unique_ptr<BoundOperation> bind(uint8_t* arena) const = 0;
+  // `threads` is the number of threads that may run it at the same time.
+  virtual std::unique_ptr<BoundOperation> bind(uint8_t* arena, int32_t threads) const = 0;
 
   Range whole{};         // all blocks and pixels
   int32_t columns = 1;   // pixels per row
   double cost_ns = 0;    // what it takes roughly, on one fast core
   bool joined = false;   // may run at the same time as the operation before it
-  Rows follows{};
 };
 
 // Every function that adds something checks its arguments and throws std::invalid_argument: that
@@ -101,12 +95,14 @@ class Program {
   void fill_bits(int64_t offset, int64_t pixels, Span<const uint64_t> words);
   // The last operation reads nothing that the one before it writes.
   void join_last();
-  // Of what the operation before it writes, the last one reads these rows only; and it writes
-  // nothing that the one before it reads.
-  void follow_last(const Rows& rows);
 
   void bconv2d(const Bconv2dSpec& spec, const Extent& output, const std::vector<StepSpec>& steps);
   void conv2d(const Conv2dSpec& spec, const Extent& output, const std::vector<StepSpec>& steps);
+  // A convolution, steps without views, a pooling of what they give, and its steps. The map
+  // between the two is never in memory as a whole.
+  void pooled_conv2d(const Conv2dSpec& spec, const Extent& map,
+                     const std::vector<StepSpec>& inner_steps, const WindowSpec& window,
+                     bool maximum, const Extent& output, const std::vector<StepSpec>& steps);
   void depthwise_conv2d(const Conv2dSpec& spec, const Extent& output,
                         const std::vector<StepSpec>& steps);
   void pool2d(const View& input, const WindowSpec& window, bool maximum, const Extent& output,
@@ -158,7 +154,10 @@ class Program {
   void add(std::unique_ptr<Operation> operation);
 
   void require_open() const;
+  std::vector<StepSpec> keep_steps(const std::vector<StepSpec>& steps, const Extent& extent);
   StepSpec keep_step(const StepSpec& step, const Extent& extent);
+  Conv2d keep_conv2d(const Conv2dSpec& spec, const Extent& output);
+  Pool2d checked_pool2d(const WindowSpec& window, bool maximum, const Extent& output) const;
   const float* keep(Span<const float> values, int32_t channels, const char* name);
   template <class T>
   const T* keep_array(Span<const T> values);

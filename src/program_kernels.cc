@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "bound_steps.h"
+#include "pooled_conv2d.h"
 #include "program.h"
 #include "require.h"
 
@@ -10,25 +12,10 @@ namespace bnnzoo {
 namespace {
 
 // Rough nanoseconds on one fast core; they only decide into how many chunks work is divided.
-constexpr double kBinaryPerNs = 500, kRealPerNs = 60, kDepthwisePerNs = 12, kElementsPerNs = 8;
+constexpr double kBinaryPerNs = 500, kRealPerNs = 60, kDepthwisePerNs = 12, kElementsPerNs = 8,
+                 kBytesPerNs = 25;
 
 int32_t ceil_div(int64_t a, int64_t b) { return static_cast<int32_t>((a + b - 1) / b); }
-
-Step bind_step(const StepSpec& spec, uint8_t* arena) {
-  Step step{};
-  step.kind = spec.kind;
-  step.bits = spec.bits;
-  step.a = spec.a.data;
-  step.b = spec.b.data;
-  step.low = spec.low;
-  step.high = spec.high;
-  const bool bits = spec.kind == StepKind::sign || spec.kind == StepKind::quantize;
-  step.view = arena + spec.view.offset * (bits ? 1 : 4);
-  step.row = spec.view.row;
-  step.pixel = spec.view.pixel;
-  step.plane = spec.view.plane;
-  return step;
-}
 
 template <class Kernel>
 class BoundKernel final : public BoundOperation {
@@ -37,8 +24,7 @@ class BoundKernel final : public BoundOperation {
 
   BoundKernel(const Kernel& kernel, Run run, const std::vector<StepSpec>& steps, uint8_t* arena,
               int64_t input)
-      : kernel_(kernel), run_(run) {
-    for (const StepSpec& spec : steps) steps_.push_back(bind_step(spec, arena));
+      : kernel_(kernel), run_(run), steps_(bind_steps(steps, arena)) {
     kernel_.input = reinterpret_cast<decltype(kernel_.input)>(arena + input);
     kernel_.steps = steps_.data();
     kernel_.step_count = static_cast<int32_t>(steps_.size());
@@ -59,7 +45,7 @@ class KernelOperation final : public Operation {
   KernelOperation(const Kernel& kernel, Run run, std::vector<StepSpec> steps, int64_t input)
       : kernel_(kernel), run_(run), steps_(std::move(steps)), input_(input) {}
 
-  std::unique_ptr<BoundOperation> bind(uint8_t* arena) const override {
+  std::unique_ptr<BoundOperation> bind(uint8_t* arena, int32_t) const override {
     return std::make_unique<BoundKernel<Kernel>>(kernel_, run_, steps_, arena, input_);
   }
 
@@ -87,7 +73,7 @@ class BMaxPool2dOperation final : public Operation {
                       int64_t output)
       : kernel_(kernel), kernels_(kernels), input_(input), output_(output) {}
 
-  std::unique_ptr<BoundOperation> bind(uint8_t* arena) const override {
+  std::unique_ptr<BoundOperation> bind(uint8_t* arena, int32_t) const override {
     BMaxPool2d kernel = kernel_;
     kernel.input = arena + input_;
     kernel.output = arena + output_;
@@ -125,6 +111,21 @@ int64_t greatest(Span<const T> offsets, const char* name) {
   return *most;
 }
 
+// A convolution of few pixels waits for its weights, which come once from far memory.
+double weights_ns(double bytes) { return bytes / kBytesPerNs; }
+
+double conv2d_ns(const Conv2dSpec& spec, const Extent& output) {
+  const auto weights = static_cast<double>(spec.kernel.size);
+  return std::max(static_cast<double>(pixels_of(output)) * weights / kRealPerNs,
+                  weights_ns(4 * weights));
+}
+
+double pool2d_ns(const WindowSpec& window, const Extent& output) {
+  return static_cast<double>(pixels_of(output)) * output.channels *
+         std::min(window.pool_h, window.height) * std::min(window.pool_w, window.width) /
+         kElementsPerNs;
+}
+
 }  // namespace
 
 template <class Kernel>
@@ -132,10 +133,8 @@ void Program::add_kernel(const Kernel& kernel, void (*run)(const Kernel&, const 
                          int64_t input, const std::vector<StepSpec>& steps, int32_t block,
                          double cost_ns) {
   const Extent extent{kernel.rows, kernel.columns, kernel.channels};
-  std::vector<StepSpec> kept;
-  for (const StepSpec& step : steps) kept.push_back(keep_step(step, extent));
-  auto operation =
-      std::make_unique<KernelOperation<Kernel>>(kernel, run, std::move(kept), input);
+  auto operation = std::make_unique<KernelOperation<Kernel>>(kernel, run,
+                                                             keep_steps(steps, extent), input);
   operation->whole = {0, ceil_div(extent.channels, block), 0, pixels_of(extent)};
   operation->columns = extent.columns;
   const auto elements = static_cast<double>(pixels_of(extent)) * extent.channels;
@@ -184,13 +183,14 @@ void Program::bconv2d(const Bconv2dSpec& spec, const Extent& output,
   kernel.row_class = classes ? keep_array(spec.row_class) : nullptr;
   kernel.column_class = classes ? keep_array(spec.column_class) : nullptr;
   kernel.column_classes = column_classes;
-  const double products = static_cast<double>(pixels_of(output)) * output.channels *
-                          static_cast<double>(units) * kBlock * spec.planes;
-  add_kernel(kernel, kernels_.bconv2d, spec.input.offset, steps, kBlock, products / kBinaryPerNs);
+  const double weights = static_cast<double>(spec.words.size) * kBlock;
+  const double products = weights * static_cast<double>(pixels_of(output)) * spec.planes;
+  add_kernel(kernel, kernels_.bconv2d, spec.input.offset, steps, kBlock,
+             std::max(products / kBinaryPerNs, weights_ns(weights / 8)));
 }
 
-void Program::conv2d(const Conv2dSpec& spec, const Extent& output,
-                     const std::vector<StepSpec>& steps) {
+// All of it but the input and the steps.
+Conv2d Program::keep_conv2d(const Conv2dSpec& spec, const Extent& output) {
   View last = spec.input;
   last.offset += greatest(spec.offsets, "conv2d");
   check_floats(last, {output.rows, output.columns, spec.run_length}, "conv2d");
@@ -198,7 +198,6 @@ void Program::conv2d(const Conv2dSpec& spec, const Extent& output,
   require(k < (size_t{1} << 26), "conv2d", "must have fewer than 2^26 products");
   require(spec.kernel.size == k * static_cast<size_t>(output.channels), "conv2d",
           "must have a weight per channel and product");
-
   Conv2d kernel{};
   kernel.row = spec.input.row;
   kernel.pixel = spec.input.pixel;
@@ -213,10 +212,13 @@ void Program::conv2d(const Conv2dSpec& spec, const Extent& output,
   kernel.rows = output.rows;
   kernel.columns = output.columns;
   kernel.channels = output.channels;
-  const double cost =
-      static_cast<double>(pixels_of(output)) * output.channels * static_cast<double>(k);
-  add_kernel(kernel, kernels_.conv2d, 4 * spec.input.offset, steps, kernels_.real_block,
-             cost / kRealPerNs);
+  return kernel;
+}
+
+void Program::conv2d(const Conv2dSpec& spec, const Extent& output,
+                     const std::vector<StepSpec>& steps) {
+  add_kernel(keep_conv2d(spec, output), kernels_.conv2d, 4 * spec.input.offset, steps,
+             kernels_.real_block, conv2d_ns(spec, output));
 }
 
 void Program::depthwise_conv2d(const Conv2dSpec& spec, const Extent& output,
@@ -242,13 +244,11 @@ void Program::depthwise_conv2d(const Conv2dSpec& spec, const Extent& output,
              cost / kDepthwisePerNs);
 }
 
-void Program::pool2d(const View& input, const WindowSpec& window, bool maximum,
-                     const Extent& output, const std::vector<StepSpec>& steps) {
+// All of it but the input and the steps.
+Pool2d Program::checked_pool2d(const WindowSpec& window, bool maximum,
+                               const Extent& output) const {
   check_window(window, output);
-  check_floats(input, {window.height, window.width, output.channels}, "pool2d");
   Pool2d kernel{};
-  kernel.row = input.row;
-  kernel.pixel = input.pixel;
   kernel.height = window.height;
   kernel.width = window.width;
   kernel.pool_h = window.pool_h;
@@ -261,9 +261,38 @@ void Program::pool2d(const View& input, const WindowSpec& window, bool maximum,
   kernel.rows = output.rows;
   kernel.columns = output.columns;
   kernel.channels = output.channels;
-  const double cost = static_cast<double>(pixels_of(output)) * output.channels *
-                      std::min(window.pool_h, window.height) * std::min(window.pool_w, window.width);
-  add_kernel(kernel, kernels_.pool2d, 4 * input.offset, steps, kBlock, cost / kElementsPerNs);
+  return kernel;
+}
+
+void Program::pool2d(const View& input, const WindowSpec& window, bool maximum,
+                     const Extent& output, const std::vector<StepSpec>& steps) {
+  Pool2d kernel = checked_pool2d(window, maximum, output);
+  check_floats(input, {window.height, window.width, output.channels}, "pool2d");
+  kernel.row = input.row;
+  kernel.pixel = input.pixel;
+  add_kernel(kernel, kernels_.pool2d, 4 * input.offset, steps, kBlock, pool2d_ns(window, output));
+}
+
+// Divided by rows of the pooling.
+void Program::pooled_conv2d(const Conv2dSpec& spec, const Extent& map,
+                            const std::vector<StepSpec>& inner_steps, const WindowSpec& window,
+                            bool maximum, const Extent& output,
+                            const std::vector<StepSpec>& steps) {
+  for (const StepSpec& step : inner_steps) {
+    require(step.kind == StepKind::affine || step.kind == StepKind::clip ||
+                step.kind == StepKind::prelu,
+            "pooled_conv2d", "must have no views before its pooling");
+  }
+  require(window.height == map.rows && window.width == map.columns &&
+              output.channels == map.channels,
+          "pooled_conv2d", "must pool its own map");
+  const Conv2d conv = keep_conv2d(spec, map);
+  const Pool2d pool = checked_pool2d(window, maximum, output);
+  auto operation = make_pooled_conv2d(kernels_, conv, keep_steps(inner_steps, map),
+                                      4 * spec.input.offset, pool, keep_steps(steps, output));
+  operation->whole = {0, 1, 0, output.rows};
+  operation->cost_ns = conv2d_ns(spec, map) + pool2d_ns(window, output);
+  add(std::move(operation));
 }
 
 void Program::bmax_pool2d(const View& input, const WindowSpec& window, Span<const uint64_t> mask,

@@ -25,7 +25,7 @@ class BoundFunction final : public BoundOperation {
 class FunctionOperation final : public Operation {
  public:
   explicit FunctionOperation(Function function) : function_(std::move(function)) {}
-  std::unique_ptr<BoundOperation> bind(uint8_t* arena) const override {
+  std::unique_ptr<BoundOperation> bind(uint8_t* arena, int32_t) const override {
     return std::make_unique<BoundFunction>(function_, arena);
   }
 

@@ -1,8 +1,7 @@
-// How the work of a program is divided among threads, and in which order one thread does it.
+// How the work of a program is divided among threads.
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <vector>
 
 #include "program.h"
@@ -14,14 +13,9 @@ struct Chunk {
   Range range;
 };
 
-// What runs between two joins of the threads: lanes at the same time, the chunks of a lane in
-// order.
-struct Section {
-  std::vector<std::vector<Chunk>> lanes;
-};
+// What runs between two joins of the threads, in any order and at the same time.
+using Section = std::vector<Chunk>;
 
-// With `in_rows`, an operation that follows the one before it row by row runs between rows of that
-// one, which are still in the cache then.
-std::vector<Section> schedule(const Program& program, int32_t threads, bool in_rows);
+std::vector<Section> schedule(const Program& program, int32_t threads);
 
 }  // namespace bnnzoo

@@ -13,9 +13,8 @@ namespace {
 constexpr int kSpins = 2000;
 constexpr int64_t kMostChunks = 65535;
 
-uint32_t section_of(uint64_t state) { return static_cast<uint32_t>(state >> 32); }
-uint32_t chunks_of(uint64_t state) { return static_cast<uint32_t>(state >> 16) & 0xffff; }
-uint32_t claimed_of(uint64_t state) { return static_cast<uint32_t>(state) & 0xffff; }
+uint32_t end_of(uint64_t state) { return static_cast<uint32_t>(state >> 16) & 0xffff; }
+uint32_t next_of(uint64_t state) { return static_cast<uint32_t>(state) & 0xffff; }
 
 void pause() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -30,9 +29,10 @@ void pause() {
 ThreadPool::ThreadPool(int32_t threads)
     : threads_(std::max(threads, 1)),
       process_(getpid()),
+      shares_(std::make_unique<Share[]>(static_cast<size_t>(threads_))),
       wake_(std::make_unique<std::condition_variable>()) {
   workers_.reserve(static_cast<size_t>(threads_ - 1));
-  for (int32_t i = 1; i < threads_; ++i) workers_.emplace_back([this] { work(); });
+  for (int32_t i = 1; i < threads_; ++i) workers_.emplace_back([this, i] { work(i); });
 }
 
 ThreadPool::~ThreadPool() {
@@ -64,16 +64,21 @@ void ThreadPool::run(int64_t chunks, Function function, void* context) {
 }
 
 void ThreadPool::run_section(uint32_t chunks) {
-  const uint64_t section = section_of(state_.load()) + 1;
+  const uint32_t number = section_number_.load() + 1;
+  const auto threads = static_cast<uint32_t>(threads_);
   done_.store(0);
-  state_.store(section << 32 | uint64_t{chunks} << 16);
-  // A worker counts itself as a sleeper before it looks at the state for the last time, so that
+  for (uint32_t i = 0; i < threads; ++i) {
+    const uint64_t begin = uint64_t{chunks} * i / threads, end = uint64_t{chunks} * (i + 1) / threads;
+    shares_[i].state.store(uint64_t{number} << 32 | end << 16 | begin);
+  }
+  section_number_.store(number);
+  // A worker counts itself as a sleeper before it looks at the number for the last time, so that
   // either it sees this section or it is seen here.
   if (sleepers_.load() > 0) {
     std::lock_guard<std::mutex> lock(sleep_);
     wake_->notify_all();
   }
-  take_chunks();
+  take_chunks(0);
   for (int spins = 0; done_.load(std::memory_order_acquire) < chunks;) {
     if (++spins < kSpins) {
       pause();
@@ -83,36 +88,41 @@ void ThreadPool::run_section(uint32_t chunks) {
   }
 }
 
-void ThreadPool::take_chunks() {
-  uint64_t state = state_.load(std::memory_order_acquire);
-  while (claimed_of(state) < chunks_of(state)) {
-    if (state_.compare_exchange_weak(state, state + 1, std::memory_order_acq_rel)) {
-      function_(context_, first_chunk_ + claimed_of(state));
+void ThreadPool::take_chunks(int32_t thread) {
+  for (int32_t i = 0; i < threads_; ++i) take_chunks_of((thread + i) % threads_);
+}
+
+void ThreadPool::take_chunks_of(int32_t owner) {
+  std::atomic<uint64_t>& share = shares_[static_cast<size_t>(owner)].state;
+  uint64_t state = share.load(std::memory_order_acquire);
+  while (next_of(state) < end_of(state)) {
+    if (share.compare_exchange_weak(state, state + 1, std::memory_order_acq_rel)) {
+      function_(context_, first_chunk_ + next_of(state));
       done_.fetch_add(1, std::memory_order_release);
-      state = state_.load(std::memory_order_acquire);
+      state = share.load(std::memory_order_acquire);
     }
   }
 }
 
-void ThreadPool::work() {
+void ThreadPool::work(int32_t thread) {
   DenormalsAsZero scope;
   uint32_t seen = 0;
-  while (wait_for_section(&seen)) take_chunks();
+  while (wait_for_section(&seen)) take_chunks(thread);
 }
 
 // Returns false when the pool ends.
 bool ThreadPool::wait_for_section(uint32_t* seen) {
   for (int spins = 0; spins < kSpins; ++spins) {
-    if (section_of(state_.load(std::memory_order_acquire)) != *seen || stop_) break;
+    if (section_number_.load(std::memory_order_acquire) != *seen || stop_) break;
     pause();
   }
-  if (section_of(state_.load()) == *seen && !stop_) {
+  if (section_number_.load() == *seen && !stop_) {
     std::unique_lock<std::mutex> lock(sleep_);
     sleepers_.fetch_add(1);
-    wake_->wait(lock, [&] { return stop_ || section_of(state_.load()) != *seen; });
+    wake_->wait(lock, [&] { return stop_ || section_number_.load() != *seen; });
     sleepers_.fetch_sub(1);
   }
-  *seen = section_of(state_.load());
+  *seen = section_number_.load();
   return !stop_;
 }
 

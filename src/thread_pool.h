@@ -12,7 +12,9 @@
 namespace bnnzoo {
 
 // The caller takes chunks as the workers do, and waits for chunks, never for workers: a worker
-// that gets no processor costs nothing. Idle workers spin for a moment, then sleep.
+// that gets no processor costs nothing. Each thread begins with chunks of its own, the same ones in
+// every section, because what it wrote in the section before is in its cache; then it takes those
+// that others have not begun. Idle workers spin for a moment, then sleep.
 class ThreadPool {
  public:
   // `threads` counts the caller: one less are started. At least 1.
@@ -36,9 +38,16 @@ class ThreadPool {
 
   void run(int64_t chunks, Function function, void* context);
   void run_section(uint32_t chunks);
-  void take_chunks();
-  void work();
+  void take_chunks(int32_t thread);
+  void take_chunks_of(int32_t owner);
+  void work(int32_t thread);
   bool wait_for_section(uint32_t* seen);
+
+  // The chunks that a thread begins with: section number (32 bits), one past the last (16), the
+  // next (16). One word, so that a claim is one compare-and-swap and cannot hit the next section.
+  struct alignas(64) Share {
+    std::atomic<uint64_t> state{0};
+  };
 
   const int32_t threads_;
   const int64_t process_;        // a forked child has no workers
@@ -47,9 +56,8 @@ class ThreadPool {
   void* context_ = nullptr;
   int64_t first_chunk_ = 0;
 
-  // Section number (32 bits), its chunks (16), those claimed (16): one word, so that a claim is
-  // one compare-and-swap and cannot hit the next section.
-  std::atomic<uint64_t> state_{0};
+  std::atomic<uint32_t> section_number_{0};
+  std::unique_ptr<Share[]> shares_;  // (threads)
   std::atomic<uint32_t> done_{0};
   std::atomic<uint32_t> sleepers_{0};
   std::atomic<bool> stop_{false};

@@ -53,7 +53,9 @@ def find_borders(calls: Sequence[Call], types: Mapping[str, Type]) -> Borders:
     """Returns the borders that the convolutions need, also through views."""
     borders = Borders()
     for call in calls:
-        if call.op in ("conv2d", "bconv2d") and any(call.node.attributes["padding"]):
+        if call.op in ("conv2d", "bconv2d", "pooled_conv2d") and any(
+            call.node.attributes["padding"]
+        ):
             kind = types[call.inputs[0]].kind
             negative = call.op == "bconv2d" and (
                 kind == "levels" or call.node.attributes["pad_value"] < 0

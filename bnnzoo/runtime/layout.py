@@ -11,7 +11,7 @@ Values share channels of a storage as long as nothing is overwritten that is rea
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bnnzoo.deploy.ir import Graph, Type
@@ -95,11 +95,9 @@ class Layout:
     copied: dict[str, list[int]]
 
 
-def place_values(
-    graph: Graph, types: Mapping[str, Type], calls: Sequence[Call], followers: Collection[int] = ()
-) -> Layout:
-    """Decides where every value of a graph lies; `followers` are those of `find_followers`."""
-    placer = _Placer(calls, types, liveness(graph, types, calls, followers))
+def place_values(graph: Graph, types: Mapping[str, Type], calls: Sequence[Call]) -> Layout:
+    """Decides where every value of a graph lies."""
+    placer = _Placer(calls, types, liveness(graph, types, calls))
     placer.write(placer.values[graph.input])
     for index, call in enumerate(calls):
         if call.op in ("slice", "reshape") and call.value in placer.values:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bnnzoo.deploy.ir import Graph, Type
@@ -61,36 +61,27 @@ def extent(call: Call, types: Mapping[str, Type]) -> tuple[int, ...]:
     return types[first.inputs[0] if first.op in _TAPS else first.name].shape
 
 
-def liveness(
-    graph: Graph, types: Mapping[str, Type], calls: Sequence[Call], followers: Collection[int]
-) -> dict[str, Value]:
-    """Returns the values that must be in memory, by name: those read from there by anything.
-
-    Calls in `followers` take turns with the one before them: both end when the second does.
-    """
+def liveness(graph: Graph, types: Mapping[str, Type], calls: Sequence[Call]) -> dict[str, Value]:
+    """Returns the values that must be in memory, by name: those read from there by anything."""
     needed = {graph.input, *graph.outputs}
     needed.update(name for call in calls for name in call.inputs)
     needed.update(name for call in calls for part in call.chain for name in part.inputs[1:])
     values = {graph.input: Value(graph.input, -1.0, -1)}
     time = 0.0
     for index, call in enumerate(calls):
-        after = last = time + len(call.chain)
-        followed = index + 1 in followers
-        if followed:
-            last += 1 + len(calls[index + 1].chain)
+        end = time + len(call.chain)
         shape = extent(call, types)
         for name in call.inputs:
             same = call.op == "elementwise" and types[name].shape == shape
-            values[name].reads.append(Read(time, last, same))
+            values[name].reads.append(Read(time, end, same))
         if call.value in needed and call.value is not None:
             values[call.value] = Value(call.value, time, index)
         for at, part in enumerate(call.chain, start=1):
             for name in part.inputs[1:]:
-                same = types[name].shape == shape and not followed
-                values[name].reads.append(Read(time + at, last, same))
+                values[name].reads.append(Read(time + at, end, types[name].shape == shape))
             if part.name in needed:
                 values[part.name] = Value(part.name, time + at, index)
-        time = after + 1
+        time = end + 1
     for name in graph.outputs:
         values[name].reads.append(Read(math.inf, math.inf, False))
     return values

@@ -42,6 +42,8 @@ class Call:
         value: The head's own value; None of an elementwise call.
         chain: Operations on the running value, which the first input of each is. `sign` and
             `quantize` leave it as it is; of others, further inputs are read pixel by pixel.
+        inner: Of a `pooled_conv2d`, the chain of the convolution.
+        pool: Of a `pooled_conv2d`, the pooling after it, whose chain is `chain`.
     """
 
     node: Node
@@ -49,6 +51,8 @@ class Call:
     inputs: tuple[str, ...]
     value: str | None
     chain: tuple[Node, ...] = ()
+    inner: tuple[Node, ...] = ()
+    pool: Node | None = None
 
 
 def map_shape(shape: Sequence[int]) -> tuple[int, int, int]:

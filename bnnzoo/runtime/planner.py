@@ -2,7 +2,7 @@
 
     graph -> legalize -> calls -> places of values -> arena -> program
 
-Every step has its module: `lowering`, `layout` (with `borders`, `followers` and `liveness`),
+Every step has its module: `lowering` (with `pooling`), `layout` (with `borders` and `liveness`),
 `memory`, `writer` (with `parameters` and `rare`).
 """
 
@@ -16,10 +16,10 @@ from typing import Any
 from bnnzoo.deploy.ir import Graph, Type
 from bnnzoo.deploy.ops import infer_types
 from bnnzoo.runtime.extension import engine
-from bnnzoo.runtime.followers import find_followers
 from bnnzoo.runtime.layout import place_values
 from bnnzoo.runtime.lowering import calls, legalize
 from bnnzoo.runtime.memory import Memory
+from bnnzoo.runtime.pooling import pool_in_strips
 from bnnzoo.runtime.writer import Writer
 
 __all__ = ["Plan", "plan"]
@@ -53,16 +53,12 @@ def plan(graph: Graph, isa: str, threads: int) -> Plan:
     graph = legalize(graph)
     types = infer_types(graph)
     outputs = tuple(types[name].shape for name in graph.outputs)
-    order = calls(graph, types)
-    followers = find_followers(order, types)
-    layout = place_values(graph, types, order, followers)
+    order = pool_in_strips(calls(graph, types), types, graph.outputs)
+    layout = place_values(graph, types, order)
     memory = Memory(layout, engine().expansion(isa))
     writer = Writer(graph, types, layout, memory, isa)
-    for index, call in enumerate(order):
+    for call in order:
         writer.write(call)
-        if index in followers:
-            rows = followers[index]
-            writer.program.follow_last(rows.stride, rows.top, rows.window, rows.strip)
     built = engine().Engine(writer.program, threads)
     return Plan(built, tuple(writer.owners), outputs, memory.size, _macs(graph, types))
 

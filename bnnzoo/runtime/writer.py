@@ -82,6 +82,13 @@ class Writer:
 
     # --- chains
 
+    def inner_steps(self, call: Call) -> Any:
+        """Returns the engine's steps of the convolution of a `pooled_conv2d`."""
+        steps = engine().Steps()
+        for part in call.inner:
+            self._step(steps, part, (), slice(None), 0)
+        return steps
+
     def steps(
         self, call: Call, rows: slice = slice(None), skip_first: bool = False, unit: float = 1.0
     ) -> Any:
@@ -225,7 +232,7 @@ def _sums(writer: Writer, call: Call) -> _Sums:
 def _conv2d(writer: Writer, call: Call) -> None:
     node, source = call.node, call.inputs[0]
     kernel = parameters.real_kernel(writer.graph.tensors[node.tensors["kernel"]])
-    c_out, _, columns, c_in = kernel.shape
+    c_out, _, _, c_in = kernel.shape
     groups: int = node.attributes["groups"]
     if groups > 1 and groups == c_out and c_in == 1:
         taps, view = _taps(node, kernel.shape, writer.place(source))
@@ -238,17 +245,33 @@ def _conv2d(writer: Writer, call: Call) -> None:
     for group in range(groups):
         rows = slice(group * c_out // groups, (group + 1) * c_out // groups)
         place = writer.place(source, group * c_in)
-        taps, view = _taps(node, kernel.shape, place)
-        offsets, run = taps.reshape(-1), c_in
-        if place.pixel == c_in and node.attributes["dilation"][1] == 1:
-            offsets, run = taps[:, 0], columns * c_in  # the pixels of a kernel row touch
         writer.program.conv2d(
-            _native(view), np.ascontiguousarray(offsets, np.int64), run,
-            np.ascontiguousarray(kernel[rows]), writer.extent(node.name, c_out // groups),
-            writer.steps(call, rows),
+            *_runs(node, kernel.shape, place), np.ascontiguousarray(kernel[rows]),
+            writer.extent(node.name, c_out // groups), writer.steps(call, rows),
         )  # fmt: skip
         if group:
             writer.program.join_last()
+
+
+def _runs(node: Node, kernel_shape: Sequence[int], place: View) -> tuple[Any, Any, int]:
+    """Returns the first tap of a real convolution, and its runs of adjacent inputs."""
+    taps, view = _taps(node, kernel_shape, place)
+    offsets, run = taps.reshape(-1), kernel_shape[3]
+    if place.pixel == run and node.attributes["dilation"][1] == 1:
+        offsets, run = taps[:, 0], kernel_shape[2] * run  # the pixels of a kernel row touch
+    return _native(view), np.ascontiguousarray(offsets, np.int64), run
+
+
+def _pooled_conv2d(writer: Writer, call: Call) -> None:
+    node, pool = call.node, call.pool
+    assert pool is not None
+    kernel = parameters.real_kernel(writer.graph.tensors[node.tensors["kernel"]])
+    writer.program.pooled_conv2d(
+        *_runs(node, kernel.shape, writer.place(call.inputs[0])), kernel,
+        writer.extent(node.name), writer.inner_steps(call),
+        _window(pool, writer.types[node.name].shape), pool.op == "max_pool2d",
+        writer.extent(pool.name), writer.steps(call),
+    )  # fmt: skip
 
 
 def _window(node: Node, shape: Sequence[int]) -> Any:
@@ -287,6 +310,7 @@ _HANDLERS: dict[str, Handler] = {
     "elementwise": _elementwise,
     "bconv2d": _bconv2d,
     "conv2d": _conv2d,
+    "pooled_conv2d": _pooled_conv2d,
     "max_pool2d": _pool,
     "avg_pool2d": _pool,
     "global_max_pool2d": _pool,

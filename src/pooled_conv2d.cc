@@ -1,0 +1,178 @@
+#include "pooled_conv2d.h"
+
+#include <algorithm>
+#include <cstring>
+#include <mutex>
+#include <utility>
+
+#include "bound_steps.h"
+
+namespace bnnzoo {
+namespace {
+
+// What the rows of a strip should take, so that they stay in a second-level cache.
+constexpr int64_t kStripBytes = 1 << 16;
+
+// The rows of the map that rows of the pooling need, of which some may lie outside.
+struct Rows {
+  int64_t stride, top, window, height;
+
+  int64_t begin(int64_t row) const { return inside(row * stride - top); }
+  int64_t end(int64_t row) const { return inside(row * stride - top + window); }
+  int64_t inside(int64_t row) const { return std::clamp<int64_t>(row, 0, height); }
+};
+
+// What one thread works with.
+struct Tile {
+  AlignedBuffer memory;
+  int64_t base, done;  // the rows of the map that it holds
+  std::vector<Step> conv_steps, pool_steps;
+
+  float* data() { return reinterpret_cast<float*>(memory.data()); }
+};
+
+class BoundPooledConv2d final : public BoundOperation {
+ public:
+  BoundPooledConv2d(const Kernels& kernels, const Conv2d& conv, std::vector<Step> conv_steps,
+                    const Pool2d& pool, std::vector<Step> pool_steps, int32_t threads)
+      : kernels_(kernels),
+        conv_(conv),
+        pool_(pool),
+        pool_steps_(std::move(pool_steps)),
+        rows_{pool.stride_h, pool.top, pool.pool_h, pool.height},
+        row_floats_(int64_t{conv.columns} * conv.channels),
+        strip_(std::max<int64_t>(1, kStripBytes / (4 * row_floats_ * pool.stride_h))) {
+    Step store{};
+    store.kind = StepKind::store;
+    store.row = row_floats_;
+    store.pixel = conv.channels;
+    conv_steps.push_back(store);
+    conv_.step_count = static_cast<int32_t>(conv_steps.size());
+    pool_.step_count = static_cast<int32_t>(pool_steps_.size());
+    pool_.row = row_floats_;
+    pool_.pixel = conv.channels;
+    const int64_t tile_rows = std::min<int64_t>((strip_ - 1) * rows_.stride + rows_.window,
+                                                rows_.height);
+    const auto bytes = static_cast<size_t>(tile_rows * row_floats_) * sizeof(float);
+    tiles_.reserve(static_cast<size_t>(threads));
+    free_.reserve(static_cast<size_t>(threads));
+    for (int32_t i = 0; i < threads; ++i) {
+      tiles_.push_back({AlignedBuffer(bytes), 0, 0, conv_steps, pool_steps_});
+      free_.push_back(&tiles_.back());
+    }
+  }
+
+  void run(const Range& range) const override {
+    Tile& tile = *take_tile();
+    tile.base = tile.done = rows_.begin(range.pixel_begin);
+    for (int64_t row = range.pixel_begin; row < range.pixel_end;) {
+      const int64_t end = std::min(row + strip_, range.pixel_end);
+      keep_from(tile, rows_.begin(row));
+      convolve_to(tile, rows_.end(end - 1));
+      pool(tile, row, end);
+      row = end;
+    }
+    give_back(&tile);
+  }
+
+ private:
+  // Moves the rows that are needed again to the begin of the tile.
+  void keep_from(Tile& tile, int64_t row) const {
+    if (row < tile.done) {
+      std::memmove(tile.data(), tile.data() + (row - tile.base) * row_floats_,
+                   static_cast<size_t>((tile.done - row) * row_floats_) * sizeof(float));
+    }
+    tile.base = row;
+    tile.done = std::max(tile.done, row);
+  }
+
+  void convolve_to(Tile& tile, int64_t end) const {
+    if (end <= tile.done) return;
+    Conv2d conv = conv_;
+    conv.input += tile.done * conv.row;
+    conv.rows = static_cast<int32_t>(end - tile.done);
+    tile.conv_steps.back().view = tile.data() + (tile.done - tile.base) * row_floats_;
+    conv.steps = tile.conv_steps.data();
+    const int32_t blocks = (conv.channels + kernels_.real_block - 1) / kernels_.real_block;
+    kernels_.conv2d(conv, {0, blocks, 0, int64_t{conv.rows} * conv.columns});
+    tile.done = end;
+  }
+
+  // The tile is the map: its first row is as far from the first window as `base` is.
+  void pool(Tile& tile, int64_t row, int64_t end) const {
+    for (size_t i = 0; i < pool_steps_.size(); ++i) {
+      const Step& step = pool_steps_[i];
+      const int64_t bytes = step.row * (writes_bits(step.kind) ? 1 : 4);
+      tile.pool_steps[i].view = static_cast<uint8_t*>(step.view) + row * bytes;
+    }
+    Pool2d pool = pool_;
+    pool.input = tile.data();
+    pool.height = static_cast<int32_t>(tile.done - tile.base);
+    pool.top = static_cast<int32_t>(rows_.top + tile.base - row * rows_.stride);
+    pool.rows = static_cast<int32_t>(end - row);
+    pool.steps = tile.pool_steps.data();
+    const int32_t blocks = (pool.channels + kBlock - 1) / kBlock;
+    kernels_.pool2d(pool, {0, blocks, 0, int64_t{pool.rows} * pool.columns});
+  }
+
+  Tile* take_tile() const {
+    std::lock_guard<std::mutex> lock(mutex_);
+    Tile* tile = free_.back();
+    free_.pop_back();
+    return tile;
+  }
+  void give_back(Tile* tile) const {
+    std::lock_guard<std::mutex> lock(mutex_);
+    free_.push_back(tile);
+  }
+
+  const Kernels& kernels_;
+  Conv2d conv_;
+  Pool2d pool_;
+  const std::vector<Step> pool_steps_;
+  const Rows rows_;
+  const int64_t row_floats_;
+  const int64_t strip_;  // rows of the pooling
+  std::vector<Tile> tiles_;
+  mutable std::mutex mutex_;
+  mutable std::vector<Tile*> free_;
+};
+
+class PooledConv2d final : public Operation {
+ public:
+  PooledConv2d(const Kernels& kernels, const Conv2d& conv, std::vector<StepSpec> conv_steps,
+               int64_t input, const Pool2d& pool, std::vector<StepSpec> pool_steps)
+      : kernels_(kernels),
+        conv_(conv),
+        conv_steps_(std::move(conv_steps)),
+        input_(input),
+        pool_(pool),
+        pool_steps_(std::move(pool_steps)) {}
+
+  std::unique_ptr<BoundOperation> bind(uint8_t* arena, int32_t threads) const override {
+    Conv2d conv = conv_;
+    conv.input = reinterpret_cast<const float*>(arena + input_);
+    return std::make_unique<BoundPooledConv2d>(kernels_, conv, bind_steps(conv_steps_, arena),
+                                               pool_, bind_steps(pool_steps_, arena), threads);
+  }
+
+ private:
+  const Kernels& kernels_;
+  Conv2d conv_;
+  std::vector<StepSpec> conv_steps_;
+  int64_t input_;
+  Pool2d pool_;
+  std::vector<StepSpec> pool_steps_;
+};
+
+}  // namespace
+
+std::unique_ptr<Operation> make_pooled_conv2d(const Kernels& kernels, const Conv2d& conv,
+                                              std::vector<StepSpec> conv_steps, int64_t input,
+                                              const Pool2d& pool,
+                                              std::vector<StepSpec> pool_steps) {
+  return std::make_unique<PooledConv2d>(kernels, conv, std::move(conv_steps), input, pool,
+                                        std::move(pool_steps));
+}
+
+}  // namespace bnnzoo
