@@ -72,6 +72,15 @@ def pool2d(program: Any, **changed: Any) -> None:
     program.pool2d(**{**arguments, **changed})
 
 
+def pooled(program: Any, **changed: Any) -> None:
+    arguments = {
+        "input": view(), "offsets": np.zeros(3, np.int64), "run_length": 2,
+        "kernel": floats(4, 6), "map": extent(), "inner_steps": steps(), "window": window(),
+        "maximum": True, "output": extent(), "steps": steps(),
+    }  # fmt: skip
+    program.pooled_conv2d(**{**arguments, **changed})
+
+
 def bmax_pool2d(program: Any, **changed: Any) -> None:
     bits = view(row=16, pixel=8)
     arguments = {
@@ -108,7 +117,8 @@ def unary(program: Any, shape=(2, 3), offsets=(0, 6), strides=((3, 1), (3, 1))) 
 
 
 GOOD = (
-    bconv2d, conv2d, depthwise, pool2d, bmax_pool2d, elementwise, dequantize, slice_bits, unary,
+    bconv2d, conv2d, depthwise, pool2d, pooled, bmax_pool2d, elementwise, dequantize, slice_bits,
+    unary,
 )  # fmt: skip
 
 OUTSIDE = (view(offset=1020), view(row=1020), view(offset=-1), view(row=-8), view(offset=BIG),
@@ -177,6 +187,15 @@ BAD: dict[str, tuple[Any, dict[str, Any]]] = {
     "conv2d-tap-before": (conv2d, {"offsets": np.array([0, -1, 0], np.int64)}),
     "depthwise-kernel": (depthwise, {"kernel": floats(2, 4)}),
     "depthwise-tap-behind": (depthwise, {"offsets": np.array([0, 1020, 0], np.int64)}),
+    **{f"pooled-input-{i}": (pooled, {"input": v}) for i, v in enumerate(OUTSIDE)},
+    **{f"pooled-map-{i}": (pooled, {"map": e}) for i, e in enumerate(SIZES)},
+    "pooled-kernel": (pooled, {"kernel": floats(4, 5)}),
+    "pooled-window": (pooled, {"window": window(height=3)}),
+    "pooled-empty-window": (pooled, {"window": window(stride_h=9)}),
+    "pooled-channels": (pooled, {"output": extent(channels=3)}),
+    "pooled-inner-view": (pooled, {"inner_steps": with_step("store", view())}),
+    "pooled-inner-affine": (pooled, {"inner_steps": with_step("affine", floats(3), None)}),
+    "pooled-store": (pooled, {"steps": with_step("store", view(offset=1020))}),
     "pool2d-window": (pool2d, {"window": window(height=200)}),
     "pool2d-empty-window": (pool2d, {"window": window(stride_h=9)}),
     "pool2d-padding": (pool2d, {"window": window(top=2)}),

@@ -1,0 +1,105 @@
+"""Import, load and memory stay as small as a board or a short-lived process wants them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bnnzoo.deploy.formats import packed
+from bnnzoo.deploy.model_info import ModelInfo
+from bnnzoo.deploy.passes import STORED, apply
+from tests.deploy.graphs import GraphBuilder
+
+KERAS = "{'keras', 'tensorflow', 'jax', 'torch', 'click', 'PIL', 'safetensors', 'pooch'}"
+# In processor time, which other processes do not lengthen; best of ten, as caches warm up.
+IMPORT = """
+import time, numpy
+start = time.process_time()
+import bnnzoo.runtime
+print(time.process_time() - start)
+"""
+LOAD = """
+import sys, time
+from bnnzoo import runtime
+for _ in range(10):
+    start = time.process_time()
+    runtime.load(sys.argv[1], threads=2)
+    print(time.process_time() - start)
+"""
+MEMORY = """
+import sys, pathlib
+def resident():
+    return int(pathlib.Path("/proc/self/statm").read_text().split()[1]) * 4096
+before = resident()
+import numpy
+from bnnzoo import runtime
+model = runtime.load(sys.argv[1], threads=2)
+model(numpy.zeros((1, *model.input_shape), numpy.float32))
+print(resident() - before)
+"""
+
+
+def birealnet18(rng: np.random.Generator) -> GraphBuilder:
+    """The operations and sizes of Bi-Real-Net-18, in random numbers."""
+    builder = GraphBuilder(rng, (224, 224, 3))
+    unit = {"strides": (1, 1), "dilation": (1, 1), "padding": (0, 0, 0, 0), "groups": 1}
+    stem = {**unit, "strides": (2, 2), "padding": (2, 3, 2, 3)}
+    x = builder.add("conv2d", "images", tensors={"kernel": builder.reals(64, 7, 7, 3)}, **stem)
+    window = {"pool": (3, 3), "strides": (2, 2), "padding": (0, 1, 0, 1)}
+    x = builder.add("max_pool2d", builder.batch_norm(x), **window)
+    for block in range(16):
+        filters, down = 64 << block // 4, block in (4, 8, 12)
+        channels = builder.shape(x)[-1]
+        kernel = {"kernel": builder.signs(filters, 3, 3, channels)}
+        conv = {**unit, "strides": (2, 2) if down else (1, 1), "pad_value": 0}
+        conv["padding"] = (0, 1, 0, 1) if down else (1, 1, 1, 1)
+        y = builder.batch_norm(
+            builder.add("bconv2d", builder.add("sign", x), tensors=kernel, **conv)
+        )
+        if down:
+            pool = {"pool": (2, 2), "strides": (2, 2), "padding": (0, 0, 0, 0)}
+            kernel = {"kernel": builder.reals(filters, 1, 1, channels)}
+            x = builder.add("conv2d", builder.add("avg_pool2d", x, **pool), tensors=kernel, **unit)
+            x = builder.batch_norm(x)
+        x = builder.add("add", y, x)
+    logits = builder.dense(builder.add("global_avg_pool2d", x), 1000, binary=False)
+    builder.add("softmax", logits)
+    return builder
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory) -> Path:
+    builder = birealnet18(np.random.default_rng(0))
+    graph, _ = apply(builder.graph(builder.nodes[-1].name), STORED)
+    path = tmp_path_factory.mktemp("files") / "birealnet18.safetensors"
+    packed.write(path, graph, ModelInfo("birealnet18"))
+    assert 4.0e6 < path.stat().st_size < 4.4e6
+    return path
+
+
+def numbers(code: str, *arguments: str) -> list[float]:
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return [float(line) for line in done.stdout.split()]
+
+
+def test_import_imports_nothing_large():
+    code = f"import bnnzoo.runtime, sys; print(len({KERAS} & set(sys.modules)))"
+    assert numbers(code) == [0]
+
+
+def test_import_takes_at_most_50_ms():
+    assert min(seconds for _ in range(10) for seconds in numbers(IMPORT)) <= 0.050
+
+
+def test_load_takes_less_than_40_ms(file):
+    assert min(numbers(LOAD, str(file))) < 0.040
+
+
+def test_memory_is_less_than_60_mb_beyond_python(file):
+    (resident,) = numbers(MEMORY, str(file))
+    assert resident < 60e6
