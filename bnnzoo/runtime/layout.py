@@ -23,6 +23,10 @@ __all__ = ["Layout", "Place", "Storage", "place_values"]
 
 Shape3 = tuple[int, int, int]  # rows, columns, channels
 
+# Pairs of values that a merge may have to look at, so that planning time stays in proportion to
+# the graph. Networks of papers need up to 100.
+_MOST_PAIRS = 1000
+
 
 @dataclass(eq=False)
 class Storage:
@@ -265,6 +269,7 @@ class _Placer:
             or not 0 <= shift <= whole.shape[2] - part.shape[2]
             or (part.dense and resized)
             or ((part.dense or whole.dense) and border != NO_BORDER)
+            or len(part.members) * len(whole.members) > _MOST_PAIRS
         ):
             return False
         moved = {id(v): self._shifted(self.places[v.name], whole, shift) for v in part.members}

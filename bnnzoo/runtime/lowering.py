@@ -15,11 +15,14 @@ from bnnzoo.deploy.ir import Graph, Node, Type
 from bnnzoo.deploy.ops import infer_types
 from bnnzoo.deploy.passes.drop_unused import drop_unused
 from bnnzoo.deploy.passes.zero_padding import zero_padding
+from bnnzoo.errors import GraphError
 
 __all__ = ["BLOCK", "Call", "calls", "legalize", "map_shape"]
 
 # Channels per word of bits: `kBlock` of the kernels.
 BLOCK = 64
+# Each group of a convolution is an operation of its own, unless it is a depthwise one.
+_MOST_GROUPS = 4096
 
 _UNARY = ("affine", "batch_norm", "clip", "prelu")
 _TAPS = ("sign", "quantize")
@@ -88,6 +91,7 @@ def _node_calls(node: Node, types: dict[str, Type]) -> Iterator[Call]:
     running = node.name
     if node.op in _HEADS:
         inputs = node.inputs
+        _check_groups(node, types)
         if node.op == "bconv2d" and _shares_words(node, types):
             inputs = (_regrouped(node, types),)
             yield Call(node.head, "regroup", node.inputs, inputs[0])
@@ -143,11 +147,26 @@ def _chained(head: Node | None, chain: Sequence[Node], types: Types) -> int:
     return len(chain)
 
 
+def _separate_groups(head: Node, types: Types) -> int:
+    """Returns how many convolutions a head is; a depthwise one of real numbers is one."""
+    groups: int = head.attributes.get("groups", 1)
+    channels = types[head.inputs[0]].shape[-1], types[head.name].shape[-1]
+    return 1 if head.op == "conv2d" and channels == (groups, groups) else groups
+
+
+def _check_groups(head: Node, types: Types) -> None:
+    groups = _separate_groups(head, types)
+    if groups > _MOST_GROUPS:
+        raise GraphError(
+            f"Node '{head.name}' ({head.op}): the runtime takes at most {_MOST_GROUPS} groups, "
+            f"got {groups}."
+        )
+
+
 def _divides_blocks(head: Node, types: Types) -> bool:
     """Returns whether the groups of a convolution share words of bits."""
-    groups: int = head.attributes.get("groups", 1)
-    depthwise = head.op == "conv2d" and groups == types[head.name].shape[-1]
-    return groups > 1 and not depthwise and types[head.name].shape[-1] // groups % BLOCK != 0
+    groups = _separate_groups(head, types)
+    return groups > 1 and types[head.name].shape[-1] // groups % BLOCK != 0
 
 
 def _starts_chain(node: Node, types: Types) -> bool:

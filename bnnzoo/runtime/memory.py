@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -62,12 +63,12 @@ class Memory:
         for storage in sorted(storages, key=self.bytes, reverse=True):
             size, (first, last) = self.bytes(storage), _lifetime(storage)
             begin = 0
-            for other_begin, other_end, other_first, other_last in sorted(placed):
+            for other_begin, other_end, other_first, other_last in placed:
                 if other_first <= last and first <= other_last and other_end > begin:
                     if begin + size <= other_begin:
                         break
                     begin = other_end
-            placed.append((begin, begin + size, first, last))
+            insort(placed, (begin, begin + size, first, last))
             self._offsets[id(storage)] = begin
             self.size = max(self.size, begin + size)
 

@@ -1,0 +1,64 @@
+"""Whatever a file asks for, planning takes time and memory in proportion to it."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from bnnzoo import runtime
+from bnnzoo.deploy.ir import Graph, Node
+from bnnzoo.errors import GraphError
+from tests.runtime.engine_runs import assert_equal
+
+
+def growing(blocks: int) -> Graph:
+    """Concats of concats of concats: each value is part of all later ones."""
+    nodes, last = [], "x"
+    for i in range(blocks):
+        nodes.append(Node(f"new{i}", "clip", ("x",), {"low": 0.0, "high": float(i % 5)}))
+        nodes.append(Node(f"all{i}", "concat", (last, f"new{i}"), {"axis": 2}))
+        last = f"all{i}"
+    return Graph("x", (1, 1, 1), tuple(nodes), (last,), {})
+
+
+def sums(count: int) -> Graph:
+    """Each sum can overwrite its summand."""
+    nodes = [Node("n0", "clip", ("x",), {"low": 0.0, "high": 1.0})]
+    nodes += [Node(f"n{i}", "add", (f"n{i - 1}", "x")) for i in range(1, count)]
+    return Graph("x", (2, 2, 3), tuple(nodes), (f"n{count - 1}",), {})
+
+
+def separate(count: int) -> Graph:
+    """All values are alive until the end."""
+    nodes = [Node(f"n{i}", "clip", ("x",), {"low": 0.0, "high": 1.0}) for i in range(count)]
+    ends = range(0, count, 50)
+    nodes += [Node(f"sum{i}", "add", tuple(f"n{j}" for j in range(i, i + 50))) for i in ends]
+    nodes.append(Node("sum", "concat", tuple(f"sum{i}" for i in ends), {"axis": 0}))
+    return Graph("x", (2, 2, 3), tuple(nodes), ("sum",), {})
+
+
+GRAPHS = {"growing": growing, "sums": sums, "separate": separate}
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_thousands_of_nodes_are_planned_in_seconds(name, rng):
+    start = time.process_time()
+    runtime.compile_graph(GRAPHS[name](2000), passes=())
+    assert time.process_time() - start < 5
+    x = rng.integers(-3, 4, (1, *GRAPHS[name](50).input_shape)).astype(np.float32)
+    assert_equal(GRAPHS[name](300), x)
+
+
+def test_thousands_of_groups_are_refused():
+    window = {"strides": (1, 1), "dilation": (1, 1), "padding": (0, 0, 0, 0)}
+    for groups in (4096, 4097):
+        conv = Node("conv", "conv2d", ("x",), {**window, "groups": groups}, {"kernel": "kernel"})
+        tensors = {"kernel": np.ones((2 * groups, 1, 1, 1), np.int8)}
+        graph = Graph("x", (1, 1, groups), (conv,), ("conv",), tensors)
+        if groups == 4096:
+            runtime.compile_graph(graph)
+            continue
+        with pytest.raises(GraphError, match="'conv' .* at most 4096 groups, got 4097"):
+            runtime.compile_graph(graph)
