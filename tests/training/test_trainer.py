@@ -75,24 +75,28 @@ def test_a_resumed_run_equals_an_uninterrupted_one(whole_run, epoch, step):
     assert log(path) == log(folder / "whole")
 
 
-def test_a_process_that_is_killed_goes_on(whole_run):
-    folder, _ = whole_run
-    recipe, path = tiny_recipe(folder, *PHASES), folder / "killed-process"
-    code = (
-        "import os, pathlib, signal, sys\n"
-        "from bnnzoo import training\n"
-        "from tests.training.test_trainer import PHASES, tiny_recipe\n"
-        "folder = pathlib.Path(sys.argv[1])\n"
-        "def kill(row):\n"
-        "    if row['epoch'] == 1: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "recipe = tiny_recipe(folder, *PHASES)\n"
-        "training.train(recipe, folder / 'killed-process', on_epoch=kill)\n"
-    )
-    killed = subprocess.run([sys.executable, "-c", code, str(folder)], cwd=ROOT, timeout=120)
-    assert killed.returncode == -9
-    assert training.train(recipe, path, resume=True)["resumed_after"] == 1
-    for key, value in state(folder / "whole").items():
-        np.testing.assert_array_equal(state(path)[key], value, err_msg=key)
+# Arguments: a folder, a run in it, and what to do: run, die after an epoch, or go on.
+PROCESS = """
+import os, pathlib, signal, sys
+from bnnzoo import training
+from tests.training.test_trainer import PHASES, tiny_recipe
+folder, run, task = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+def kill(row):
+    if task == "die" and row["epoch"] == 1: os.kill(os.getpid(), signal.SIGKILL)
+recipe = tiny_recipe(folder, *PHASES)
+report = training.train(recipe, folder / run, resume=task == "resume", on_epoch=kill)
+assert report["resumed_after"] == (1 if task == "resume" else None)
+"""
+
+
+def test_a_process_that_is_killed_goes_on(tmp_path):
+    """Every run in a process of its own, as users have it."""
+    for run, task, code in (("whole", "run", 0), ("killed", "die", -9), ("killed", "resume", 0)):
+        command = [sys.executable, "-c", PROCESS, str(tmp_path), run, task]
+        done = subprocess.run(command, cwd=ROOT, timeout=300, capture_output=True, text=True)
+        assert done.returncode == code, done.stderr
+    for key, value in state(tmp_path / "whole").items():
+        np.testing.assert_array_equal(state(tmp_path / "killed")[key], value, err_msg=key)
 
 
 def test_what_a_run_leaves(whole_run):
