@@ -15,6 +15,9 @@ namespace {
 constexpr double kBinaryPerNs = 500, kRealPerNs = 60, kDepthwisePerNs = 12, kElementsPerNs = 8,
                  kBytesPerNs = 25;
 
+// Rows of the map of a pooled convolution are in memory beside the arena.
+constexpr int64_t kMostMapFloats = int64_t{1} << 26;
+
 int32_t ceil_div(int64_t a, int64_t b) { return static_cast<int32_t>((a + b - 1) / b); }
 
 template <class Kernel>
@@ -286,6 +289,8 @@ void Program::pooled_conv2d(const Conv2dSpec& spec, const Extent& map,
   require(window.height == map.rows && window.width == map.columns &&
               output.channels == map.channels,
           "pooled_conv2d", "must pool its own map");
+  require(pixels_of(map) <= kMostMapFloats / map.channels, "pooled_conv2d",
+          "must have a map of at most 2^26 floats");
   const Conv2d conv = keep_conv2d(spec, map);
   const Pool2d pool = checked_pool2d(window, maximum, output);
   auto operation = make_pooled_conv2d(kernels_, conv, keep_steps(inner_steps, map),

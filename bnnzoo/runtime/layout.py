@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from bnnzoo.deploy.ir import Graph, Type
 from bnnzoo.runtime.borders import NO_BORDER, Border, Borders, find_borders, widest
 from bnnzoo.runtime.liveness import Value, liveness
-from bnnzoo.runtime.lowering import BLOCK, Call, map_shape
+from bnnzoo.runtime.lowering import BLOCK, OWN, Call, map_shape
 
 __all__ = ["Layout", "Place", "Storage", "place_values"]
 
@@ -207,7 +207,7 @@ class _Placer:
         result, first = self.places[value.name], 0
         copies = []
         for position, name in enumerate(call.inputs):
-            copy = Value(f"{value.name}#{position}", value.time, value.call)
+            copy = Value(f"{value.name}{OWN}{position}", value.time, value.call)
             shape = (*result.shape[:2], self.types[name].shape[-1])
             self.places[copy.name] = Place(result.storage, first, shape)
             result.storage.members.append(copy)

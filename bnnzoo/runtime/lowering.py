@@ -17,10 +17,12 @@ from bnnzoo.deploy.passes.drop_unused import drop_unused
 from bnnzoo.deploy.passes.zero_padding import zero_padding
 from bnnzoo.errors import GraphError
 
-__all__ = ["BLOCK", "Call", "calls", "legalize", "map_shape"]
+__all__ = ["BLOCK", "OWN", "Call", "calls", "legalize", "map_shape"]
 
 # Channels per word of bits: `kBlock` of the kernels.
 BLOCK = 64
+# In names of the planner's own values, so that none is a name of the graph.
+OWN = "\0"
 # Each group of a convolution is an operation of its own, unless it is a depthwise one.
 _MOST_GROUPS = 4096
 
@@ -122,7 +124,7 @@ def _shares_words(node: Node, types: Types) -> bool:
 
 def _regrouped(node: Node, types: dict[str, Type]) -> str:
     """Names a value with the bits of the node's input, every group in words of its own."""
-    name, source = f"{node.name}/regrouped", types[node.inputs[0]]
+    name, source = f"{node.name}{OWN}regrouped", types[node.inputs[0]]
     groups = node.attributes["groups"]
     words = -(-source.shape[-1] // groups // BLOCK)
     shape = (*source.shape[:-1], groups * words * BLOCK)
@@ -206,7 +208,7 @@ def legalize(graph: Graph) -> Graph:
     graph = zero_padding(graph)
     types = infer_types(graph)
     outputs = tuple(
-        name if types[name].kind == "real" else f"{name}/real" for name in graph.outputs
+        name if types[name].kind == "real" else f"{name}{OWN}real" for name in graph.outputs
     )
     added = {
         new: Node(new, "dequantize", (old,))
@@ -230,7 +232,7 @@ def _with_one_border(graph: Graph, types: Types) -> Graph:
     for node in graph.nodes:
         negative = _has_border(node, types) and node.attributes["pad_value"] == -1
         if negative and node.inputs[0] in twice:
-            node = dataclasses.replace(node, inputs=(f"{node.inputs[0]}/negative_border",))
+            node = dataclasses.replace(node, inputs=(f"{node.inputs[0]}{OWN}negative_border",))
         epilogue = tuple(copy for part in node.epilogue for copy in _copies(part, twice))
         nodes += _copies(dataclasses.replace(node, epilogue=epilogue), twice)
     return dataclasses.replace(graph, nodes=tuple(nodes))
@@ -244,5 +246,5 @@ def _has_border(node: Node, types: Types) -> bool:
 def _copies(node: Node, twice: set[str]) -> list[Node]:
     if node.name not in twice:
         return [node]
-    copy = dataclasses.replace(node, name=f"{node.name}/negative_border", epilogue=())
+    copy = dataclasses.replace(node, name=f"{node.name}{OWN}negative_border", epilogue=())
     return [node, copy]

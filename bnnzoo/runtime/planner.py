@@ -15,6 +15,7 @@ from typing import Any
 
 from bnnzoo.deploy.ir import Graph, Type
 from bnnzoo.deploy.ops import infer_types
+from bnnzoo.errors import GraphError
 from bnnzoo.runtime.extension import engine
 from bnnzoo.runtime.layout import place_values
 from bnnzoo.runtime.lowering import calls, legalize
@@ -48,7 +49,8 @@ def plan(graph: Graph, isa: str, threads: int) -> Plan:
     """Plans and builds a graph for an instruction set.
 
     Raises:
-        GraphError: The graph breaks the rules of its operations or needs too much memory.
+        GraphError: The graph breaks the rules of its operations, needs too much memory, or has
+            sizes that the engine does not take.
     """
     graph = legalize(graph)
     types = infer_types(graph)
@@ -56,10 +58,13 @@ def plan(graph: Graph, isa: str, threads: int) -> Plan:
     order = pool_in_strips(calls(graph, types), types, graph.outputs)
     layout = place_values(graph, types, order)
     memory = Memory(layout, engine().expansion(isa))
-    writer = Writer(graph, types, layout, memory, isa)
-    for call in order:
-        writer.write(call)
-    built = engine().Engine(writer.program, threads)
+    try:
+        writer = Writer(graph, types, layout, memory, isa)
+        for call in order:
+            writer.write(call)
+        built = engine().Engine(writer.program, threads)
+    except ValueError as error:
+        raise GraphError(f"The runtime's engine refuses this network: {error}") from error
     return Plan(built, tuple(writer.owners), outputs, memory.size, _macs(graph, types))
 
 

@@ -193,6 +193,13 @@ BAD: dict[str, tuple[Any, dict[str, Any]]] = {
     "pooled-window": (pooled, {"window": window(height=3)}),
     "pooled-empty-window": (pooled, {"window": window(stride_h=9)}),
     "pooled-channels": (pooled, {"output": extent(channels=3)}),
+    "pooled-large-map": (
+        pooled,
+        {
+            "input": view(row=0, pixel=0), "map": extent(rows=2**14, columns=2**14),
+            "window": window(height=2**14, width=2**14),
+        },
+    ),
     "pooled-inner-view": (pooled, {"inner_steps": with_step("store", view())}),
     "pooled-inner-affine": (pooled, {"inner_steps": with_step("affine", floats(3), None)}),
     "pooled-store": (pooled, {"steps": with_step("store", view(offset=1020))}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 
 import numpy as np
@@ -10,7 +11,9 @@ import pytest
 from bnnzoo import runtime
 from bnnzoo.deploy.ir import Graph, Node
 from bnnzoo.errors import GraphError
+from bnnzoo.runtime.memory import Memory
 from tests.runtime.engine_runs import assert_equal
+from tests.runtime.exact_graphs import ExactBuilder, exact_images
 
 
 def growing(blocks: int) -> Graph:
@@ -62,3 +65,33 @@ def test_thousands_of_groups_are_refused():
             continue
         with pytest.raises(GraphError, match="'conv' .* at most 4096 groups, got 4097"):
             runtime.compile_graph(graph)
+
+
+def test_what_the_engine_refuses_is_an_error_of_the_graph(monkeypatch):
+    """The planner asks for nothing that is refused, so a wrong place has to be made up."""
+    view = Memory.view
+    monkeypatch.setattr(
+        Memory, "view", lambda self, *place: dataclasses.replace(view(self, *place), offset=2**30)
+    )
+    with pytest.raises(GraphError, match="engine refuses this network: input must lie inside"):
+        runtime.compile_graph(sums(3))
+
+
+def test_names_of_the_graph_are_never_those_of_the_planner(rng):
+    """Values whose names look like a helper's."""
+    builder = ExactBuilder(rng, (3, 3, 6))
+    bits = builder.add("sign", "images")
+    conv = builder.conv(bits, binary=True, groups=2)
+    kept = builder.add("concat", conv, conv, axis=2)
+    names = {conv: "c", bits: "c/regrouped", kept: "c/regrouped/real"}
+
+    def renamed(name: str) -> str:
+        return names.get(name, name)
+
+    nodes = tuple(
+        Node(renamed(n.name), n.op, tuple(map(renamed, n.inputs)), n.attributes, n.tensors)
+        for n in builder.nodes
+    )
+    outputs = tuple(map(renamed, (kept, bits, conv)))
+    graph = Graph("images", builder.input_shape, nodes, outputs, builder.tensors)
+    assert_equal(graph, exact_images(rng, graph))
