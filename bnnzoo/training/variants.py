@@ -27,8 +27,10 @@ def make_variant(network: Any, recipe: Recipe, phase: Phase) -> Any:
     pass from one variant to the other. The model's spec is copied.
     """
     config = copy.deepcopy(network.get_config())
-    for layer, entry in zip(network.layers, config["layers"], strict=True):
-        settings = entry["config"]
+    # By name: with mixed precision, Keras 3.5 has casts among the entries that are no layers.
+    settings_of = {entry["name"]: entry["config"] for entry in config["layers"]}
+    for layer in network.layers:
+        settings = settings_of[layer.name]
         if isinstance(layer, QuantizedLayer):
             _change_quantizers(layer, settings, recipe, phase)
         if isinstance(layer, keras.layers.BatchNormalization) and recipe.batch_norm_momentum:
