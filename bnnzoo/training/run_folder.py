@@ -8,9 +8,9 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -69,20 +69,20 @@ class RunFolder:
         finally:
             temporary.unlink(missing_ok=True)
 
-    def write(self, name: str, fill: Callable[[IO[bytes]], None]) -> None:
+    def write(self, name: str, data: bytes) -> None:
         """Writes a file in one step: a reader sees the old one or the new one.
 
         Raises:
             BnnZooError: It cannot be written, as on a full disk. The old file stays.
         """
         with self.replacing(name) as temporary, temporary.open("wb") as file:
-            fill(file)
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
 
     def write_text(self, name: str, text: str) -> None:
         """Writes a text file in one step."""
-        self.write(name, lambda file: _write_all(file, text.encode()))
+        self.write(name, text.encode())
 
     def write_json(self, name: str, value: Any) -> None:
         """Writes a JSON file in one step."""
@@ -95,7 +95,10 @@ class RunFolder:
 
     def write_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
         """Writes a NumPy archive in one step."""
-        self.write(name, lambda file: np.savez(file, allow_pickle=False, **arrays))
+        # By way of memory: NumPy 1 leaves its archive open when the disk is full.
+        archive = io.BytesIO()
+        np.savez(archive, allow_pickle=False, **arrays)
+        self.write(name, archive.getvalue())
 
     def read_arrays(self, name: str) -> dict[str, np.ndarray]:
         """Returns the arrays of an archive.
@@ -190,7 +193,3 @@ def _compare(path: Path, found: dict[str, Any], recipe: Recipe) -> None:
             f"{path} has a run of another recipe: {', '.join(different)} differ. Give the same "
             "settings, or name another folder."
         )
-
-
-def _write_all(file: IO[bytes], data: bytes) -> None:
-    file.write(data)
