@@ -2,44 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import keras
-import numpy as np
-import pytest
-from PIL import Image
-from sklearn.datasets import load_digits
 
 import bnnzoo
-from bnnzoo.data.arrays import from_arrays
 
-SCRIPT = Path(__file__).parents[2] / "examples" / "finetune.py"
 NAME = "binarynet.fashion_mnist_small"
 
 
-@pytest.fixture(scope="module")
-def finetune():
-    spec = importlib.util.spec_from_file_location("finetune", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.finetune
-
-
-@pytest.fixture(scope="module")
-def digits():
-    """1,797 handwritten digits of the UCI repository, 8 x 8, enlarged to 28 x 28."""
-    images, labels = load_digits(return_X_y=True)
-    enlarged = [
-        np.array(Image.fromarray((16 * image).clip(0, 255).astype("uint8")).resize((28, 28)))
-        for image in images.reshape(-1, 8, 8)
-    ]
-    order = np.random.default_rng(0).permutation(len(labels))
-    x, y = np.stack(enlarged)[order], labels[order]
-    return from_arrays(x[:1000], y[:1000]), from_arrays(x[1000:], y[1000:])
-
-
-def test_pretrained_features_and_all_of_it_beat_random_features(finetune, digits, tmp_path):
+def test_pretrained_features_and_all_of_it_beat_random_features(example, digits, tmp_path):
+    finetune = example("finetune").finetune
     train, test = digits
     accuracy = {}
     for pretrained, epochs in ((False, 0), (True, 0), (True, 4)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import subprocess
 import sys
@@ -19,10 +18,8 @@ SCRIPT = Path(__file__).parents[2] / "examples" / "read_packed.py"
 
 
 @pytest.mark.parametrize("weights_dtype", WEIGHTS_DTYPES)
-def test_it_reads_what_bnnzoo_reads(weights_dtype, tmp_path):
-    spec = importlib.util.spec_from_file_location("read_packed", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+def test_it_reads_what_bnnzoo_reads(weights_dtype, example, tmp_path):
+    module = example("read_packed")
     path = tmp_path / "tiny.safetensors"
     path.write_bytes(tiny_file(weights_dtype))
     graph, info, weights = module.read(path)
