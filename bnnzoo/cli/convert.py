@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from bnnzoo.cli.output import print_json, print_table
+from bnnzoo.errors import ArgumentError
 
 if TYPE_CHECKING:
+    from bnnzoo.data import Source
     from bnnzoo.deploy.conversion import ConversionReport
+
+FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command("convert")
@@ -34,6 +38,8 @@ if TYPE_CHECKING:
 @click.option(
     "--data", help="Real images, as for evaluate: measures the accuracy before and after."
 )
+@click.option("--labels", type=FILE, help="With --data: CSV with the columns file,class_index.")
+@click.option("--class-map", type=FILE, help="With --data: CSV or JSON, index by class folder.")
 @click.option("--preprocessing", help="Id of the preprocessing; the model's own by default.")
 @click.option("--limit", type=click.IntRange(min=1), help="Evaluate the first N images only.")
 @click.option("--random-weights", is_flag=True, help="Without pretrained weights.")
@@ -46,6 +52,8 @@ def command(
     weights_dtype: str,
     check: int,
     data: str | None,
+    labels: Path | None,
+    class_map: Path | None,
     preprocessing: str | None,
     limit: int | None,
     random_weights: bool,
@@ -65,7 +73,7 @@ def command(
         out,
         weights_dtype=weights_dtype,
         check=check,
-        data=data,
+        data=_labelled(data, labels, class_map),
         preprocessing=preprocessing,
         limit=limit,
         force=force,
@@ -76,6 +84,17 @@ def command(
         print_json(report.to_dict())
     else:
         _print(report)
+
+
+def _labelled(data: str | None, labels: Path | None, class_map: Path | None) -> str | Source | None:
+    """Returns the data set with its labels, where they are not in the data set itself."""
+    if labels is None and class_map is None:
+        return data
+    if data is None:
+        raise ArgumentError("--labels and --class-map belong to --data. Name the images as well.")
+    from bnnzoo.data import open_source
+
+    return open_source(data, labels_csv=labels, class_map=class_map)
 
 
 def _print(report: ConversionReport) -> None:

@@ -6,11 +6,14 @@ import json
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 from keras import layers
+from PIL import Image
 
 from bnnzoo import runtime
 from bnnzoo.cli.main import main
+from bnnzoo.data import open_source
 
 SMALL = "binarynet.fashion_mnist_small"
 
@@ -38,6 +41,24 @@ def test_writes_json_and_nothing_else(tmp_path: Path, capsys: pytest.CaptureFixt
     assert report["path"] is None
     assert report["sizes"]["total"] < 100_000
     assert not list(tmp_path.iterdir())
+
+
+def test_measures_on_a_folder_with_labels_in_a_csv(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = ["file,class_index"]
+    for i, (image, label, _) in enumerate(open_source("sample:fashion_mnist")):
+        if i == 6:
+            break
+        Image.fromarray(np.squeeze(image)).save(tmp_path / f"{i}.png")
+        rows.append(f"{i}.png,{label}")
+    labels = tmp_path / "labels.csv"
+    labels.write_text("\n".join(rows))
+    arguments = ["convert", SMALL, "--dry-run", "--check", "1", "--json"]
+    assert main([*arguments, "--data", str(tmp_path), "--labels", str(labels)]) == 0
+    assert json.loads(capsys.readouterr().out)["data"]["n"] == 6
+    assert main([*arguments, "--labels", str(labels)]) == 2
+    assert "belong to --data" in capsys.readouterr().err
 
 
 def test_a_dry_run_says_so(capsys: pytest.CaptureFixture[str]) -> None:
