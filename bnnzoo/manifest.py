@@ -13,7 +13,16 @@ from typing import Any
 
 from bnnzoo.errors import ManifestError
 
-__all__ = ["Manifest", "Metric", "WeightsFile", "WeightsRecord", "load", "manifest_path", "parse"]
+__all__ = [
+    "Manifest",
+    "Metric",
+    "TrainingRun",
+    "WeightsFile",
+    "WeightsRecord",
+    "load",
+    "manifest_path",
+    "parse",
+]
 
 SCHEMA = 1
 ROLES = ("full", "notop", "packed")
@@ -70,6 +79,25 @@ class Metric:
 
 
 @dataclass(frozen=True)
+class TrainingRun:
+    """How long a run of a recipe took, and on what.
+
+    Attributes:
+        epochs: Epochs of all phases together.
+        seconds: Time of training alone, without the measurements in between.
+        hardware: What it ran on, in words.
+        versions: Versions of the packages it ran with.
+        date: ISO date of its end.
+    """
+
+    epochs: int
+    seconds: float
+    hardware: str
+    versions: Mapping[str, str]
+    date: str
+
+
+@dataclass(frozen=True)
 class WeightsRecord:
     """The trained weights `architecture.tag`.
 
@@ -87,7 +115,11 @@ class WeightsRecord:
         licence: SPDX id.
         source: Who trained them, as a URL or a path in the repository.
         paper: URL of the paper.
-        recipe: How they were trained, as a path in the repository or a URL.
+        recipe: How they were trained: the name of a recipe, a path in the repository or a URL.
+        settings: Settings of the run that differ from the recipe's, as `train --set` takes them.
+        training: How long that took, and on what.
+        log: The log of the run, a path inside the installed package.
+        notes: What else a user has to know.
         golden: Logits for a known input; see docs/adding_weights.md.
     """
 
@@ -105,6 +137,10 @@ class WeightsRecord:
     paper: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
     recipe: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    training: TrainingRun | None = None
+    log: str | None = None
+    notes: str | None = None
     golden: Mapping[str, Any] | None = None
 
     def file(self, role: str) -> WeightsFile | None:
@@ -209,6 +245,10 @@ def _record(name: str, value: Any, where: str) -> WeightsRecord:
         source=get.take("source", _is_text, "a text"),
         paper=get.take("paper", _is_text, "a text"),
         recipe=get.take("recipe", _is_text, "a text", None),
+        settings=get.take("settings", lambda v: isinstance(v, dict), "an object", {}),
+        training=_training(get.take("training", lambda v: True, "", None), f"{where}: training"),
+        log=get.take("log", _is_inner_path, "a path inside the package", None),
+        notes=get.take("notes", _is_text, "a text", None),
         golden=get.take("golden", lambda v: isinstance(v, dict), "an object", None),
     )
     get.finish()
@@ -255,6 +295,21 @@ def _metric(value: Any, where: str) -> Metric:
             f"{where} is measured, so it must have command, versions and date. Add them."
         )
     return metric
+
+
+def _training(value: Any, where: str) -> TrainingRun | None:
+    if value is None:
+        return None
+    get = _Fields(value, where)
+    run = TrainingRun(
+        epochs=get.take("epochs", _is_count, "a positive integer"),
+        seconds=get.take("seconds", _is_duration, "a number of seconds"),
+        hardware=get.take("hardware", _is_text, "a text"),
+        versions=get.take("versions", lambda v: isinstance(v, dict), "an object"),
+        date=get.take("date", _is_date, "a date as 2026-01-31"),
+    )
+    get.finish()
+    return run
 
 
 _REQUIRED = object()
@@ -304,6 +359,10 @@ def _is_count(value: Any) -> bool:
 
 def _is_percent(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 100
+
+
+def _is_duration(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
 
 
 def _is_name(value: Any) -> bool:

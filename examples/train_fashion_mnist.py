@@ -9,7 +9,7 @@ bfloat16 (binary values are exact in it). Every epoch is kept in the run folder,
 goes on where it stopped. The result is measured in float32.
 
 Measured once, on two cores of an x86 server with TensorFlow 2.21 (2026-11-21): 90.35 % on the
-10,000 test images; examples/logs/fashion_mnist_small.csv is that run's log.
+10,000 test images; its log is bnnzoo/pretrained/binarynet.fashion_mnist_small.log.csv.
 
 The last lines store the latent weights as float16 with gzip and check that this changes no
 prediction: the sign of a weight is all that inference sees of it.

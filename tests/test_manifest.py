@@ -54,12 +54,23 @@ VALID = {
             "licence": "Apache-2.0",
             "source": "examples/train.py",
             "paper": "https://arxiv.org/abs/1602.02830",
+            "settings": {"epochs": 3},
+            "training": {
+                "epochs": 3,
+                "seconds": 4.5,
+                "hardware": "2 cores",
+                "versions": {"keras": "3.15.1"},
+                "date": "2026-01-31",
+            },
+            "log": "pretrained/net.csv",
+            "notes": "Few epochs.",
         }
     },
 }
 RECORD = ("weights", "net.tag")
 FILE = (*RECORD, "files", 0)
 METRIC = (*RECORD, "metrics", 0)
+TRAINING = (*RECORD, "training")
 
 # Fault -> where, what is put there (DELETE removes it), and what the message says.
 DELETE = object()
@@ -82,6 +93,13 @@ FAULTS = {
     "unproven_metric": ((*METRIC, "command"), DELETE, "must have command, versions and date"),
     "bad_date": ((*METRIC, "date"), "31.1.2026", "date must be a date"),
     "no_licence": ((*RECORD, "licence"), DELETE, "licence is missing"),
+    "settings_text": ((*RECORD, "settings"), "epochs=3", "settings must be an object"),
+    "training_text": (TRAINING, "an hour", "training must be an object, got 'an hour'"),
+    "training_extra": ((*TRAINING, "cost"), 3, r"training has unknown fields \['cost'\]"),
+    "no_hardware": ((*TRAINING, "hardware"), DELETE, "hardware is missing"),
+    "negative_time": ((*TRAINING, "seconds"), -1, "seconds must be a number of seconds"),
+    "climbing_log": ((*RECORD, "log"), "../log.csv", "log must be a path inside the package"),
+    "empty_notes": ((*RECORD, "notes"), "", "notes must be a text"),
     "record_text": (RECORD, "net", "must be an object, got 'net'"),
 }
 
@@ -111,6 +129,8 @@ def test_valid_manifest_is_read_whole():
     assert record.file("notop") is None
     assert record.metrics[0].top1 == 98.5
     assert record.arguments == {} and record.recipe is None
+    assert (record.settings, record.training.seconds) == ({"epochs": 3}, 4.5)
+    assert (record.log, record.notes) == ("pretrained/net.csv", "Few epochs.")
 
 
 @pytest.mark.parametrize("name", FAULTS)

@@ -9,7 +9,7 @@ import click
 
 from bnnzoo import registry
 from bnnzoo.cli.output import print_json
-from bnnzoo.manifest import WeightsRecord
+from bnnzoo.manifest import TrainingRun, WeightsRecord
 
 
 @click.command("info")
@@ -56,6 +56,10 @@ def _record_facts(record: WeightsRecord) -> dict[str, Any]:
         "source": record.source,
         "paper": record.paper,
         "recipe": record.recipe,
+        "changed": ", ".join(f"{k}={v}" for k, v in record.settings.items()) or None,
+        "trained": record.training and _training(record.training),
+        "log": record.log,
+        "notes": record.notes,
     }
     for metric in record.metrics:
         top5 = "" if metric.top5 is None else f", top-5 {metric.top5:.2f} %"
@@ -68,3 +72,7 @@ def _record_facts(record: WeightsRecord) -> dict[str, Any]:
         place = file.path and f"shipped as {file.path}"
         facts[f"file {file.role}"] = f"{place or file.url[0]} ({size}, sha256 {file.sha256[:12]}…)"
     return facts
+
+
+def _training(run: TrainingRun) -> str:
+    return f"{run.epochs} epochs in {run.seconds:,.0f} s on {run.hardware}, {run.date}"
