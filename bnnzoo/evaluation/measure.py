@@ -189,10 +189,11 @@ def _run(
 
 
 def _versions(subject: Subject) -> dict[str, str]:
-    """Returns the version of everything that computes."""
+    """Returns the version of everything that computes, and the kind of machine."""
     return {
         "bnnzoo": __version__,
         "python": platform.python_version(),
         "numpy": np.__version__,
+        "machine": platform.machine(),
         **subject.versions,
     }
