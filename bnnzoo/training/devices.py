@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import os
+import platform
+from collections import Counter
+from typing import Any
+
 import keras
 
-__all__ = ["device_names", "jit_compile", "steps_per_call"]
+__all__ = ["device_names", "hardware", "jit_compile", "steps_per_call"]
 
 MOST_STEPS_PER_CALL = 50
 
@@ -15,6 +21,27 @@ def device_names() -> list[str]:
         return [str(name).lower() for name in keras.distribution.list_devices()]
     except NotImplementedError:  # Keras on TensorFlow, before it distributed there
         return []
+
+
+def hardware() -> str:
+    """Returns what is computed on, in words: `2 x NVIDIA H100 80GB HBM3`, `2 cores, x86_64`."""
+    kinds = Counter(_accelerators(importlib.import_module(keras.backend.backend())))
+    if kinds:
+        return ", ".join(f"{n} x {kind}" if n > 1 else kind for kind, n in kinds.items())
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux has it
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return f"{cores} core{'s' if cores > 1 else ''}, {platform.machine()}"
+
+
+def _accelerators(backend: Any) -> list[str]:
+    """Returns the kind of each GPU or TPU that a backend, its module, computes on."""
+    if backend.__name__ == "jax":
+        return [device.device_kind for device in backend.devices() if device.platform != "cpu"]
+    if backend.__name__ == "torch":
+        return [backend.cuda.get_device_name(i) for i in range(backend.cuda.device_count())]
+    details = backend.config.experimental.get_device_details
+    gpus = backend.config.list_physical_devices("GPU")
+    return [details(gpu).get("device_name", gpu.name) for gpu in gpus]
 
 
 def steps_per_call(steps: int) -> int:

@@ -22,11 +22,16 @@ try:
 except ModuleNotFoundError:  # Windows, where two runs in one folder are not noticed
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["RunFolder", "open_run"]
+__all__ = ["RunFolder", "open_run", "phase_file"]
 
 LAST = "checkpoints/last.npz"
 BEST = "checkpoints/best.npz"
 RECIPE = "recipe.json"
+
+
+def phase_file(place: int) -> str:
+    """Returns the name of the weights at the end of a phase, counted from 0."""
+    return f"checkpoints/phase{place + 1}.npz"
 
 
 class RunFolder:

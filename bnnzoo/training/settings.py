@@ -14,7 +14,10 @@ from typing import Any
 from bnnzoo.errors import ArgumentError
 from bnnzoo.training.recipe import Augmentation, Phase, Recipe, check
 
-__all__ = ["apply_settings", "both_splits"]
+__all__ = ["apply_settings", "both_splits", "changed_settings"]
+
+# What a recipe is called, not what it does.
+_NAMES = ("name", "summary")
 
 
 def apply_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
@@ -35,6 +38,37 @@ def apply_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
             raise ArgumentError(f"--set must be key=value, got '{setting}'. Write epochs=2.")
         recipe = _changed(recipe, key.strip(), text.strip())
     return check(recipe)
+
+
+def changed_settings(recipe: Recipe, base: Recipe) -> dict[str, Any]:
+    """Returns what `apply_settings` makes `recipe` of `base` with: values by key.
+
+    Raises:
+        ArgumentError: They have another number of phases.
+    """
+    if len(recipe.phases) != len(base.phases):
+        raise ArgumentError(
+            f"phases of {recipe.name} must be {len(base.phases)}, got {len(recipe.phases)}. The "
+            "recipe is another one by now: give this one a name of its own."
+        )
+    ours, theirs = _flat(recipe), _flat(base)
+    return {key: value for key, value in ours.items() if theirs.get(key, _ABSENT) != value}
+
+
+_ABSENT = object()
+
+
+def _flat(recipe: Recipe) -> dict[str, Any]:
+    """Returns every value of a recipe by its key, as JSON values."""
+    fields = json.loads(json.dumps(recipe.to_dict()))
+    rooms = {"arguments": fields.pop("arguments"), "augmentation": fields.pop("augmentation")}
+    phases = fields.pop("phases")
+    for place, phase in enumerate(phases, start=1):
+        rooms["" if len(phases) == 1 else f"phase{place}"] = phase
+    values = {key: value for key, value in fields.items() if key not in _NAMES}
+    for room, inner in rooms.items():
+        values |= {f"{room}.{key}".lstrip("."): value for key, value in inner.items()}
+    return values
 
 
 def both_splits(data: str, test_data: str | None = None) -> tuple[str, str]:

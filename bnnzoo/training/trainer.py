@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import importlib
 import platform
 from collections.abc import Callable
@@ -19,14 +20,14 @@ from bnnzoo.data.sources import check_source, open_source
 from bnnzoo.errors import ArgumentError
 from bnnzoo.evaluation import evaluate
 from bnnzoo.training import checkpoints
-from bnnzoo.training.devices import device_names, jit_compile, steps_per_call
+from bnnzoo.training.devices import device_names, hardware, jit_compile, steps_per_call
 from bnnzoo.training.epochs import EpochRunner, Progress, Split
 from bnnzoo.training.events import EventFile, open_events
 from bnnzoo.training.images import load_images, split_codes
 from bnnzoo.training.networks import NetworkMaker, check_teacher, open_teacher
 from bnnzoo.training.optimizers import make_optimizer
 from bnnzoo.training.recipe import Recipe, check
-from bnnzoo.training.run_folder import BEST, RunFolder, open_run
+from bnnzoo.training.run_folder import BEST, RunFolder, open_run, phase_file
 
 __all__ = ["Progress", "train"]
 
@@ -138,7 +139,7 @@ class _Trainer:
             row, flips = runner.run(epoch)
             self.rows.append({"phase": place + 1, **row})
             if epoch == first + phase.epochs - 1:
-                checkpoints.write_weights(self.folder, _phase_file(place), trainee.network)
+                checkpoints.write_weights(self.folder, phase_file(place), trainee.network)
             self._keep(trainee, flips)
 
     def _compiled(self, place: int) -> Any:
@@ -158,7 +159,7 @@ class _Trainer:
         return trainee
 
     def _read_phase(self, place: int, network: Any) -> None:
-        checkpoints.read_weights(self.folder, _phase_file(place), network)
+        checkpoints.read_weights(self.folder, phase_file(place), network)
 
     def _teacher(self, place: int, student: Any) -> Any:
         phase = self.recipe.phases[place]
@@ -193,6 +194,7 @@ class _Trainer:
         with self.folder.replacing("model.keras") as path:
             network.save(path)
         measured = evaluate(network, self.test, batch_size=500).to_dict()
+        digest = hashlib.sha256((self.folder.path / "model.keras").read_bytes()).hexdigest()
         report = {
             "recipe": self.recipe.name,
             "network": network.model_spec.name,
@@ -201,14 +203,10 @@ class _Trainer:
             "resumed_after": resumed_after or None,
             "best_epoch": 1 + int(np.argmax([row["val_top1"] for row in self.rows])),
             "curve": "held-out training images" if self.recipe.held_out else self.test.name,
-            "evaluation": {**measured, "model": "model.keras"},
+            "evaluation": {**measured, "model": "model.keras", "weights_sha256": digest},
         }
         self.folder.write_json("report.json", report)
         return report
-
-
-def _phase_file(place: int) -> str:
-    return f"checkpoints/phase{place + 1}.npz"
 
 
 def _count_classes(source: Source, labels: Any) -> int:
@@ -232,5 +230,6 @@ def _record_environment(run: RunFolder, command: str | None) -> None:
         "machine": platform.machine(),
         "system": platform.system(),
         "devices": device_names(),
+        "hardware": hardware(),
     }
     run.write_json("environment.json", [*(run.read_json("environment.json") or []), start])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pytest
 
 from bnnzoo.errors import ArgumentError
 from bnnzoo.training import RECIPES
-from bnnzoo.training.settings import apply_settings
+from bnnzoo.training.settings import apply_settings, changed_settings
 
 RECIPE = RECIPES["binarynet_mlp.mnist-twin"]
 
@@ -58,3 +59,27 @@ def test_a_setting_changes_its_value(setting):
 def test_a_mistake_is_named(setting):
     with pytest.raises(ArgumentError, match=MISTAKES[setting].replace(".", r"\.")):
         apply_settings(RECIPE, [setting])
+
+
+@pytest.mark.parametrize("base", [RECIPE, RECIPES["binarynet.cifar10"]], ids=["phases", "one"])
+@pytest.mark.parametrize("setting", [s for s in SETTINGS if not s.startswith(("name", "phase"))])
+def test_what_was_changed_can_be_set_again(setting, base):
+    changed = apply_settings(base, [setting])
+    found = changed_settings(changed, base)
+    again = apply_settings(base, [f"{key}={json.dumps(value)}" for key, value in found.items()])
+    assert again == changed
+    assert len(found) <= len(base.phases)
+
+
+def test_what_was_changed_is_named_as_it_is_set():
+    changed = apply_settings(RECIPE, ["phase2.epochs=2", "augmentation.pad=1", "arguments.width=8"])
+    expected = {"phase2.epochs": 2, "augmentation.pad": 1, "arguments.width": 8}
+    assert changed_settings(changed, RECIPE) == expected
+    reworded = dataclasses.replace(RECIPE, summary="Other words.")
+    assert changed_settings(reworded, RECIPE) == {}
+
+
+def test_a_recipe_with_other_phases_is_another_recipe():
+    fewer = dataclasses.replace(RECIPE, phases=RECIPE.phases[:1])
+    with pytest.raises(ArgumentError, match=r"phases of .*-twin must be 2, got 1"):
+        changed_settings(fewer, RECIPE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import subprocess
 import sys
@@ -68,6 +69,8 @@ def test_a_resumed_run_equals_an_uninterrupted_one(whole_run, epoch, step):
         training.train(recipe, path, progress=kill)
     report = training.train(recipe, path, resume=True)
     assert report["resumed_after"] == (epoch - 1 or None)
+    saved = hashlib.sha256((path / "model.keras").read_bytes()).hexdigest()
+    assert report["evaluation"]["weights_sha256"] == saved
     expected, got = state(folder / "whole"), state(path)
     assert expected.keys() == got.keys()
     for key in expected:
