@@ -36,6 +36,7 @@ from bnnzoo.evaluation import EvaluationReport, evaluate
 from bnnzoo.evaluation.measure import Data
 from bnnzoo.evaluation.subject import choose_preprocessing
 from bnnzoo.loading import open_model
+from bnnzoo.manifest import WeightsRecord
 
 __all__ = ["ConversionReport", "convert"]
 
@@ -57,6 +58,7 @@ def convert(
     force: bool = False,
     dry_run: bool = False,
     random_weights: bool = False,
+    record: WeightsRecord | None = None,
 ) -> ConversionReport:
     """Writes a binarized Keras model as a bit-packed file for `bnnzoo.runtime`.
 
@@ -82,6 +84,8 @@ def convert(
         force: Overwrite the file.
         dry_run: Do everything but write the file.
         random_weights: Take a zoo model without its pretrained weights.
+        record: What the manifest will say of the weights, where it does not have them yet: tag,
+            licence and builder arguments go into the file.
 
     Raises:
         ConversionError: A layer cannot be converted, or the file does not compute what the model
@@ -96,7 +100,7 @@ def convert(
         check_source(data)  # before a model is downloaded for nothing
     source = model if isinstance(model, (str, PathLike)) else None
     opened = open_model(source, pretrained=not random_weights) if source is not None else model
-    job = _Job.of(opened, source, weights_dtype, preprocessing)
+    job = _Job.of(opened, source, weights_dtype, preprocessing, record)
     found = job.compare(check, data, preprocessing)
     accuracy = None if data is None else job.measure(data, preprocessing, limit)
     if target is not None:
@@ -154,13 +158,14 @@ class _Job:
         source: str | PathLike[str] | None,
         dtype: str,
         preprocessing: str | Preprocessing | None,
+        record: WeightsRecord | None,
     ) -> _Job:
         """Converts a model in memory."""
         if isinstance(model, keras.Model) and model.built:
             model = computing_in_float32(model)
         traced = trace(model)
         graph, fired = passes.apply(traced.graph, passes.STORED)
-        info = describe(model, source, preprocessing)
+        info = describe(model, source, preprocessing, record)
         content = packed.to_bytes(graph, info, weights_dtype=dtype)
         return cls(model, traced, graph, fired, info, dtype, content)
 

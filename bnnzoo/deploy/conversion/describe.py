@@ -19,6 +19,7 @@ from bnnzoo.data.preprocessing import Preprocessing
 from bnnzoo.deploy.keras_model.config import from_config, to_config
 from bnnzoo.deploy.model_info import ModelInfo
 from bnnzoo.errors import ArgumentError, UnknownModelError
+from bnnzoo.manifest import WeightsRecord
 from bnnzoo.model_spec import ModelSpec
 
 __all__ = ["computing_in_float32", "describe"]
@@ -38,6 +39,7 @@ def describe(
     model: keras.Model,
     source: str | PathLike[str] | None,
     preprocessing: str | Preprocessing | None = None,
+    record: WeightsRecord | None = None,
 ) -> ModelInfo:
     """Returns the facts that go into the file.
 
@@ -46,21 +48,23 @@ def describe(
         source: Where it came from: a name, `name.tag` or a `.keras` file; None for a model in
             memory, whose weights nobody knows.
         preprocessing: Id, or the thing itself. None takes the model's own.
+        record: Of the weights, where the manifest does not have them yet.
 
     Raises:
         ArgumentError: There is no such preprocessing.
     """
     spec: ModelSpec | None = getattr(model, "model_spec", None)
-    named = source is not None and Path(source).suffix != ".keras"
+    named = record is not None or (source is not None and Path(source).suffix != ".keras")
     tag = spec.tag if spec and named else None
-    architecture = _architecture(model, spec)
+    known = [] if record is None else [record]
+    architecture = _architecture(model, spec, known)
     return ModelInfo(
         name=spec.name if spec else model.name,
         tag=tag,
         preprocessing=_preprocessing(preprocessing, spec),
         labels=_class_names(model, spec),
         label_set=spec.labels if spec and _class_names(model, spec) else None,
-        licence=_licence(spec.name, tag) if spec and tag else None,
+        licence=_licence(spec.name, tag, known) if spec and tag else None,
         weights_sha256=_digest(source, spec, named),
         architecture=architecture,
         keras_config=None if architecture else to_config(model),
@@ -82,10 +86,10 @@ def _preprocessing(chosen: str | Preprocessing | None, spec: ModelSpec | None) -
 
 
 def _digest(source: Any, spec: ModelSpec | None, named: bool) -> str | None:
-    if source is None:
-        return None
     if named:
         return spec.weights_sha256 if spec else None
+    if source is None:
+        return None
     return hashlib.sha256(Path(source).read_bytes()).hexdigest()
 
 
@@ -97,12 +101,14 @@ def _class_names(model: keras.Model, spec: ModelSpec | None) -> tuple[str, ...] 
     return names if len(names) == model.outputs[0].shape[-1] else None
 
 
-def _licence(architecture: str, tag: str) -> str | None:
-    record = manifest.load().weights.get(f"{architecture}.{tag}")
-    return record.licence if record else None
+def _licence(architecture: str, tag: str, known: list[WeightsRecord]) -> str | None:
+    records = [*known, *manifest.load().tags(architecture)]
+    return next((record.licence for record in records if record.tag == tag), None)
 
 
-def _architecture(model: keras.Model, spec: ModelSpec | None) -> dict[str, Any] | None:
+def _architecture(
+    model: keras.Model, spec: ModelSpec | None, known: list[WeightsRecord]
+) -> dict[str, Any] | None:
     """Returns the call of a builder that builds this very structure; None if there is none.
 
     A name and a few numbers take the place of a hundred kilobytes of config.
@@ -113,7 +119,7 @@ def _architecture(model: keras.Model, spec: ModelSpec | None) -> dict[str, Any] 
     except UnknownModelError:
         return None
     structure = _structure(model)
-    for arguments in _candidates(name, model):
+    for arguments in _candidates(model, [*known, *manifest.load().tags(name)]):
         try:
             built = builder(**arguments)
         except (ArgumentError, TypeError, ValueError):
@@ -124,14 +130,13 @@ def _architecture(model: keras.Model, spec: ModelSpec | None) -> dict[str, Any] 
     return None
 
 
-def _candidates(name: str, model: keras.Model) -> Iterator[dict[str, Any]]:
+def _candidates(model: keras.Model, records: list[WeightsRecord]) -> Iterator[dict[str, Any]]:
     """Yields arguments that may have built a model: those of known weights, then the usual ones."""
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         return
     shape = {"input_shape": tuple(model.inputs[0].shape[1:])}
     head = {"num_classes": model.outputs[0].shape[-1]}
-    known = [dict(record.arguments) for record in manifest.load().tags(name)]
-    for arguments in [{}, *known]:
+    for arguments in [{}, *(dict(record.arguments) for record in records)]:
         arguments.pop("input_shape", None)
         yield {**arguments, **shape, **head}
         yield {**arguments, **shape, "include_top": False}
