@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import fnmatch
 import functools
 import importlib
+import importlib.util
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, overload
 
 from bnnzoo import manifest
@@ -78,6 +82,18 @@ class ModelInfo:
     def default_tag(self) -> str | None:
         """The tag that `pretrained=True` means."""
         return self.weights[0].tag if self.weights else None
+
+    @property
+    def paper(self) -> str | None:
+        """URL of the paper: that of its weights, or the first in the docstring of its module."""
+        if self.weights:
+            return self.weights[0].paper
+        spec = importlib.util.find_spec(self.module)
+        if spec is None or spec.origin is None:
+            return None
+        source = Path(spec.origin).read_text(encoding="utf-8")
+        found = re.search(r"https://[^\s,;)]+", ast.get_docstring(ast.parse(source)) or "")
+        return None if found is None else found[0].rstrip(".")
 
     @property
     def headline(self) -> Metric | None:

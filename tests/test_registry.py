@@ -72,13 +72,18 @@ def test_info_has_catalog_and_weights():
     info = bnnzoo.info("birealnet")
     assert info.name == "birealnet18" and info.aliases == ("birealnet",)
     assert info.params == CATALOG["birealnet18"].params
-    assert info.default_tag == "larq_in1k" and info.tags == ("larq_in1k",)
+    assert info.default_tag == info.tags[0] == "larq_in1k"
     assert info.headline.top1 == 57.47 and info.headline.origin == "published"
 
 
 def test_info_of_a_model_without_weights():
     info = bnnzoo.info("birealnet34")
     assert info.tags == () and info.default_tag is None and info.headline is None
+
+
+@pytest.mark.parametrize("name", CATALOG)
+def test_every_model_has_a_paper(name):
+    assert bnnzoo.info(name).paper.startswith("https://")
 
 
 @pytest.fixture
