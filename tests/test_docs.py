@@ -255,7 +255,7 @@ def test_the_example_record_is_valid():
     jsonschema.validate(golden, {**SCHEMA["$defs"]["golden"], "$defs": SCHEMA["$defs"]})
 
 
-@pytest.mark.parametrize("kind", ["record", "file", "metric", "golden"])
+@pytest.mark.parametrize("kind", ["record", "training", "file", "metric", "golden"])
 def test_every_field_of_the_manifest_is_explained(kind):
     fields = set(SCHEMA["$defs"][kind]["properties"])
     explained = set(re.findall(r"`(\w+)`", PAGES["adding_weights.md"]))

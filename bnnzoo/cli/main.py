@@ -27,6 +27,7 @@ COMMANDS = {
     "inspect": "Show graph, tensors, bits and metadata of a packed file.",
     "list": "List the models.",
     "predict": "Classify images.",
+    "publish": "Add the network of a finished run to the zoo.",
     "recipes": "List the training recipes and what they reached.",
     "summary": "Show bits, parameters, bytes and MACs of each layer.",
     "train": "Train a network by a recipe.",

@@ -8,6 +8,7 @@ import click
 
 from bnnzoo import manifest
 from bnnzoo.cli.output import print_json, print_table
+from bnnzoo.manifest import WeightsRecord
 from bnnzoo.training.recipe import Recipe
 from bnnzoo.training.recipes import RECIPES
 
@@ -22,21 +23,33 @@ def command(as_json: bool) -> None:
         return
     columns = ["recipe", "epochs", "reached top-1 %", "weights", "settings"]
     cells = [
-        (row["name"], row["epochs"], row["top1"], row["weights"], row["summary"]) for row in rows
+        (row["name"], row["epochs"], row["top1"], _weights(row), row["summary"]) for row in rows
     ]
     print_table(columns, cells)
 
 
 def _row(recipe: Recipe) -> dict[str, Any]:
-    """Returns a recipe with the measurement of the weights that it made, if some are published."""
-    made = [r for r in manifest.load().weights.values() if r.recipe == recipe.name]
-    measured = [m.top1 for r in made for m in r.metrics if m.origin == "measured"]
+    """Returns a recipe with the measurement of the weights that it made, if some are published.
+
+    Weights of the recipe as it stands come before those of one that was changed.
+    """
+    made = [r for r in manifest.load().weights.values() if r.recipe == recipe.name and r.metrics]
+    best: WeightsRecord | None = min(made, key=lambda r: len(r.settings), default=None)
     return {
         "name": recipe.name,
         "network": recipe.network,
         "data": recipe.data,
         "epochs": recipe.epochs,
-        "top1": measured[0] if measured else None,
-        "weights": made[0].name if made else None,
+        "top1": best and best.metrics[0].top1,
+        "n": best and best.metrics[0].n,
+        "weights": best and best.name,
+        "changed": dict(best.settings) if best else {},
         "summary": recipe.summary,
     }
+
+
+def _weights(row: dict[str, Any]) -> str | None:
+    """Returns the name of the weights, with the settings that were changed for them."""
+    changed = ", ".join(f"{key}={value}" for key, value in row["changed"].items())
+    name: str | None = row["weights"]
+    return f"{name} with {changed}" if changed else name

@@ -1,0 +1,102 @@
+"""`bnnzoo publish`: from a finished run to a weight file of the zoo and its record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from tqdm import tqdm
+
+from bnnzoo.cli.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from bnnzoo.publishing import Publication
+
+
+@click.command("publish")
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.option("--tag", help="Tag of the weights; that of the recipe's name by default.")
+@click.option(
+    "--weights-dtype",
+    type=click.Choice(["float32", "float16", "int8"]),
+    help="How kernels of real numbers are stored; float16 where that keeps the accuracy.",
+)
+@click.option("--note", help="What else a user has to know.")
+@click.option("--hardware", help="What it was trained on, in words; as the run says by default.")
+@click.option("--default", is_flag=True, help="Make these the default weights of the network.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for a file that --url serves.")
+@click.option("--url", help="Where the file will be downloaded from, with --out.")
+@click.option("--dry-run", is_flag=True, help="Do everything but write.")
+@click.option("--force", is_flag=True, help="Replace weights of the same name.")
+@click.option("--json", "as_json", is_flag=True, help="Write a JSON object.")
+def command(run_dir: Path, as_json: bool, **options: Any) -> None:
+    """Publish the network of the finished run in RUN_DIR, in this source tree.
+
+    Packs it, measures Keras and the packed file on all test images, and writes weights, log and
+    manifest record, if they agree to 0.1 point.
+    """
+    from bnnzoo.publishing import publish
+
+    with tqdm(unit=" images", leave=False, disable=None, delay=0.1) as bar:
+        published = publish(run_dir, progress=_follow(bar), **options)
+    if as_json:
+        print_json(_to_dict(published))
+        return
+    _print(published)
+    if published.files:
+        click.echo("Next: python scripts/make_models_page.py, then pytest tests/test_pretrained.py")
+    else:
+        click.echo("Nothing was written (dry run).")
+
+
+def _follow(bar: Any) -> Any:
+    """Returns what moves a bar, and tells of every measurement when it begins."""
+    measured: list[str] = []
+
+    def advance(what: str, done: int, total: int) -> None:
+        if not measured or measured[-1] != what:
+            measured.append(what)
+            bar.reset(total)
+            with tqdm.external_write_mode():
+                click.echo(f"Measuring {what}: {total:,} images", err=True)
+        bar.update(done - bar.n)
+
+    return advance
+
+
+def _to_dict(published: Publication) -> dict[str, Any]:
+    from bnnzoo.publishing.manifest_file import record_to_dict
+
+    return {
+        "name": published.record.name,
+        "weights_dtype": published.weights_dtype,
+        "trained_top1": round(published.trained_top1, 4),
+        "record": record_to_dict(published.record),
+        "files": [str(path) for path in published.files],
+    }
+
+
+def _print(published: Publication) -> None:
+    record = published.record
+    (file,), (keras, packed) = record.files, record.metrics
+    training, golden = record.training, record.golden
+    assert training is not None and golden is not None
+    facts = {
+        "weights": record.name + (" (default)" if record.default else ""),
+        "arguments": ", ".join(f"{key}={value}" for key, value in record.arguments.items()),
+        "recipe": record.recipe,
+        "changed": ", ".join(f"{key}={value}" for key, value in record.settings.items()),
+        "trained": f"{training.epochs} epochs, {training.seconds:,.0f} s on {training.hardware}",
+        "data set": f"{keras.dataset} (n = {keras.n:,})",
+        "top-1 as trained": f"{published.trained_top1:.2f} %",
+        "top-1 in Keras": f"{keras.top1:.2f} %",
+        "top-1 packed": f"{packed.top1:.2f} %",
+        "golden logits": f"{golden['first']} images, to {golden['tolerance']:g}",
+        "bytes": f"{file.bytes:,}",
+        "real kernels": published.weights_dtype,
+        "sha256": file.sha256,
+    }
+    print_table(["published", ""], [(name, text) for name, text in facts.items() if text])
+    for path in published.files:
+        click.echo(f"Wrote {path}")

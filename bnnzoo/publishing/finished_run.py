@@ -1,0 +1,153 @@
+"""What a run left in its folder, and whether it may be published."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from bnnzoo.errors import ArgumentError, WeightsError
+from bnnzoo.loading import open_model
+from bnnzoo.manifest import TrainingRun
+from bnnzoo.model_spec import ModelSpec
+from bnnzoo.training.recipe import Recipe
+from bnnzoo.training.recipes import recipe as known_recipe
+from bnnzoo.training.run_folder import RECIPE, RunFolder, phase_file
+from bnnzoo.training.settings import changed_settings
+
+__all__ = ["FinishedRun", "open_finished_run"]
+
+MODEL = "model.keras"
+# Data that everybody can get, so that everybody can repeat the measurement.
+PUBLIC_DATA = ("keras:", "tfds:")
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run of a recipe of `bnnzoo recipes` that has trained to its end.
+
+    Attributes:
+        folder: Its folder.
+        recipe: The recipe as it was run.
+        settings: What was changed of the recipe of this name, as `train --set` takes it.
+        report: What `train` reported.
+        starts: Versions and hardware of each start.
+        log: Text of `log.csv`, a row per epoch.
+    """
+
+    folder: RunFolder
+    recipe: Recipe
+    settings: dict[str, Any]
+    report: dict[str, Any]
+    starts: list[dict[str, Any]]
+    log: str
+
+    @property
+    def digest(self) -> str:
+        """Sha256 of the trained network's file."""
+        return hashlib.sha256((self.folder.path / MODEL).read_bytes()).hexdigest()
+
+    def network(self) -> Any:
+        """Returns the trained network.
+
+        Raises:
+            WeightsError: It is not the one that the run ended with.
+            ArgumentError: Its classes have no known names.
+        """
+        network = open_model(self.folder.path / MODEL)
+        spec: ModelSpec | None = getattr(network, "model_spec", None)
+        if not self._ended_with(network):
+            raise WeightsError(
+                f"{self.folder.path / MODEL} must hold the weights that the run ended with, got "
+                "others. Remove it and report.json, and write both again with `bnnzoo train "
+                f"{self.recipe.name} --out {self.folder.path} --resume`."
+            )
+        if spec is None or spec.labels is None:
+            raise ArgumentError(
+                f"Class names of {self.recipe.data} must be known, got none. Add them to "
+                "bnnzoo/data/labels."
+            )
+        return network
+
+    def _ended_with(self, network: Any) -> bool:
+        """Compares with the digest in the report, or the last checkpoint where it has none."""
+        digest = self.report["evaluation"].get("weights_sha256")
+        if digest is not None:
+            return bool(digest == self.digest)
+        last = phase_file(len(self.recipe.phases) - 1)
+        stored = self.folder.read_arrays(last) if self.folder.has(last) else {}
+        ours = [np.asarray(ops.convert_to_numpy(variable)) for variable in network.variables]
+        return len(ours) == len(stored) and all(
+            np.array_equal(value, stored[f"network/{i}"]) for i, value in enumerate(ours)
+        )
+
+    def training(self, hardware: str | None) -> TrainingRun:
+        """Returns how long the run took, and on what.
+
+        Args:
+            hardware: In words; None takes what the run wrote down itself.
+        """
+        found = [start.get("hardware") or ", ".join(start["devices"]) for start in self.starts]
+        return TrainingRun(
+            epochs=self.report["epochs"],
+            seconds=self.report["seconds"],
+            hardware=hardware or ", then ".join(dict.fromkeys(found)),
+            versions=self.starts[-1]["versions"],
+            date=self.report["evaluation"]["date"][:10],
+        )
+
+
+def open_finished_run(path: str | PathLike[str]) -> FinishedRun:
+    """Returns a run that can be published.
+
+    Raises:
+        ArgumentError: There is no run, it has not come to its end, its recipe is none of
+            `bnnzoo recipes`, or its test images are not public.
+        WeightsError: Its files contradict each other.
+    """
+    folder = RunFolder(Path(path))
+    values = _read(folder, RECIPE)
+    if values is None:
+        raise ArgumentError(f"{path} must be the folder of a run, got none. Name another one.")
+    try:
+        recipe = Recipe.from_dict(values)
+    except (KeyError, TypeError) as error:
+        raise WeightsError(f"{folder.path / RECIPE} is no recipe: {error}.") from error
+    settings = changed_settings(recipe, known_recipe(recipe.name))
+    if not recipe.test_data.startswith(PUBLIC_DATA):
+        raise ArgumentError(
+            f"test_data must be keras:NAME or tfds:NAME, got '{recipe.test_data}'. Others cannot "
+            "repeat a measurement on your files."
+        )
+    report, starts = _read(folder, "report.json"), _read(folder, "environment.json")
+    log = _read_log(folder)
+    done = len(list(csv.DictReader(log.splitlines())))
+    if report is None or starts is None or not folder.has(MODEL):
+        raise ArgumentError(
+            f"{path} must be a finished run, got {done} of {recipe.epochs} epochs. Go on with "
+            f"`bnnzoo train {recipe.name} --out {path} --resume`."
+        )
+    if not done == report.get("epochs") == recipe.epochs:
+        raise WeightsError(
+            f"log.csv and report.json in {path} must have the {recipe.epochs} epochs of the "
+            f"recipe, got {done} and {report.get('epochs')}. They are of another run."
+        )
+    return FinishedRun(folder, recipe, settings, report, starts, log)
+
+
+def _read(folder: RunFolder, name: str) -> Any:
+    try:
+        return folder.read_json(name)
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{folder.path / name} cannot be read: {error}.") from error
+
+
+def _read_log(folder: RunFolder) -> str:
+    path = folder.path / "log.csv"
+    return path.read_text(encoding="utf-8") if path.is_file() else ""

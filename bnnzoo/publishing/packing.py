@@ -1,0 +1,159 @@
+"""Packs a trained network for publication, and measures that nothing is lost."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from bnnzoo import runtime
+from bnnzoo.data.source import Source
+from bnnzoo.data.sources import open_source
+from bnnzoo.deploy.conversion import convert
+from bnnzoo.deploy.formats import packed
+from bnnzoo.deploy.keras_model import assign_weights
+from bnnzoo.errors import ArgumentError, ConversionError, DataError
+from bnnzoo.evaluation import EvaluationReport, evaluate
+from bnnzoo.manifest import WeightsRecord
+from bnnzoo.model_spec import ModelSpec
+from bnnzoo.publishing.finished_run import FinishedRun
+from bnnzoo.publishing.golden import golden_logits
+from bnnzoo.registry import builder
+
+__all__ = ["Packed", "Progress", "pack", "rebuild"]
+
+# What is measured, images done, all images.
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A packed network, and what was measured of it on all test images.
+
+    Attributes:
+        content: Bytes of the file.
+        weights_dtype: How kernels of real numbers are stored; None where there are none.
+        trained: The weights of the run, in Keras.
+        keras: Those of the file, in Keras.
+        packed: Those of the file, in the packed runtime.
+        golden: Golden logits of the file.
+    """
+
+    content: bytes
+    weights_dtype: str | None
+    trained: EvaluationReport
+    keras: EvaluationReport
+    packed: EvaluationReport
+    golden: dict[str, Any]
+
+
+def rebuild(network: Any, record: WeightsRecord, run: FinishedRun) -> Any:
+    """Returns the network as `load` builds it by its record, with the weights of the run.
+
+    Raises:
+        ConversionError: That is another network: the run changed what its builder does not know.
+    """
+    spec = dataclasses.replace(network.model_spec, tag=record.tag, weights_sha256=run.digest)
+    x = spec.preprocess(np.random.default_rng(0).integers(0, 256, (2, *spec.input_shape), "uint8"))
+    try:
+        built = _empty(record, spec)
+        built.set_weights(network.get_weights())
+        expected, found = (
+            ops.convert_to_numpy(model(x, training=False)) for model in (network, built)
+        )
+        same = np.allclose(found, expected, rtol=0, atol=1e-4)
+    except (ArgumentError, ValueError):  # arguments or weights of another network
+        same = False
+    if not same:
+        changed = ", ".join(f"{key}={value}" for key, value in run.settings.items()) or "nothing"
+        raise ConversionError(
+            f"The network must be what {record.architecture} builds with {dict(record.arguments)}, "
+            f"got another one; the run changed {changed}. A record knows the arguments of a "
+            "builder alone."
+        )
+    return built
+
+
+def pack(
+    run: FinishedRun,
+    network: Any,
+    record: WeightsRecord,
+    weights_dtypes: Sequence[str],
+    check_size: Callable[[int], None],
+    progress: Progress,
+) -> Packed:
+    """Returns a network with the first of some storage types that keeps its accuracy.
+
+    Args:
+        run: The run.
+        network: What it trained, as `rebuild` returns it.
+        record: What goes into the file beside the network.
+        weights_dtypes: Storage types of the kernels of real numbers.
+        check_size: Raises where a file of so many bytes cannot be published.
+        progress: Called after every batch.
+
+    Raises:
+        ConversionError: The network cannot be packed, or is another one with each of the types.
+        DataError: The test images are not those of the run.
+    """
+    trained, source = None, _test_images(run)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{record.name}.safetensors"
+        for weights_dtype in weights_dtypes:
+            sizes = convert(
+                network, path, weights_dtype=weights_dtype, record=record, force=True
+            ).sizes
+            check_size(sizes.total)
+            trained = trained or _evaluate("the run's weights in Keras", network, source, progress)
+            restored = _empty(record, network.model_spec)
+            assign_weights(restored, packed.read(path)[0])
+            reports = (
+                trained,
+                _evaluate("the file in Keras", restored, source, progress),
+                _evaluate("the file packed", path, source, progress),
+            )
+            if _agree(reports):
+                golden = golden_logits(restored, runtime.load(path))
+                dtype = weights_dtype if sizes.float_kernels else None
+                return Packed(path.read_bytes(), dtype, *reports, golden)
+    raise ConversionError(
+        f"Top-1 of {record.name} must be the same to 0.1 point, got {reports[0].top1:.2f} % with "
+        f"the run's weights in Keras, {reports[1].top1:.2f} % with those of the file in Keras and "
+        f"{reports[2].top1:.2f} % packed ({weights_dtype}). Nothing was written."
+    )
+
+
+def _empty(record: WeightsRecord, spec: ModelSpec) -> Any:
+    """Returns the network that `load` builds by a record."""
+    arguments = {**record.arguments, "input_shape": spec.input_shape}
+    network = builder(record.architecture)(num_classes=record.num_classes, **arguments)
+    network.model_spec = spec
+    return network
+
+
+def _test_images(run: FinishedRun) -> Source:
+    source = open_source(run.recipe.test_data)
+    expected = run.report["evaluation"]["n"]
+    if len(source) != expected:
+        raise DataError(
+            f"{source.name} must have the {expected:,} images that the run was measured on, got "
+            f"{len(source):,}. Look for another file in BNNZOO_DATA_DIR."
+        )
+    return source
+
+
+def _evaluate(what: str, subject: Any, source: Source, progress: Progress) -> EvaluationReport:
+    return evaluate(subject, source, progress=partial(progress, what))
+
+
+def _agree(reports: Sequence[EvaluationReport]) -> bool:
+    """Returns whether accuracies differ by no more than 0.1 point, or by one image."""
+    hits = [report.predictions.hits(1) for report in reports]
+    return max(hits) - min(hits) <= max(1, reports[0].n // 1000)

@@ -1,0 +1,145 @@
+"""Where a publication goes: the files of a source tree, written all or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+from bnnzoo import manifest, network
+from bnnzoo.errors import ArgumentError, BnnZooError
+from bnnzoo.manifest import WeightsFile, WeightsRecord
+from bnnzoo.publishing.manifest_file import with_record
+
+__all__ = ["MOST_BYTES", "Place", "find_place"]
+
+# Of one file inside the package; a test holds all of them together to 20 MB.
+MOST_BYTES = 3_000_000
+SHIPPED = "pretrained"
+SUFFIX = ".safetensors"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A source tree, or a source tree and a folder for what will be downloaded.
+
+    Attributes:
+        root: The source tree.
+        url: Where the weight file will be; None for one that is shipped with the package.
+        out: The folder that it is written to in that case.
+    """
+
+    root: Path
+    url: str | None
+    out: Path | None
+
+    def weights_path(self, name: str) -> Path:
+        """Returns where the weight file is written."""
+        return (self.out or self._shipped) / f"{name}{SUFFIX}"
+
+    def log_name(self, name: str) -> str:
+        """Returns the name of the log inside the package."""
+        return f"{SHIPPED}/{name}.log.csv"
+
+    @property
+    def _shipped(self) -> Path:
+        return self.root / "bnnzoo" / SHIPPED
+
+    def check(self, name: str, *, force: bool) -> None:
+        """Refuses what is there already.
+
+        Raises:
+            ArgumentError: The name is taken, or the file is there, and `force` is false.
+        """
+        if force:
+            return
+        hint = "Replace it with --force, or name another --tag."
+        if name in manifest.load().weights:
+            raise ArgumentError(f"{name} is in the manifest already. {hint}")
+        if self.weights_path(name).exists():
+            raise ArgumentError(f"{self.weights_path(name)} exists already. {hint}")
+
+    def check_size(self, size: int) -> None:
+        """Refuses a file that is too large to be shipped.
+
+        Raises:
+            ArgumentError: It is.
+        """
+        if self.url is None and size > MOST_BYTES:
+            raise ArgumentError(
+                f"A file inside the package must be at most {MOST_BYTES:,} bytes, got {size:,}. "
+                "Give --out FOLDER, and the --url that you will put it at."
+            )
+
+    def file(self, name: str, content: bytes) -> WeightsFile:
+        """Returns what the manifest says of the weight file."""
+        return WeightsFile(
+            role="packed",
+            sha256=hashlib.sha256(content).hexdigest(),
+            format="bnnzoo-packed/1",
+            url=() if self.url is None else (self.url,),
+            path=f"{SHIPPED}/{name}{SUFFIX}" if self.url is None else None,
+            bytes=len(content),
+        )
+
+    def write(self, record: WeightsRecord, content: bytes, log: str) -> tuple[Path, ...]:
+        """Writes weights, log and manifest, and removes the shipped files that they replace.
+
+        Raises:
+            BnnZooError: A file cannot be written; then none is.
+        """
+        path = self.root / "weights_manifest.json"
+        old = manifest.load(path).weights.get(record.name)
+        files = {
+            self.weights_path(record.name): content,
+            self.root / "bnnzoo" / self.log_name(record.name): log.encode(),
+            path: with_record(path, record).encode(),
+        }
+        _write_all(files)
+        named = {file.path for file in record.files} | {record.log}
+        left = set() if old is None else {*(file.path for file in old.files), old.log} - named
+        for name in filter(None, left):
+            (self.root / "bnnzoo" / name).unlink(missing_ok=True)
+        return tuple(files)
+
+
+def find_place(url: str | None, out: str | PathLike[str] | None) -> Place:
+    """Returns where to publish: into the source tree that bnnzoo is imported from.
+
+    Raises:
+        ArgumentError: bnnzoo is installed without its source tree; `url` and `out` do not come
+            together, or cannot be used.
+    """
+    root = manifest.manifest_path().parent
+    if not (root / "pyproject.toml").is_file():
+        raise ArgumentError(
+            f"Weights must be published in a source tree of bnnzoo, got {root}. Clone the "
+            "repository, and install it with pip install -e."
+        )
+    if (url is None) != (out is None):
+        raise ArgumentError(
+            "--out and --url must be given together. A file of the package needs neither."
+        )
+    if url is not None and not (url.endswith(SUFFIX) and network.allowed(url)):
+        raise ArgumentError(f"--url must be https and end in {SUFFIX}, got '{url}'.")
+    if out is not None and not Path(out).is_dir():
+        raise ArgumentError(f"--out must be a folder that exists, got {out}. Make it.")
+    return Place(root, url, None if out is None else Path(out))
+
+
+def _write_all(files: Mapping[Path, bytes]) -> None:
+    """Writes every file under a temporary name, then renames them, in order."""
+    parts = {path.with_name(f".{path.name}.part"): path for path in files}
+    try:
+        for part, path in parts.items():
+            part.write_bytes(files[path])
+        for part, path in parts.items():
+            part.replace(path)
+    except OSError as error:
+        text = error.strerror or error
+        raise BnnZooError(f"{path} cannot be written: {text}. Make room and repeat.") from error
+    finally:
+        for part in parts:
+            part.unlink(missing_ok=True)

@@ -1,0 +1,182 @@
+"""`publish(RUN_DIR)`: checks, packs and measures a run, then writes its file and its record."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from bnnzoo import manifest, registry
+from bnnzoo.deploy.formats.packed import WEIGHTS_DTYPES
+from bnnzoo.errors import ArgumentError
+from bnnzoo.evaluation import EvaluationReport
+from bnnzoo.manifest import Metric, WeightsRecord
+from bnnzoo.model_spec import ModelSpec
+from bnnzoo.publishing.finished_run import FinishedRun, open_finished_run
+from bnnzoo.publishing.packing import Progress, pack, rebuild
+from bnnzoo.publishing.place import find_place
+
+__all__ = ["Publication", "publish"]
+
+LICENCE = "Apache-2.0"
+SOURCE = "bnnzoo/training/recipes.py"
+# float16 halves the kernels of real numbers; where that costs accuracy they stay as they are.
+TRIED_DTYPES = ("float16", "float32")
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What was published, or with `dry_run` would be.
+
+    Attributes:
+        record: The record of the manifest.
+        weights_dtype: How kernels of real numbers are stored; None where there are none.
+        trained_top1: Percent with the run's weights in Keras, measured with the others.
+        files: The files that were written; none in a dry run.
+    """
+
+    record: WeightsRecord
+    weights_dtype: str | None
+    trained_top1: float
+    files: tuple[Path, ...]
+
+
+def publish(
+    run: str | PathLike[str],
+    *,
+    tag: str | None = None,
+    weights_dtype: str | None = None,
+    note: str | None = None,
+    hardware: str | None = None,
+    default: bool = False,
+    url: str | None = None,
+    out: str | PathLike[str] | None = None,
+    force: bool = False,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> Publication:
+    """Publishes the network of a finished run: packed file, log and manifest record.
+
+        publishing.publish("runs/binarynet_mlp.mnist", note="Half the paper's width.")
+
+    It writes into the source tree that bnnzoo is imported from. The network is packed, read back
+    as its record says, and measured on all test images: the run's weights in Keras, those of the
+    file in Keras, and the file in the packed runtime. Where these differ by more than 0.1 point
+    (or one image) nothing is written.
+
+    Args:
+        run: Folder of a run of `bnnzoo train`.
+        tag: Tag of the weights. None takes what the recipe's name has behind the dot, with `_` in
+            the place of `-`.
+        weights_dtype: How kernels of real numbers are stored: `float32`, `float16` or `int8`. None
+            takes float16 if that keeps the accuracy, else float32.
+        note: What else a user has to know.
+        hardware: What the network was trained on, in words. None takes what the run wrote down.
+        default: Make these the weights that `pretrained=True` means. The first weights of an
+            architecture are that anyway.
+        url: Where the file will be downloaded from; None ships it with the package.
+        out: With `url`: the folder that the file is written to.
+        force: Replace weights of the same name.
+        dry_run: Do everything but write.
+        progress: Called after every batch with what is measured, images done, and all of them.
+
+    Raises:
+        ArgumentError: The run is not finished, an argument is wrong, the name is taken, or the
+            file is too large to be shipped.
+        WeightsError: `model.keras` is not what the run ended with.
+        ConversionError: The file would be another network than the run's.
+        DataError: The test images cannot be had, or are others.
+        BnnZooError: A file cannot be written.
+    """
+    if weights_dtype is not None and weights_dtype not in WEIGHTS_DTYPES:
+        known = ", ".join(WEIGHTS_DTYPES)
+        raise ArgumentError(f"weights_dtype must be one of {known}, got {weights_dtype!r}.")
+    place = find_place(url, out)
+    found = open_finished_run(run)
+    tag = _checked_tag(tag, found)
+    place.check(f"{found.recipe.network}.{tag}", force=force)
+    network = found.network()
+    draft = dataclasses.replace(
+        _draft(found, network.model_spec, tag, default),
+        training=found.training(hardware),
+        notes=note or None,
+    )
+    result = pack(
+        found,
+        rebuild(network, draft, found),
+        draft,
+        TRIED_DTYPES if weights_dtype is None else (weights_dtype,),
+        place.check_size,
+        progress or (lambda what, done, total: None),
+    )
+    record = dataclasses.replace(
+        draft,
+        files=(place.file(draft.name, result.content),),
+        metrics=(_metric(draft, found, result.keras), _metric(draft, found, result.packed)),
+        log=place.log_name(draft.name),
+        golden=result.golden,
+    )
+    files = () if dry_run else place.write(record, result.content, found.log)
+    return Publication(record, result.weights_dtype, result.trained.top1, files)
+
+
+def _checked_tag(tag: str | None, run: FinishedRun) -> str:
+    chosen = run.recipe.name.partition(".")[2].replace("-", "_") if tag is None else tag
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", chosen):
+        raise ArgumentError(
+            f"--tag must be lower-case letters, digits and '_', got '{chosen}'. Write it as "
+            "cifar10_small."
+        )
+    return chosen
+
+
+def _draft(run: FinishedRun, spec: ModelSpec, tag: str, default: bool) -> WeightsRecord:
+    """Returns the record without what is measured."""
+    others = [r for r in manifest.load().tags(spec.name) if r.tag != tag]
+    paper = registry.info(spec.name).paper
+    assert spec.num_classes and spec.labels and spec.preprocessing and paper
+    return WeightsRecord(
+        name=f"{spec.name}.{tag}",
+        architecture=spec.name,
+        tag=tag,
+        default=default or not any(other.default for other in others),
+        files=(),
+        num_classes=spec.num_classes,
+        labels=spec.labels,
+        preprocessing=spec.preprocessing,
+        metrics=(),
+        licence=LICENCE,
+        source=SOURCE,
+        paper=paper,
+        arguments=_arguments(run, spec),
+        recipe=run.recipe.name,
+        settings=run.settings,
+    )
+
+
+def _arguments(run: FinishedRun, spec: ModelSpec) -> dict[str, Any]:
+    """Returns the arguments of the builder beyond its defaults; the classes are a field."""
+    parameters = inspect.signature(registry.builder(spec.name)).parameters
+    shape = {"input_shape": list(spec.input_shape)}
+    usual = parameters["input_shape"].default
+    return {**({} if tuple(usual) == spec.input_shape else shape), **run.recipe.arguments}
+
+
+def _metric(record: WeightsRecord, run: FinishedRun, report: EvaluationReport) -> Metric:
+    values = report.to_dict()
+    command = f"bnnzoo evaluate {record.name} --data {run.recipe.test_data}"
+    return Metric(
+        dataset=report.dataset,
+        n=report.n,
+        top1=values["top1"],
+        top5=values["top5"],
+        origin="measured",
+        by="bnnzoo",
+        command=command if report.runtime == "keras" else f"{command} --runtime packed",
+        versions=report.versions,
+        date=report.date[:10],
+    )

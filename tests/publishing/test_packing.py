@@ -1,0 +1,98 @@
+"""A network that another one would be packed as is refused, and so are other test images."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from bnnzoo import manifest
+from bnnzoo.errors import ConversionError, DataError
+from bnnzoo.publishing import packing, publish
+from bnnzoo.publishing.finished_run import open_finished_run
+from bnnzoo.publishing.packing import pack
+from tests.publishing.conftest import contents, edit_json
+
+convert = packing.convert
+
+
+def test_an_argument_that_the_builder_does_not_know_is_refused(tree, run):
+    edit_json(run / "recipe.json", lambda value: value["arguments"].update(width=8))
+    with pytest.raises(ConversionError, match=r"what binarynet_mlp builds with .*'width': 8.*got"):
+        publish(run)
+
+
+def test_a_file_with_another_accuracy_is_refused(tree, finished, monkeypatch):
+    def convert_something_else(network, path, **options):
+        kernel = network.get_layer("logits").kernel
+        before = np.array(kernel)
+        kernel.assign(-before)
+        try:
+            return convert(network, path, **options)
+        finally:
+            kernel.assign(before)
+
+    monkeypatch.setattr(packing, "convert", convert_something_else)
+    before = contents(tree)
+    with pytest.raises(ConversionError, match=r"must be the same to 0\.1 point, got .*float32"):
+        publish(finished, weights_dtype="float32")
+    assert contents(tree) == before
+
+
+class Report:
+    """What `_agree` reads of a report."""
+
+    def __init__(self, n: int, hits: int) -> None:
+        self.n = n
+        self.predictions = self
+        self._hits = hits
+
+    def hits(self, k: int) -> int:
+        return self._hits
+
+
+def test_float32_is_taken_where_float16_costs_accuracy(tree, finished, monkeypatch):
+    asked = []
+
+    def convert_and_tell(*args, weights_dtype, **options):
+        asked.append(weights_dtype)
+        return convert(*args, weights_dtype=weights_dtype, **{**options, "check": 0})
+
+    def evaluate_worse_in_float16(what, subject, source, progress):
+        packed_float16 = asked == ["float16"] and what == "the file packed"
+        return Report(96, 80 if packed_float16 else 90)
+
+    monkeypatch.setattr(packing, "convert", convert_and_tell)
+    monkeypatch.setattr(packing, "_evaluate", evaluate_worse_in_float16)
+    monkeypatch.setattr(packing, "golden_logits", lambda network, packed: {})
+    run = open_finished_run(finished)
+    record = manifest.load().weights["binarynet.fashion_mnist_small"]
+    record = replace(record, architecture="binarynet_mlp", arguments={"width": 16})
+    pack(run, run.network(), record, ("float16", "float32"), lambda size: None, None)
+    assert asked == ["float16", "float32"]
+
+
+def test_fewer_test_images_than_the_run_was_measured_on_are_refused(
+    tree, finished, images, tmp_path, monkeypatch
+):
+    with np.load(images / "mnist.npz") as arrays:
+        np.savez(tmp_path / "mnist.npz", **{key: arrays[key][:48] for key in arrays.files})
+    monkeypatch.setenv("BNNZOO_DATA_DIR", str(tmp_path))
+    with pytest.raises(DataError, match=r"must have the 96 images .* got 48"):
+        publish(finished)
+
+
+@pytest.mark.parametrize(
+    "n, hits, agree",
+    [
+        (10_000, (9890, 9890, 9890), True),
+        (10_000, (9890, 9900, 9895), True),
+        (10_000, (9890, 9901, 9895), False),
+        (10_000, (9901, 9890, 9890), False),
+        (200, (100, 101, 100), True),
+        (200, (100, 102, 101), False),
+    ],
+)
+def test_a_tenth_of_a_point_or_one_image_is_allowed(n, hits, agree):
+    assert packing._agree([Report(n, each) for each in hits]) == agree
