@@ -7,14 +7,13 @@ tests/test_docs.py fails while the page is not what this writes.
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from bnnzoo import manifest, registry
-from bnnzoo.manifest import Metric, WeightsFile, WeightsRecord
+from bnnzoo.manifest import Metric, TrainingRun, WeightsFile, WeightsRecord
 from bnnzoo.registry import ModelInfo
 
 ROOT = Path(__file__).parents[1]
@@ -42,6 +41,15 @@ not checked here, or *measured* by this project.
 
 {architectures}
 
+## Own weights
+
+Trained by this project, and shipped with the package where no address is given. Accuracies were
+measured on all test images with the weights of the file; `bnnzoo info NAME --json` has the
+commands. The papers' figures are *theirs, not checked here*: of networks of this kind on the same
+data, by other recipes and partly of other widths.
+
+{own}
+
 ## Weights
 
 Names are `architecture.tag`. The digests are the first 12 hex digits of the sha256 that every file
@@ -49,6 +57,28 @@ is checked against before it is used. [How records get into the manifest](adding
 
 {records}
 """
+
+# Top-1 that papers report for a network of this kind on a data set: not measured here.
+BINARYNET = "https://arxiv.org/abs/1602.02830"
+IR_NET = "https://arxiv.org/abs/1909.10788"
+ADABIN = "https://arxiv.org/abs/2208.08084"
+PAPERS = {
+    ("binarynet_mlp", "mnist"): [("98.60 to 99.04", "BinaryNet", BINARYNET)],
+    ("binarynet", "cifar10"): [
+        ("88.60 to 89.85", "BinaryNet", BINARYNET),
+        ("92.3", "AdaBin, VGG-small", ADABIN),
+    ],
+    ("xnornet_vgg", "cifar10"): [("89.83", "XNOR-Net", "https://arxiv.org/abs/1603.05279")],
+    ("birealnet18", "cifar10"): [
+        ("91.5", "IR-Net, ResNet-18", IR_NET),
+        ("92.8", "ReCU, ResNet-18", "https://arxiv.org/abs/2103.12369"),
+        ("93.1", "AdaBin, ResNet-18", ADABIN),
+    ],
+    ("birealnet20", "cifar10"): [
+        ("86.5", "IR-Net, ResNet-20", IR_NET),
+        ("88.1", "AdaBin, ResNet-20", ADABIN),
+    ],
+}
 
 
 def page() -> str:
@@ -63,12 +93,53 @@ def page() -> str:
             ":-|:-|:-|-:|-:|-:|:-|-:|-:|:-",
             (_model_row(model) for model in models),
         ),
+        own=_table(
+            "Weights|Data|Top-1|Papers' top-1|Trained|Bytes|Recipe",
+            ":-|:-|-:|:-|:-|-:|:-",
+            (_own_row(record) for record in records if _is_own(record)),
+        ),
         records=_table(
             "Weights|Classes|Preprocessing|Files|Accuracy|Licence|Source|Recipe",
             ":-|:-|:-|:-|:-|:-|:-|:-",
             (_record_row(record) for record in records),
         ),
     )
+
+
+def _is_own(record: WeightsRecord) -> bool:
+    """Tells the weights that this repository made, by a path in the place of a URL."""
+    return not urlsplit(record.source).netloc and bool(record.metrics)
+
+
+def _own_row(record: WeightsRecord) -> list[str]:
+    metric = record.metrics[0]
+    reported = PAPERS.get((record.architecture, record.labels), ())
+    file = record.file("packed") or record.files[0]
+    arguments = "".join(f"<br>{name}={value}" for name, value in record.arguments.items())
+    return [
+        f"[`{record.name}`](#{record.name}){arguments}",
+        f"`{metric.dataset}`<br>n = {metric.n:,}",
+        f"{metric.top1:.2f}",
+        "<br>".join(f"{top1}, [{who}]({url})" for top1, who, url in reported) or "–",
+        _training(record.training) if record.training else "–",
+        f"{file.bytes:,}" if file.bytes else "–",
+        _recipe(record),
+    ]
+
+
+def _training(run: TrainingRun) -> str:
+    minutes = round(run.seconds / 60)
+    took = f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
+    return f"{run.epochs} epochs, {took}<br>{run.hardware}, {run.date}"
+
+
+def _recipe(record: WeightsRecord) -> str:
+    """Returns the recipe, with what was changed of it, the log and the notes."""
+    recipe = _link(record.recipe) if record.recipe else "–"
+    changed = "".join(f"<br>`{key}={value}`" for key, value in record.settings.items())
+    notes = f"<br>{record.notes}" if record.notes else ""
+    log = f"<br>log: `bnnzoo/{record.log}`" if record.log else ""
+    return recipe + changed + log + notes
 
 
 def _is_built_in(name: str) -> bool:
@@ -86,7 +157,7 @@ def _model_row(model: ModelInfo) -> list[str]:
     reference = f"reference/architectures.md#{model.module}.{model.name}"
     return [
         f"[`{model.name}`]({reference}){aliases}",
-        _link(_paper(model)),
+        _link(model.paper or ""),
         "×".join(map(str, model.input_shape or ())),
         f"{model.num_classes:,}",
         f"{model.params:,}",
@@ -135,17 +206,6 @@ def _origin(metric: Metric) -> str:
 
 def _percent(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
-
-
-def _paper(model: ModelInfo) -> str:
-    """Returns the paper's URL: that of the weights, or the first in the module's docstring."""
-    if model.weights:
-        return model.weights[0].paper
-    source = (ROOT / model.module.replace(".", "/")).with_suffix(".py").read_text()
-    found = re.search(r"https://[^\s,;)]+", ast.get_docstring(ast.parse(source)) or "")
-    if found is None:
-        raise ValueError(f"{model.module} must name its paper. Put its URL into the docstring.")
-    return found[0].rstrip(".")
 
 
 def _link(target: str) -> str:
