@@ -41,7 +41,7 @@ DOORS = {
     },
     "publishing": {
         "data", "deploy", "errors", "evaluation", "loading", "manifest", "model_spec", "network",
-        "registry", "runtime", "training",
+        "nn", "registry", "runtime", "training",
     },
     "runtime": {"data", "deploy", "errors", "model_spec"},
     "training": {

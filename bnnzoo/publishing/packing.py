@@ -116,8 +116,8 @@ def pack(
             assign_weights(restored, packed.read(path)[0])
             reports = (
                 trained,
-                _evaluate("the file in Keras", restored, source, progress),
-                _evaluate("the file packed", path, source, progress),
+                _evaluate(f"the {weights_dtype} file in Keras", restored, source, progress),
+                _evaluate(f"the {weights_dtype} file packed", path, source, progress),
             )
             if _agree(reports):
                 golden = golden_logits(restored, runtime.load(path))

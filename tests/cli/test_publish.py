@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -120,3 +122,12 @@ def test_measurements_are_told_on_standard_error(tree, finished, capsys, monkeyp
 def test_usage(arguments, capsys):
     assert main(["publish", *arguments]) == (0 if "--help" in arguments else 2)
     assert "RUN_DIR" in capsys.readouterr()[0 if "--help" in arguments else 1]
+
+
+def test_without_keras_the_extra_is_named(finished):
+    code = "import sys; sys.modules['keras'] = None; from bnnzoo.cli.main import run; run()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "publish", str(finished)], capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "pip install 'bnnzoo[" in done.stderr and done.stderr.count("\n") == 1

@@ -60,8 +60,7 @@ def test_float32_is_taken_where_float16_costs_accuracy(tree, finished, monkeypat
         return convert(*args, weights_dtype=weights_dtype, **{**options, "check": 0})
 
     def evaluate_worse_in_float16(what, subject, source, progress):
-        packed_float16 = asked == ["float16"] and what == "the file packed"
-        return Report(96, 80 if packed_float16 else 90)
+        return Report(96, 80 if what == "the float16 file packed" else 90)
 
     monkeypatch.setattr(packing, "convert", convert_and_tell)
     monkeypatch.setattr(packing, "_evaluate", evaluate_worse_in_float16)
