@@ -7,4 +7,4 @@ export TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-3}
 pytest="python -m pytest -n 2 --dist loadfile"
 KERAS_BACKEND=tensorflow $pytest "$@"
 KERAS_BACKEND=jax $pytest tests/nn tests/architectures tests/evaluation \
-    tests/test_loading.py tests/test_pretrained.py "$@"
+    tests/publishing tests/test_loading.py tests/test_pretrained.py "$@"

@@ -17,8 +17,8 @@ from bnnzoo.evaluation import EvaluationReport
 from bnnzoo.manifest import Metric, WeightsRecord
 from bnnzoo.model_spec import ModelSpec
 from bnnzoo.publishing.finished_run import FinishedRun, open_finished_run
-from bnnzoo.publishing.packing import Progress, pack, rebuild
-from bnnzoo.publishing.place import find_place
+from bnnzoo.publishing.packing import Packed, Progress, pack, rebuild
+from bnnzoo.publishing.place import Place, find_place
 
 __all__ = ["Publication", "publish"]
 
@@ -92,9 +92,7 @@ def publish(
         DataError: The test images cannot be had, or are others.
         BnnZooError: A file cannot be written.
     """
-    if weights_dtype is not None and weights_dtype not in WEIGHTS_DTYPES:
-        known = ", ".join(WEIGHTS_DTYPES)
-        raise ArgumentError(f"weights_dtype must be one of {known}, got {weights_dtype!r}.")
+    weights_dtypes = _chosen_dtypes(weights_dtype)
     place = find_place(url, out)
     found = open_finished_run(run)
     tag = _checked_tag(tag, found)
@@ -109,19 +107,22 @@ def publish(
         found,
         rebuild(network, draft, found),
         draft,
-        TRIED_DTYPES if weights_dtype is None else (weights_dtype,),
+        weights_dtypes,
         place.check_size,
         progress or (lambda what, done, total: None),
     )
-    record = dataclasses.replace(
-        draft,
-        files=(place.file(draft.name, result.content),),
-        metrics=(_metric(draft, found, result.keras), _metric(draft, found, result.packed)),
-        log=place.log_name(draft.name),
-        golden=result.golden,
-    )
+    record = _filled(draft, found, result, place)
     files = () if dry_run else place.write(record, result.content, found.log)
     return Publication(record, result.weights_dtype, result.trained.top1, files)
+
+
+def _chosen_dtypes(weights_dtype: str | None) -> tuple[str, ...]:
+    if weights_dtype is None:
+        return TRIED_DTYPES
+    if weights_dtype not in WEIGHTS_DTYPES:
+        known = ", ".join(WEIGHTS_DTYPES)
+        raise ArgumentError(f"weights_dtype must be one of {known}, got {weights_dtype!r}.")
+    return (weights_dtype,)
 
 
 def _checked_tag(tag: str | None, run: FinishedRun) -> str:
@@ -155,6 +156,17 @@ def _draft(run: FinishedRun, spec: ModelSpec, tag: str, default: bool) -> Weight
         arguments=_arguments(run, spec),
         recipe=run.recipe.name,
         settings=run.settings,
+    )
+
+
+def _filled(draft: WeightsRecord, run: FinishedRun, result: Packed, place: Place) -> WeightsRecord:
+    """Returns the record with what was measured."""
+    return dataclasses.replace(
+        draft,
+        files=(place.file(draft.name, result.content),),
+        metrics=(_metric(draft, run, result.keras), _metric(draft, run, result.packed)),
+        log=place.log_name(draft.name),
+        golden=result.golden,
     )
 
 
