@@ -10,6 +10,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from bnnzoo.errors import naming_keras_extras
+
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
@@ -64,7 +66,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
-        value = getattr(importlib.import_module(_PUBLIC[name]), name)
+        with naming_keras_extras():
+            value = getattr(importlib.import_module(_PUBLIC[name]), name)
         globals()[name] = value
         return value
     if name in _SUBPACKAGES:

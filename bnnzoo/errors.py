@@ -18,6 +18,9 @@ The message of each is one line: what is wrong, what was got, what to do.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 __all__ = [
     "ArgumentError",
     "BnnZooError",
@@ -29,7 +32,10 @@ __all__ = [
     "ModelFormatError",
     "UnknownModelError",
     "WeightsError",
+    "naming_keras_extras",
 ]
+
+_KERAS_AND_BACKENDS = ("keras", "tensorflow", "jax", "torch")
 
 
 class BnnZooError(Exception):
@@ -98,3 +104,19 @@ class MissingDependencyError(BnnZooError, ImportError):
         )
         self.package = package
         self.extra = extra
+
+
+@contextlib.contextmanager
+def naming_keras_extras() -> Iterator[None]:
+    """Turns a missing Keras, or a missing backend of it, into the error that names its extra."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name not in _KERAS_AND_BACKENDS:
+            raise
+        raise MissingDependencyError(
+            error.name,
+            extra="tensorflow" if error.name == "keras" else error.name,
+            purpose="for networks (Keras 3 and a backend come with one of the extras"
+            " bnnzoo[tensorflow], bnnzoo[jax] and bnnzoo[torch])",
+        ) from error

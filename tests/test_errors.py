@@ -22,7 +22,7 @@ BASES = {"ArgumentError": ValueError, "UnknownModelError": LookupError}
 
 
 def test_every_error_has_a_row():
-    assert set(EXIT_CODES) == set(errors.__all__)
+    assert set(EXIT_CODES) == {name for name in errors.__all__ if name.endswith("Error")}
 
 
 @pytest.mark.parametrize("name", EXIT_CODES)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import click
 
 from bnnzoo import __version__
-from bnnzoo.errors import BnnZooError
+from bnnzoo.errors import BnnZooError, naming_keras_extras
 
 # Name -> one line of help. Each command is `command` in bnnzoo/cli/<name>.py, imported only when
 # it is invoked, so that `bnnzoo --help` is quick.
@@ -86,7 +86,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with its traceback.
     """
     try:
-        result = command.main(argv, prog_name="bnnzoo", standalone_mode=False)
+        with naming_keras_extras():
+            result = command.main(argv, prog_name="bnnzoo", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return error.exit_code

@@ -5,19 +5,10 @@ Everything is written in `keras.ops`, so that TensorFlow, JAX and torch all run 
 
 from __future__ import annotations
 
-from bnnzoo.errors import MissingDependencyError
+from bnnzoo.errors import naming_keras_extras
 
-try:
+with naming_keras_extras():
     import keras  # noqa: F401
-except ModuleNotFoundError as error:
-    if error.name not in ("keras", "tensorflow", "jax", "torch"):
-        raise
-    raise MissingDependencyError(
-        error.name,
-        extra="tensorflow" if error.name == "keras" else error.name,
-        purpose="for networks (Keras 3 and a backend come with one of the extras"
-        " bnnzoo[tensorflow], bnnzoo[jax] and bnnzoo[torch])",
-    ) from error
 
 from bnnzoo.nn import quantizers
 from bnnzoo.nn.activations import hard_tanh, leaky_tanh

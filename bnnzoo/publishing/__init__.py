@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bnnzoo.nn  # noqa: F401 (first: it says which extra is missing where Keras is)
 from bnnzoo.publishing.publication import Publication, publish
 
 __all__ = ["Publication", "publish"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from bnnzoo.errors import naming_keras_extras
 from bnnzoo.training.recipe import Augmentation, Phase, Recipe
 from bnnzoo.training.recipes import RECIPES, recipe
 
@@ -22,5 +23,6 @@ __all__ = ["RECIPES", "Augmentation", "Phase", "Recipe", "finetune", "recipe", "
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
-        return getattr(importlib.import_module(_LAZY[name]), name)
+        with naming_keras_extras():
+            return getattr(importlib.import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'bnnzoo.training' has no attribute '{name}'")

@@ -79,3 +79,30 @@ def test_module_and_script_are_the_same_command():
     assert done.returncode == 3
     assert done.stderr.startswith("Error: Unknown model 'nothing'.")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["summary", "birealnet18"],
+        ["evaluate", "birealnet18", "--random-weights", "--data", "sample:fashion_mnist"],
+        ["convert", "birealnet18", "out.safetensors"],
+        ["train", "binarynet_mlp.mnist", "--out", "run"],
+        ["finetune", "binarynet.fashion_mnist_small", "--data", "data.npz", "--out", "run"],
+        ["publish", "run"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_command_without_keras_names_the_extra(arguments, tmp_path):
+    code = f"""
+import sys
+sys.modules["keras"] = None
+from bnnzoo.cli.main import main
+sys.exit(main({arguments}))
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert result.returncode == 1
+    assert result.stderr.startswith("Error: keras is needed for networks")
+    assert len(result.stderr.splitlines()) == 1
