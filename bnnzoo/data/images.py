@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +14,7 @@ from PIL import Image, ImageOps
 
 from bnnzoo.errors import DataError
 
-__all__ = ["IMAGE_SUFFIXES", "read_image"]
+__all__ = ["IMAGE_SUFFIXES", "decode_image", "read_image"]
 
 IMAGE_SUFFIXES = frozenset(
     (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -45,13 +47,33 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         DataError: The file does not exist, or is not a whole image.
     """
     try:
-        with Image.open(path) as image:
-            return _pixels(ImageOps.exif_transpose(image))
+        return _decoded(path, str(path))
     except FileNotFoundError as error:
         raise DataError(f"There is no image {path}. Check its path.") from error
+
+
+def decode_image(data: bytes, name: str) -> NDArray[np.uint8]:
+    """Returns the pixels of an encoded image, as `read_image` does.
+
+    Args:
+        data: The bytes of an image file.
+        name: What an error calls it.
+
+    Raises:
+        DataError: They are not a whole image.
+    """
+    return _decoded(io.BytesIO(data), name)
+
+
+def _decoded(file: Path | IO[bytes], name: str) -> NDArray[np.uint8]:
+    try:
+        with Image.open(file) as image:
+            return _pixels(ImageOps.exif_transpose(image))
+    except FileNotFoundError:
+        raise
     except _BROKEN as error:
         reason = str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
-        raise DataError(f"{path} is not a readable image: {reason}. Replace it.") from error
+        raise DataError(f"{name} is not a readable image: {reason}. Replace it.") from error
 
 
 def _pixels(image: Image.Image) -> NDArray[np.uint8]:

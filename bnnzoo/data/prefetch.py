@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
+import threading
 from collections import deque
-from collections.abc import Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +19,60 @@ from bnnzoo.data.preprocessing import Preprocessing
 from bnnzoo.data.source import Item, Skipped, Source
 from bnnzoo.errors import DataError
 
-__all__ = ["Batch", "batches"]
+__all__ = ["Batch", "Prefetcher", "batches", "default_workers"]
 
 MAX_WORKERS = 16
+
+Task = TypeVar("Task")
+Made = TypeVar("Made")
+
+
+def default_workers() -> int:
+    """Returns as many threads as there are CPUs, up to `MAX_WORKERS`."""
+    return min(os.cpu_count() or 1, MAX_WORKERS)
+
+
+class Prefetcher(Iterator[Made], Generic[Task, Made]):
+    """Yields `make(task)` of every task in order; the next ones are made meanwhile, in threads.
+
+    Decoding and resizing leave Python's lock while they work, so that threads use all CPUs.
+    An exception of `make` is raised in its turn.
+
+    Args:
+        make: Makes one result; called in several threads at once.
+        tasks: Taken one by one, as results are.
+        workers: Threads.
+        depth: Results at a time, those in the making included.
+    """
+
+    def __init__(
+        self, make: Callable[[Task], Made], tasks: Iterable[Task], workers: int, depth: int
+    ) -> None:
+        self._make = make
+        self._tasks = iter(tasks)
+        self._depth = depth
+        self._pending: deque[Future[Made]] = deque()
+        self._executor = ThreadPoolExecutor(workers, thread_name_prefix="bnnzoo-data")
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def __next__(self) -> Made:
+        with self._lock:
+            if not self._closed:
+                for task in itertools.islice(self._tasks, self._depth - len(self._pending)):
+                    self._pending.append(self._executor.submit(self._make, task))
+        if not self._pending:
+            raise StopIteration
+        try:
+            return self._pending.popleft().result()
+        except CancelledError:
+            raise StopIteration from None
+
+    def close(self) -> None:
+        """Cancels what has not begun and joins the threads; any thread may call it."""
+        with self._lock:
+            self._closed = True
+        self._executor.shutdown(wait=True, cancel_futures=True)
 
 
 @dataclass(frozen=True)
@@ -58,24 +112,20 @@ def batches(
         batch_size: Items of a batch; the last one may have fewer.
         limit: Take the first items only.
         skip_bad: Leave out images that cannot be decoded, instead of raising.
-        workers: Threads; as many as there are CPUs by default.
+        workers: Threads; `default_workers()` by default.
 
     Raises:
         DataError: An image cannot be decoded or preprocessed, in the order of the items.
     """
     items = itertools.islice(iter(source.items), limit)
-    workers = workers or min(os.cpu_count() or 1, MAX_WORKERS)
-    pending: deque[Future[Batch]] = deque()
-    executor = ThreadPoolExecutor(workers, thread_name_prefix="bnnzoo-data")
-    try:
-        while True:
-            while len(pending) <= workers and (chunk := list(itertools.islice(items, batch_size))):
-                pending.append(executor.submit(_make_batch, chunk, preprocessing, skip_bad))
-            if not pending:
-                return
-            yield pending.popleft().result()
-    finally:
-        executor.shutdown(wait=True, cancel_futures=True)
+    chunks = iter(lambda: list(itertools.islice(items, batch_size)), [])
+    workers = workers or default_workers()
+
+    def make(chunk: list[Item]) -> Batch:
+        return _make_batch(chunk, preprocessing, skip_bad)
+
+    with contextlib.closing(Prefetcher(make, chunks, workers, depth=workers + 1)) as made:
+        yield from made
 
 
 def _make_batch(chunk: Sequence[Item], preprocessing: Preprocessing, skip_bad: bool) -> Batch:

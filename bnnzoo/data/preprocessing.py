@@ -22,10 +22,11 @@ from numpy.typing import ArrayLike, NDArray
 from bnnzoo.data.resampling import resize_bicubic_tf1, resize_bilinear
 from bnnzoo.errors import ArgumentError, DataError
 
-__all__ = ["PREPROCESSINGS", "Images", "Preprocessing", "get"]
+__all__ = ["PREPROCESSINGS", "Box", "Images", "Preprocessing", "get"]
 
 Images: TypeAlias = ArrayLike | Sequence[ArrayLike]
 Fit: TypeAlias = Callable[[NDArray[np.uint8], int, int], NDArray[np.float32]]
+Box: TypeAlias = tuple[int, int, int, int]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -46,6 +47,7 @@ class Preprocessing:
         channels: 1 or 3 of the result; an image with the other number is converted: to grey by
             Rec. 601 luma, to colour by repeating it. None keeps what the images have.
         fit: Crops and resizes one image `(h, w, c)`.
+        resize: The filter of `fit`, for a part of an image that is chosen otherwise.
     """
 
     id: str
@@ -55,6 +57,7 @@ class Preprocessing:
     size: tuple[int, int] | None
     channels: int | None
     fit: Fit
+    resize: Fit = resize_bilinear
 
     def __call__(self, images: Images) -> NDArray[np.float32]:
         """Returns float32 `(n, height, width, channels)`.
@@ -86,6 +89,20 @@ class Preprocessing:
             np.subtract(lines, mean, out=lines)
             np.divide(lines, std, out=row.reshape(height, -1))
         return result
+
+    def part(self, image: NDArray[np.uint8], box: Box) -> NDArray[np.float32]:
+        """Returns a part of an image in the network's size, in pixel values: `resize(box)`.
+
+        Training on random parts takes the filter that the network is measured with.
+
+        Args:
+            image: `(h, w, c)` uint8.
+            box: Top, left, height and width of the part.
+        """
+        assert self.size is not None, "a part has no size of its own"
+        top, left, height, width = box
+        part = self._with_channels(image[top : top + height, left : left + width])
+        return self.resize(part, *self.size)
 
     def _with_channels(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Returns `(h, w, c)` with the wanted number of channels."""
@@ -174,6 +191,7 @@ PREPROCESSINGS: dict[str, Preprocessing] = {
             size=(224, 224),
             channels=3,
             fit=_larq_in1k,
+            resize=resize_bicubic_tf1,
         ),
         _scaled("scale_pm1", "x / 127.5 - 1; other sizes: central crop, bilinear", 127.5, 127.5),
         _scaled("scale_01", "x / 255; other sizes: central crop, bilinear", 0.0, 255.0),

@@ -103,5 +103,7 @@ def resize_bilinear(image: NDArray[np.generic], height: int, width: int) -> NDAr
     """
     h, w, c = image.shape
     rows = _bilinear_matrix(h, height) @ image.astype(np.float32).reshape(h, w * c)
-    columns = _bilinear_matrix(w, width)
-    return np.asarray(np.einsum("ow,hwc->hoc", columns, rows.reshape(height, w, c)))
+    # Columns become rows, so that both passes are one product of matrices.
+    turned = np.ascontiguousarray(rows.reshape(height, w, c).transpose(1, 0, 2))
+    columns = _bilinear_matrix(w, width) @ turned.reshape(w, height * c)
+    return np.swapaxes(columns.reshape(width, height, c), 0, 1)

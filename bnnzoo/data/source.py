@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from bnnzoo.data import labels
 from bnnzoo.errors import DataError
 
 __all__ = ["Item", "Skipped", "Source"]
@@ -46,7 +47,8 @@ class Source:
     Attributes:
         name: How results name it, as in `keras:mnist:test`.
         length: Number of items.
-        items: The items; iterable more than once.
+        items: The items; iterable more than once. Those of `open_source` have places too, so
+            that training can take them in any order.
         class_names: Name of each class, where the data set has them.
         skipped: What `skip_bad` left out when the data set was opened.
     """
@@ -75,7 +77,7 @@ class Source:
             DataError: A label is out of range. A streamed data set raises while it is read.
         """
         if not isinstance(self.items, tuple):
-            return replace(self, items=_CheckedStream(self.items, num_classes))
+            return replace(self, items=_CheckedItems(self.items, num_classes))
         good = []
         skipped = list(self.skipped)
         for item in self.items:
@@ -88,20 +90,55 @@ class Source:
                 raise DataError(problem)
         return replace(self, items=tuple(good), length=len(good), skipped=tuple(skipped))
 
+    def labelled_as(self, class_names: tuple[str, ...] | None) -> Source:
+        """Returns the source with the class indices of another one that has these classes.
+
+        Folders count their classes in sorted order: where some of them are missing, the others
+        would have wrong indices.
+
+        Args:
+            class_names: Names of the other's classes. Where one has none, indices stay.
+
+        Raises:
+            DataError: A class of this source is not among them.
+        """
+        if class_names is None or self.class_names in (None, class_names):
+            return self
+        assert self.class_names is not None
+        index = {labels.normalise(name): i for i, name in enumerate(class_names)}
+        strange = [name for name in self.class_names if labels.normalise(name) not in index]
+        if strange or not isinstance(self.items, tuple):
+            raise DataError(
+                f"{self.name}: its classes must be those of the training images, got "
+                f"{(strange or self.class_names)[0]!r}. Name them alike."
+            )
+        places = [index[labels.normalise(name)] for name in self.class_names]
+        items = tuple(replace(item, label=places[item.label]) for item in self.items)
+        return replace(self, items=items, class_names=class_names)
+
 
 @dataclass(frozen=True)
-class _CheckedStream:
-    """Items that come one by one; their labels can only be checked as they come."""
+class _CheckedItems:
+    """Items that are read when they are asked for; their labels can only be checked then."""
 
     items: Iterable[Item]
     num_classes: int
 
     def __iter__(self) -> Iterator[Item]:
-        for item in self.items:
-            problem = _label_problem(item, self.num_classes)
-            if problem is not None:
-                raise DataError(problem)
-            yield item
+        return map(self._checked, self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)  # type: ignore[arg-type]
+
+    def __getitem__(self, place: int) -> Item:
+        """Returns an item, where the items have places."""
+        return self._checked(self.items[place])  # type: ignore[index]
+
+    def _checked(self, item: Item) -> Item:
+        problem = _label_problem(item, self.num_classes)
+        if problem is not None:
+            raise DataError(problem)
+        return item
 
 
 def _label_problem(item: Item, num_classes: int) -> str | None:

@@ -1,4 +1,4 @@
-"""Data sets of TensorFlow Datasets, streamed."""
+"""Data sets of TensorFlow Datasets, read without TensorFlow."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import contextlib
 import functools
 import re
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from bnnzoo import network
+from bnnzoo.data.images import decode_image
+from bnnzoo.data.records import RecordFile, Records
 from bnnzoo.data.source import Item, Source
 from bnnzoo.errors import DataError, MissingDependencyError
 
@@ -42,7 +43,7 @@ def tfds_dataset(spec: str) -> Source:
             f"tfds:{name} has no split '{split}'. It has: {', '.join(builder.info.splits)}."
         ) from error
     names = _class_names(builder, name)
-    return Source(f"tfds:{name}:{split}", length, _Stream(builder, name, split), names)
+    return Source(f"tfds:{name}:{split}", length, _Items(builder, name, split), names)
 
 
 def split_spec(spec: str) -> tuple[str, str | None]:
@@ -119,22 +120,58 @@ def _class_names(builder: Any, name: str) -> tuple[str, ...] | None:
     return None if names is None else tuple(names)
 
 
-@dataclass(frozen=True)
-class _Stream:
-    """Items in the order of the files, decoded by tf.data."""
+class _Items(Sequence[Item]):
+    """The examples of a split in the order of its files, each read when it is asked for."""
 
-    builder: Any
-    name: str
-    split: str
-
-    def __iter__(self) -> Iterator[Item]:
+    def __init__(self, builder: Any, name: str, split: str) -> None:
         tfds = import_tfds()
-        config = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
-        dataset = self.builder.as_dataset(split=self.split, shuffle_files=False, read_config=config)
-        for i, example in enumerate(tfds.as_numpy(dataset)):
-            image = _checked(example["image"], self.name)
-            label = int(example["label"])
-            yield Item(f"{self.name}:{self.split}/{i}", label, functools.partial(np.asarray, image))
+        self.name, self.split = name, split
+        self._features = builder.info.features
+        encoded = isinstance(self._features["image"], tfds.features.Image)
+        self._decoders = {"image": tfds.decode.SkipDecoding()} if encoded else None
+        self._is_records = builder.info.file_format is tfds.core.FileFormat.TFRECORD
+        info = builder.info.splits[split]
+        self._examples = _records(info) if self._is_records else self._data_source(builder)
+
+    def _data_source(self, builder: Any) -> Any:
+        try:
+            return builder.as_data_source(split=self.split, decoders=self._decoders)
+        except (NotImplementedError, ValueError) as error:
+            raise DataError(
+                f"tfds:{self.name} is stored as {builder.info.file_format.value}, which has no "
+                "places. Prepare it as tfrecord or array_record."
+            ) from error
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    def __getitem__(self, place: Any) -> Any:
+        if not 0 <= place < len(self):
+            raise IndexError(place)
+        id = f"{self.name}:{self.split}/{place}"
+        example = self._examples[place]
+        if self._is_records:
+            example = self._parsed(example, id)
+        image, label = example["image"], int(example["label"])
+        if isinstance(image, bytes):
+            return Item(id, label, functools.partial(decode_image, image, f"tfds:{id}"))
+        return Item(id, label, functools.partial(_checked, image, self.name))
+
+    def _parsed(self, record: bytes, id: str) -> Any:
+        # Protocol buffers and each feature of the library raise exceptions of their own.
+        try:
+            return self._features.deserialize_example_np(record, decoders=self._decoders)
+        except Exception as error:
+            raise DataError(f"tfds:{id} is not a readable example. Prepare it again.") from error
+
+
+def _records(split: Any) -> Records:
+    return Records(
+        [
+            RecordFile(str(part.filename), part.examples_in_shard, part.skip, part.take)
+            for part in split.file_instructions
+        ]
+    )
 
 
 def _checked(image: Any, name: str) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,13 +14,16 @@ from keras import ops
 from numpy.typing import NDArray
 
 from bnnzoo.errors import BnnZooError
-from bnnzoo.nn.optimizers import is_binary_variable
-from bnnzoo.training.images import Images, evaluation_codes, training_codes
+from bnnzoo.nn.optimizers import CaseOptimizer, is_binary_variable
+from bnnzoo.training.crops import Drawing
+from bnnzoo.training.image_reading import RunImages
+from bnnzoo.training.images import evaluation_codes, training_codes
 from bnnzoo.training.recipe import Recipe
 
-__all__ = ["EpochRunner", "Progress", "Split"]
+__all__ = ["EpochRunner", "Progress", "Split", "evaluation_batch"]
 
-EVALUATION_BATCH = 500
+MOST_EVALUATED_AT_ONCE = 500
+VALUES_EVALUATED_AT_ONCE = 2**24
 
 
 class Progress(NamedTuple):
@@ -33,11 +37,20 @@ class Progress(NamedTuple):
 
 @dataclass(frozen=True)
 class Split:
-    """Images in memory, and which of them are learnt from and which are measured for the curve."""
+    """The images of a run: which are learnt from and which are measured for the curve."""
 
-    images: Images
+    images: RunImages
     train: NDArray[np.int64]
     curve: NDArray[np.int64]
+
+
+def evaluation_batch(shape: tuple[int, ...]) -> int:
+    """Returns how many images are measured at once: 500, or 111 of 224 x 224 x 3.
+
+    Args:
+        shape: `(h, w, c)`.
+    """
+    return max(min(MOST_EVALUATED_AT_ONCE, VALUES_EVALUATED_AT_ONCE // math.prod(shape)), 1)
 
 
 class EpochRunner:
@@ -89,7 +102,7 @@ class EpochRunner:
             "top1": 100 * logs["accuracy"],
             "val_loss": curve["loss"],
             "val_top1": 100 * curve["accuracy"],
-            "learning_rate": _number(self.trainee.optimizer.learning_rate),
+            "learning_rate": _learning_rate(self.trainee.optimizer),
             "flip_ratio": float(np.mean(list(flips.values()))) if flips else 0.0,
             "seconds": seconds,
             "images_per_second": self.steps * self.recipe.batch_size / seconds,
@@ -100,29 +113,28 @@ class EpochRunner:
         recipe = self.recipe
         codes = training_codes(self.split.train, recipe.augmentation, recipe.seed, epoch)
         codes = codes[: self.steps * recipe.batch_size]
-        labels, batch_size = self.split.images.labels[codes[:, 0]], recipe.batch_size
-        if self.trainee.steps_per_call > 1:
-            calls = (-1, self.trainee.steps_per_call, batch_size)
-            codes, labels, batch_size = codes.reshape(*calls, 4), labels.reshape(calls), 1
-        history = self.trainee.fit(
-            codes,
-            labels,
-            batch_size=batch_size,
-            shuffle=False,
-            verbose=0,
-            callbacks=[_Steps(self, epoch)] if self.progress else [],
-        )
+        drawing = Drawing(recipe.augmentation.min_area, recipe.seed, epoch)
+        with self.split.images.feed(codes, recipe.batch_size, drawing) as data:
+            history = self.trainee.fit(
+                **self._by_calls(data),
+                shuffle=False,
+                verbose=0,
+                callbacks=[_Steps(self, epoch)] if self.progress else [],
+            )
         return {name: float(values[-1]) for name, values in history.history.items()}
 
+    def _by_calls(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Returns the codes and labels of an epoch in batches of one call each."""
+        if self.trainee.steps_per_call == 1:
+            return data
+        calls = (-1, self.trainee.steps_per_call, data["batch_size"])
+        return {"x": data["x"].reshape(*calls, 4), "y": data["y"].reshape(calls), "batch_size": 1}
+
     def _evaluate(self) -> dict[str, float]:
+        images = self.split.images
         codes = evaluation_codes(self.split.curve, self.recipe.augmentation)
-        result = self.trainee.evaluate(
-            codes,
-            self.split.images.labels[self.split.curve],
-            batch_size=EVALUATION_BATCH,
-            verbose=0,
-            return_dict=True,
-        )
+        with images.feed(codes, evaluation_batch(images.shape)) as data:
+            result = self.trainee.evaluate(**data, verbose=0, return_dict=True)
         return {name: float(value) for name, value in result.items()}
 
     def _current_signs(self) -> dict[str, NDArray[np.bool_]]:
@@ -151,5 +163,8 @@ class _Steps(keras.callbacks.Callback):  # type: ignore[misc]
         runner.progress(Progress(self.epoch + 1, runner.recipe.epochs, step, runner.steps))
 
 
-def _number(value: Any) -> float:
-    return float(ops.convert_to_numpy(ops.convert_to_tensor(value)))
+def _learning_rate(optimizer: Any) -> float:
+    """Returns the learning rate; of the float variables where the binary ones have their own."""
+    if isinstance(optimizer, CaseOptimizer):
+        optimizer = optimizer.cases[-1].optimizer
+    return float(ops.convert_to_numpy(ops.convert_to_tensor(optimizer.learning_rate)))

@@ -1,8 +1,11 @@
-"""The images of a run, in memory, and which of them a step takes, in which order and where cut."""
+"""Images in memory, and which of them a step takes, in which order and where cut."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +14,7 @@ from bnnzoo.data import preprocessing as preprocessings
 from bnnzoo.data.preprocessing import Preprocessing
 from bnnzoo.data.source import Source
 from bnnzoo.errors import ArgumentError, DataError
+from bnnzoo.training.crops import Drawing
 from bnnzoo.training.recipe import Augmentation
 
 __all__ = ["Images", "evaluation_codes", "load_images", "split_codes", "training_codes"]
@@ -28,6 +32,8 @@ class Images:
         labels: int32 `(n,)`.
     """
 
+    on_device: ClassVar[bool] = True
+
     pixels: NDArray[np.uint8] | NDArray[np.float32]
     labels: NDArray[np.int32]
 
@@ -43,6 +49,30 @@ class Images:
         """Returns these images and then the others."""
         pixels = np.concatenate([self.pixels, other.pixels])
         return Images(pixels, np.concatenate([self.labels, other.labels]))
+
+    def first(self, n: int) -> NDArray[np.uint8] | NDArray[np.float32]:
+        """Returns the pixels of the first images."""
+        return self.pixels[:n]
+
+    def count_classes(self) -> int:
+        """Returns one more than the highest label."""
+        return 1 + int(self.labels.max())
+
+    @contextlib.contextmanager
+    def feed(
+        self, codes: NDArray[np.int32], batch_size: int, drawing: Drawing | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Yields the arguments of Keras's `fit` and `evaluate` for these images in this order.
+
+        They are the codes themselves: the pixels are on the device already.
+
+        Args:
+            codes: As of `training_codes`.
+            batch_size: Images of a batch; the last one may have fewer.
+            drawing: Not needed, as whole images are in memory.
+        """
+        labels = self.labels[codes[:, 0]]
+        yield {"x": codes, "y": labels, "batch_size": batch_size}
 
 
 def load_images(

@@ -69,7 +69,7 @@ class NetworkMaker:
             num_classes: Number of classes.
             names: Their names, or None; kept where they are those of a known data set.
         """
-        known = [id for id in label_sets.list_labels() if label_sets.names(id) == names]
+        known = [id for id in label_sets.list_labels() if names and names in _spellings(id)]
         self.spec = ModelSpec(
             name=registry.resolve(self.recipe.network).architecture,
             input_shape=tuple(shape),
@@ -113,6 +113,10 @@ class NetworkMaker:
             ) from error
         network.model_spec = spec
         return network
+
+
+def _spellings(label_set: str) -> tuple[tuple[str, ...] | None, ...]:
+    return label_sets.names(label_set), label_sets.wnids(label_set)
 
 
 def _is_packed(start: str) -> bool:

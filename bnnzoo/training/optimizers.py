@@ -14,30 +14,42 @@ from bnnzoo.training.schedules import WarmupDecay
 
 __all__ = ["decayed_variables", "make_optimizer"]
 
+MOMENTUM = 0.9
+
 
 def make_optimizer(phase: Phase, network: Any, steps_per_epoch: int) -> Any:
     """Returns a new optimizer for the network's trainable variables.
 
     Args:
-        phase: Its learning rate, schedule, weight decay and kind.
+        phase: Its learning rates, schedule, weight decay and kinds.
         network: What it will train.
         steps_per_epoch: Steps of one epoch, for the schedule.
     """
-    float_optimizer = keras.optimizers.Adam(
-        _schedule(phase, phase.learning_rate, steps_per_epoch),
-        weight_decay=phase.weight_decay or None,
-    )
+    float_optimizer = _float_optimizer(phase, steps_per_epoch)
     if phase.weight_decay:
         decayed = {id(variable) for variable in decayed_variables(network)}
         rest = [v for v in network.trainable_variables if id(v) not in decayed]
         float_optimizer.exclude_from_weight_decay(var_list=rest)
-    if phase.binary_optimizer == "latent":
+    if phase.binary_optimizer == "bop":
+        gamma = _schedule(phase, phase.bop_gamma, steps_per_epoch)
+        binary_optimizer: Any = nn.Bop(threshold=phase.bop_threshold, gamma=gamma)
+    elif phase.float_optimizer == "adam" and phase.float_learning_rate is None:
         return float_optimizer
-    gamma = _schedule(phase, phase.bop_gamma, steps_per_epoch)
+    else:
+        rate = _schedule(phase, phase.learning_rate, steps_per_epoch)
+        binary_optimizer = keras.optimizers.Adam(rate, epsilon=phase.epsilon)
     return nn.CaseOptimizer(
-        (is_binary_variable, nn.Bop(threshold=phase.bop_threshold, gamma=gamma)),
-        default_optimizer=float_optimizer,
+        (is_binary_variable, binary_optimizer), default_optimizer=float_optimizer
     )
+
+
+def _float_optimizer(phase: Phase, steps_per_epoch: int) -> Any:
+    peak = phase.float_learning_rate
+    rate = _schedule(phase, phase.learning_rate if peak is None else peak, steps_per_epoch)
+    decay = phase.weight_decay or None
+    if phase.float_optimizer == "sgd":
+        return keras.optimizers.SGD(rate, momentum=MOMENTUM, weight_decay=decay)
+    return keras.optimizers.Adam(rate, epsilon=phase.epsilon, weight_decay=decay)
 
 
 def decayed_variables(network: Any) -> list[Any]:
@@ -56,4 +68,5 @@ def decayed_variables(network: Any) -> list[Any]:
 def _schedule(phase: Phase, peak: float, steps_per_epoch: int) -> WarmupDecay:
     steps = phase.epochs * steps_per_epoch
     warmup = min(math.ceil(phase.warmup_epochs * steps_per_epoch), steps)
-    return WarmupDecay(peak, steps, warmup, phase.schedule)
+    drops = [(epoch * steps_per_epoch, share) for epoch, share in phase.drops]
+    return WarmupDecay(peak, steps, warmup, phase.schedule, drops)

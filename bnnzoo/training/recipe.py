@@ -20,8 +20,10 @@ from bnnzoo.errors import ArgumentError
 __all__ = ["Augmentation", "Phase", "Recipe", "check"]
 
 BINARIZE = ("nothing", "activations", "everything")
-SCHEDULES = ("cosine", "linear", "constant")
+SCHEDULES = ("cosine", "linear", "constant", "steps")
 BINARY_OPTIMIZERS = ("latent", "bop")
+FLOAT_OPTIMIZERS = ("adam", "sgd")
+IMAGES = ("auto", "memory", "files")
 REAL_ACTIVATIONS = ("hard_tanh", "relu")
 PRECISIONS = ("float32", "mixed_bfloat16")
 
@@ -34,10 +36,13 @@ class Augmentation:
         pad: Each image is padded with this many zeros on every side, then a window of its size is
             cut out at random.
         flip: Every second image, at random, is mirrored from left to right.
+        min_area: Below 1, Inception's random crop comes first: a part of this share of the image's
+            area or more, 3:4 to 4:3, brought to the network's size. Images stay in their files.
     """
 
     pad: int = 0
     flip: bool = False
+    min_area: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -49,9 +54,16 @@ class Phase:
         binarize: What is quantized: `everything`, `activations` only (kernels stay real), or
             `nothing` (the network's real-valued twin).
         learning_rate: Its highest value, of Adam.
-        schedule: How the learning rate falls to zero: `cosine`, `linear`, or `constant` (not).
+        schedule: How the learning rate falls to zero: `cosine`, `linear`, `constant` (not), or by
+            `steps`.
+        drops: The steps of `steps`: an epoch from 0, and the share of the learning rate from then
+            on.
         warmup_epochs: It rises linearly from zero for this long, at most all epochs.
         binary_optimizer: `latent` weights trained with Adam, or `bop`, which flips weights.
+        epsilon: Adam's.
+        float_optimizer: What trains everything but binary kernels: `adam` with `learning_rate`, or
+            `sgd` with a momentum of 0.9.
+        float_learning_rate: Highest value of that; None takes `learning_rate`.
         bop_gamma: Adaptivity rate of Bop; it follows the schedule.
         bop_threshold: Threshold of Bop.
         weight_decay: Decoupled, of float kernels only.
@@ -67,8 +79,12 @@ class Phase:
     binarize: str = "everything"
     learning_rate: float = 1e-3
     schedule: str = "cosine"
+    drops: tuple[tuple[int, float], ...] = ()
     warmup_epochs: float = 0.0
     binary_optimizer: str = "latent"
+    epsilon: float = 1e-7
+    float_optimizer: str = "adam"
+    float_learning_rate: float | None = None
     bop_gamma: float = 1e-4
     bop_threshold: float = 1e-8
     weight_decay: float = 0.0
@@ -95,6 +111,9 @@ class Recipe:
             `.keras` or packed file. Its shape and preprocessing count.
         preprocessing: Id of the preprocessing.
         augmentation: What happens to training images.
+        images: Where they are while training: decoded once into `memory`, on the device; in their
+            `files`, decoded ahead of the steps in each epoch; or `auto`: files if there are too
+            many, or random parts of them are taken.
         batch_size: Images per step; what does not fill a batch is left out of an epoch.
         held_out: This many training images are kept for validation. With 0 the curve in the log is
             that of the test images; the weights that count are the last, whatever the curve says.
@@ -118,6 +137,7 @@ class Recipe:
     start_from: str | None = None
     preprocessing: str = "scale_pm1"
     augmentation: Augmentation = Augmentation()
+    images: str = "auto"
     batch_size: int = 128
     held_out: int = 0
     seed: int = 0
@@ -144,7 +164,10 @@ class Recipe:
         Raises:
             TypeError: A field is missing or unknown.
         """
-        phases = tuple(Phase(**phase) for phase in value["phases"])
+        phases = tuple(
+            Phase(**{**phase, "drops": tuple(map(tuple, phase.get("drops", ())))})
+            for phase in value["phases"]
+        )
         augmentation = Augmentation(**value["augmentation"])
         return cls(**{**value, "phases": phases, "augmentation": augmentation})
 
@@ -157,12 +180,14 @@ def check(recipe: Recipe) -> Recipe:
     """
     _one_of("precision", recipe.precision, PRECISIONS)
     _one_of("real_activation", recipe.real_activation, REAL_ACTIVATIONS)
+    _one_of("images", recipe.images, IMAGES)
     if recipe.pad_values is not None:
         _one_of("pad_values", recipe.pad_values, (-1, 0, 1))
     _least("batch_size", recipe.batch_size, 1)
     _least("held_out", recipe.held_out, 0)
     _least("seed", recipe.seed, 0)
     _least("augmentation.pad", recipe.augmentation.pad, 0)
+    _check_random_crop(recipe)
     _within("batch_norm_momentum", recipe.batch_norm_momentum or 0.0, 0, 1)
     if recipe.clip_value is not None and not recipe.clip_value > 0:
         raise ArgumentError(f"clip_value must be positive, got {recipe.clip_value!r}.")
@@ -173,11 +198,26 @@ def check(recipe: Recipe) -> Recipe:
     return recipe
 
 
+def _check_random_crop(recipe: Recipe) -> None:
+    min_area = recipe.augmentation.min_area
+    if not 0 < min_area <= 1:
+        raise ArgumentError(f"augmentation.min_area must be above 0, up to 1, got {min_area!r}.")
+    if min_area < 1 and recipe.images == "memory":
+        raise ArgumentError(
+            f"images must be files or auto with augmentation.min_area={min_area:g}, got 'memory'. "
+            "Random parts need the whole images, which differ in size."
+        )
+
+
 def _check_phase(phase: Phase, *, first: bool) -> None:
     _least("epochs", phase.epochs, 1)
     _one_of("binarize", phase.binarize, BINARIZE)
     _one_of("schedule", phase.schedule, SCHEDULES)
     _one_of("binary_optimizer", phase.binary_optimizer, BINARY_OPTIMIZERS)
+    _one_of("float_optimizer", phase.float_optimizer, FLOAT_OPTIMIZERS)
+    _check_drops(phase)
+    _within("epsilon", phase.epsilon, 0, 1)
+    _within("float_learning_rate", phase.float_learning_rate or 0.0, 0, float("inf"))
     _within("learning_rate", phase.learning_rate, 0, float("inf"))
     _within("warmup_epochs", phase.warmup_epochs, 0, float("inf"))
     _within("weight_decay", phase.weight_decay, 0, 1)
@@ -199,6 +239,25 @@ def _check_phase(phase: Phase, *, first: bool) -> None:
         raise ArgumentError(
             f"binarize must be 'everything' with Bop, got {phase.binarize!r}. Real kernels have "
             "no flips."
+        )
+    two = phase.float_optimizer != "adam" or phase.float_learning_rate is not None
+    if two and phase.binarize != "everything":
+        raise ArgumentError(
+            f"binarize must be 'everything' with two optimizers, got {phase.binarize!r}. Without "
+            "binary kernels one of them has nothing to train."
+        )
+
+
+def _check_drops(phase: Phase) -> None:
+    if phase.schedule == "steps" and not phase.drops:
+        raise ArgumentError(
+            f"drops must be given with schedule='steps', got {phase.drops!r}. Write drops=((epoch, "
+            "share), ...), or choose another schedule."
+        )
+    epochs = [epoch for epoch, _ in phase.drops]
+    if epochs != sorted(set(epochs)) or not all(0 <= share <= 1 for _, share in phase.drops):
+        raise ArgumentError(
+            f"drops must be epochs in order with shares from 0 to 1, got {phase.drops!r}."
         )
 
 

@@ -2,7 +2,7 @@
 
 What a recipe reached is in the manifest, in the records that name it. Epochs are for a GPU with
 bfloat16 (none of those has been trained to its end yet); the MNIST network takes one core a quarter
-of an hour.
+of an hour. Those of ImageNet are in `imagenet_recipes`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import dataclasses
 import difflib
 
 from bnnzoo.errors import ArgumentError
+from bnnzoo.training.imagenet_recipes import IMAGENET_RECIPES
 from bnnzoo.training.recipe import Augmentation, Phase, Recipe
 
 __all__ = ["RECIPES", "recipe"]
@@ -147,7 +148,7 @@ _ALL = (
     ),
 )
 
-RECIPES: dict[str, Recipe] = {found.name: found for found in _ALL}
+RECIPES: dict[str, Recipe] = {found.name: found for found in (*_ALL, *IMAGENET_RECIPES)}
 
 
 def recipe(name: str) -> Recipe:

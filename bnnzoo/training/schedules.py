@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -15,32 +16,42 @@ __all__ = ["WarmupDecay"]
 
 @keras.saving.register_keras_serializable(package="bnnzoo")
 class WarmupDecay(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
-    """Rises linearly, then falls to zero.
+    """Rises linearly, then falls.
 
     With t the step from 0, w `warmup_steps` and d `steps`:
     t < w: peak (t + 1) / w;
     later, with p = (t - w) / (d - w) limited to 1: peak (1 + cos(pi p)) / 2 for `cosine`,
-    peak (1 - p) for `linear`, peak for `constant`.
+    peak (1 - p) for `linear`, peak for `constant`; for `steps`, peak times the share of the last
+    of the `drops` that t has reached.
 
     Args:
         peak: Highest value.
         steps: Steps in all.
         warmup_steps: Steps of the rise.
-        decay: `cosine`, `linear` or `constant`.
+        decay: `cosine`, `linear`, `constant` or `steps`.
+        drops: Pairs of a step and a share, in order, for `steps`.
 
     Raises:
         ArgumentError: `decay` is none of these, or the steps are not 0 <= w <= d.
     """
 
-    def __init__(self, peak: float, steps: int, warmup_steps: int = 0, decay: str = "cosine"):
-        if decay not in ("cosine", "linear", "constant"):
-            raise ArgumentError(f"decay must be cosine, linear or constant, got {decay!r}.")
+    def __init__(
+        self,
+        peak: float,
+        steps: int,
+        warmup_steps: int = 0,
+        decay: str = "cosine",
+        drops: Sequence[tuple[int, float]] = (),
+    ) -> None:
+        if decay not in ("cosine", "linear", "constant", "steps"):
+            raise ArgumentError(f"decay must be cosine, linear, constant or steps, got {decay!r}.")
         if not 0 <= warmup_steps <= steps:
             raise ArgumentError(f"warmup_steps must be from 0 to {steps}, got {warmup_steps}.")
         self.peak = peak
         self.steps = steps
         self.warmup_steps = warmup_steps
         self.decay = decay
+        self.drops = [(step, share) for step, share in drops]
 
     def __call__(self, step: Any) -> Any:
         """Returns the value at a step."""
@@ -51,7 +62,10 @@ class WarmupDecay(keras.optimizers.schedules.LearningRateSchedule):  # type: ign
             "cosine": 0.5 * (1.0 + ops.cos(math.pi * p)),
             "linear": 1.0 - p,
             "constant": ops.ones_like(p),
+            "steps": ops.ones_like(p),
         }[self.decay]
+        for drop, share in self.drops if self.decay == "steps" else ():
+            factor = ops.where(t >= drop, share, factor)
         rise = (t + 1.0) / max(self.warmup_steps, 1)
         return self.peak * ops.where(t < self.warmup_steps, rise, factor)
 
@@ -62,4 +76,5 @@ class WarmupDecay(keras.optimizers.schedules.LearningRateSchedule):  # type: ign
             "steps": self.steps,
             "warmup_steps": self.warmup_steps,
             "decay": self.decay,
+            "drops": self.drops,
         }

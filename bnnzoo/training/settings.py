@@ -19,6 +19,8 @@ __all__ = ["apply_settings", "both_splits", "changed_settings"]
 # What a recipe is called, not what it does.
 _NAMES = ("name", "summary")
 
+TEST_FOLDERS = ("test", "val", "validation")
+
 
 def apply_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     """Returns the recipe with some values replaced.
@@ -72,17 +74,24 @@ def _flat(recipe: Recipe) -> dict[str, Any]:
 
 
 def both_splits(data: str, test_data: str | None = None) -> tuple[str, str]:
-    """Returns training and test images of `keras:NAME`, `FILE.npz`, or a folder with both.
+    """Returns training and test images of `keras:NAME`, `tfds:NAME`, `FILE.npz`, or a folder.
+
+    A folder has the folders `train` and one of `test`, `val` and `validation`.
 
     Raises:
         ArgumentError: A folder has no test images, and `test_data` names none.
     """
     whole = data.removesuffix(":train")
     folder = Path(whole)
+    if whole.startswith("tfds:"):  # which has a default split: test, else validation
+        return f"{whole}:train", test_data or whole
+    if not folder.exists() and ":" not in whole and folder.suffix != ".npz":
+        return data, test_data or data  # whoever opens it says that it is not there
     if not folder.is_dir():
         return f"{whole}:train", test_data or f"{whole}:test"
     if (folder / "train").is_dir():
-        return str(folder / "train"), test_data or str(folder / "test")
+        there = [name for name in TEST_FOLDERS if (folder / name).is_dir()]
+        return str(folder / "train"), test_data or str(folder / (there or TEST_FOLDERS)[0])
     if test_data is None:
         raise ArgumentError(
             f"{data} must have the folders train and test, or --test-data must name the images to "

@@ -9,11 +9,31 @@ import numpy as np
 from keras import ops
 
 from bnnzoo.data import preprocessing as preprocessings
+from bnnzoo.training.image_reading import RunImages
 from bnnzoo.training.images import Images
 from bnnzoo.training.objective import cross_entropy, logits_and_stages, objective
 from bnnzoo.training.recipe import Phase
 
-__all__ = ["ImageBank", "Trainee"]
+__all__ = ["ImageBank", "Scaling", "Trainee", "input_layer"]
+
+
+class Scaling(keras.layers.Layer):  # type: ignore[misc]
+    """Turns raw pixels `(n, h, w, c)` of any type into what the network takes, on the device.
+
+    Args:
+        preprocessing: Id; its mean and deviation are applied.
+    """
+
+    def __init__(self, preprocessing: str) -> None:
+        super().__init__(dtype="float32", autocast=False, trainable=False, name="scaling")
+        known = preprocessings.get(preprocessing)
+        self.mean = np.array(known.mean, dtype=np.float32)
+        self.std = np.array(known.std, dtype=np.float32)
+        self.built = True
+
+    def call(self, pixels: Any) -> Any:
+        """Returns float32 images."""
+        return (ops.cast(pixels, "float32") - self.mean) / self.std
 
 
 class ImageBank(keras.layers.Layer):  # type: ignore[misc]
@@ -33,9 +53,7 @@ class ImageBank(keras.layers.Layer):  # type: ignore[misc]
         super().__init__(dtype="float32", trainable=False, name="images")
         self.image_shape = images.shape
         self.pad = pad
-        known = preprocessings.get(preprocessing)
-        self.mean = np.array(known.mean, dtype=np.float32)
-        self.std = np.array(known.std, dtype=np.float32)
+        self.scaling = Scaling(preprocessing)
         rows = images.pixels.reshape(-1, images.shape[2])
         self.pixels = self.add_weight(
             shape=rows.shape,
@@ -57,8 +75,20 @@ class ImageBank(keras.layers.Layer):  # type: ignore[misc]
         row, column = ops.clip(row, 0, height - 1), ops.clip(column, 0, width - 1)
         place = (codes[:, 0:1] * height + row)[:, :, None] * width + column[:, None, :]
         taken = ops.cast(ops.take(self.pixels, place, axis=0), "float32")
-        taken = ops.where(inside[..., None], taken, 0.0)
-        return (taken - self.mean) / self.std
+        return self.scaling(ops.where(inside[..., None], taken, 0.0))
+
+
+def input_layer(images: RunImages, preprocessing: str, pad: int) -> Any:
+    """Returns the layer that makes the network's input of what `images.feed` gives.
+
+    Args:
+        images: The images of the run.
+        preprocessing: Id.
+        pad: As of `ImageBank`.
+    """
+    if isinstance(images, Images):
+        return ImageBank(images, preprocessing, pad)
+    return Scaling(preprocessing)
 
 
 def _within(place: Any, size: int) -> Any:
@@ -66,11 +96,11 @@ def _within(place: Any, size: int) -> Any:
 
 
 class Trainee(keras.Model):  # type: ignore[misc]
-    """What Keras trains: codes in, logits and stages out, the phase's objective.
+    """What Keras trains: codes or pixels in, logits and stages out, the phase's objective.
 
     Args:
         network: The network; its weights are what is learnt.
-        bank: The images of the run.
+        bank: Makes the network's input of what comes in; see `input_layer`.
         phase: The phase.
         teacher: A network that is not trained, for the objective.
         steps_per_call: Above 1, `fit` takes data `(calls, steps_per_call, batch, ...)` in batches
@@ -81,7 +111,7 @@ class Trainee(keras.Model):  # type: ignore[misc]
     def __init__(
         self,
         network: Any,
-        bank: ImageBank,
+        bank: Any,
         phase: Phase,
         teacher: Any = None,
         steps_per_call: int = 1,

@@ -15,15 +15,15 @@ import keras
 import numpy as np
 
 from bnnzoo import __version__
-from bnnzoo.data.source import Source
 from bnnzoo.data.sources import check_source, open_source
 from bnnzoo.errors import ArgumentError
 from bnnzoo.evaluation import evaluate
 from bnnzoo.training import checkpoints
 from bnnzoo.training.devices import device_names, hardware, jit_compile, steps_per_call
-from bnnzoo.training.epochs import EpochRunner, Progress, Split
+from bnnzoo.training.epochs import EpochRunner, Progress, Split, evaluation_batch
 from bnnzoo.training.events import EventFile, open_events
-from bnnzoo.training.images import load_images, split_codes
+from bnnzoo.training.image_reading import image_reader
+from bnnzoo.training.images import split_codes
 from bnnzoo.training.networks import NetworkMaker, check_teacher, open_teacher
 from bnnzoo.training.optimizers import make_optimizer
 from bnnzoo.training.recipe import Recipe, check
@@ -93,7 +93,7 @@ class _Trainer:
         on_epoch: Callable[[Row], None] | None,
     ) -> None:
         # Here, so that `bnnzoo.training` needs no backend before something is trained.
-        from bnnzoo.training.trainee import ImageBank
+        from bnnzoo.training.trainee import input_layer
 
         self.recipe = recipe
         self.folder = folder
@@ -103,19 +103,20 @@ class _Trainer:
         self.events = events
         self.networks = NetworkMaker(recipe)
         self.test = open_source(recipe.test_data)
-        self.split = self._load_images()
-        self.bank = ImageBank(self.split.images, recipe.preprocessing, recipe.augmentation.pad)
+        self.split = self._open_images()
+        self.bank = input_layer(self.split.images, recipe.preprocessing, recipe.augmentation.pad)
 
-    def _load_images(self) -> Split:
-        """Reads the images, and tells the networks what there is to learn."""
+    def _open_images(self) -> Split:
+        """Finds the images, and tells the networks what there is to learn."""
         recipe, networks = self.recipe, self.networks
         source = open_source(recipe.data)
-        images = load_images(source, recipe.preprocessing, networks.input_shape)
-        num_classes = _count_classes(source, images.labels)
+        read = image_reader(recipe, source, networks.input_shape)
+        images: Any = read(source, networks.input_shape)
+        num_classes = len(source.class_names or ()) or images.count_classes()
         networks.set_data(images.shape, num_classes, source.class_names)
-        networks.recalibrate(images.pixels[:CALIBRATION_IMAGES])
-        self.test = self.test.within(num_classes)
-        test = load_images(self.test, recipe.preprocessing, images.shape)
+        networks.recalibrate(images.first(CALIBRATION_IMAGES))
+        self.test = self.test.labelled_as(source.class_names).within(num_classes)
+        test = read(self.test, images.shape)
         train, curve = split_codes(len(images), len(test), recipe.held_out, recipe.seed)
         if len(train) < recipe.batch_size:
             raise ArgumentError(
@@ -153,7 +154,8 @@ class _Trainer:
         steps = len(self.split.train) // self.recipe.batch_size
         optimizer = make_optimizer(phase, network, steps)
         teacher = self._teacher(place, network)
-        trainee = Trainee(network, self.bank, phase, teacher, steps_per_call(steps))
+        calls = steps_per_call(steps) if self.split.images.on_device else 1
+        trainee = Trainee(network, self.bank, phase, teacher, calls)
         trainee.compile(optimizer=optimizer, jit_compile=jit_compile())
         optimizer.build(trainee.trainable_variables)
         return trainee
@@ -193,7 +195,8 @@ class _Trainer:
         self.folder.write_log(self.rows)
         with self.folder.replacing("model.keras") as path:
             network.save(path)
-        measured = evaluate(network, self.test, batch_size=500).to_dict()
+        batch_size = evaluation_batch(self.split.images.shape)
+        measured = evaluate(network, self.test, batch_size=batch_size).to_dict()
         digest = hashlib.sha256((self.folder.path / "model.keras").read_bytes()).hexdigest()
         report = {
             "recipe": self.recipe.name,
@@ -207,10 +210,6 @@ class _Trainer:
         }
         self.folder.write_json("report.json", report)
         return report
-
-
-def _count_classes(source: Source, labels: Any) -> int:
-    return len(source.class_names) if source.class_names else int(labels.max()) + 1
 
 
 def _record_environment(run: RunFolder, command: str | None) -> None:

@@ -58,9 +58,10 @@ def test_a_typing_error_is_one_line(arguments, message, capsys, tmp_path, monkey
 
 
 def test_missing_data_is_a_data_error(capsys, tmp_path):
-    arguments = ["train", NAME, "--data", str(tmp_path / "no.npz"), "--out", str(tmp_path / "r")]
-    assert main(arguments) == 5
-    assert "There is no file" in capsys.readouterr().err
+    for name, message in (("no.npz", "There is no file"), ("no", "There is no folder or file")):
+        path = str(tmp_path / name)
+        assert main(["train", NAME, "--data", path, "--out", str(tmp_path / "r")]) == 5
+        assert f"{message} {path}. " in capsys.readouterr().err
 
 
 def test_both_splits_follow_from_data(tmp_path):
@@ -77,6 +78,11 @@ def test_both_splits_follow_from_data(tmp_path):
     for name in ("train", "test"):
         (tmp_path / name).mkdir()
     assert splits(str(tmp_path)) == (str(tmp_path / "train"), str(tmp_path / "test"))
+    for there, other in (("test", "val"), ("val", "validation")):
+        (tmp_path / there).rename(tmp_path / other)
+        assert splits(str(tmp_path)) == (str(tmp_path / "train"), str(tmp_path / other))
+    imagenet = ("tfds:imagenet2012:train", "tfds:imagenet2012")  # whose default is validation
+    assert splits("tfds:imagenet2012") == splits("tfds:imagenet2012:train") == imagenet
 
 
 def test_recipes_need_no_keras():

@@ -55,6 +55,30 @@ def test_bop_trains_the_binary_kernels(network):
     assert set(np.unique(kernel)) <= {-1.0, 1.0}
 
 
+def test_float_variables_have_an_optimizer_of_their_own(network):
+    phase = Phase(epochs=2, learning_rate=0.01, float_optimizer="sgd", float_learning_rate=0.1)
+    optimizer = make_optimizer(phase, network, steps_per_epoch=4)
+    adam, sgd = (case.optimizer for case in optimizer.cases)
+    assert isinstance(adam, keras.optimizers.Adam)
+    assert isinstance(sgd, keras.optimizers.SGD)
+    assert sgd.momentum == 0.9
+    optimizer.build(network.trainable_variables)
+    variables = network.trainable_variables
+    before = [ops.convert_to_numpy(v).copy() for v in variables]
+    optimizer.apply([ops.full(v.shape, 2.0) for v in variables])
+    for variable, old in zip(variables, before, strict=True):
+        # The first step of Adam is its learning rate, whatever the gradient; latent weights end
+        # at +-1.
+        step = 0.01 if nn.optimizers.is_binary_variable(variable) else 0.1 * 2.0
+        expected = np.clip(old - step, -1, 1) if step == 0.01 else old - step
+        np.testing.assert_allclose(ops.convert_to_numpy(variable), expected, atol=1e-5)
+
+
+def test_the_papers_epsilon(network):
+    optimizer = make_optimizer(Phase(epochs=1, epsilon=1e-5), network, steps_per_epoch=4)
+    assert optimizer.epsilon == 1e-5
+
+
 @pytest.mark.parametrize("warmup_epochs, steps", [(0.0, 0), (0.3, 2), (1.5, 6), (9.0, 8)])
 def test_the_schedule_spans_the_phase(network, warmup_epochs, steps):
     phase = Phase(epochs=2, warmup_epochs=warmup_epochs)

@@ -16,7 +16,10 @@ RECIPE = Recipe(
     network="binarynet",
     data="a.npz:train",
     test_data="a.npz:test",
-    phases=(Phase(epochs=2, binarize="nothing"), Phase(epochs=3, teacher="previous")),
+    phases=(
+        Phase(epochs=2, binarize="nothing"),
+        Phase(epochs=3, teacher="previous", schedule="steps", drops=((1, 0.1), (2, 0.01))),
+    ),
     arguments={"width": 8},
     augmentation=Augmentation(pad=2, flip=True),
 )
@@ -32,7 +35,12 @@ WRONG = {
     "batch_norm_momentum": (1.5, "batch_norm_momentum must be from 0 to 1, got 1.5"),
     "clip_value": (0.0, "clip_value must be positive"),
     "augmentation": (Augmentation(pad=-1), "augmentation.pad must be an integer of at least 0"),
+    "images": ("disk", "images must be one of auto, memory, files, got 'disk'"),
     "phases": ((), "phases must be one or more"),
+    "drops": (((2, 0.1), (1, 0.01)), "drops must be epochs in order with shares from 0 to 1"),
+    "epsilon": (-1.0, "epsilon must be from 0 to 1"),
+    "float_optimizer": ("bop", "float_optimizer must be one of adam, sgd, got 'bop'"),
+    "float_learning_rate": (-1.0, "float_learning_rate must be at least 0"),
     "epochs": (0, "epochs must be an integer of at least 1"),
     "binarize": ("weights", "binarize must be one of nothing, activations, everything"),
     "schedule": ("cosin", "Did you mean 'cosine'?"),
@@ -68,6 +76,11 @@ def test_a_wrong_value_is_named(field):
 
 
 CONTRADICTIONS = {
+    "steps_without_drops": (Phase(epochs=1, schedule="steps"), "drops must be given with schedule"),
+    "sgd_of_real_kernels": (
+        Phase(epochs=1, binarize="nothing", float_optimizer="sgd"),
+        "binarize must be 'everything' with two optimizers",
+    ),
     "no_teacher": (Phase(epochs=1, distillation=0.5), "teacher must be given"),
     "no_previous": (Phase(epochs=1, teacher="previous"), "must not be 'previous' in the first"),
     "bop_of_real_kernels": (
@@ -75,6 +88,19 @@ CONTRADICTIONS = {
         "binarize must be 'everything' with Bop",
     ),
 }
+
+
+@pytest.mark.parametrize("min_area", [0.0, -1.0, 1.5])
+def test_a_wrong_share_is_named(min_area):
+    changed = dataclasses.replace(RECIPE, augmentation=Augmentation(min_area=min_area))
+    with pytest.raises(ArgumentError, match="augmentation.min_area must be above 0, up to 1"):
+        check(changed)
+
+
+def test_random_parts_of_images_in_memory_are_refused():
+    changed = dataclasses.replace(RECIPE, augmentation=Augmentation(min_area=0.08), images="memory")
+    with pytest.raises(ArgumentError, match="images must be files or auto with .*min_area=0.08"):
+        check(changed)
 
 
 @pytest.mark.parametrize("name", CONTRADICTIONS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,10 +15,12 @@ import pytest
 
 import bnnzoo
 from bnnzoo import training
-from bnnzoo.errors import ArgumentError, BnnZooError
+from bnnzoo.data import preprocessing
+from bnnzoo.data.images import read_image
+from bnnzoo.errors import ArgumentError, BnnZooError, DataError
 from bnnzoo.training import Phase
 from bnnzoo.training.epochs import Progress
-from tests.training.tiny import tiny_recipe
+from tests.training.tiny import photo_recipe, tiny_recipe, write_photos
 
 ROOT = Path(__file__).parents[2]
 
@@ -180,3 +183,53 @@ def test_a_trained_model_is_a_teacher(tmp_path):
     other = tiny_recipe(tmp_path, phase, preprocessing="scale_01")
     with pytest.raises(ArgumentError, match="preprocessing of the teacher .* must be scale_01"):
         training.train(other, tmp_path / "other")
+
+
+@pytest.fixture(scope="module")
+def photo_run(tmp_path_factory):
+    """An uninterrupted run on files, of random parts, with test images of one class only."""
+    folder = write_photos(tmp_path_factory.mktemp("photos"))
+    shutil.rmtree(folder / "val" / "dark")
+    return folder, training.train(photo_recipe(folder), folder / "whole")
+
+
+def test_a_resumed_run_on_files_equals_an_uninterrupted_one(photo_run):
+    folder, _ = photo_run
+    recipe = photo_recipe(folder)
+
+    def kill(progress: Progress) -> None:
+        if (progress.epoch, progress.step) == (2, 3):
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        training.train(recipe, folder / "killed", progress=kill)
+    again = training.train(recipe, folder / "killed", resume=True)
+    assert again["resumed_after"] == 1
+    expected, got = state(folder / "whole"), state(folder / "killed")
+    for key in expected:
+        np.testing.assert_array_equal(got[key], expected[key], err_msg=key)
+    assert log(folder / "killed") == log(folder / "whole")
+
+
+def test_a_class_without_test_images_does_not_shift_the_others(photo_run):
+    folder, report = photo_run
+    model = bnnzoo.open_model(folder / "whole" / "model.keras")
+    images = [read_image(path) for path in sorted((folder / "val" / "light").iterdir())]
+    answers = model.predict(preprocessing.get("larq_in1k")(images), verbose=0).argmax(axis=1)
+    assert report["evaluation"]["n"] == len(images) == 8
+    assert report["evaluation"]["top1"] == pytest.approx(100 * np.mean(answers == 1))
+    # The curve is measured on the very pixels that `evaluate` makes.
+    assert float(log(folder / "whole")[-1]["val_top1"]) == report["evaluation"]["top1"]
+
+
+def test_a_broken_image_keeps_the_last_checkpoint(tmp_path):
+    folder, recipe = write_photos(tmp_path), photo_recipe(tmp_path)
+    broken = folder / "train" / "light" / "031.jpg"
+
+    def cut_off(row: dict[str, object]) -> None:
+        broken.write_bytes(broken.read_bytes()[:-200])
+
+    with pytest.raises(DataError, match=r"031\.jpg is not a readable image"):
+        training.train(recipe, tmp_path / "run", on_epoch=cut_off)
+    assert len(log(tmp_path / "run")) == 1
+    assert all(np.isfinite(value).all() for value in state(tmp_path / "run").values())

@@ -1,0 +1,114 @@
+"""Reads single records of TFRecord files, without TensorFlow.
+
+A file is a row of records: length (8 bytes, little endian), its checksum (4), the data, their
+checksum (4). Where each begins is found by hopping from length to length, once per file.
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnnzoo.errors import DataError
+
+__all__ = ["RecordFile", "Records"]
+
+_HEADER = struct.Struct("<Q4x")
+_FOOTER_BYTES = 4
+
+
+class RecordFile:
+    """Some records of one file.
+
+    Args:
+        path: The file.
+        count: Records that are in it.
+        skip: Leave out the first ones.
+        take: Take so many.
+    """
+
+    def __init__(self, path: str, count: int, skip: int, take: int) -> None:
+        self.path = Path(path)
+        self.count = count
+        self.skip = skip
+        self.take = take
+        self._spans: NDArray[np.int64] | None = None
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return self.take
+
+    def read(self, place: int) -> bytes:
+        """Returns the data of a record.
+
+        Raises:
+            DataError: The file is missing or is not whole.
+        """
+        with self._lock:
+            if self._spans is None:
+                self._spans = self._found_spans()
+        begin, end = self._spans[self.skip + place].tolist()
+        try:
+            with self.path.open("rb", buffering=0) as file:
+                file.seek(begin)
+                data = file.read(end - begin)
+        except OSError as error:
+            raise DataError(f"{self.path} cannot be read: {error.strerror}.") from error
+        if len(data) != end - begin:
+            raise self._broken(place)
+        return data
+
+    def _found_spans(self) -> NDArray[np.int64]:
+        """Returns where the data of each record begin and end: `(count, 2)`."""
+        spans = np.zeros((self.count, 2), np.int64)
+        position = 0
+        try:
+            size = self.path.stat().st_size
+            with self.path.open("rb", buffering=0) as file:
+                for place in range(self.count):
+                    file.seek(position)
+                    header = file.read(_HEADER.size)
+                    if len(header) < _HEADER.size:
+                        raise self._broken(place)
+                    begin = position + _HEADER.size
+                    end = begin + _HEADER.unpack(header)[0]
+                    position = end + _FOOTER_BYTES
+                    if position > size:
+                        raise self._broken(place)
+                    spans[place] = begin, end
+        except OSError as error:
+            raise DataError(f"{self.path} cannot be read: {error.strerror}.") from error
+        return spans
+
+    def _broken(self, place: int) -> DataError:
+        return DataError(
+            f"{self.path} is broken at record {place} of {self.count}. Prepare the data set again."
+        )
+
+
+class Records(Sequence[bytes]):
+    """The records of several files, one file after the other.
+
+    Args:
+        files: The files.
+    """
+
+    def __init__(self, files: Sequence[RecordFile]) -> None:
+        self.files = files
+        self._ends = np.cumsum([len(file) for file in files])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    def __getitem__(self, place: Any) -> Any:
+        if not 0 <= place < len(self):  # where iterating ends
+            raise IndexError(place)
+        which = int(np.searchsorted(self._ends, place, side="right"))
+        file = self.files[which]
+        return file.read(int(place) - (int(self._ends[which]) - len(file)))
