@@ -1,6 +1,7 @@
 """A source tree to publish in, small images under the name of MNIST, and a run that has finished.
 
-The tree has the real manifest; what is published there is loaded from there.
+The tree has the real manifest without weights of that network; what is published there is loaded
+from there.
 """
 
 from __future__ import annotations
@@ -55,11 +56,12 @@ def run(finished, tmp_path):
 
 @pytest.fixture
 def tree(tmp_path, images, monkeypatch):
-    """A source tree of bnnzoo with nothing but the manifest."""
+    """A source tree of bnnzoo with nothing but the manifest, where nothing of MNIST is yet."""
     root = tmp_path / "tree"
     (root / "bnnzoo" / "pretrained").mkdir(parents=True)
     (root / "pyproject.toml").touch()
     shutil.copy(ROOT / "weights_manifest.json", root)
+    edit_json(root / "weights_manifest.json", _remove_mnist)
     monkeypatch.setattr(manifest, "manifest_path", lambda: root / "weights_manifest.json")
     monkeypatch.setattr(weights, "__file__", str(root / "bnnzoo" / "weights.py"))
     monkeypatch.setenv("BNNZOO_DATA_DIR", str(images))
@@ -90,6 +92,11 @@ def _pack_once(run, network, record, dtypes, check_size, progress):
 def contents(root: Path) -> dict[str, bytes]:
     """Every file of a tree."""
     return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+
+
+def _remove_mnist(value):
+    weights = value["weights"]
+    value["weights"] = {name: weights[name] for name in weights if not name.startswith(RECIPE)}
 
 
 def edit_json(path: Path, change) -> None:
