@@ -11,18 +11,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from bnnzoo.deploy.ir import Graph, Node, Tensor, Type, signs
+from bnnzoo.deploy.packing import LEVELS, Int8Kernel
 from bnnzoo.errors import GraphError
 
-__all__ = ["MAX_VALUE_ELEMENTS", "OPS", "Op", "check_graph", "infer_types"]
+__all__ = ["MAX_INT8_PRODUCTS", "MAX_VALUE_ELEMENTS", "OPS", "Op", "check_graph", "infer_types"]
 
 # Elements of one value of one image; 256 MiB as float32. What a broken file may ask for.
 MAX_VALUE_ELEMENTS = 2**26
+# Products of one sum of `conv2d` with `input_bits`, each at most 127 * 127: 32 bits hold the sum.
+MAX_INT8_PRODUCTS = 2**17
 
 Shape = tuple[int, ...]
 Tensors = Mapping[str, Tensor]
@@ -40,6 +43,7 @@ class Op:
         attributes: Name -> the rule in words, and the test of it.
         required: Roles of the tensors that must be there.
         optional: Roles of those that may be.
+        optional_attributes: The same of attributes that may be left out.
         elementwise: One pixel's channels of the result need the same pixel of the inputs only,
             so that the node may stand in an epilogue.
     """
@@ -49,6 +53,7 @@ class Op:
     attributes: Mapping[str, tuple[str, Check]]
     required: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
+    optional_attributes: Mapping[str, tuple[str, Check]] = field(default_factory=dict)
     elementwise: bool = False
 
 
@@ -147,9 +152,21 @@ def _conv(node: Node, types: Sequence[Type], tensors: Tensors) -> Type:
         raise _fail(
             node, f"kernel {kernel.shape} in {groups} groups must fit {channels} input channels"
         )
+    if "input_bits" in node.attributes:
+        _int8(node, kernel)
     size = _window(node, types[0], (kernel_h, kernel_w), node.attributes["dilation"])
     _correction(node, tensors, size, c_out)
     return Type("real", (*size, c_out))
+
+
+def _int8(node: Node, kernel: Tensor) -> None:
+    """Checks the kernel of a convolution of inputs in 8 bits."""
+    if not isinstance(kernel, Int8Kernel):
+        raise _fail(node, "with input_bits its kernel must be int8")
+    if kernel.levels.min() < -LEVELS or kernel.scale.shape != kernel.shape[:1]:
+        raise _fail(node, "its kernel must have levels of -127 to 127 and a scale per channel")
+    if math.prod(kernel.shape[1:]) > MAX_INT8_PRODUCTS:
+        raise _fail(node, f"with input_bits a sum must have at most {MAX_INT8_PRODUCTS} products")
 
 
 def _correction(node: Node, tensors: Tensors, size: Shape, c_out: int) -> None:
@@ -283,7 +300,12 @@ OPS: dict[str, Op] = {
         ("kernel",), ("correction", "row_class", "column_class"),
     ),
     # Real input, zero border; the kernel may be binary. groups = c_in is a depthwise convolution.
-    "conv2d": Op((1, 1), _conv, _CONV, ("kernel",)),
+    # With `input_bits` the input counts as level * m / 127: m is its largest magnitude,
+    # level = round(x * (127 / m)) in float32, halves to even.
+    "conv2d": Op(
+        (1, 1), _conv, _CONV, ("kernel",),
+        optional_attributes={"input_bits": ("8, or left out", lambda value: _is_int(value, 8, 8))},
+    ),
     # gamma * (x - mean) / sqrt(variance + epsilon) + beta
     "batch_norm": Op(
         (1, 1), _vectors, {"epsilon": _NUMBER}, ("mean", "variance"), ("gamma", "beta"),
@@ -362,12 +384,12 @@ def _infer(node: Node, types: Mapping[str, Type], graph: Graph) -> Type:
 
 
 def _check_attributes(node: Node, op: Op) -> None:
-    if set(node.attributes) != set(op.attributes):
+    if set(node.attributes) - set(op.optional_attributes) != set(op.attributes):
         raise _fail(
             node, f"attributes must be {sorted(op.attributes)}, got {sorted(node.attributes)}"
         )
-    for name, (rule, check) in op.attributes.items():
-        if not check(node.attributes[name]):
+    for name, (rule, check) in {**op.attributes, **op.optional_attributes}.items():
+        if name in node.attributes and not check(node.attributes[name]):
             raise _fail(node, f"{name} must be {rule}, got {node.attributes[name]!r}")
 
 

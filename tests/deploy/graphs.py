@@ -9,10 +9,17 @@ import numpy as np
 
 from bnnzoo.deploy.ir import Graph, Node
 from bnnzoo.deploy.ops import infer_types
+from bnnzoo.deploy.packing import quantize
 
 
 class GraphBuilder:
-    """Adds nodes one by one; every method returns the name of a value."""
+    """Adds nodes one by one; every method returns the name of a value.
+
+    Attributes:
+        in_8_bits: Whether some convolutions take their input and kernel in 8 bits.
+    """
+
+    in_8_bits = True
 
     def __init__(self, rng: np.random.Generator, input_shape: tuple[int, ...]) -> None:
         self.rng = rng
@@ -66,9 +73,11 @@ class GraphBuilder:
         filters = groups * int(self.rng.integers(1, 9)) if filters is None else filters
         shape = (filters, *kernel, channels // groups)
         if not binary:
-            signed = self.rng.random() < 0.3
-            tensors = {"kernel": self.signs(*shape) if signed else self.reals(*shape)}
-            return self.add("conv2d", value, tensors=tensors, groups=groups, **window)
+            kind = self.rng.random()
+            kernel = self.signs(*shape) if kind < 0.3 else self.reals(*shape)
+            if kind > 0.7 and self.in_8_bits:
+                kernel, window = quantize(kernel), {**window, "input_bits": 8}
+            return self.add("conv2d", value, tensors={"kernel": kernel}, groups=groups, **window)
         pad_value = int(self.rng.integers(-1, 2))
         tensors = {"kernel": self.signs(*shape)}
         return self.add(
