@@ -16,7 +16,6 @@ import keras
 
 import bnnzoo
 
-
 IN_8_BITS = "birealnet18"
 
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "bound_steps.h"
+#include "kernel_operations.h"
 #include "pooled_conv2d.h"
 #include "program.h"
 #include "require.h"
@@ -22,76 +22,6 @@ constexpr int64_t kMostMapFloats = int64_t{1} << 26;
 constexpr size_t kMostInt8Products = size_t{1} << 17;
 
 int32_t ceil_div(int64_t a, int64_t b) { return static_cast<int32_t>((a + b - 1) / b); }
-
-template <class Kernel>
-class BoundKernel final : public BoundOperation {
- public:
-  using Run = void (*)(const Kernel&, const Range&);
-
-  BoundKernel(const Kernel& kernel, Run run, const std::vector<StepSpec>& steps, uint8_t* arena,
-              const Operands& operands)
-      : kernel_(kernel), run_(run), steps_(bind_steps(steps, arena)) {
-    bind_operands(kernel_, arena, operands);
-    kernel_.steps = steps_.data();
-    kernel_.step_count = static_cast<int32_t>(steps_.size());
-  }
-  void run(const Range& range) const override { run_(kernel_, range); }
-
- private:
-  Kernel kernel_;
-  Run run_;
-  std::vector<Step> steps_;
-};
-
-template <class Kernel>
-class KernelOperation final : public Operation {
- public:
-  using Run = void (*)(const Kernel&, const Range&);
-
-  KernelOperation(const Kernel& kernel, Run run, std::vector<StepSpec> steps,
-                  const Operands& operands)
-      : kernel_(kernel), run_(run), steps_(std::move(steps)), operands_(operands) {}
-
-  std::unique_ptr<BoundOperation> bind(uint8_t* arena, int32_t) const override {
-    return std::make_unique<BoundKernel<Kernel>>(kernel_, run_, steps_, arena, operands_);
-  }
-
- private:
-  Kernel kernel_;
-  Run run_;
-  std::vector<StepSpec> steps_;
-  Operands operands_;
-};
-
-class BoundBMaxPool2d final : public BoundOperation {
- public:
-  BoundBMaxPool2d(const BMaxPool2d& kernel, const Kernels& kernels)
-      : kernel_(kernel), kernels_(kernels) {}
-  void run(const Range& range) const override { kernels_.bmax_pool2d(kernel_, range); }
-
- private:
-  BMaxPool2d kernel_;
-  const Kernels& kernels_;
-};
-
-class BMaxPool2dOperation final : public Operation {
- public:
-  BMaxPool2dOperation(const BMaxPool2d& kernel, const Kernels& kernels, int64_t input,
-                      int64_t output)
-      : kernel_(kernel), kernels_(kernels), input_(input), output_(output) {}
-
-  std::unique_ptr<BoundOperation> bind(uint8_t* arena, int32_t) const override {
-    BMaxPool2d kernel = kernel_;
-    kernel.input = arena + input_;
-    kernel.output = arena + output_;
-    return std::make_unique<BoundBMaxPool2d>(kernel, kernels_);
-  }
-
- private:
-  BMaxPool2d kernel_;
-  const Kernels& kernels_;
-  int64_t input_, output_;
-};
 
 // Every window must hold a pixel of the image, else there is nothing to pool.
 void check_window(const WindowSpec& window, const Extent& output) {

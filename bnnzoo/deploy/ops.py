@@ -12,10 +12,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
+from bnnzoo.deploy.attribute_rules import Check, ints, is_int, is_number, is_shape
 from bnnzoo.deploy.ir import Graph, Node, Tensor, Type, signs
 from bnnzoo.deploy.packing import LEVELS, Int8Kernel
 from bnnzoo.errors import GraphError
@@ -30,7 +30,6 @@ MAX_INT8_PRODUCTS = 2**17
 Shape = tuple[int, ...]
 Tensors = Mapping[str, Tensor]
 Infer = Callable[[Node, Sequence[Type], Tensors], Type]
-Check = Callable[[Any], bool]
 
 
 @dataclass(frozen=True)
@@ -57,32 +56,9 @@ class Op:
     elementwise: bool = False
 
 
-def _is_int(value: Any, least: int, greatest: int = 2**20) -> bool:
-    return type(value) is int and least <= value <= greatest
-
-
-def _ints(count: int, least: int) -> Check:
-    def check(value: Any) -> bool:
-        return (
-            isinstance(value, tuple)
-            and len(value) == count
-            and all(_is_int(v, least) for v in value)
-        )
-
-    return check
-
-
-def _is_shape(value: Any) -> bool:
-    return isinstance(value, tuple) and 0 < len(value) <= 8 and all(_is_int(v, 1) for v in value)
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and not math.isnan(value)
-
-
-_PAIR = ("two integers of at least 1", _ints(2, 1))
-_PADDING = ("four integers of at least 0: top, bottom, left, right", _ints(4, 0))
-_POSITIVE = ("an integer of at least 1", lambda value: _is_int(value, 1))
+_PAIR = ("two integers of at least 1", ints(2, 1))
+_PADDING = ("four integers of at least 0: top, bottom, left, right", ints(4, 0))
+_POSITIVE = ("an integer of at least 1", lambda value: is_int(value, 1))
 _CONV = {"strides": _PAIR, "dilation": _PAIR, "padding": _PADDING, "groups": _POSITIVE}
 _POOL = {"pool": _PAIR, "strides": _PAIR, "padding": _PADDING}
 
@@ -279,11 +255,11 @@ def _permute(node: Node, types: Sequence[Type], tensors: Tensors) -> Type:
     return Type("real", tuple(shape[axis] for axis in axes))
 
 
-_AXIS = ("an integer of at least 0", lambda value: _is_int(value, 0))
-_NUMBER = ("a number", _is_number)
-_LEVEL_BITS = ("an integer from 1 to 8", lambda value: _is_int(value, 1, 8))
-_PAD_VALUE = ("-1, 0 or 1", lambda value: _is_int(value, -1, 1))
-_AXES = ("a sequence of axes", lambda v: isinstance(v, tuple) and all(_is_int(a, 0, 8) for a in v))
+_AXIS = ("an integer of at least 0", lambda value: is_int(value, 0))
+_NUMBER = ("a number", is_number)
+_LEVEL_BITS = ("an integer from 1 to 8", lambda value: is_int(value, 1, 8))
+_PAD_VALUE = ("-1, 0 or 1", lambda value: is_int(value, -1, 1))
+_AXES = ("a sequence of axes", lambda v: isinstance(v, tuple) and all(is_int(a, 0, 8) for a in v))
 
 OPS: dict[str, Op] = {
     # Real numbers to bits, bit = -1 where scale * x + bias < 0. With `threshold` and `direction`:
@@ -304,7 +280,7 @@ OPS: dict[str, Op] = {
     # level = round(x * (127 / m)) in float32, halves to even.
     "conv2d": Op(
         (1, 1), _conv, _CONV, ("kernel",),
-        optional_attributes={"input_bits": ("8, or left out", lambda value: _is_int(value, 8, 8))},
+        optional_attributes={"input_bits": ("8, or left out", lambda value: is_int(value, 8, 8))},
     ),
     # gamma * (x - mean) / sqrt(variance + epsilon) + beta
     "batch_norm": Op(
@@ -334,7 +310,7 @@ OPS: dict[str, Op] = {
     "concat": Op((1, 1024), _concat, {"axis": _AXIS}),
     "slice": Op((1, 1), _slice, {"axis": _AXIS, "begin": _AXIS, "size": _POSITIVE}),
     "pad": Op((1, 1), _pad, {"padding": _PADDING, "value": _NUMBER}),
-    "reshape": Op((1, 1), _reshape, {"shape": ("a shape", _is_shape)}),
+    "reshape": Op((1, 1), _reshape, {"shape": ("a shape", is_shape)}),
     "permute": Op((1, 1), _permute, {"axes": _AXES}),
 }  # fmt: skip
 
@@ -346,7 +322,7 @@ def infer_types(graph: Graph) -> dict[str, Type]:
         GraphError: A name is used twice or not defined, an attribute or tensor is missing, left
             over or out of range, or the inputs of a node do not fit it.
     """
-    if not _is_shape(graph.input_shape):
+    if not is_shape(graph.input_shape):
         raise GraphError(f"input_shape must be positive integers, got {graph.input_shape}.")
     types = {graph.input: Type("real", graph.input_shape)}
     for node in graph.nodes:

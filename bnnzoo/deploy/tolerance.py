@@ -180,9 +180,10 @@ def _level_errors(x: Array, error: Array) -> Array:
     least = np.maximum((size - error).max(axis=axes, keepdims=True), np.finfo(np.float64).tiny)
     # Where in units of a level the inputs may be, and the levels of both ends.
     place = x * np.divide(LEVELS, largest, out=np.zeros_like(largest), where=largest > 0)
-    off = LEVELS * error / least + size * LEVELS * (1 / least - 1 / most) + LEVELS * FEW
-    ends = (np.rint(place - off), np.rint(place + off))
-    steps = np.maximum(np.abs(ends[0] - levels), np.abs(ends[1] - levels))
+    with np.errstate(over="ignore"):
+        off = LEVELS * error / least + size * LEVELS * (1 / least - 1 / most) + LEVELS * FEW
+    ends = (np.rint(np.clip(end, -LEVELS, LEVELS)) for end in (place - off, place + off))
+    steps = np.maximum(*(np.abs(end - levels) for end in ends))
     worth = most / LEVELS
     return np.asarray(
         steps * worth + np.abs(levels) * np.maximum(worth - unit, unit - least / LEVELS)

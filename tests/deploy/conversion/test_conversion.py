@@ -173,7 +173,9 @@ def test_fewer_bits_are_checked_too(dtype: str, net: keras.Model, tmp_path: Path
     assert report.sizes.float_kernels < whole.sizes.float_kernels
 
 
-@pytest.mark.parametrize("name", ["birealnet20", "quicknet_small", "real_to_binary"])
+@pytest.mark.parametrize(
+    "name", ["birealnet20", pytest.param("real_to_binary", marks=pytest.mark.slow)]
+)
 def test_inputs_in_8_bits_are_checked_too(name: str) -> None:
     """Stems, shortcuts and dense layers, whose inputs the runtime and the oracle compute alike."""
     pixels = max(32, MODELS[name].least)
