@@ -2,6 +2,8 @@
 
     python -m benchmarks.networks DIR [NAME ...]
 
+One of them is written a second time, with its real layers in 8 bits.
+
 Needs a Keras backend. Speed does not depend on the weights; accuracy has no meaning here.
 """
 
@@ -14,6 +16,8 @@ import keras
 
 import bnnzoo
 
+IN_8_BITS = "birealnet18"
+
 
 def main() -> None:
     """Writes `DIR/NAME.safetensors` for every name that has no file yet."""
@@ -23,11 +27,17 @@ def main() -> None:
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     for name in args.names:
-        path = args.folder / f"{name}.safetensors"
-        if not path.exists():
-            keras.utils.set_random_seed(0)
-            bnnzoo.convert(bnnzoo.load(name), path, check=0)
-            print(f"{path}: {path.stat().st_size:,} bytes")
+        write(name, args.folder / f"{name}.safetensors", "float32")
+        if name == IN_8_BITS:
+            write(name, args.folder / f"{name}_int8.safetensors", "int8")
+
+
+def write(name: str, path: Path, weights_dtype: str) -> None:
+    """Writes one file, unless it is there."""
+    if not path.exists():
+        keras.utils.set_random_seed(0)
+        bnnzoo.convert(bnnzoo.load(name), path, check=0, weights_dtype=weights_dtype)
+        print(f"{path}: {path.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":

@@ -76,8 +76,8 @@ def contestants(args: argparse.Namespace, threads: int) -> Iterator[Contestant]:
 
 def batch_contestants(args: argparse.Namespace) -> Iterator[Contestant]:
     """Yields the networks for 32 images on two threads."""
-    path = args.networks / "birealnet18.safetensors"
-    yield Contestant("birealnet18", "bnnzoo", path, 2, batch=32)
+    for name in ("birealnet18", "birealnet18_int8"):
+        yield Contestant(name, "bnnzoo", args.networks / f"{name}.safetensors", 2, batch=32)
     for name, stem in ORT_NETWORKS.items():
         path = args.peers / f"{stem.removesuffix('_b1')}_b32.onnx"
         yield Contestant(name, "ort", path, 2, batch=32, python=args.python)

@@ -40,8 +40,9 @@ sys.path.insert(0, str(ROOT))
 
 from bnnzoo.deploy import interpreter  # noqa: E402
 from bnnzoo.deploy.formats.packed import PackedFile, from_bytes  # noqa: E402
-from bnnzoo.deploy.ir import Graph  # noqa: E402
+from bnnzoo.deploy.ir import Graph, numbers  # noqa: E402
 from bnnzoo.deploy.ops import infer_types  # noqa: E402
+from bnnzoo.deploy.packing import PackedSigns  # noqa: E402
 from bnnzoo.deploy.passes import RUNTIME, apply  # noqa: E402
 from bnnzoo.errors import GraphError, ModelFormatError  # noqa: E402
 from tests.deploy.formats.mutations import mutated  # noqa: E402
@@ -136,14 +137,15 @@ def as_tuple(results: Any) -> tuple[Any, ...]:
 
 def rounds_nothing(graph: Graph) -> bool:
     """Returns whether float32 has every number of a network, as long as those are small."""
-    numbers = [
+    values = [
         *(n for node in graph.nodes for n in node.attributes.values() if isinstance(n, float)),
-        *(t for t in graph.tensors.values() if isinstance(t, np.ndarray)),
+        *(numbers(t) for t in graph.tensors.values() if not isinstance(t, PackedSigns)),
     ]
     return (
         not _ROUNDING & {node.op for node in graph.nodes}
+        and not any("input_bits" in node.attributes for node in graph.nodes)
         and all(n.attributes["bits"] == 1 for n in graph.nodes if n.op == "quantize")
-        and all((np.isinf(n) | ((n == np.rint(n)) & (np.abs(n) < 100))).all() for n in numbers)
+        and all((np.isinf(n) | ((n == np.rint(n)) & (np.abs(n) < 100))).all() for n in values)
         and products(graph) < MAX_ORACLE_PRODUCTS
     )
 

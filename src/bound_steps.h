@@ -1,4 +1,4 @@
-// Steps at the addresses of one image.
+// Steps and operands at the addresses of one image.
 #pragma once
 
 #include <cstdint>
@@ -30,6 +30,16 @@ inline std::vector<Step> bind_steps(const std::vector<StepSpec>& specs, uint8_t*
     steps.push_back(step);
   }
   return steps;
+}
+
+template <class Kernel>
+void bind_operands(Kernel& kernel, uint8_t* arena, const Operands& operands) {
+  kernel.input = reinterpret_cast<decltype(kernel.input)>(arena + operands.input);
+}
+
+inline void bind_operands(Int8Conv2d& kernel, uint8_t* arena, const Operands& operands) {
+  kernel.input = arena + operands.input;
+  kernel.largest = reinterpret_cast<const uint32_t*>(arena + operands.largest);
 }
 
 }  // namespace bnnzoo

@@ -180,6 +180,13 @@ void bind_records(nb::module_& m) {
           },
           "height"_a, "width"_a, "pool_h"_a, "pool_w"_a, "stride_h"_a, "stride_w"_a, "top"_a,
           "left"_a);
+  nb::class_<LevelsSpec>(m, "Levels")
+      .def(
+          "__init__",
+          [](LevelsSpec* self, int64_t offset, int64_t size) {
+            new (self) LevelsSpec{offset, size};
+          },
+          "offset"_a, "size"_a);
   nb::class_<Steps>(m, "Steps")
       .def(nb::init<>())
       .def("affine", &Steps::affine, "scale"_a.none().noconvert(), "bias"_a.none().noconvert())
@@ -220,7 +227,7 @@ void bind_kernels(nb::class_<Program>& program) {
           [](Program& self, const View& input, const Array<int64_t>& offsets, int32_t run_length,
              const Array<float>& kernel, const Extent& map, const Steps& inner_steps,
              const WindowSpec& window, bool maximum, const Extent& output, const Steps& steps) {
-            self.pooled_conv2d({input, span(offsets), run_length, span(kernel)}, map,
+            self.pooled_conv2d(Conv2dSpec{input, span(offsets), run_length, span(kernel)}, map,
                                inner_steps.specs, window, maximum, output, steps.specs);
           },
           "input"_a, "offsets"_a.noconvert(), "run_length"_a, "kernel"_a.noconvert(), "map"_a,
@@ -252,6 +259,35 @@ void bind_kernels(nb::class_<Program>& program) {
             self.elementwise(input, extent, steps.specs);
           },
           "input"_a, "extent"_a, "steps"_a);
+}
+
+void bind_int8_kernels(nb::class_<Program>& program) {
+  program
+      .def("levels", &Program::levels, "input"_a, "extent"_a, "levels"_a, "top"_a, "bottom"_a,
+           "left"_a, "right"_a)
+      .def(
+          "int8_conv2d",
+          [](Program& self, const LevelsSpec& levels, const View& input,
+             const Array<int64_t>& offsets, int32_t run_length, const Array<int8_t>& kernel,
+             const Array<float>& scale, const Extent& output, const Steps& steps) {
+            self.int8_conv2d({levels, input, span(offsets), run_length, span(kernel), span(scale)},
+                             output, steps.specs);
+          },
+          "levels"_a, "input"_a, "offsets"_a.noconvert(), "run_length"_a, "kernel"_a.noconvert(),
+          "scale"_a.noconvert(), "output"_a, "steps"_a)
+      .def(
+          "pooled_int8_conv2d",
+          [](Program& self, const LevelsSpec& levels, const View& input,
+             const Array<int64_t>& offsets, int32_t run_length, const Array<int8_t>& kernel,
+             const Array<float>& scale, const Extent& map, const Steps& inner_steps,
+             const WindowSpec& window, bool maximum, const Extent& output, const Steps& steps) {
+            self.pooled_conv2d(
+                Int8Conv2dSpec{levels, input, span(offsets), run_length, span(kernel), span(scale)},
+                map, inner_steps.specs, window, maximum, output, steps.specs);
+          },
+          "levels"_a, "input"_a, "offsets"_a.noconvert(), "run_length"_a, "kernel"_a.noconvert(),
+          "scale"_a.noconvert(), "map"_a, "inner_steps"_a, "window"_a, "maximum"_a, "output"_a,
+          "steps"_a);
 }
 
 void bind_plain(nb::class_<Program>& program) {
@@ -299,6 +335,9 @@ NB_MODULE(_engine, m) {
   m.def(
       "expansion", [](const std::string& isa) { return find_kernels(isa).expansion; }, "isa"_a,
       "How many times each byte of a bits view is there.");
+  m.def(
+      "level_bytes", [](const std::string& isa) { return find_kernels(isa).level_bytes; }, "isa"_a,
+      "Bytes of a level of an input in 8 bits.");
   bind_records(m);
   nb::class_<Program> program(m, "Program");
   program
@@ -319,6 +358,7 @@ NB_MODULE(_engine, m) {
       .def("join_last", &Program::join_last)
       .def("__len__", [](const Program& self) { return self.operations().size(); });
   bind_kernels(program);
+  bind_int8_kernels(program);
   bind_plain(program);
   nb::class_<Engine>(m, "Engine")
       .def(

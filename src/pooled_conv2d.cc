@@ -31,12 +31,17 @@ struct Tile {
   float* data() { return reinterpret_cast<float*>(memory.data()); }
 };
 
+template <class Conv>
 class BoundPooledConv2d final : public BoundOperation {
  public:
-  BoundPooledConv2d(const Kernels& kernels, const Conv2d& conv, std::vector<Step> conv_steps,
-                    const Pool2d& pool, std::vector<Step> pool_steps, int32_t threads)
+  using Run = void (*)(const Conv&, const Range&);
+
+  BoundPooledConv2d(const Kernels& kernels, const Conv& conv, Run run,
+                    std::vector<Step> conv_steps, const Pool2d& pool, std::vector<Step> pool_steps,
+                    int32_t threads)
       : kernels_(kernels),
         conv_(conv),
+        run_conv_(run),
         pool_(pool),
         pool_steps_(std::move(pool_steps)),
         rows_{pool.stride_h, pool.top, pool.pool_h, pool.height},
@@ -88,13 +93,13 @@ class BoundPooledConv2d final : public BoundOperation {
 
   void convolve_to(Tile& tile, int64_t end) const {
     if (end <= tile.done) return;
-    Conv2d conv = conv_;
+    Conv conv = conv_;
     conv.input += tile.done * conv.row;
     conv.rows = static_cast<int32_t>(end - tile.done);
     tile.conv_steps.back().view = tile.data() + (tile.done - tile.base) * row_floats_;
     conv.steps = tile.conv_steps.data();
     const int32_t blocks = (conv.channels + kernels_.real_block - 1) / kernels_.real_block;
-    kernels_.conv2d(conv, {0, blocks, 0, int64_t{conv.rows} * conv.columns});
+    run_conv_(conv, {0, blocks, 0, int64_t{conv.rows} * conv.columns});
     tile.done = end;
   }
 
@@ -127,7 +132,8 @@ class BoundPooledConv2d final : public BoundOperation {
   }
 
   const Kernels& kernels_;
-  Conv2d conv_;
+  Conv conv_;
+  Run run_conv_;
   Pool2d pool_;
   const std::vector<Step> pool_steps_;
   const Rows rows_;
@@ -138,41 +144,57 @@ class BoundPooledConv2d final : public BoundOperation {
   mutable std::vector<Tile*> free_;
 };
 
+template <class Conv>
 class PooledConv2d final : public Operation {
  public:
-  PooledConv2d(const Kernels& kernels, const Conv2d& conv, std::vector<StepSpec> conv_steps,
-               int64_t input, const Pool2d& pool, std::vector<StepSpec> pool_steps)
+  using Run = void (*)(const Conv&, const Range&);
+
+  PooledConv2d(const Kernels& kernels, const Conv& conv, Run run, std::vector<StepSpec> conv_steps,
+               const Operands& operands, const Pool2d& pool, std::vector<StepSpec> pool_steps)
       : kernels_(kernels),
         conv_(conv),
+        run_(run),
         conv_steps_(std::move(conv_steps)),
-        input_(input),
+        operands_(operands),
         pool_(pool),
         pool_steps_(std::move(pool_steps)) {}
 
   std::unique_ptr<BoundOperation> bind(uint8_t* arena, int32_t threads) const override {
-    Conv2d conv = conv_;
-    conv.input = reinterpret_cast<const float*>(arena + input_);
-    return std::make_unique<BoundPooledConv2d>(kernels_, conv, bind_steps(conv_steps_, arena),
-                                               pool_, bind_steps(pool_steps_, arena), threads);
+    Conv conv = conv_;
+    bind_operands(conv, arena, operands_);
+    return std::make_unique<BoundPooledConv2d<Conv>>(kernels_, conv, run_,
+                                                     bind_steps(conv_steps_, arena), pool_,
+                                                     bind_steps(pool_steps_, arena), threads);
   }
 
  private:
   const Kernels& kernels_;
-  Conv2d conv_;
+  Conv conv_;
+  Run run_;
   std::vector<StepSpec> conv_steps_;
-  int64_t input_;
+  Operands operands_;
   Pool2d pool_;
   std::vector<StepSpec> pool_steps_;
 };
 
 }  // namespace
 
-std::unique_ptr<Operation> make_pooled_conv2d(const Kernels& kernels, const Conv2d& conv,
-                                              std::vector<StepSpec> conv_steps, int64_t input,
-                                              const Pool2d& pool,
+template <class Conv>
+std::unique_ptr<Operation> make_pooled_conv2d(const Kernels& kernels, const Conv& conv,
+                                              void (*run)(const Conv&, const Range&),
+                                              std::vector<StepSpec> conv_steps,
+                                              const Operands& operands, const Pool2d& pool,
                                               std::vector<StepSpec> pool_steps) {
-  return std::make_unique<PooledConv2d>(kernels, conv, std::move(conv_steps), input, pool,
-                                        std::move(pool_steps));
+  return std::make_unique<PooledConv2d<Conv>>(kernels, conv, run, std::move(conv_steps), operands,
+                                              pool, std::move(pool_steps));
 }
+template std::unique_ptr<Operation> make_pooled_conv2d(const Kernels&, const Conv2d&,
+                                                       void (*)(const Conv2d&, const Range&),
+                                                       std::vector<StepSpec>, const Operands&,
+                                                       const Pool2d&, std::vector<StepSpec>);
+template std::unique_ptr<Operation> make_pooled_conv2d(const Kernels&, const Int8Conv2d&,
+                                                       void (*)(const Int8Conv2d&, const Range&),
+                                                       std::vector<StepSpec>, const Operands&,
+                                                       const Pool2d&, std::vector<StepSpec>);
 
 }  // namespace bnnzoo

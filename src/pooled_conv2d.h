@@ -9,11 +9,13 @@
 
 namespace bnnzoo {
 
-// `conv` and `pool` without input and steps; `input` in bytes of the arena. Its "pixels" are the
-// rows of the pooling.
-std::unique_ptr<Operation> make_pooled_conv2d(const Kernels& kernels, const Conv2d& conv,
-                                              std::vector<StepSpec> conv_steps, int64_t input,
-                                              const Pool2d& pool,
+// `conv`, a Conv2d or an Int8Conv2d, and `pool` without operands and steps. Its "pixels" are the rows
+// of the pooling.
+template <class Conv>
+std::unique_ptr<Operation> make_pooled_conv2d(const Kernels& kernels, const Conv& conv,
+                                              void (*run)(const Conv&, const Range&),
+                                              std::vector<StepSpec> conv_steps,
+                                              const Operands& operands, const Pool2d& pool,
                                               std::vector<StepSpec> pool_steps);
 
 }  // namespace bnnzoo

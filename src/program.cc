@@ -107,6 +107,19 @@ void Program::check_bits(const View& view, const Extent& extent, int32_t planes,
   require(end <= arena_bytes_, name, "must lie inside the arena");
 }
 
+// The last quad of a run is read as a whole.
+void Program::check_levels(const LevelsSpec& levels, const View& view, const Extent& extent,
+                           const char* name) const {
+  check_extent(extent, name);
+  check_strides({levels.offset, levels.size, view.offset, view.row, view.pixel}, name);
+  const int64_t first = kMagnitudeBytes + kernels_.level_bytes *
+                        (view.offset + (extent.rows - 1) * view.row +
+                         (extent.columns - 1) * view.pixel);
+  const int64_t run = (int64_t{extent.channels} * kernels_.level_bytes + 3) / 4 * 4;
+  require(first + run <= 4 * levels.size, name, "must lie inside its levels");
+  require(levels.offset + levels.size <= arena_bytes_ / 4, name, "must lie inside the arena");
+}
+
 void Program::check_loop(const StridedLoop& loop, int operands) const {
   require(loop.axes >= 1 && loop.axes <= StridedLoop::kMostAxes, "loop", "must have 1 to 8 axes");
   int64_t count = 1;

@@ -57,9 +57,33 @@ struct Conv2dSpec {
   Span<const float> kernel;     // (c, runs * run_length); of a depthwise convolution (taps, c)
 };
 
+// Memory for the levels of a map, in floats of the arena: magnitudes, then (rows, columns, channels)
+// levels, borders included.
+struct LevelsSpec {
+  int64_t offset, size;
+};
+
+constexpr int64_t kMagnitudeBytes = kMagnitudeParts * 4;
+
+// `Conv2dSpec` over levels: the view counts levels from the first one, and so do the offsets.
+struct Int8Conv2dSpec {
+  LevelsSpec levels;
+  View input;
+  Span<const int64_t> offsets;  // (runs)
+  int32_t run_length;
+  Span<const int8_t> kernel;    // (c, runs * run_length)
+  Span<const float> scale;      // (c)
+};
+
 struct WindowSpec {
   int32_t height, width;  // of the input
   int32_t pool_h, pool_w, stride_h, stride_w, top, left;
+};
+
+// Where in the arena a kernel reads, in bytes.
+struct Operands {
+  int64_t input;
+  int64_t largest = 0;  // magnitudes, of a convolution of levels
 };
 
 // One operation that is bound to the arena of one image.
@@ -98,9 +122,17 @@ class Program {
 
   void bconv2d(const Bconv2dSpec& spec, const Extent& output, const std::vector<StepSpec>& steps);
   void conv2d(const Conv2dSpec& spec, const Extent& output, const std::vector<StepSpec>& steps);
+  // Writes the levels of a map into their memory, with a border of level 0.
+  void levels(const View& input, const Extent& extent, const LevelsSpec& levels, int32_t top,
+              int32_t bottom, int32_t left, int32_t right);
+  void int8_conv2d(const Int8Conv2dSpec& spec, const Extent& output,
+                   const std::vector<StepSpec>& steps);
   // A convolution, steps without views, a pooling of what they give, and its steps. The map
   // between the two is never in memory as a whole.
   void pooled_conv2d(const Conv2dSpec& spec, const Extent& map,
+                     const std::vector<StepSpec>& inner_steps, const WindowSpec& window,
+                     bool maximum, const Extent& output, const std::vector<StepSpec>& steps);
+  void pooled_conv2d(const Int8Conv2dSpec& spec, const Extent& map,
                      const std::vector<StepSpec>& inner_steps, const WindowSpec& window,
                      bool maximum, const Extent& output, const std::vector<StepSpec>& steps);
   void depthwise_conv2d(const Conv2dSpec& spec, const Extent& output,
@@ -146,8 +178,14 @@ class Program {
  private:
   using Function = std::function<void(uint8_t* arena, const Range& range)>;
   template <class Kernel>
-  void add_kernel(const Kernel& kernel, void (*run)(const Kernel&, const Range&), int64_t input,
-                  const std::vector<StepSpec>& steps, int32_t block, double cost_ns);
+  void add_kernel(const Kernel& kernel, void (*run)(const Kernel&, const Range&),
+                  const Operands& operands, const std::vector<StepSpec>& steps, int32_t block,
+                  double cost_ns);
+  template <class Conv>
+  void add_pooled(const Conv& conv, void (*run)(const Conv&, const Range&),
+                  const Operands& operands, const std::vector<StepSpec>& inner_steps,
+                  const WindowSpec& window, bool maximum, const Extent& output,
+                  const std::vector<StepSpec>& steps, double conv_ns);
   void add_function(Function run, int64_t pixels, double cost_ns);
   void add_bits(const View& output, const Extent& to, int32_t planes,
                 std::function<bool(const uint8_t*, int64_t, int32_t)> bit, int64_t input_plane);
@@ -157,6 +195,7 @@ class Program {
   std::vector<StepSpec> keep_steps(const std::vector<StepSpec>& steps, const Extent& extent);
   StepSpec keep_step(const StepSpec& step, const Extent& extent);
   Conv2d keep_conv2d(const Conv2dSpec& spec, const Extent& output);
+  Int8Conv2d keep_conv2d(const Int8Conv2dSpec& spec, const Extent& output);
   Pool2d checked_pool2d(const WindowSpec& window, bool maximum, const Extent& output) const;
   const float* keep(Span<const float> values, int32_t channels, const char* name);
   template <class T>
@@ -164,6 +203,8 @@ class Program {
 
   void check_floats(const View& view, const Extent& extent, const char* name) const;
   void check_bits(const View& view, const Extent& extent, int32_t planes, const char* name) const;
+  void check_levels(const LevelsSpec& levels, const View& view, const Extent& extent,
+                    const char* name) const;
   void check_loop(const StridedLoop& loop, int operands) const;
   int64_t pixel_bytes(int32_t channels) const;
   std::vector<uint8_t> expanded(Span<const uint64_t> words) const;

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "bound_steps.h"
+#include "kernel_operations.h"
 #include "pooled_conv2d.h"
 #include "program.h"
 #include "require.h"
@@ -12,82 +12,16 @@ namespace bnnzoo {
 namespace {
 
 // Rough nanoseconds on one fast core; they only decide into how many chunks work is divided.
-constexpr double kBinaryPerNs = 500, kRealPerNs = 60, kDepthwisePerNs = 12, kElementsPerNs = 8,
+constexpr double kBinaryPerNs = 500, kRealPerNs = 60, kInt8PerNs = 200, kDepthwisePerNs = 12, kElementsPerNs = 8,
                  kBytesPerNs = 25;
 
 // Rows of the map of a pooled convolution are in memory beside the arena.
 constexpr int64_t kMostMapFloats = int64_t{1} << 26;
 
+// Beyond, a sum might not fit into 32 bits.
+constexpr size_t kMostInt8Products = size_t{1} << 17;
+
 int32_t ceil_div(int64_t a, int64_t b) { return static_cast<int32_t>((a + b - 1) / b); }
-
-template <class Kernel>
-class BoundKernel final : public BoundOperation {
- public:
-  using Run = void (*)(const Kernel&, const Range&);
-
-  BoundKernel(const Kernel& kernel, Run run, const std::vector<StepSpec>& steps, uint8_t* arena,
-              int64_t input)
-      : kernel_(kernel), run_(run), steps_(bind_steps(steps, arena)) {
-    kernel_.input = reinterpret_cast<decltype(kernel_.input)>(arena + input);
-    kernel_.steps = steps_.data();
-    kernel_.step_count = static_cast<int32_t>(steps_.size());
-  }
-  void run(const Range& range) const override { run_(kernel_, range); }
-
- private:
-  Kernel kernel_;
-  Run run_;
-  std::vector<Step> steps_;
-};
-
-template <class Kernel>
-class KernelOperation final : public Operation {
- public:
-  using Run = void (*)(const Kernel&, const Range&);
-
-  KernelOperation(const Kernel& kernel, Run run, std::vector<StepSpec> steps, int64_t input)
-      : kernel_(kernel), run_(run), steps_(std::move(steps)), input_(input) {}
-
-  std::unique_ptr<BoundOperation> bind(uint8_t* arena, int32_t) const override {
-    return std::make_unique<BoundKernel<Kernel>>(kernel_, run_, steps_, arena, input_);
-  }
-
- private:
-  Kernel kernel_;
-  Run run_;
-  std::vector<StepSpec> steps_;
-  int64_t input_;  // bytes
-};
-
-class BoundBMaxPool2d final : public BoundOperation {
- public:
-  BoundBMaxPool2d(const BMaxPool2d& kernel, const Kernels& kernels)
-      : kernel_(kernel), kernels_(kernels) {}
-  void run(const Range& range) const override { kernels_.bmax_pool2d(kernel_, range); }
-
- private:
-  BMaxPool2d kernel_;
-  const Kernels& kernels_;
-};
-
-class BMaxPool2dOperation final : public Operation {
- public:
-  BMaxPool2dOperation(const BMaxPool2d& kernel, const Kernels& kernels, int64_t input,
-                      int64_t output)
-      : kernel_(kernel), kernels_(kernels), input_(input), output_(output) {}
-
-  std::unique_ptr<BoundOperation> bind(uint8_t* arena, int32_t) const override {
-    BMaxPool2d kernel = kernel_;
-    kernel.input = arena + input_;
-    kernel.output = arena + output_;
-    return std::make_unique<BoundBMaxPool2d>(kernel, kernels_);
-  }
-
- private:
-  BMaxPool2d kernel_;
-  const Kernels& kernels_;
-  int64_t input_, output_;
-};
 
 // Every window must hold a pixel of the image, else there is nothing to pool.
 void check_window(const WindowSpec& window, const Extent& output) {
@@ -123,6 +57,17 @@ double conv2d_ns(const Conv2dSpec& spec, const Extent& output) {
                   weights_ns(4 * weights));
 }
 
+double conv2d_ns(const Int8Conv2dSpec& spec, const Extent& output) {
+  const auto weights = static_cast<double>(spec.kernel.size);
+  return std::max(static_cast<double>(pixels_of(output)) * weights / kInt8PerNs,
+                  weights_ns(weights));
+}
+
+Operands operands_of(const Int8Conv2dSpec& spec, const Kernels& kernels) {
+  const int64_t levels = 4 * spec.levels.offset;
+  return {levels + kMagnitudeBytes + kernels.level_bytes * spec.input.offset, levels};
+}
+
 double pool2d_ns(const WindowSpec& window, const Extent& output) {
   return static_cast<double>(pixels_of(output)) * output.channels *
          std::min(window.pool_h, window.height) * std::min(window.pool_w, window.width) /
@@ -133,11 +78,11 @@ double pool2d_ns(const WindowSpec& window, const Extent& output) {
 
 template <class Kernel>
 void Program::add_kernel(const Kernel& kernel, void (*run)(const Kernel&, const Range&),
-                         int64_t input, const std::vector<StepSpec>& steps, int32_t block,
-                         double cost_ns) {
+                         const Operands& operands, const std::vector<StepSpec>& steps,
+                         int32_t block, double cost_ns) {
   const Extent extent{kernel.rows, kernel.columns, kernel.channels};
   auto operation = std::make_unique<KernelOperation<Kernel>>(kernel, run,
-                                                             keep_steps(steps, extent), input);
+                                                             keep_steps(steps, extent), operands);
   operation->whole = {0, ceil_div(extent.channels, block), 0, pixels_of(extent)};
   operation->columns = extent.columns;
   const auto elements = static_cast<double>(pixels_of(extent)) * extent.channels;
@@ -188,7 +133,7 @@ void Program::bconv2d(const Bconv2dSpec& spec, const Extent& output,
   kernel.column_classes = column_classes;
   const double weights = static_cast<double>(spec.words.size) * kBlock;
   const double products = weights * static_cast<double>(pixels_of(output)) * spec.planes;
-  add_kernel(kernel, kernels_.bconv2d, spec.input.offset, steps, kBlock,
+  add_kernel(kernel, kernels_.bconv2d, {spec.input.offset}, steps, kBlock,
              std::max(products / kBinaryPerNs, weights_ns(weights / 8)));
 }
 
@@ -220,8 +165,78 @@ Conv2d Program::keep_conv2d(const Conv2dSpec& spec, const Extent& output) {
 
 void Program::conv2d(const Conv2dSpec& spec, const Extent& output,
                      const std::vector<StepSpec>& steps) {
-  add_kernel(keep_conv2d(spec, output), kernels_.conv2d, 4 * spec.input.offset, steps,
+  add_kernel(keep_conv2d(spec, output), kernels_.conv2d, {4 * spec.input.offset}, steps,
              kernels_.real_block, conv2d_ns(spec, output));
+}
+
+// All of it but the operands and the steps.
+Int8Conv2d Program::keep_conv2d(const Int8Conv2dSpec& spec, const Extent& output) {
+  View last = spec.input;
+  last.offset += greatest(spec.offsets, "int8_conv2d");
+  check_levels(spec.levels, last, {output.rows, output.columns, spec.run_length}, "int8_conv2d");
+  const size_t channels = static_cast<size_t>(output.channels), runs = spec.offsets.size;
+  const size_t k = runs * static_cast<size_t>(spec.run_length);
+  require(k <= kMostInt8Products, "int8_conv2d", "must have at most 2^17 products");
+  require(spec.kernel.size == k * channels, "int8_conv2d",
+          "must have a weight per channel and product");
+  require(spec.scale.size == channels, "int8_conv2d", "must have a scale per channel");
+  const int64_t bytes = kernels_.level_bytes;
+  std::vector<int64_t> offsets(spec.offsets.data, spec.offsets.data + runs);
+  for (int64_t& offset : offsets) offset *= bytes;
+  Int8Conv2d kernel{};
+  kernel.row = bytes * spec.input.row;
+  kernel.pixel = bytes * spec.input.pixel;
+  kernel.offsets = keep_array(Span<const int64_t>{offsets.data(), runs});
+  kernel.runs = static_cast<int32_t>(runs);
+  kernel.run_length = ceil_div(bytes * spec.run_length, 4);
+  parameters_.emplace_back(
+      kernels_.int8_weights_bytes(output.channels, kernel.runs, spec.run_length));
+  kernels_.pack_int8_weights(spec.kernel.data, output.channels, kernel.runs, spec.run_length,
+                             parameters_.back().data());
+  kernel.weights = parameters_.back().data();
+  kernel.scale = keep(spec.scale, output.channels, "scale");
+  kernel.rows = output.rows;
+  kernel.columns = output.columns;
+  kernel.channels = output.channels;
+  return kernel;
+}
+
+void Program::int8_conv2d(const Int8Conv2dSpec& spec, const Extent& output,
+                          const std::vector<StepSpec>& steps) {
+  add_kernel(keep_conv2d(spec, output), kernels_.int8_conv2d, operands_of(spec, kernels_), steps,
+             kernels_.real_block, conv2d_ns(spec, output));
+}
+
+void Program::levels(const View& input, const Extent& extent, const LevelsSpec& levels,
+                     int32_t top, int32_t bottom, int32_t left, int32_t right) {
+  check_floats(input, extent, "levels");
+  for (int32_t pad : {top, bottom, left, right}) {
+    require(pad >= 0 && pad <= (1 << 26), "levels", "must have a border from 0 to 2^26");
+  }
+  const Extent padded{extent.rows + top + bottom, extent.columns + left + right, extent.channels};
+  check_levels(levels, {0, int64_t{padded.columns} * padded.channels, padded.channels, 0}, padded,
+               "levels");
+  const double elements = static_cast<double>(pixels_of(padded)) * padded.channels;
+  const Kernels& kernels = kernels_;
+  add_function(
+      [=, &kernels](uint8_t* arena, const Range& range) {
+        const auto* from = reinterpret_cast<const float*>(arena) + input.offset;
+        auto* largest = reinterpret_cast<uint32_t*>(arena + 4 * levels.offset);
+        kernels.magnitudes({from, input.row, input.pixel, extent.rows, extent.columns,
+                            extent.channels, largest},
+                           range);
+      },
+      kMagnitudeParts, elements / kElementsPerNs);
+  add_function(
+      [=, &kernels](uint8_t* arena, const Range& range) {
+        const auto* from = reinterpret_cast<const float*>(arena) + input.offset;
+        uint8_t* to = arena + 4 * levels.offset;
+        kernels.levels({from, input.row, input.pixel, extent.rows, extent.columns, extent.channels,
+                        top, left, padded.rows, padded.columns,
+                        reinterpret_cast<const uint32_t*>(to), to + kMagnitudeBytes},
+                       range);
+      },
+      padded.rows, elements / kElementsPerNs);
 }
 
 void Program::depthwise_conv2d(const Conv2dSpec& spec, const Extent& output,
@@ -243,7 +258,7 @@ void Program::depthwise_conv2d(const Conv2dSpec& spec, const Extent& output,
   kernel.columns = output.columns;
   kernel.channels = output.channels;
   const double cost = static_cast<double>(pixels_of(output)) * output.channels * kernel.taps;
-  add_kernel(kernel, kernels_.depthwise_conv2d, 4 * spec.input.offset, steps, kBlock,
+  add_kernel(kernel, kernels_.depthwise_conv2d, {4 * spec.input.offset}, steps, kBlock,
              cost / kDepthwisePerNs);
 }
 
@@ -273,14 +288,17 @@ void Program::pool2d(const View& input, const WindowSpec& window, bool maximum,
   check_floats(input, {window.height, window.width, output.channels}, "pool2d");
   kernel.row = input.row;
   kernel.pixel = input.pixel;
-  add_kernel(kernel, kernels_.pool2d, 4 * input.offset, steps, kBlock, pool2d_ns(window, output));
+  add_kernel(kernel, kernels_.pool2d, {4 * input.offset}, steps, kBlock,
+             pool2d_ns(window, output));
 }
 
 // Divided by rows of the pooling.
-void Program::pooled_conv2d(const Conv2dSpec& spec, const Extent& map,
-                            const std::vector<StepSpec>& inner_steps, const WindowSpec& window,
-                            bool maximum, const Extent& output,
-                            const std::vector<StepSpec>& steps) {
+template <class Conv>
+void Program::add_pooled(const Conv& conv, void (*run)(const Conv&, const Range&),
+                         const Operands& operands, const std::vector<StepSpec>& inner_steps,
+                         const WindowSpec& window, bool maximum, const Extent& output,
+                         const std::vector<StepSpec>& steps, double conv_ns) {
+  const Extent map{conv.rows, conv.columns, conv.channels};
   for (const StepSpec& step : inner_steps) {
     require(step.kind == StepKind::affine || step.kind == StepKind::clip ||
                 step.kind == StepKind::prelu,
@@ -291,13 +309,28 @@ void Program::pooled_conv2d(const Conv2dSpec& spec, const Extent& map,
           "pooled_conv2d", "must pool its own map");
   require(pixels_of(map) <= kMostMapFloats / map.channels, "pooled_conv2d",
           "must have a map of at most 2^26 floats");
-  const Conv2d conv = keep_conv2d(spec, map);
   const Pool2d pool = checked_pool2d(window, maximum, output);
-  auto operation = make_pooled_conv2d(kernels_, conv, keep_steps(inner_steps, map),
-                                      4 * spec.input.offset, pool, keep_steps(steps, output));
+  auto operation = make_pooled_conv2d(kernels_, conv, run, keep_steps(inner_steps, map), operands,
+                                      pool, keep_steps(steps, output));
   operation->whole = {0, 1, 0, output.rows};
-  operation->cost_ns = conv2d_ns(spec, map) + pool2d_ns(window, output);
+  operation->cost_ns = conv_ns + pool2d_ns(window, output);
   add(std::move(operation));
+}
+
+void Program::pooled_conv2d(const Conv2dSpec& spec, const Extent& map,
+                            const std::vector<StepSpec>& inner_steps, const WindowSpec& window,
+                            bool maximum, const Extent& output,
+                            const std::vector<StepSpec>& steps) {
+  add_pooled(keep_conv2d(spec, map), kernels_.conv2d, {4 * spec.input.offset}, inner_steps, window,
+             maximum, output, steps, conv2d_ns(spec, map));
+}
+
+void Program::pooled_conv2d(const Int8Conv2dSpec& spec, const Extent& map,
+                            const std::vector<StepSpec>& inner_steps, const WindowSpec& window,
+                            bool maximum, const Extent& output,
+                            const std::vector<StepSpec>& steps) {
+  add_pooled(keep_conv2d(spec, map), kernels_.int8_conv2d, operands_of(spec, kernels_), inner_steps,
+             window, maximum, output, steps, conv2d_ns(spec, map));
 }
 
 void Program::bmax_pool2d(const View& input, const WindowSpec& window, Span<const uint64_t> mask,
@@ -345,7 +378,7 @@ void Program::elementwise(const View& input, const Extent& extent,
   kernel.rows = extent.rows;
   kernel.columns = extent.columns;
   kernel.channels = extent.channels;
-  add_kernel(kernel, kernels_.elementwise, 4 * input.offset, steps, kBlock, 0);
+  add_kernel(kernel, kernels_.elementwise, {4 * input.offset}, steps, kBlock, 0);
 }
 
 }  // namespace bnnzoo

@@ -25,7 +25,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
     type=click.Choice(["float32", "float16", "int8"]),
     default="float32",
     show_default=True,
-    help="How kernels of real numbers are stored.",
+    help="How kernels of real numbers are stored; int8 also lets layers multiply in 8 bits.",
 )
 @click.option(
     "--check",
@@ -113,6 +113,8 @@ def _print(report: ConversionReport) -> None:
         cells = [(la.name, la.kind, ", ".join(la.stored), la.reason) for la in real]
         title = f"{len(real)} of {len(report.layers)} layers compute in real numbers"
         print_table(["layer", "kind", "stored as", "because"], cells, title=title)
+    for sentence in report.in_8_bits():
+        click.echo(sentence)
     for note in report.notes():
         click.echo(note, err=True)
     fired = [(*pair, "the file is written") for pair in report.passes.items() if pair[1]]

@@ -101,7 +101,7 @@ def _print_report(report: dict[str, Any]) -> None:
     print_table(
         ["node", "operation", "kind", "shape", "inputs"],
         [
-            [n["name"], n["op"], n["kind"], _shape(n["shape"]), ", ".join(n["inputs"])]
+            [n["name"], _operation(n), n["kind"], _shape(n["shape"]), ", ".join(n["inputs"])]
             for n in graph["nodes"]
         ],
         title="Graph",
@@ -111,6 +111,11 @@ def _print_report(report: dict[str, Any]) -> None:
     print_table(["tensor", *columns[1:]], rows, title="Tensors")
     totals = [[name, *total.values()] for name, total in report["totals"].items()]
     print_table(["encoding", "tensors", "elements", "bytes"], totals, title="Totals")
+
+
+def _operation(node: dict[str, Any]) -> str:
+    bits = node.get("attributes", {}).get("input_bits")
+    return node["op"] if bits is None else f"{node['op']}, input of {bits} bits"
 
 
 def _shape(shape: list[int]) -> str:

@@ -26,14 +26,11 @@ def command(file: Path, output: Path, force: bool) -> None:
     Binary kernels become int8 -1 and +1, (c_out, h, w, c_in); everything else float32.
     """
     from bnnzoo.deploy.formats.packed import read
-    from bnnzoo.deploy.packing import PackedSigns
+    from bnnzoo.deploy.ir import numbers
 
     check_writable(output, force)
     graph, _ = read(file)
-    arrays = {
-        name: tensor.unpack() if isinstance(tensor, PackedSigns) else tensor
-        for name, tensor in graph.tensors.items()
-    }
+    arrays = {name: numbers(tensor) for name, tensor in graph.tensors.items()}
     write_atomic(output, _npz(arrays), force)
     click.echo(f"{output}: {len(arrays):,} arrays", err=True)
 

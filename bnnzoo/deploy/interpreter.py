@@ -15,14 +15,17 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike
 
-from bnnzoo.deploy.ir import Graph, Tensor, Type
+from bnnzoo.deploy.ir import Graph, Node, Tensor, Type, numbers
 from bnnzoo.deploy.ops import infer_types
-from bnnzoo.deploy.packing import PackedSigns
+from bnnzoo.deploy.packing import LEVELS, Int8Kernel, PackedSigns
 from bnnzoo.errors import ArgumentError
 
-__all__ = ["run"]
+__all__ = ["LEAST_MAGNITUDE", "Call", "input_levels", "parameters", "run"]
 
 Array = Any  # NumPy arrays; arithmetic of mixed dtypes has no static type
+
+# An input in 8 bits whose largest magnitude is below counts as zeros.
+LEAST_MAGNITUDE = 2.0**-100
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ def run(
             attributes=node.attributes,
             inputs=[values[name] for name in node.inputs],
             types=[types[name] for name in node.inputs],
-            tensors={role: _real(graph.tensors[name]) for role, name in node.tensors.items()},
+            tensors=parameters(graph, node),
         )
         value = MEANINGS[node.op](call)
         values[node.name] = value.astype(_DTYPES[types[node.name].kind], copy=False)
@@ -89,13 +92,27 @@ def run(
 _DTYPES = {"real": np.float64, "bits": np.int8, "levels": np.uint8}
 
 
+def parameters(graph: Graph, node: Node) -> dict[str, Array]:
+    """Returns the parameters of a node by role.
+
+    An int8 kernel that meets an input in 8 bits stays apart from its scale: `kernel` has levels,
+    `kernel_scale` what they are multiplied by.
+    """
+    found = {role: _real(graph.tensors[name]) for role, name in node.tensors.items()}
+    kernel = graph.tensor(node, "kernel")
+    if "input_bits" in node.attributes and isinstance(kernel, Int8Kernel):
+        found["kernel"] = kernel.levels.astype(np.float64)
+        found["kernel_scale"] = kernel.scale.astype(np.float64)
+    return found
+
+
 def _real(tensor: Tensor) -> Array:
     """Returns a parameter as numbers; bits by the words of docs/format.md, not by our packing."""
     if isinstance(tensor, PackedSigns):
         K = int(np.prod(tensor.shape[1:]))
         bits = np.unpackbits(tensor.bits, axis=-1, count=K, bitorder="little")
         return np.where(bits == 1, -1.0, 1.0).reshape(tensor.shape)
-    return tensor.astype(np.float64)
+    return numbers(tensor).astype(np.float64)
 
 
 def _number(x: Array, type_: Type) -> Array:
@@ -147,7 +164,29 @@ def _bconv2d(call: Call) -> Array:
 
 
 def _conv2d(call: Call) -> Array:
-    return _convolve(_pad(call.x, call.attributes["padding"], 0.0), call.tensors["kernel"], call)
+    if "input_bits" not in call.attributes:
+        x = _pad(call.x, call.attributes["padding"], 0.0)
+        return _convolve(x, call.tensors["kernel"], call)
+    levels, unit = input_levels(call.x)
+    sums = _convolve(_pad(levels, call.attributes["padding"], 0.0), call.tensors["kernel"], call)
+    return unit * (call.tensors["kernel_scale"] * sums)
+
+
+def input_levels(x: Array) -> tuple[Array, Array]:
+    """Returns maps `(n, h, w, c)` as levels -127 to 127, and what a level is worth, `(n, 1, 1, 1)`.
+
+    With m the largest magnitude of a map, level = round(x * (127 / m)), halves to even, and m / 127
+    is its worth. The levels are a matter of float32: x, the quotient and the product are rounded to
+    it, so that everybody has the same ones.
+    """
+    with np.errstate(over="ignore"):
+        x = np.asarray(x, np.float32)
+    largest = np.abs(x).max(axis=(1, 2, 3), keepdims=True)  # NaN where there is one
+    some = np.isfinite(largest) & (largest >= LEAST_MAGNITUDE)
+    scale = np.where(some, np.float32(LEVELS) / np.where(some, largest, 1), np.float32(0))
+    levels = np.rint(np.where(some, x, 0) * scale)
+    unit = np.where(np.isfinite(largest), np.where(some, largest, 0) / np.float64(LEVELS), np.nan)
+    return levels.astype(np.float64), unit
 
 
 def _sign(call: Call) -> Array:

@@ -15,12 +15,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bnnzoo.deploy.packing import PackedSigns
+from bnnzoo.deploy.packing import Int8Kernel, PackedSigns
 
 __all__ = ["Graph", "Node", "Tensor", "Type"]
 
-# A parameter: real numbers, int8 signs of a binary kernel, or the same as bits.
-Tensor = NDArray[Any] | PackedSigns
+# A parameter: real numbers, the same in 8 bits, int8 signs of a binary kernel, or these as bits.
+Tensor = NDArray[Any] | Int8Kernel | PackedSigns
 
 
 @dataclass(frozen=True)
@@ -120,4 +120,11 @@ class Graph:
 
 def signs(tensor: Tensor) -> bool:
     """Returns whether a kernel is binary."""
-    return isinstance(tensor, PackedSigns) or tensor.dtype == np.int8
+    return isinstance(tensor, PackedSigns) or (
+        isinstance(tensor, np.ndarray) and tensor.dtype == np.int8
+    )
+
+
+def numbers(tensor: Tensor) -> NDArray[Any]:
+    """Returns a parameter as an array, one in fewer bits unpacked."""
+    return tensor if isinstance(tensor, np.ndarray) else tensor.unpack()

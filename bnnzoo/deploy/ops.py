@@ -11,23 +11,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from bnnzoo.deploy.attribute_rules import Check, ints, is_int, is_number, is_shape
 from bnnzoo.deploy.ir import Graph, Node, Tensor, Type, signs
+from bnnzoo.deploy.packing import LEVELS, Int8Kernel
 from bnnzoo.errors import GraphError
 
-__all__ = ["MAX_VALUE_ELEMENTS", "OPS", "Op", "check_graph", "infer_types"]
+__all__ = ["MAX_INT8_PRODUCTS", "MAX_VALUE_ELEMENTS", "OPS", "Op", "check_graph", "infer_types"]
 
 # Elements of one value of one image; 256 MiB as float32. What a broken file may ask for.
 MAX_VALUE_ELEMENTS = 2**26
+# Products of one sum of `conv2d` with `input_bits`, each at most 127 * 127: 32 bits hold the sum.
+MAX_INT8_PRODUCTS = 2**17
 
 Shape = tuple[int, ...]
 Tensors = Mapping[str, Tensor]
 Infer = Callable[[Node, Sequence[Type], Tensors], Type]
-Check = Callable[[Any], bool]
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Op:
         attributes: Name -> the rule in words, and the test of it.
         required: Roles of the tensors that must be there.
         optional: Roles of those that may be.
+        optional_attributes: The same of attributes that may be left out.
         elementwise: One pixel's channels of the result need the same pixel of the inputs only,
             so that the node may stand in an epilogue.
     """
@@ -49,35 +52,13 @@ class Op:
     attributes: Mapping[str, tuple[str, Check]]
     required: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
+    optional_attributes: Mapping[str, tuple[str, Check]] = field(default_factory=dict)
     elementwise: bool = False
 
 
-def _is_int(value: Any, least: int, greatest: int = 2**20) -> bool:
-    return type(value) is int and least <= value <= greatest
-
-
-def _ints(count: int, least: int) -> Check:
-    def check(value: Any) -> bool:
-        return (
-            isinstance(value, tuple)
-            and len(value) == count
-            and all(_is_int(v, least) for v in value)
-        )
-
-    return check
-
-
-def _is_shape(value: Any) -> bool:
-    return isinstance(value, tuple) and 0 < len(value) <= 8 and all(_is_int(v, 1) for v in value)
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and not math.isnan(value)
-
-
-_PAIR = ("two integers of at least 1", _ints(2, 1))
-_PADDING = ("four integers of at least 0: top, bottom, left, right", _ints(4, 0))
-_POSITIVE = ("an integer of at least 1", lambda value: _is_int(value, 1))
+_PAIR = ("two integers of at least 1", ints(2, 1))
+_PADDING = ("four integers of at least 0: top, bottom, left, right", ints(4, 0))
+_POSITIVE = ("an integer of at least 1", lambda value: is_int(value, 1))
 _CONV = {"strides": _PAIR, "dilation": _PAIR, "padding": _PADDING, "groups": _POSITIVE}
 _POOL = {"pool": _PAIR, "strides": _PAIR, "padding": _PADDING}
 
@@ -147,9 +128,21 @@ def _conv(node: Node, types: Sequence[Type], tensors: Tensors) -> Type:
         raise _fail(
             node, f"kernel {kernel.shape} in {groups} groups must fit {channels} input channels"
         )
+    if "input_bits" in node.attributes:
+        _int8(node, kernel)
     size = _window(node, types[0], (kernel_h, kernel_w), node.attributes["dilation"])
     _correction(node, tensors, size, c_out)
     return Type("real", (*size, c_out))
+
+
+def _int8(node: Node, kernel: Tensor) -> None:
+    """Checks the kernel of a convolution of inputs in 8 bits."""
+    if not isinstance(kernel, Int8Kernel):
+        raise _fail(node, "with input_bits its kernel must be int8")
+    if kernel.levels.min() < -LEVELS or kernel.scale.shape != kernel.shape[:1]:
+        raise _fail(node, "its kernel must have levels of -127 to 127 and a scale per channel")
+    if math.prod(kernel.shape[1:]) > MAX_INT8_PRODUCTS:
+        raise _fail(node, f"with input_bits a sum must have at most {MAX_INT8_PRODUCTS} products")
 
 
 def _correction(node: Node, tensors: Tensors, size: Shape, c_out: int) -> None:
@@ -262,11 +255,11 @@ def _permute(node: Node, types: Sequence[Type], tensors: Tensors) -> Type:
     return Type("real", tuple(shape[axis] for axis in axes))
 
 
-_AXIS = ("an integer of at least 0", lambda value: _is_int(value, 0))
-_NUMBER = ("a number", _is_number)
-_LEVEL_BITS = ("an integer from 1 to 8", lambda value: _is_int(value, 1, 8))
-_PAD_VALUE = ("-1, 0 or 1", lambda value: _is_int(value, -1, 1))
-_AXES = ("a sequence of axes", lambda v: isinstance(v, tuple) and all(_is_int(a, 0, 8) for a in v))
+_AXIS = ("an integer of at least 0", lambda value: is_int(value, 0))
+_NUMBER = ("a number", is_number)
+_LEVEL_BITS = ("an integer from 1 to 8", lambda value: is_int(value, 1, 8))
+_PAD_VALUE = ("-1, 0 or 1", lambda value: is_int(value, -1, 1))
+_AXES = ("a sequence of axes", lambda v: isinstance(v, tuple) and all(is_int(a, 0, 8) for a in v))
 
 OPS: dict[str, Op] = {
     # Real numbers to bits, bit = -1 where scale * x + bias < 0. With `threshold` and `direction`:
@@ -283,7 +276,12 @@ OPS: dict[str, Op] = {
         ("kernel",), ("correction", "row_class", "column_class"),
     ),
     # Real input, zero border; the kernel may be binary. groups = c_in is a depthwise convolution.
-    "conv2d": Op((1, 1), _conv, _CONV, ("kernel",)),
+    # With `input_bits` the input counts as level * m / 127: m is its largest magnitude,
+    # level = round(x * (127 / m)) in float32, halves to even.
+    "conv2d": Op(
+        (1, 1), _conv, _CONV, ("kernel",),
+        optional_attributes={"input_bits": ("8, or left out", lambda value: is_int(value, 8, 8))},
+    ),
     # gamma * (x - mean) / sqrt(variance + epsilon) + beta
     "batch_norm": Op(
         (1, 1), _vectors, {"epsilon": _NUMBER}, ("mean", "variance"), ("gamma", "beta"),
@@ -312,7 +310,7 @@ OPS: dict[str, Op] = {
     "concat": Op((1, 1024), _concat, {"axis": _AXIS}),
     "slice": Op((1, 1), _slice, {"axis": _AXIS, "begin": _AXIS, "size": _POSITIVE}),
     "pad": Op((1, 1), _pad, {"padding": _PADDING, "value": _NUMBER}),
-    "reshape": Op((1, 1), _reshape, {"shape": ("a shape", _is_shape)}),
+    "reshape": Op((1, 1), _reshape, {"shape": ("a shape", is_shape)}),
     "permute": Op((1, 1), _permute, {"axes": _AXES}),
 }  # fmt: skip
 
@@ -324,7 +322,7 @@ def infer_types(graph: Graph) -> dict[str, Type]:
         GraphError: A name is used twice or not defined, an attribute or tensor is missing, left
             over or out of range, or the inputs of a node do not fit it.
     """
-    if not _is_shape(graph.input_shape):
+    if not is_shape(graph.input_shape):
         raise GraphError(f"input_shape must be positive integers, got {graph.input_shape}.")
     types = {graph.input: Type("real", graph.input_shape)}
     for node in graph.nodes:
@@ -362,12 +360,12 @@ def _infer(node: Node, types: Mapping[str, Type], graph: Graph) -> Type:
 
 
 def _check_attributes(node: Node, op: Op) -> None:
-    if set(node.attributes) != set(op.attributes):
+    if set(node.attributes) - set(op.optional_attributes) != set(op.attributes):
         raise _fail(
             node, f"attributes must be {sorted(op.attributes)}, got {sorted(node.attributes)}"
         )
-    for name, (rule, check) in op.attributes.items():
-        if not check(node.attributes[name]):
+    for name, (rule, check) in {**op.attributes, **op.optional_attributes}.items():
+        if name in node.attributes and not check(node.attributes[name]):
             raise _fail(node, f"{name} must be {rule}, got {node.attributes[name]!r}")
 
 

@@ -1,14 +1,19 @@
-"""Binary kernels as bits: 1 = -1, in the order that `bnnzoo-packed/1` has."""
+"""Kernels in few bits, as `bnnzoo-packed/1` has them: signs as one bit, real numbers as eight."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PackedSigns", "pack"]
+__all__ = ["Int8Kernel", "PackedSigns", "pack", "quantize"]
+
+LEVELS = 127  # of an int8 kernel, on each side of 0
+_LEAST_SCALE = float(np.finfo(np.float32).tiny)
+_LARGEST_WEIGHT = float(np.finfo(np.float32).max) / 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +41,29 @@ class PackedSigns:
         return (1 - 2 * bits.astype(np.int8)).reshape(self.shape)
 
 
+@dataclass(frozen=True, eq=False)
+class Int8Kernel:
+    """A kernel of real numbers in 8 bits: weight = level * scale of its output channel.
+
+    Attributes:
+        levels: -127 to 127, `(c_out, kernel_h, kernel_w, c_in / groups)`.
+        scale: `(c_out)`; float32 in a file.
+    """
+
+    levels: NDArray[np.int8]
+    scale: NDArray[Any]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the kernel."""
+        return self.levels.shape
+
+    def unpack(self) -> NDArray[np.float32]:
+        """Returns the weights, each rounded to float32 once."""
+        per_channel = self.scale.astype(np.float32).reshape(-1, *[1] * (self.levels.ndim - 1))
+        return self.levels.astype(np.float32) * per_channel
+
+
 def pack(signs: NDArray[np.int8]) -> PackedSigns:
     """Returns the bits of a kernel of -1 and +1.
 
@@ -44,3 +72,20 @@ def pack(signs: NDArray[np.int8]) -> PackedSigns:
     """
     rows = signs.reshape(len(signs), -1) < 0
     return PackedSigns(np.packbits(rows, axis=-1, bitorder="little"), signs.shape)
+
+
+def quantize(kernel: NDArray[Any]) -> Int8Kernel | None:
+    """Returns the nearest int8 kernel, whose scales are max|w| / 127 of each channel.
+
+    None where the scale of a channel would be no normal number of float32, or 127 times it too
+    large for one: it would lose more than a rounding of the channel's largest weight.
+    """
+    rows = kernel.reshape(len(kernel), -1).astype(np.float64)
+    largest = np.abs(rows).max(axis=1)
+    some = largest[largest != 0]
+    if not np.all((some >= LEVELS * _LEAST_SCALE) & (some <= _LARGEST_WEIGHT)):
+        return None
+    scale = (largest / LEVELS).astype(np.float32)
+    scale[scale == 0] = 1.0  # a channel of zeros
+    levels = np.clip(np.rint(rows / scale[:, None]), -LEVELS, LEVELS)
+    return Int8Kernel(levels.astype(np.int8).reshape(kernel.shape), scale)

@@ -9,6 +9,10 @@ factor of at most 1 + u, u = 2^-24. To first order:
 2. scale * x + bias is wrong by a few u of (|scale x| + |bias|), however much of it cancels.
 3. An error e in what comes in adds |f'| e: |scale| e, |w| * e, at most e for clip, sigmoid, tanh.
 4. Moving, comparing and counting bits are exact, and so are sums of signs.
+5. Inputs that count in 8 bits are level * m / 127. Levels of equal inputs are equal: they are
+   defined in float32. Where x may be e off, m is between the largest |x| - e and the largest
+   |x| + e, x * 127 / m between two ends, and the level between those that the ends are rounded to:
+   mostly one and the same, and two where a half is between them. Sums of levels are exact.
 
 This admits any order of summation and fused multiply-adds. It excludes a wrong epsilon, a bias
 that is left out, and a border that is counted wrong, all of which are larger by orders.
@@ -25,10 +29,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bnnzoo.deploy.interpreter import MEANINGS, Call
+from bnnzoo.deploy.interpreter import MEANINGS, Call, input_levels, parameters
 from bnnzoo.deploy.ir import Graph
 from bnnzoo.deploy.ops import infer_types
-from bnnzoo.deploy.packing import PackedSigns
+from bnnzoo.deploy.packing import LEVELS
 
 __all__ = ["FEW", "Losses", "errors"]
 
@@ -99,9 +103,10 @@ def errors(
     types = infer_types(graph)
     found: dict[str, Array] = {graph.input: np.zeros(values[graph.input].shape)}
     for node in graph.nodes:
-        tensors = {role: _numbers(graph.tensors[name]) for role, name in node.tensors.items()}
         inputs = [np.asarray(values[name]) for name in node.inputs]
-        call = Call(node.attributes, inputs, [types[name] for name in node.inputs], tensors)
+        call = Call(
+            node.attributes, inputs, [types[name] for name in node.inputs], parameters(graph, node)
+        )
         case = _Case(
             call,
             node.op,
@@ -112,11 +117,6 @@ def errors(
         )
         found[node.name] = _RULES.get(node.op, _moved)(case)
     return found
-
-
-def _numbers(tensor: Any) -> Array:
-    values = tensor.unpack() if isinstance(tensor, PackedSigns) else tensor
-    return np.asarray(values, np.float64)
 
 
 def _sum_of(n: int) -> float:
@@ -144,10 +144,50 @@ def _padded(case: _Case) -> Array:
 
 
 def _conv2d(case: _Case) -> Array:
+    if "input_bits" in case.call.attributes:
+        return _int8_conv2d(case)
     kernel = np.abs(case.call.tensors["kernel"])
     K = int(np.prod(kernel.shape[1:]))
     lost = case.same(np.abs(case.x), kernel=kernel) * _sum_of(K) + TINY
     return lost + case.same(case.error, kernel=kernel) if case.error.any() else lost
+
+
+def _int8_conv2d(case: _Case) -> Array:
+    """Levels of equal inputs are equal, and so are their sums; see 5 of the module's docstring."""
+    lost = FEW * np.abs(case.value) + TINY
+    if not case.error.any():
+        return np.asarray(lost)
+    kernel = np.abs(case.call.tensors["kernel"]) * np.abs(
+        case.call.tensors["kernel_scale"]
+    ).reshape(-1, 1, 1, 1)
+    attributes = {k: v for k, v in case.call.attributes.items() if k != "input_bits"}
+    call = dataclasses.replace(
+        case.call,
+        attributes=attributes,
+        inputs=[_level_errors(case.x, case.error)],
+        tensors={"kernel": kernel},
+    )
+    return np.asarray(lost + MEANINGS["conv2d"](call))
+
+
+def _level_errors(x: Array, error: Array) -> Array:
+    """Returns how far inputs in 8 bits may be off where the inputs themselves may be by `error`."""
+    levels, unit = input_levels(x)
+    axes = (1, 2, 3)
+    size = np.abs(x)
+    largest = size.max(axis=axes, keepdims=True)
+    most = (size + error).max(axis=axes, keepdims=True)
+    least = np.maximum((size - error).max(axis=axes, keepdims=True), np.finfo(np.float64).tiny)
+    # Where in units of a level the inputs may be, and the levels of both ends.
+    place = x * np.divide(LEVELS, largest, out=np.zeros_like(largest), where=largest > 0)
+    with np.errstate(over="ignore"):
+        off = LEVELS * error / least + size * LEVELS * (1 / least - 1 / most) + LEVELS * FEW
+    ends = (np.rint(np.clip(end, -LEVELS, LEVELS)) for end in (place - off, place + off))
+    steps = np.maximum(*(np.abs(end - levels) for end in ends))
+    worth = most / LEVELS
+    return np.asarray(
+        steps * worth + np.abs(levels) * np.maximum(worth - unit, unit - least / LEVELS)
+    )
 
 
 def _bconv2d(case: _Case) -> Array:

@@ -153,7 +153,8 @@ def _separate_groups(head: Node, types: Types) -> int:
     """Returns how many convolutions a head is; a depthwise one of real numbers is one."""
     groups: int = head.attributes.get("groups", 1)
     channels = types[head.inputs[0]].shape[-1], types[head.name].shape[-1]
-    return 1 if head.op == "conv2d" and channels == (groups, groups) else groups
+    real = head.op == "conv2d" and "input_bits" not in head.attributes
+    return 1 if real and channels == (groups, groups) else groups
 
 
 def _check_groups(head: Node, types: Types) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bnnzoo.deploy.ir import Graph, Node, Tensor
+from bnnzoo.deploy.ir import Graph, Node, Tensor, numbers
 from bnnzoo.deploy.packing import PackedSigns, pack
 from bnnzoo.runtime.lowering import BLOCK
 
@@ -81,7 +81,7 @@ def kernel_words(kernel: Tensor, rows: slice) -> NDArray[np.uint64]:
     Returns:
         `(c_out, taps * ceil(c_in / 64))`, unused bits 0.
     """
-    packed = kernel if isinstance(kernel, PackedSigns) else pack(kernel)
+    packed = kernel if isinstance(kernel, PackedSigns) else pack(numbers(kernel))
     bits, c_in = packed.bits[rows], packed.shape[3]
     if c_in % BLOCK:
         taps = packed.shape[1] * packed.shape[2]
@@ -99,13 +99,13 @@ def weight_sums(kernel: Tensor) -> Doubles:
         bits = np.unpackbits(kernel.bits, axis=-1, count=kernel.K, bitorder="little")
         sums: Doubles = kernel.K - 2.0 * bits.sum(axis=-1, dtype=np.int64)
     else:
-        sums = kernel.sum(axis=(1, 2, 3), dtype=np.float64)
+        sums = numbers(kernel).sum(axis=(1, 2, 3), dtype=np.float64)
     return sums
 
 
 def real_kernel(kernel: Tensor) -> Floats:
     """Returns a kernel as float32; signs as -1 and +1."""
-    return float32(kernel.unpack() if isinstance(kernel, PackedSigns) else kernel)
+    return float32(numbers(kernel))
 
 
 def border_words(groups: tuple[int, int]) -> NDArray[np.uint64]:

@@ -2,8 +2,8 @@
 
     graph -> legalize -> calls -> places of values -> arena -> program
 
-Every step has its module: `lowering` (with `pooling`), `layout` (with `borders` and `liveness`),
-`memory`, `writer` (with `parameters` and `rare`).
+Every step has its module: `lowering` (with `pooling` and `eight_bits`), `layout` (with `borders`
+and `liveness`), `memory`, `writer` (with `parameters`, `windows` and `rare`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 from bnnzoo.deploy.ir import Graph, Type
 from bnnzoo.deploy.ops import infer_types
 from bnnzoo.errors import GraphError
+from bnnzoo.runtime.eight_bits import with_levels
 from bnnzoo.runtime.extension import engine
 from bnnzoo.runtime.layout import place_values
 from bnnzoo.runtime.lowering import calls, legalize
@@ -56,6 +57,7 @@ def plan(graph: Graph, isa: str, threads: int) -> Plan:
     types = infer_types(graph)
     outputs = tuple(types[name].shape for name in graph.outputs)
     order = pool_in_strips(calls(graph, types), types, graph.outputs)
+    order = with_levels(order, types, engine().level_bytes(isa))
     layout = place_values(graph, types, order)
     memory = Memory(layout, engine().expansion(isa))
     try:

@@ -11,12 +11,14 @@ import numpy as np
 
 from bnnzoo.deploy.ir import Graph, Node, Type
 from bnnzoo.runtime import parameters
+from bnnzoo.runtime.eight_bits import EIGHT_BITS
 from bnnzoo.runtime.extension import engine
 from bnnzoo.runtime.layout import Layout
 from bnnzoo.runtime.liveness import extent
 from bnnzoo.runtime.lowering import BLOCK, Call, map_shape
 from bnnzoo.runtime.memory import Memory, View
 from bnnzoo.runtime.rare import RARE
+from bnnzoo.runtime.windows import native, pool_window, runs_of, taps_of
 
 __all__ = ["Writer"]
 
@@ -64,7 +66,7 @@ class Writer:
 
     def view(self, name: str, first: int = 0) -> Any:
         """Returns the engine's view of a value, from one of its channels on."""
-        return _native(self.place(name, first))
+        return native(self.place(name, first))
 
     def extent(self, name: str, channels: int | None = None) -> Any:
         """Returns the engine's size of a value, or of some channels of it."""
@@ -134,25 +136,10 @@ class Writer:
                     steps.combine(part.op, self.operand(name, shape, first))
 
 
-def _native(view: View) -> Any:
-    return engine().View(view.offset, view.row, view.pixel, view.plane)
-
-
 def _elementwise(writer: Writer, call: Call) -> None:
     shape = extent(call, writer.types)
     view = writer.operand(call.inputs[0], shape)
     writer.program.elementwise(view, engine().Extent(*map_shape(shape)), writer.steps(call))
-
-
-def _taps(node: Node, kernel_shape: Sequence[int], view: View) -> tuple[Any, View]:
-    """Returns how far the taps of a window lie from the first, and where that one begins."""
-    strides, dilation = node.attributes["strides"], node.attributes["dilation"]
-    top, _, left, _ = node.attributes["padding"]
-    rows = np.arange(kernel_shape[1]) * dilation[0] * view.row
-    columns = np.arange(kernel_shape[2]) * dilation[1] * view.pixel
-    offset = view.offset - top * view.row - left * view.pixel
-    moved = View(offset, strides[0] * view.row, strides[1] * view.pixel, view.plane)
-    return rows[:, None] + columns, moved
 
 
 def _bconv2d(writer: Writer, call: Call) -> None:
@@ -168,11 +155,11 @@ def _bconv2d(writer: Writer, call: Call) -> None:
     for group in range(groups):
         rows = slice(group * c_out // groups, (group + 1) * c_out // groups)
         view = writer.place(source, group * words * BLOCK)
-        taps, view = _taps(node, kernel.shape, view)
+        taps, view = taps_of(node, kernel.shape, view)
         word = writer.memory.pixel(writer.layout.places[source].storage, BLOCK)
         offsets = taps.reshape(-1, 1) + np.arange(words) * word
         writer.program.bconv2d(
-            _native(view), writer.layout.places[source].storage.planes,
+            native(view), writer.layout.places[source].storage.planes,
             np.ascontiguousarray(offsets.reshape(-1), np.int32),
             parameters.kernel_words(kernel, rows),
             parameters.float32(sums.scale[rows]), parameters.float32(sums.bias[..., rows]),
@@ -235,9 +222,9 @@ def _conv2d(writer: Writer, call: Call) -> None:
     c_out, _, _, c_in = kernel.shape
     groups: int = node.attributes["groups"]
     if groups > 1 and groups == c_out and c_in == 1:
-        taps, view = _taps(node, kernel.shape, writer.place(source))
+        taps, view = taps_of(node, kernel.shape, writer.place(source))
         writer.program.depthwise_conv2d(
-            _native(view), np.ascontiguousarray(taps.reshape(-1), np.int64),
+            native(view), np.ascontiguousarray(taps.reshape(-1), np.int64),
             np.ascontiguousarray(kernel.reshape(c_out, -1).T),
             writer.extent(node.name), writer.steps(call),
         )  # fmt: skip
@@ -246,20 +233,11 @@ def _conv2d(writer: Writer, call: Call) -> None:
         rows = slice(group * c_out // groups, (group + 1) * c_out // groups)
         place = writer.place(source, group * c_in)
         writer.program.conv2d(
-            *_runs(node, kernel.shape, place), np.ascontiguousarray(kernel[rows]),
+            *runs_of(node, kernel.shape, place), np.ascontiguousarray(kernel[rows]),
             writer.extent(node.name, c_out // groups), writer.steps(call, rows),
         )  # fmt: skip
         if group:
             writer.program.join_last()
-
-
-def _runs(node: Node, kernel_shape: Sequence[int], place: View) -> tuple[Any, Any, int]:
-    """Returns the first tap of a real convolution, and its runs of adjacent inputs."""
-    taps, view = _taps(node, kernel_shape, place)
-    offsets, run = taps.reshape(-1), kernel_shape[3]
-    if place.pixel == run and node.attributes["dilation"][1] == 1:
-        offsets, run = taps[:, 0], kernel_shape[2] * run  # the pixels of a kernel row touch
-    return _native(view), np.ascontiguousarray(offsets, np.int64), run
 
 
 def _pooled_conv2d(writer: Writer, call: Call) -> None:
@@ -267,26 +245,16 @@ def _pooled_conv2d(writer: Writer, call: Call) -> None:
     assert pool is not None
     kernel = parameters.real_kernel(writer.graph.tensors[node.tensors["kernel"]])
     writer.program.pooled_conv2d(
-        *_runs(node, kernel.shape, writer.place(call.inputs[0])), kernel,
+        *runs_of(node, kernel.shape, writer.place(call.inputs[0])), kernel,
         writer.extent(node.name), writer.inner_steps(call),
-        _window(pool, writer.types[node.name].shape), pool.op == "max_pool2d",
+        pool_window(pool, writer.types[node.name].shape), pool.op == "max_pool2d",
         writer.extent(pool.name), writer.steps(call),
     )  # fmt: skip
 
 
-def _window(node: Node, shape: Sequence[int]) -> Any:
-    """Returns the engine's window of a pooling of a map; of a global one, all of the map."""
-    height, width, _ = shape
-    if node.op.startswith("global"):
-        return engine().Window(height, width, height, width, 1, 1, 0, 0)
-    top, _, left, _ = node.attributes["padding"]
-    pool, strides = node.attributes["pool"], node.attributes["strides"]
-    return engine().Window(height, width, *pool, *strides, top, left)
-
-
 def _pool(writer: Writer, call: Call) -> None:
     source = call.inputs[0]
-    window = _window(call.node, writer.types[source].shape)
+    window = pool_window(call.node, writer.types[source].shape)
     extent = writer.extent(call.node.name)
     writer.program.pool2d(writer.view(source), window, "max" in call.op, extent, writer.steps(call))
 
@@ -300,7 +268,7 @@ def _bmax_pool2d(writer: Writer, call: Call) -> None:
         bits = np.packbits(direction >= 0, bitorder="little")
         words = np.frombuffer(bits.tobytes().ljust(8 * len(words), b"\0"), "<u8").astype(np.uint64)
     writer.program.bmax_pool2d(
-        writer.view(source), _window(call.node, writer.types[source].shape), words,
+        writer.view(source), pool_window(call.node, writer.types[source].shape), words,
         writer.extent(name), writer.view(name),
     )  # fmt: skip
 
@@ -316,5 +284,6 @@ _HANDLERS: dict[str, Handler] = {
     "global_max_pool2d": _pool,
     "global_avg_pool2d": _pool,
     "bmax_pool2d": _bmax_pool2d,
+    **EIGHT_BITS,
     **RARE,
 }

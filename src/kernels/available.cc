@@ -33,10 +33,12 @@ Available detect() {
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
                       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
                       __builtin_cpu_supports("avx512dq");
-  const bool vpopcntdq = avx512 && __builtin_cpu_supports("avx512vpopcntdq") &&
+  const bool vnni = avx512 && __builtin_cpu_supports("avx512vnni");
+  const bool vpopcntdq = vnni && __builtin_cpu_supports("avx512vpopcntdq") &&
                          __builtin_cpu_supports("avx512bitalg");
   const Candidate candidates[] = {
       {&avx512_vpopcntdq_kernels, vpopcntdq},
+      {&avx512_vnni_kernels, vnni},
       {&avx512_kernels, avx512},
       {&avx2_kernels, avx2},
       {&popcnt_kernels, popcnt},

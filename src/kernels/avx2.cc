@@ -78,8 +78,66 @@ BNNZOO_INLINE uint64_t bit_of(Integers integers, int index) {
 
 BNNZOO_INLINE void store_bits(uint8_t* to, uint64_t bits) { store_word(to, bits); }
 
+// Quads of two levels in 16 bits: a product and sum of bytes would saturate.
+constexpr int kLevelBytes = 2;
+constexpr int kLevelZero = 0;
+
+struct Sums {
+  __m256i value;
+};
+
+struct Quads {
+  __m256i value;
+};
+
+BNNZOO_INLINE Sums load_sums(const int32_t* from) {
+  return {_mm256_load_si256(reinterpret_cast<const __m256i*>(from))};
+}
+
+BNNZOO_INLINE Quads load_quads(const int32_t* from) {
+  return {_mm256_load_si256(reinterpret_cast<const __m256i*>(from))};
+}
+
+BNNZOO_INLINE Quads broadcast_quad(const uint8_t* from) {
+  int32_t quad;
+  __builtin_memcpy(&quad, from, sizeof quad);
+  return {_mm256_set1_epi32(quad)};
+}
+
+BNNZOO_INLINE Sums add_products(Quads x, Quads w, Sums sum) {
+  return {_mm256_add_epi32(sum.value, _mm256_madd_epi16(x.value, w.value))};
+}
+
+BNNZOO_INLINE Vector to_real(Sums sums) { return {_mm256_cvtepi32_ps(sums.value)}; }
+
+BNNZOO_INLINE Integers magnitude(Vector v) {
+  return {_mm256_and_si256(_mm256_castps_si256(v.value), _mm256_set1_epi32(0x7fffffff))};
+}
+
+BNNZOO_INLINE Integers larger(Integers a, Integers b) {
+  return {_mm256_max_epu32(a.value, b.value)};
+}
+
+BNNZOO_INLINE void store_integers(uint32_t* to, Integers integers) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), integers.value);
+}
+
+BNNZOO_INLINE void store_levels(uint8_t* to, Integers integers) {
+  const __m128i low = _mm256_castsi256_si128(integers.value);
+  const __m128i high = _mm256_extracti128_si256(integers.value, 1);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm_packs_epi32(low, high));
+}
+
+BNNZOO_INLINE void store_first_levels(uint8_t* to, Integers integers, int n) {
+  uint8_t levels[Vector::lanes * kLevelBytes];
+  store_levels(levels, integers);
+  __builtin_memcpy(to, levels, static_cast<size_t>(n * kLevelBytes));
+}
+
 #include "epilogue.h"
+#include "convolving.h"
 #include "float_kernels.h"
+#include "int8_kernels.h"
 #include "byte_lanes.h"
 
 // Binary convolution by tables, 64 output channels at a time.
@@ -234,12 +292,18 @@ const Kernels avx2_kernels = {
     "avx2",
     1,
     kBlock,
+    kLevelBytes,
     weights_bytes,
     pack_weights,
     real_weights_floats,
     pack_real_weights,
+    int8_weights_bytes,
+    pack_int8_weights,
     bconv2d,
     conv2d,
+    magnitudes,
+    levels,
+    int8_conv2d,
     depthwise_conv2d,
     pool2d,
     elementwise,

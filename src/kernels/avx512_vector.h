@@ -52,6 +52,41 @@ BNNZOO_INLINE uint64_t bit_of(Integers integers, int index) {
   return _mm512_test_epi32_mask(integers.value, _mm512_set1_epi32(1 << index));
 }
 
+BNNZOO_INLINE Integers magnitude(Vector v) {
+  return {_mm512_and_si512(_mm512_castps_si512(v.value), _mm512_set1_epi32(0x7fffffff))};
+}
+
+BNNZOO_INLINE Integers larger(Integers a, Integers b) {
+  return {_mm512_max_epu32(a.value, b.value)};
+}
+
+BNNZOO_INLINE void store_integers(uint32_t* to, Integers integers) {
+  _mm512_storeu_si512(to, integers.value);
+}
+
+// Sums of products in 8 bits, and what is multiplied: quads of 4 bytes.
+struct Sums {
+  __m512i value;
+};
+
+struct Quads {
+  __m512i value;
+};
+
+BNNZOO_INLINE Sums load_sums(const int32_t* from) { return {_mm512_load_si512(from)}; }
+BNNZOO_INLINE Quads load_quads(const int32_t* from) { return {_mm512_load_si512(from)}; }
+
+BNNZOO_INLINE Quads broadcast_quad(const uint8_t* from) {
+  int32_t quad;
+  __builtin_memcpy(&quad, from, sizeof quad);
+  return {_mm512_set1_epi32(quad)};
+}
+
+// With a mask of all lanes: GCC 12 warns of the undefined source that it gives itself without.
+BNNZOO_INLINE Vector to_real(Sums sums) {
+  return {_mm512_maskz_cvtepi32_ps(0xffff, sums.value)};
+}
+
 // Each byte four times: a broadcast of one byte of channels is then a broadcast of 32 bits, which
 // an instruction does while it loads its operand.
 constexpr int kExpansion = 4;

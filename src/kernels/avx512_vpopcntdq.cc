@@ -1,4 +1,4 @@
-// x86-64 with AVX-512 F, BW, VL, DQ, VPOPCNTDQ and BITALG: Ice Lake, Zen 4 and later.
+// x86-64 with AVX-512 F, BW, VL, DQ, VNNI, VPOPCNTDQ and BITALG: Ice Lake, Zen 4 and later.
 #if defined(__x86_64__)
 #include <immintrin.h>
 
@@ -6,11 +6,12 @@
 
 #if defined(__clang__)
 #pragma clang attribute push( \
-    __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vpopcntdq,avx512bitalg,"  \
-                          "avx2,fma"))), \
+    __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,"  \
+                          "avx512bitalg,avx2,fma"))), \
     apply_to = function)
 #else
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512vpopcntdq,avx512bitalg,avx2,fma")
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,avx512bitalg,avx2,\
+fma")
 // GCC 12 takes the undefined source of unmasked intrinsics for a mistake (its bug 105593).
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #endif
@@ -26,8 +27,11 @@ constexpr int32_t kTotalUnits = 990;
 
 #include "blocks.h"
 #include "avx512_vector.h"
+#include "avx512_vnni.h"
 #include "epilogue.h"
+#include "convolving.h"
 #include "float_kernels.h"
+#include "int8_kernels.h"
 #include "byte_lanes.h"
 #include "avx512_counting.h"
 
@@ -79,12 +83,18 @@ const Kernels avx512_vpopcntdq_kernels = {
     "avx512_vpopcntdq",
     kExpansion,
     kBlock,
+    kLevelBytes,
     weights_bytes,
     pack_weights,
     real_weights_floats,
     pack_real_weights,
+    int8_weights_bytes,
+    pack_int8_weights,
     bconv2d,
     conv2d,
+    magnitudes,
+    levels,
+    int8_conv2d,
     depthwise_conv2d,
     pool2d,
     elementwise,

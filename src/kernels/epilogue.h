@@ -1,7 +1,7 @@
 // Epilogues: the steps of a chain, over one block of channels of a few pixels.
 //
-// Every instruction set's file includes blocks.h, this header, float_kernels.h and binary_kernels.h
-// inside its own anonymous namespace, after it has enabled its instructions and defined
+// Every instruction set's file includes blocks.h, this header, convolving.h, float_kernels.h,
+// int8_kernels.h and binary_kernels.h inside its own anonymous namespace, after it has enabled its instructions and defined
 //
 //     constexpr int kBlockBytes                 bytes of a block in bits views: 8 * expansion
 //     struct Vector                             floats; `lanes` of them, `tile` pixels of conv2d
@@ -13,7 +13,7 @@
 //     Vector add, subtract, multiply, divide, minimum, maximum(Vector, Vector)
 //     Vector multiply_add(Vector a, Vector b, Vector c)      a * b + c
 //     uint64_t below(Vector a, Vector b)        bit per lane: a < b
-//     struct Integers; Integers round_to_even(Vector)        from 0 to 255
+//     struct Integers; Integers round_to_even(Vector)        from -127 to 255
 //     uint64_t bit_of(Integers, int index)      bit per lane
 //     void store_bits(uint8_t*, uint64_t)       the bits of 64 channels, `expansion` times
 //

@@ -82,6 +82,51 @@ struct Conv2d {
   int32_t step_count;
 };
 
+// Inputs in 8 bits. With m the largest |x| of a map, and in float32 arithmetic,
+//
+//     level = round(x * (127 / m)), halves to even, from -127 to 127;    x is about level * (m / 127)
+//
+// A map of m below kLeastMagnitude counts as zeros. One with NaN or infinity has no levels: what is
+// computed from it is NaN.
+constexpr float kLeastMagnitude = 7.888609052210118e-31f;  // 2^-100
+// The rows of a map are divided into so many parts, each of which has a largest |x| of its own. It
+// is kept as the bits of the number: of floats without a sign these are in the order of the numbers,
+// and NaN is above infinity.
+constexpr int kMagnitudeParts = 16;
+
+struct Magnitudes {
+  const float* input;
+  int64_t row, pixel;  // floats
+  int32_t rows, columns, channels;
+  uint32_t* largest;   // (kMagnitudeParts)
+};
+
+// Levels are in memory as an instruction set wants them, `level_bytes` each.
+struct Levels {
+  const float* input;
+  int64_t row, pixel;       // floats
+  int32_t rows, columns, channels;
+  int32_t top, left;        // border of level 0
+  int32_t padded_rows, padded_columns;
+  const uint32_t* largest;  // (kMagnitudeParts)
+  uint8_t* output;          // (padded_rows, padded_columns, channels) levels
+};
+
+// v = scale * m / 127 * (sum of level * weight over the runs), then the steps. A run is read in
+// quads of 4 bytes; what the last one has beyond the run meets weights of 0.
+struct Int8Conv2d {
+  const uint8_t* input;     // levels: first tap of output pixel (0, 0)
+  int64_t row, pixel;       // bytes from one output row or pixel to the next
+  const int64_t* offsets;   // (runs) bytes from the first tap
+  int32_t runs, run_length; // quads
+  const uint8_t* weights;   // from Kernels::pack_int8_weights
+  int32_t rows, columns, channels;
+  const float* scale;       // (c)
+  const uint32_t* largest;  // (kMagnitudeParts)
+  const Step* steps;
+  int32_t step_count;
+};
+
 // v = sum over the taps, channel by channel, then the steps.
 struct DepthwiseConv2d {
   const float* input;
@@ -133,6 +178,7 @@ struct Kernels {
   const char* name;
   int32_t expansion;
   int32_t real_block;  // output channels per block of conv2d; kBlock in all of them
+  int32_t level_bytes; // of an input in 8 bits, 1 or 2
 
   size_t (*weights_bytes)(int32_t channels, int32_t units);
   // words: (channels, units), unused bits 0; `out` is 64-byte aligned.
@@ -140,9 +186,16 @@ struct Kernels {
   size_t (*real_weights_floats)(int32_t channels, int32_t k);
   // kernel: (channels, k); `out` is 64-byte aligned.
   void (*pack_real_weights)(const float* kernel, int32_t channels, int32_t k, float* out);
+  size_t (*int8_weights_bytes)(int32_t channels, int32_t runs, int32_t run);
+  // kernel: (channels, runs, run) levels from -127 to 127; `out` is 64-byte aligned.
+  void (*pack_int8_weights)(const int8_t* kernel, int32_t channels, int32_t runs, int32_t run,
+                            uint8_t* out);
 
   void (*bconv2d)(const Bconv2d&, const Range&);                    // blocks of kBlock channels
   void (*conv2d)(const Conv2d&, const Range&);                      // blocks of real_block
+  void (*magnitudes)(const Magnitudes&, const Range&);              // its pixels are the parts
+  void (*levels)(const Levels&, const Range&);                      // its pixels are padded rows
+  void (*int8_conv2d)(const Int8Conv2d&, const Range&);             // blocks of real_block
   void (*depthwise_conv2d)(const DepthwiseConv2d&, const Range&);   // blocks of kBlock
   void (*pool2d)(const Pool2d&, const Range&);
   void (*elementwise)(const Elementwise&, const Range&);

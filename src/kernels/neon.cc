@@ -70,8 +70,67 @@ BNNZOO_INLINE uint64_t bit_of(Integers integers, int index) {
 
 BNNZOO_INLINE void store_bits(uint8_t* to, uint64_t bits) { store_word(to, bits); }
 
+// Quads of four levels in 8 bits.
+constexpr int kLevelBytes = 1;
+constexpr int kLevelZero = 0;
+
+struct Sums {
+  int32x4_t value;
+};
+
+struct Quads {
+  int8x16_t value;
+};
+
+BNNZOO_INLINE Sums load_sums(const int32_t* from) { return {vld1q_s32(from)}; }
+BNNZOO_INLINE Quads load_quads(const int32_t* from) {
+  return {vreinterpretq_s8_s32(vld1q_s32(from))};
+}
+
+BNNZOO_INLINE Quads broadcast_quad(const uint8_t* from) {
+  int32_t quad;
+  __builtin_memcpy(&quad, from, sizeof quad);
+  return {vreinterpretq_s8_s32(vdupq_n_s32(quad))};
+}
+
+// The sum of two products fits into 16 bits: 2 * 127 * 127.
+BNNZOO_INLINE Sums add_products(Quads x, Quads w, Sums sum) {
+  const int16x8_t low = vmull_s8(vget_low_s8(x.value), vget_low_s8(w.value));
+  const int16x8_t high = vmull_high_s8(x.value, w.value);
+  return {vpadalq_s16(sum.value, vpaddq_s16(low, high))};
+}
+
+BNNZOO_INLINE Vector to_real(Sums sums) { return {vcvtq_f32_s32(sums.value)}; }
+
+BNNZOO_INLINE Integers magnitude(Vector v) {
+  return {vandq_s32(vreinterpretq_s32_f32(v.value), vdupq_n_s32(0x7fffffff))};
+}
+
+BNNZOO_INLINE Integers larger(Integers a, Integers b) { return {vmaxq_s32(a.value, b.value)}; }
+
+BNNZOO_INLINE void store_integers(uint32_t* to, Integers integers) {
+  vst1q_u32(to, vreinterpretq_u32_s32(integers.value));
+}
+
+BNNZOO_INLINE void store_first_levels(uint8_t* to, Integers integers, int n) {
+  int32_t lane[4];
+  vst1q_s32(lane, integers.value);
+  for (int i = 0; i < 4; ++i) {
+    if (i < n) to[i] = static_cast<uint8_t>(lane[i]);
+  }
+}
+
+BNNZOO_INLINE void store_levels(uint8_t* to, Integers integers) {
+  const int16x4_t half = vmovn_s32(integers.value);
+  const int8x8_t levels = vmovn_s16(vcombine_s16(half, half));
+  const int32_t quad = vget_lane_s32(vreinterpret_s32_s8(levels), 0);
+  __builtin_memcpy(to, &quad, sizeof quad);
+}
+
 #include "epilogue.h"
+#include "convolving.h"
 #include "float_kernels.h"
+#include "int8_kernels.h"
 #include "byte_lanes.h"
 
 // Units after which a byte lane may overflow: 64 a unit.
@@ -159,12 +218,18 @@ const Kernels neon_kernels = {
     "neon",
     1,
     kBlock,
+    kLevelBytes,
     weights_bytes,
     pack_weights,
     real_weights_floats,
     pack_real_weights,
+    int8_weights_bytes,
+    pack_int8_weights,
     bconv2d,
     conv2d,
+    magnitudes,
+    levels,
+    int8_conv2d,
     depthwise_conv2d,
     pool2d,
     elementwise,

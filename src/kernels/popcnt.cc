@@ -1,5 +1,7 @@
 // x86-64 with POPCNT: portable.cc with one instruction to count the bits of a word.
 #if defined(__x86_64__)
+#include <emmintrin.h>
+
 #include "tables.h"
 
 #if defined(__clang__)
@@ -21,7 +23,9 @@ BNNZOO_INLINE uint64_t count_bits(uint64_t word) {
 }
 
 #include "epilogue.h"
+#include "convolving.h"
 #include "float_kernels.h"
+#include "int8_kernels.h"
 #include "scalar_counting.h"
 #include "binary_kernels.h"
 
@@ -31,12 +35,18 @@ const Kernels popcnt_kernels = {
     "popcnt",
     1,
     kBlock,
+    kLevelBytes,
     weights_bytes,
     pack_weights,
     real_weights_floats,
     pack_real_weights,
+    int8_weights_bytes,
+    pack_int8_weights,
     bconv2d,
     conv2d,
+    magnitudes,
+    levels,
+    int8_conv2d,
     depthwise_conv2d,
     pool2d,
     elementwise,

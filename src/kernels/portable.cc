@@ -1,4 +1,8 @@
 // Any CPU, plain C++.
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 #include "tables.h"
 
 // A product that is fused with its sum here and not there would make results depend on the tile.
@@ -26,7 +30,9 @@ BNNZOO_INLINE uint64_t count_bits(uint64_t word) {
 }
 
 #include "epilogue.h"
+#include "convolving.h"
 #include "float_kernels.h"
+#include "int8_kernels.h"
 #include "scalar_counting.h"
 #include "binary_kernels.h"
 
@@ -36,12 +42,18 @@ const Kernels portable_kernels = {
     "portable",
     1,
     kBlock,
+    kLevelBytes,
     weights_bytes,
     pack_weights,
     real_weights_floats,
     pack_real_weights,
+    int8_weights_bytes,
+    pack_int8_weights,
     bconv2d,
     conv2d,
+    magnitudes,
+    levels,
+    int8_conv2d,
     depthwise_conv2d,
     pool2d,
     elementwise,

@@ -11,6 +11,7 @@ extern const Kernels portable_kernels;
 extern const Kernels popcnt_kernels;
 extern const Kernels avx2_kernels;
 extern const Kernels avx512_kernels;
+extern const Kernels avx512_vnni_kernels;
 extern const Kernels avx512_vpopcntdq_kernels;
 #elif defined(__aarch64__)
 extern const Kernels neon_kernels;

@@ -9,10 +9,17 @@ import numpy as np
 
 from bnnzoo.deploy.ir import Graph, Node
 from bnnzoo.deploy.ops import infer_types
+from bnnzoo.deploy.packing import quantize
 
 
 class GraphBuilder:
-    """Adds nodes one by one; every method returns the name of a value."""
+    """Adds nodes one by one; every method returns the name of a value.
+
+    Attributes:
+        in_8_bits: Whether some convolutions take their input and kernel in 8 bits.
+    """
+
+    in_8_bits = True
 
     def __init__(self, rng: np.random.Generator, input_shape: tuple[int, ...]) -> None:
         self.rng = rng
@@ -66,14 +73,24 @@ class GraphBuilder:
         filters = groups * int(self.rng.integers(1, 9)) if filters is None else filters
         shape = (filters, *kernel, channels // groups)
         if not binary:
-            signed = self.rng.random() < 0.3
-            tensors = {"kernel": self.signs(*shape) if signed else self.reals(*shape)}
-            return self.add("conv2d", value, tensors=tensors, groups=groups, **window)
+            if self.rng.random() < 0.3:
+                kernel = {"kernel": self.signs(*shape)}
+                return self.add("conv2d", value, tensors=kernel, groups=groups, **window)
+            return self.real_conv(value, shape, groups=groups, **window)
         pad_value = int(self.rng.integers(-1, 2))
         tensors = {"kernel": self.signs(*shape)}
         return self.add(
             "bconv2d", value, tensors=tensors, groups=groups, pad_value=pad_value, **window
         )
+
+    def real_conv(self, value: str, shape: tuple[int, ...], **window: Any) -> str:
+        """Adds a convolution with a kernel of real numbers."""
+        kernel = self.reals(*shape)
+        if self.in_8_bits and self.rng.random() < 0.4:
+            return self.add(
+                "conv2d", value, tensors={"kernel": quantize(kernel)}, input_bits=8, **window
+            )
+        return self.add("conv2d", value, tensors={"kernel": kernel}, **window)
 
     def batch_norm(self, value: str) -> str:
         """Adds a batch norm with negative, zero and tiny scales among its channels."""
@@ -181,8 +198,7 @@ class GraphBuilder:
             tensors = {"kernel": self.signs(units, 1, 1, channels)}
             row = self.add("bconv2d", row, tensors=tensors, pad_value=0, **window)
         else:
-            tensors = {"kernel": self.reals(units, 1, 1, channels)}
-            row = self.add("conv2d", row, tensors=tensors, **window)
+            row = self.real_conv(row, (units, 1, 1, channels), **window)
         return self.add("reshape", row, shape=(units,))
 
 

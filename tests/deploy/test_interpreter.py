@@ -9,7 +9,7 @@ import pytest
 
 from bnnzoo.deploy import interpreter
 from bnnzoo.deploy.ops import OPS
-from bnnzoo.deploy.packing import PackedSigns, pack
+from bnnzoo.deploy.packing import Int8Kernel, PackedSigns, pack
 from bnnzoo.errors import ArgumentError
 from tests.deploy.graphs import GraphBuilder
 
@@ -60,6 +60,56 @@ def test_convolution(rng, strides, dilation, padding, groups, border):
         expected = [convolution(image, kernel, *window.values(), value) for image in inputs]
         # Sums of a few float64 numbers in another order.
         np.testing.assert_allclose(run(builder, name, x), expected, rtol=1e-12, atol=1e-12)
+
+
+def in_8_bits(image):
+    """Levels of a map `(h, w, c)` and their worth, by the words of docs/format.md, one by one."""
+    m = np.float32(0)
+    for x in image.ravel():
+        m = max(m, abs(np.float32(x)))
+    if m < 2.0**-100:
+        return np.zeros(image.shape), 0.0
+    levels = [round(float(np.float32(x) * (np.float32(127) / m))) for x in image.ravel()]
+    return np.reshape(levels, image.shape), float(m) / 127
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-31, 1e-30, 1.0, 1e6, 3e38])
+@pytest.mark.parametrize(
+    ("strides", "dilation", "padding", "groups"),
+    [
+        pytest.param((1, 1), (1, 1), (1, 1, 1, 1), 1, id="same"),
+        pytest.param((2, 3), (1, 2), (0, 1, 0, 2), 2, id="everything"),
+    ],
+)
+def test_an_input_in_8_bits(rng, size, strides, dilation, padding, groups):
+    builder = GraphBuilder(rng, (6, 7, 4))
+    kernel = Int8Kernel(
+        rng.integers(-127, 128, (8, 3, 2, 4 // groups)).astype(np.int8), rng.uniform(-1, 1, 8)
+    )
+    window = {"strides": strides, "dilation": dilation, "padding": padding, "groups": groups}
+    y = builder.add("conv2d", "images", tensors={"kernel": kernel}, input_bits=8, **window)
+    x = size * rng.uniform(-1, 1, (2, 6, 7, 4))
+    x[:, 0, 0, 0] = size
+    # Halves between two levels; with m = 127 they are exact.
+    x[1] = np.floor(127 * x[1] / max(size, 1)) + 0.5 if size == 1 else x[1]
+    x[1, 0, 0, 0] = 127 if size == 1 else size
+    for image, found in zip(x, run(builder, y, x), strict=True):
+        levels, worth = in_8_bits(image)
+        sums = convolution(levels, kernel.levels.astype(int), *window.values(), 0)
+        np.testing.assert_allclose(found, worth * (kernel.scale * sums), rtol=1e-15)
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+def test_an_input_that_has_no_8_bits_gives_nan(rng, odd):
+    builder = GraphBuilder(rng, (2, 2, 1))
+    window = {"strides": (1, 1), "dilation": (1, 1), "padding": (0, 0, 0, 0), "groups": 1}
+    kernel = {"kernel": Int8Kernel(np.ones((1, 1, 1, 1), np.int8), np.ones(1))}
+    y = builder.add("conv2d", "images", tensors=kernel, input_bits=8, **window)
+    x = np.ones((2, 2, 2, 1))
+    x[0, 1, 1, 0] = odd
+    found = run(builder, y, x)
+    assert np.isnan(found[0]).all()
+    np.testing.assert_allclose(found[1], 1, rtol=1e-15)
 
 
 def test_levels_stand_for_fractions(rng):

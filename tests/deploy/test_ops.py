@@ -9,11 +9,13 @@ import pytest
 
 from bnnzoo.deploy.ir import Graph, Node, Type
 from bnnzoo.deploy.ops import infer_types
+from bnnzoo.deploy.packing import Int8Kernel
 from bnnzoo.errors import GraphError
 from tests.deploy.graphs import GraphBuilder
 
 WINDOW = {"strides": (1, 1), "dilation": (1, 1), "padding": (1, 1, 1, 1), "groups": 1}
 KERNEL = np.ones((8, 3, 3, 4), np.int8)
+INT8 = {"kernel": Int8Kernel(KERNEL, np.ones(8, np.float32))}
 
 
 def graph(*nodes, outputs=None, tensors=None, shape=(5, 6, 4)):
@@ -139,6 +141,27 @@ def test_a_broken_graph_is_refused(broken, message):
         pytest.param({"groups": 2}, "in 2 groups must fit 4 input channels", id="groups"),
         pytest.param({"kernel": KERNEL[0]}, "kernel must be", id="rank"),
         pytest.param({"op": "bconv2d"}, "must be bits or levels, got real", id="real input"),
+        pytest.param({"input_bits": 8}, "its kernel must be int8", id="signs and input_bits"),
+        pytest.param({**INT8, "input_bits": 7}, "input_bits must be 8, or left out", id="7 bits"),
+        pytest.param({**INT8, "input_bits": 8.0}, "or left out, got 8.0", id="8.0 bits"),
+        pytest.param(
+            {**INT8, "op": "bconv2d", "input_bits": 8}, "attributes must be", id="bconv2d in 8 bits"
+        ),
+        pytest.param(
+            {"kernel": Int8Kernel(np.full_like(KERNEL, -128), np.ones(8)), "input_bits": 8},
+            "must have levels of -127 to 127 and a scale per channel",
+            id="level of -128",
+        ),
+        pytest.param(
+            {"kernel": Int8Kernel(KERNEL, np.ones(7)), "input_bits": 8},
+            "must have levels of -127 to 127 and a scale per channel",
+            id="scales",
+        ),
+        pytest.param(
+            {"kernel": Int8Kernel(np.ones((1, 256, 129, 4), np.int8), np.ones(1)), "input_bits": 8},
+            "a sum must have at most 131072 products",
+            id="products",
+        ),
     ],
 )
 def test_a_broken_convolution_is_refused(changes, message):

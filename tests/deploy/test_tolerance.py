@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from bnnzoo import runtime
-from bnnzoo.deploy.interpreter import MEANINGS, Call, run
+from bnnzoo.deploy.interpreter import MEANINGS, Call, parameters, run
 from bnnzoo.deploy.ir import Graph, Node
 from bnnzoo.deploy.ops import infer_types
-from bnnzoo.deploy.packing import PackedSigns
+from bnnzoo.deploy.packing import Int8Kernel, quantize
 from bnnzoo.deploy.pieces import cut
 from bnnzoo.deploy.tolerance import Losses, errors
 from tests.deploy.graphs import random_graph
@@ -23,12 +23,7 @@ def float32_values(graph, x):
     types = infer_types(graph)
     values = {graph.input: x.astype(np.float32)}
     for node in graph.nodes:
-        tensors = {
-            role: np.asarray(
-                tensor.unpack() if isinstance(tensor, PackedSigns) else tensor, np.float32
-            )
-            for role, tensor in ((r, graph.tensors[n]) for r, n in node.tensors.items())
-        }
+        tensors = {r: np.asarray(t, np.float32) for r, t in parameters(graph, node).items()}
         inputs = [values[name] for name in node.inputs]
         call = Call(node.attributes, inputs, [types[name] for name in node.inputs], tensors)
         value = np.asarray(MEANINGS[node.op](call))
@@ -150,6 +145,59 @@ def test_terms_that_cancel_in_a_bias_count():
     values = run(graph, x)
     more = errors(graph, values, Losses(terms={"y": np.full(8, 100.0)}))["y"]
     assert np.all(more > 10 * errors(graph, values)["y"])
+
+
+IN_8_BITS = one("conv2d", {"kernel": quantize(normal(4, 3, 3, 8))}, **CONV, input_bits=8)
+
+
+def test_levels_of_equal_inputs_are_exact():
+    """Nothing but the last product is rounded, however many terms there are."""
+    values = run(IN_8_BITS, normal(2, 6, 6, 8))
+    assert np.all(errors(IN_8_BITS, values)["y"] <= 1e-6 * np.abs(values["y"]) + 1e-30)
+
+
+def after_affine(graph):
+    """The same graph over scale * x + bias, which is rounded."""
+    affine = Node("a", "affine", ("x",), {}, {"scale": "s", "bias": "b"})
+    (conv,) = graph.nodes
+    return dataclasses.replace(
+        graph,
+        nodes=(affine, dataclasses.replace(conv, inputs=("a",))),
+        tensors={**graph.tensors, "s": normal(8), "b": normal(8) / 3},
+    )
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_level_may_flip_where_its_input_is_next_to_a_half(seed):
+    """Inputs a few roundings off give other levels there, and nowhere else."""
+    rng = np.random.default_rng(seed)
+    graph = after_affine(IN_8_BITS)
+    x = rng.standard_normal((2, 6, 6, 8)).astype(np.float32)
+    values = run(graph, x)
+    # Move every input to within a rounding of a half.
+    m = np.abs(values["a"]).max(axis=(1, 2, 3), keepdims=True)
+    place = values["a"] * 127 / m
+    halves = np.where(np.abs(place) < 126, (np.floor(place) + 0.5) * m / 127, values["a"])
+    for size, given, flips in ((0.0, halves, True), (0.01, halves + 0.01 * m / 127, False)):
+        exact = run(graph, x, {"a": given})
+        allowed = errors(graph, exact)
+        off = allowed["a"] * rng.uniform(-1, 1, given.shape)
+        found = run(graph, x, {"a": given + off})
+        difference = np.abs(found["y"] - exact["y"])
+        assert np.all(difference <= allowed["y"]), size
+        assert (difference.max() > 1e-3 * np.abs(exact["y"]).max()) == flips
+
+
+def test_a_wrong_level_is_outside():
+    kernel = IN_8_BITS.tensors["t/kernel"]
+    levels = kernel.levels.copy()
+    levels[1, 1, 1, 1] += 1
+    wrong = dataclasses.replace(IN_8_BITS, tensors={"t/kernel": Int8Kernel(levels, kernel.scale)})
+    graph, wrong = after_affine(IN_8_BITS), after_affine(wrong)
+    x = normal(2, 6, 6, 8)
+    expected = run(graph, x)
+    difference = np.abs(run(wrong, x)["y"] - expected["y"])
+    assert np.any(difference > 100 * errors(graph, expected)["y"])
 
 
 def test_errors_grow_through_what_follows():

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bnnzoo.deploy.formats.packed import WEIGHTS_DTYPES, from_bytes
-from bnnzoo.deploy.packing import PackedSigns
+from bnnzoo.deploy.ir import numbers
 from tests.deploy.formats.files import GOLDEN, tiny_file
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "read_packed.py"
@@ -28,7 +28,7 @@ def test_it_reads_what_bnnzoo_reads(weights_dtype, example, tmp_path):
     assert info["labels"] == list(file.info.labels)
     assert set(weights) == set(file.graph.tensors)
     for name, tensor in file.graph.tensors.items():
-        expected = tensor.unpack() if isinstance(tensor, PackedSigns) else tensor
+        expected = numbers(tensor)
         assert np.array_equal(weights[name], expected), name
 
 

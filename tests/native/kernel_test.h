@@ -152,6 +152,7 @@ void test_steps(const Kernels& isa);
 void test_bconv2d(const Kernels& isa);
 void test_bmax_pool2d(const Kernels& isa);
 void test_conv2d(const Kernels& isa);
+void test_int8_conv2d(const Kernels& isa);
 void test_depthwise_conv2d(const Kernels& isa);
 void test_pool2d(const Kernels& isa);
 void test_elementwise(const Kernels& isa);

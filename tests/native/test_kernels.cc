@@ -22,6 +22,7 @@ constexpr Test kTests[] = {
     {"bconv2d", test_bconv2d},
     {"bmax_pool2d", test_bmax_pool2d},
     {"conv2d", test_conv2d},
+    {"int8_conv2d", test_int8_conv2d},
     {"depthwise_conv2d", test_depthwise_conv2d},
     {"pool2d", test_pool2d},
     {"elementwise", test_elementwise},

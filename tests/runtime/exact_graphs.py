@@ -21,6 +21,8 @@ Block = Callable[[str], str]
 class ExactBuilder(GraphBuilder):
     """Adds blocks that stress where values lie in memory."""
 
+    in_8_bits = False
+
     def add(self, op: str, *inputs: str, **arguments: Any) -> str:
         if op == "quantize":
             arguments["bits"] = 1  # level / (2^bits - 1) is rounded for more

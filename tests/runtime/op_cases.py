@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bnnzoo.deploy.ir import Graph
+from bnnzoo.deploy.packing import Int8Kernel
 from tests.deploy.graphs import GraphBuilder
 
 INF = float("inf")
@@ -49,6 +50,14 @@ class CaseBuilder(GraphBuilder):
         tensors = {"kernel": self.signs(*shape) if binary else self.reals(*shape)}
         window = self.window(kernel, groups=groups, **changed)
         return self.add("conv2d", "images", tensors=tensors, **window)
+
+    def conv_int8(self, kernel=(3, 3), filters=5, groups=1, **changed: Any) -> str:
+        shape = (filters * groups, *kernel, self.channels // groups)
+        levels = self.rng.integers(-127, 128, shape).astype(np.int8)
+        scale = self.rng.choice([0.25, -0.5, 0.0, 1.0], filters * groups)
+        window = self.window(kernel, groups=groups, **changed)
+        tensors = {"kernel": Int8Kernel(levels, scale)}
+        return self.add("conv2d", "images", tensors=tensors, input_bits=8, **window)
 
     def pooled(self, op: str, value: str, **tensors: np.ndarray) -> str:
         """Pools with windows that fit into every map, on the border and inside."""
@@ -211,6 +220,13 @@ ROUNDED |= {
         "batch_norm", "images", epsilon=1e-3,
         tensors={"mean": b.vector(), "variance": b.vector() ** 2, "beta": b.vector()},
     ),
+    "conv2d-int8": lambda b: b.conv_int8(),
+    "conv2d-int8-1x1": lambda b: b.conv_int8((1, 1), filters=66),
+    "conv2d-int8-7x5": lambda b: b.conv_int8((7, 5), filters=33, strides=(2, 2)),
+    "conv2d-int8-dilation": lambda b: b.conv_int8(dilation=(2, 3), filters=17),
+    "conv2d-int8-one-side": lambda b: b.conv_int8(padding=(0, 2, 2, 0)),
+    "conv2d-int8-groups": lambda b: b.conv_int8(groups=groups_of(b.channels), filters=3),
+    "conv2d-int8-depthwise": lambda b: b.conv_int8(groups=b.channels, filters=1),
     "sigmoid": lambda b: b.add("sigmoid", "images"),
     "tanh": lambda b: b.add("tanh", "images"),
     "softmax": lambda b: b.add("softmax", "images"),

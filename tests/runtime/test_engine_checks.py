@@ -81,6 +81,39 @@ def pooled(program: Any, **changed: Any) -> None:
     program.pooled_conv2d(**{**arguments, **changed})
 
 
+LEVELS_FLOATS = 16 + 8  # magnitudes, and (2, 2, 4) levels of two bytes
+
+
+def levels_of(offset=0, size=LEVELS_FLOATS + 1) -> Any:
+    return engine().Levels(offset, size)
+
+
+def levels(program: Any, **changed: Any) -> None:
+    arguments = {"input": view(), "extent": extent(), "levels": levels_of()}
+    program.levels(
+        **{**arguments, **dict.fromkeys(("top", "bottom", "left", "right"), 0), **changed}
+    )
+
+
+def int8_conv2d(program: Any, **changed: Any) -> None:
+    arguments = {
+        "levels": levels_of(size=100), "input": view(), "offsets": np.zeros(3, np.int64),
+        "run_length": 2, "kernel": np.zeros((4, 6), np.int8), "scale": floats(4),
+        "output": extent(), "steps": steps(),
+    }  # fmt: skip
+    program.int8_conv2d(**{**arguments, **changed})
+
+
+def pooled_int8(program: Any, **changed: Any) -> None:
+    arguments = {
+        "levels": levels_of(size=100), "input": view(), "offsets": np.zeros(3, np.int64),
+        "run_length": 2, "kernel": np.zeros((4, 6), np.int8), "scale": floats(4), "map": extent(),
+        "inner_steps": steps(), "window": window(), "maximum": True, "output": extent(),
+        "steps": steps(),
+    }  # fmt: skip
+    program.pooled_int8_conv2d(**{**arguments, **changed})
+
+
 def bmax_pool2d(program: Any, **changed: Any) -> None:
     bits = view(row=16, pixel=8)
     arguments = {
@@ -117,8 +150,8 @@ def unary(program: Any, shape=(2, 3), offsets=(0, 6), strides=((3, 1), (3, 1))) 
 
 
 GOOD = (
-    bconv2d, conv2d, depthwise, pool2d, pooled, bmax_pool2d, elementwise, dequantize, slice_bits,
-    unary,
+    bconv2d, conv2d, depthwise, int8_conv2d, pool2d, pooled, pooled_int8, bmax_pool2d, elementwise,
+    dequantize, slice_bits, unary,
 )  # fmt: skip
 
 OUTSIDE = (view(offset=1020), view(row=1020), view(offset=-1), view(row=-8), view(offset=BIG),
@@ -185,6 +218,43 @@ BAD: dict[str, tuple[Any, dict[str, Any]]] = {
     "conv2d-run-0": (conv2d, {"run_length": 0, "kernel": floats(0)}),
     "conv2d-tap-behind": (conv2d, {"offsets": np.array([0, 1020, 0], np.int64)}),
     "conv2d-tap-before": (conv2d, {"offsets": np.array([0, -1, 0], np.int64)}),
+    **{f"levels-input-{i}": (levels, {"input": v}) for i, v in enumerate(OUTSIDE)},
+    **{f"levels-extent-{i}": (levels, {"extent": e}) for i, e in enumerate(SIZES)},
+    **{
+        f"levels-memory-{i}": (levels, {"levels": levels_of(*memory)})
+        for i, memory in enumerate(
+            [(0, LEVELS_FLOATS - 1), (1000,), (-1,), (0, -1), (BIG,), (0, BIG), (2**62, 2**62)]
+        )
+    },
+    **{f"levels-border-{b}": (levels, {"left": b}) for b in (-1, 1, 2**27)},
+    **{
+        f"{write.__name__}-{name}": (write, changed)
+        for write in (int8_conv2d, pooled_int8)
+        for name, changed in {
+            "memory": {"levels": levels_of(size=10)},
+            "memory-behind": {"levels": levels_of(offset=1000, size=100)},
+            "first": {"input": view(offset=160)},
+            "first-before": {"input": view(offset=-1)},
+            "row": {"input": view(row=170)},
+            "pixel": {"input": view(pixel=BIG)},
+            "tap-behind": {"offsets": np.array([0, 160, 0], np.int64)},
+            "tap-before": {"offsets": np.array([0, -1, 0], np.int64)},
+            "kernel": {"kernel": np.zeros((4, 5), np.int8)},
+            "scale": {"scale": floats(3)},
+            "run": {"run_length": 160, "kernel": np.zeros((4, 480), np.int8)},
+            "run-0": {"run_length": 0, "kernel": np.zeros(0, np.int8)},
+            "products": {
+                "offsets": np.zeros(2**16 + 1, np.int64),
+                "kernel": np.zeros((4, 2**17 + 2), np.int8),
+            },
+            "inner" if write is pooled_int8 else "step": {
+                "inner_steps" if write is pooled_int8 else "steps": with_step(
+                    "store", view(offset=1020)
+                )
+            },
+        }.items()
+    },
+    **{f"int8-output-{i}": (int8_conv2d, {"output": e}) for i, e in enumerate(SIZES)},
     "depthwise-kernel": (depthwise, {"kernel": floats(2, 4)}),
     "depthwise-tap-behind": (depthwise, {"offsets": np.array([0, 1020, 0], np.int64)}),
     **{f"pooled-input-{i}": (pooled, {"input": v}) for i, v in enumerate(OUTSIDE)},
@@ -230,6 +300,11 @@ def program() -> Any:
 def test_right_arguments_are_taken(program, write):
     write(program)
     assert len(program) == 1
+
+
+def test_levels_are_two_operations(program):
+    levels(program)
+    assert len(program) == 2
 
 
 @pytest.mark.parametrize("name", BAD)

@@ -74,7 +74,8 @@ def convert(
             Sequential Keras model of fixed input size.
         path: The file to write; ends in `.safetensors`. May be None with `dry_run`.
         weights_dtype: How kernels of real numbers are stored: `float32`, `float16` or `int8` (a
-            scale per output channel). What that costs is measured on `data` only.
+            scale per output channel). With `int8`, layers take their input in 8 bits too where
+            integers are faster. What that costs is measured on `data` only.
         check: Number of images to compare the layers on, the first of `data` or random ones; 0
             leaves the comparison out.
         data: Real images with labels, as `evaluate` takes them. The accuracy in the runtime has

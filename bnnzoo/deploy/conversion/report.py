@@ -57,6 +57,7 @@ class LayerReport:
         kind: Its class.
         binary: Whether it counts bits.
         stored: How its kernels are stored, as `bits` or `float32`.
+        input_bits: 8 where it takes its input in 8 bits, to multiply integers; None elsewhere.
         reason: Why it is not binary; None if it is.
         surprising: Whether a reader of the model would take it for binary.
     """
@@ -65,6 +66,7 @@ class LayerReport:
     kind: str
     binary: bool
     stored: tuple[str, ...]
+    input_bits: int | None
     reason: str | None
     surprising: bool
 
@@ -134,11 +136,17 @@ class ConversionReport:
             f"scales and biases {sizes.vectors:,}, metadata {sizes.metadata:,}).",
             f"{len(real)} of {len(self.layers)} layers compute in real numbers"
             + (f": {', '.join(real)}." if real else "."),
+            *self.in_8_bits(),
             *self.notes(),
             *self.findings(),
             f"Wrote {self.path}." if self.path else "Nothing was written (dry run).",
         ]
         return "\n".join(lines)
+
+    def in_8_bits(self) -> list[str]:
+        """Returns a sentence that counts the layers whose input is in 8 bits, where there are."""
+        count = sum(layer.input_bits is not None for layer in self.layers)
+        return [f"{count} of them multiply in 8 bits."] if count else []
 
     def notes(self) -> list[str]:
         """Returns a sentence for every layer that a reader of the model would take for binary."""
@@ -218,7 +226,16 @@ def _layer_report(call: TracedCall, nodes: list[Node], file: PackedFile) -> Laye
     binary = all(node.op == "bconv2d" for node in nodes)
     layer = call.call.layer
     reason, surprising = (None, False) if binary else _why_real(layer, call.quantized, stored)
-    return LayerReport(call.call.path, type(layer).__name__, binary, stored, reason, surprising)
+    kind = type(layer).__name__
+    bits = _input_bits(nodes, file)
+    return LayerReport(call.call.path, kind, binary, stored, bits, reason, surprising)
+
+
+def _input_bits(nodes: list[Node], file: PackedFile) -> int | None:
+    """Returns the bits of the input of convolutions as the file has them."""
+    names = {node.name for node in nodes}
+    bits = [n.attributes.get("input_bits") for n in file.graph.nodes if n.name in names]
+    return next((b for b in bits if b is not None), None)
 
 
 def _why_real(layer: Any, quantized: str | None, stored: tuple[str, ...]) -> tuple[str, bool]:

@@ -7,6 +7,7 @@ a mistake looks the same. So the graph is cut in two ways:
    layer gave, in the oracle and in the runtime.
 2. **Between signs.** The runtime fuses across layers. What lies between the signs of one layer and
    those of the next runs as it does in the whole network, fed with the same signs as the oracle.
+   So are inputs that count in 8 bits: next to a half, one level is as right as the other.
 
 Sums of signs must be equal. Real numbers may differ by what float32 loses (`tolerance`), and signs
 where what they are taken of is nearer to zero than that.
@@ -171,10 +172,22 @@ def check_signs(graph: Graph, samples: Iterable[Values], runtime: bool, check: C
         if parts is None:
             names = [n.name for n in graph.nodes if n.op in ("sign", "quantize")]
             known = [name for name in names if name in values]
+            known += [name for name in _rounded_inputs(graph) if name in values]
             targets = list(dict.fromkeys([*known, *graph.outputs]))
             parts = _parts(cut(graph, known, targets), runtime)
         for part in parts:
             part.compare(values, losses, check, "the runtime")
+
+
+def _rounded_inputs(graph: Graph) -> list[str]:
+    """Returns the values that convolutions take in 8 bits; behind the reshape of a dense layer."""
+    producers = {node.name: node for node in graph.nodes}
+    names = [node.inputs[0] for node in graph.nodes if "input_bits" in node.attributes]
+    for place, name in enumerate(names):
+        while name in producers and producers[name].op == "reshape":
+            name = producers[name].inputs[0]
+        names[place] = name
+    return [name for name in dict.fromkeys(names) if name in producers]
 
 
 def _parts(pieces: Iterator[Pieces], runtime: bool) -> list[_Part]:

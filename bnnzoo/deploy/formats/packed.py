@@ -23,6 +23,7 @@ from bnnzoo.deploy.formats.storage import Stored, array_names, encoding_of, rest
 from bnnzoo.deploy.formats.strict_json import decode, encode, shown
 from bnnzoo.deploy.ir import Graph, Type
 from bnnzoo.deploy.model_info import ModelInfo
+from bnnzoo.deploy.passes.eight_bits import eight_bits
 from bnnzoo.errors import ArgumentError, GraphError, ModelFormatError
 
 __all__ = [
@@ -49,7 +50,7 @@ class PackedFile:
     """A file that has been read and checked.
 
     Attributes:
-        graph: The network; its tensors are float32 or packed bits.
+        graph: The network; its tensors are float32, int8 kernels or packed bits.
         info: Facts about the network.
         stored: How each tensor of the graph is stored.
         array_bytes: Bytes of each array of the file.
@@ -76,8 +77,9 @@ def write(
         path: Ends in `.safetensors`, by custom.
         graph: After the passes `STORED`.
         info: Facts about the network.
-        weights_dtype: How kernels of real numbers are stored: `float32`, `float16` or `int8`. A
-            kernel that the type cannot hold stays float32.
+        weights_dtype: How kernels of real numbers are stored: `float32`, `float16` or `int8`, with
+            which convolutions take inputs of 8 bits too where that is faster. A kernel that the
+            type cannot hold stays float32, and one that is in 8 bits already stays so.
 
     Raises:
         ArgumentError: `weights_dtype` is another one.
@@ -102,6 +104,8 @@ def to_bytes(graph: Graph, info: ModelInfo, *, weights_dtype: str = "float32") -
             "Choose one of them."
         )
     check_stored(graph)
+    if weights_dtype == "int8":
+        graph = eight_bits(graph)
     kernels = {
         node.tensors[role] for node in graph.nodes for role in node.tensors if role == "kernel"
     }

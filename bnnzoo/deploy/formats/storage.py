@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from bnnzoo.deploy.formats.strict_json import shown
 from bnnzoo.deploy.ir import Tensor
-from bnnzoo.deploy.packing import PackedSigns
+from bnnzoo.deploy.packing import LEVELS, Int8Kernel, PackedSigns
 from bnnzoo.errors import GraphError, ModelFormatError
 
 __all__ = [
@@ -43,7 +43,6 @@ ENCODINGS: dict[str, type[np.generic]] = {
 }
 BITS = {"bits": 1, "float32": 32, "float16": 16, "int8": 8}
 SCALE_SUFFIX = "/int8_scale"
-_LEVELS = 127
 _FLOAT16_NORMAL = 2.0**-14
 _FLOAT32_NORMAL = float(np.finfo(np.float32).tiny)
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -70,26 +69,23 @@ def array_names(name: str, encoding: str) -> tuple[str, ...]:
 def encoding_of(tensor: Tensor, *, kernel: bool, weights_dtype: str) -> str:
     """Returns the encoding that a tensor gets.
 
-    Kernels of real numbers get `weights_dtype`; vectors per channel stay float32, which is a
-    hundredth of a network's bytes and most of its accuracy. A kernel stays float32 too if
-    `weights_dtype` would lose more of one of its channels than a rounding: with the largest
-    magnitude m of a channel,
-
-    1. float16 rounds to a relative 2^-11 of numbers from 2^-14 on, and to an absolute 2^-25 below;
-       both are at most 2^-11 m where m >= 2^-14. Above 65504 it overflows.
-    2. int8 needs a scale m / 127 that float32 holds as a normal number, 127 times it as well.
+    Kernels in few bits stay so; those that `weights_dtype` int8 puts there are in 8 bits already,
+    see `passes.eight_bits`. Vectors per channel stay float32, which is a hundredth of a network's
+    bytes and most of its accuracy. A kernel stays float32 too if float16 would lose more of one of
+    its channels than a rounding: with the largest magnitude m of a channel, it rounds to a relative
+    2^-11 of numbers from 2^-14 on, and to an absolute 2^-25 below; both are at most 2^-11 m where
+    m >= 2^-14. Above 65504 it overflows.
     """
     if isinstance(tensor, PackedSigns):
         return "bits"
-    if not kernel or weights_dtype == "float32":
+    if isinstance(tensor, Int8Kernel):
+        return "int8"
+    if not kernel or weights_dtype != "float16":
         return "float32"
     largest = np.abs(tensor, dtype=np.float64).reshape(len(tensor), -1).max(axis=1)
     largest = largest[largest > 0]
-    if weights_dtype == "float16":
-        fits = (largest >= _FLOAT16_NORMAL) & (largest <= np.finfo(np.float16).max)
-    else:
-        fits = (largest >= _LEVELS * _FLOAT32_NORMAL) & (largest <= _FLOAT32_MAX / 2)
-    return weights_dtype if fits.all() else "float32"
+    fits = (largest >= _FLOAT16_NORMAL) & (largest <= np.finfo(np.float16).max)
+    return "float16" if fits.all() else "float32"
 
 
 def store(name: str, tensor: Tensor, encoding: str) -> dict[str, Array]:
@@ -100,27 +96,18 @@ def store(name: str, tensor: Tensor, encoding: str) -> dict[str, Array]:
     """
     if isinstance(tensor, PackedSigns):
         return {name: tensor.bits}
+    if isinstance(tensor, Int8Kernel):
+        return {name: tensor.levels, name + SCALE_SUFFIX: tensor.scale.astype(np.float32)}
     if not np.issubdtype(tensor.dtype, np.floating):
         raise GraphError(f"Tensor '{name}' must be real numbers or packed, got {tensor.dtype}.")
     with np.errstate(over="ignore"):
         if not np.isfinite(tensor.astype(np.float32)).all():
             raise GraphError(f"Tensor '{name}' must be finite as float32, got NaN or infinity.")
-    if encoding == "int8":
-        levels, scale = _quantize(tensor)
-        return {name: levels, name + SCALE_SUFFIX: scale}
     return {name: tensor.astype(ENCODINGS[encoding])}
 
 
-def _quantize(kernel: Array) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    rows = kernel.reshape(len(kernel), -1).astype(np.float64)
-    scale = (np.abs(rows).max(axis=1) / _LEVELS).astype(np.float32)
-    scale[scale == 0] = 1.0  # a channel of zeros
-    levels = np.clip(np.rint(rows / scale[:, None]), -_LEVELS, _LEVELS)
-    return levels.astype(np.int8).reshape(kernel.shape), scale
-
-
 def restore(name: str, stored: Stored, arrays: Mapping[str, Array]) -> Tensor:
-    """Returns the tensor that arrays of a file stand for: bits, or float32.
+    """Returns the tensor that arrays of a file stand for: bits, int8, or float32.
 
     Raises:
         ModelFormatError: An array has another type or shape, or a value that must not occur.
@@ -154,15 +141,13 @@ def _restore_bits(name: str, stored: Stored, array: Array) -> PackedSigns:
     return signs
 
 
-def _restore_int8(name: str, stored: Stored, levels: Array, scale: Array) -> NDArray[np.float32]:
+def _restore_int8(name: str, stored: Stored, levels: Array, scale: Array) -> Int8Kernel:
     _expect_array(name + SCALE_SUFFIX, scale, "float32", stored.shape[:1])
-    if (levels < -_LEVELS).any():
+    if (levels < -LEVELS).any():
         raise ModelFormatError(f"tensor {shown(name)} must be -127 to 127, got -128.")
     if not ((scale >= _FLOAT32_NORMAL) & (scale <= _FLOAT32_MAX / 128)).all():
         raise ModelFormatError(
             f"tensor {shown(name + SCALE_SUFFIX)} must be positive normal numbers, "
             f"so that 127 times each is finite."
         )
-    per_channel = scale.reshape(-1, *[1] * (levels.ndim - 1))
-    real: NDArray[np.float32] = levels.astype(np.float32) * per_channel
-    return real
+    return Int8Kernel(levels, scale)

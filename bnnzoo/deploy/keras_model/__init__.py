@@ -18,12 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bnnzoo import nn, registry
-from bnnzoo.deploy.ir import Graph, Tensor
+from bnnzoo.deploy.ir import Graph, Tensor, numbers, signs
 from bnnzoo.deploy.keras_frontend import walk
 from bnnzoo.deploy.keras_frontend.values import KerasValues
 from bnnzoo.deploy.keras_model.config import from_config
 from bnnzoo.deploy.model_info import ModelInfo
-from bnnzoo.deploy.packing import PackedSigns
 from bnnzoo.errors import ArgumentError, ModelFormatError, UnknownModelError
 from bnnzoo.model_spec import ModelSpec
 
@@ -184,7 +183,7 @@ class _Weights:
         depthwise = variable.name == "depthwise_kernel" or isinstance(self.layer, _DEPTHWISE)
         kernel = _keras_order(_numbers(stored), variable, depthwise=depthwise)
         quantizer = self.quantizers.get(id(variable))
-        if getattr(quantizer, "bits", 32) != 1 or not _is_signs(stored):
+        if getattr(quantizer, "bits", 32) != 1 or not signs(stored):
             return kernel
         scale: Array | None = np.array([LATENT_MAGNITUDE], np.float32)
         if isinstance(quantizer, (*_SCALED, nn.NoOp)):
@@ -220,13 +219,8 @@ class _Weights:
         return {name: value.astype(np.float32) for name, value in values.items()}
 
 
-def _is_signs(tensor: Tensor) -> bool:
-    return isinstance(tensor, PackedSigns) or tensor.dtype == np.int8
-
-
 def _numbers(tensor: Tensor) -> Array:
-    values = tensor.unpack() if isinstance(tensor, PackedSigns) else tensor
-    return np.array(values, np.float32)
+    return np.array(numbers(tensor), np.float32)
 
 
 def _keras_order(kernel: Array, variable: Any, *, depthwise: bool) -> Array:

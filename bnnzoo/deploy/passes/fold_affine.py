@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bnnzoo.deploy.ir import Graph, Node, Tensor, signs
+from bnnzoo.deploy.ir import Graph, Node, Tensor, numbers, signs
+from bnnzoo.deploy.packing import Int8Kernel
 from bnnzoo.deploy.passes.drop_unused import drop_unused
 
 __all__ = ["fold_into_conv", "merge_affines", "parameter"]
@@ -64,7 +65,7 @@ def fold_into_conv(graph: Graph) -> Graph:
     """Multiplies the kernel of a real convolution by the scale of the affine that alone reads it.
 
     conv2d is linear in its kernel: scale * conv2d(x, w) = conv2d(x, scale * w). A binary kernel
-    stays binary.
+    stays binary. One of levels that meet inputs in 8 bits keeps them, and gets another scale.
     """
     producers = {node.name: node for node in graph.nodes}
     readers = graph.consumers()
@@ -84,9 +85,12 @@ def fold_into_conv(graph: Graph) -> Graph:
             continue
         scale = parameter(graph, node, "scale")
         assert scale is not None
-        kernel = np.asarray(graph.tensors[conv.tensors["kernel"]], np.float64)
+        kernel = graph.tensors[conv.tensors["kernel"]]
         name = f"{conv.name}/folded_kernel"
-        tensors[name] = kernel * scale[:, None, None, None]
+        if "input_bits" in conv.attributes and isinstance(kernel, Int8Kernel):
+            tensors[name] = Int8Kernel(kernel.levels, kernel.scale * scale)
+        else:
+            tensors[name] = np.asarray(numbers(kernel), np.float64) * scale[:, None, None, None]
         changed[conv.name] = dataclasses.replace(conv, tensors={**conv.tensors, "kernel": name})
         rest = {role: tensor for role, tensor in node.tensors.items() if role != "scale"}
         changed[node.name] = dataclasses.replace(node, tensors=rest)

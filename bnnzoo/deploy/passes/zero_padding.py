@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bnnzoo.deploy.ir import Graph, Node, Tensor, Type
+from bnnzoo.deploy.ir import Graph, Node, Tensor, Type, numbers
 from bnnzoo.deploy.ops import infer_types
-from bnnzoo.deploy.packing import PackedSigns
 
 __all__ = ["zero_padding"]
 
@@ -42,8 +41,7 @@ def _corrected(node: Node, types: dict[str, Type], tensors: dict[str, Tensor]) -
     if not any(node.attributes["padding"]):
         return dataclasses.replace(node, attributes=attributes)
     kernel = tensors[node.tensors["kernel"]]
-    signs = kernel.unpack() if isinstance(kernel, PackedSigns) else kernel
-    taps = signs.sum(axis=-1, dtype=np.int32)  # (c_out, kernel_h, kernel_w)
+    taps = numbers(kernel).sum(axis=-1, dtype=np.int32)  # (c_out, kernel_h, kernel_w)
     inside = [_inside(node, types, axis, taps.shape[1 + axis]) for axis in (0, 1)]
     (rows, row_class), (columns, column_class) = (
         np.unique(i, axis=0, return_inverse=True) for i in inside

@@ -173,6 +173,20 @@ def test_fewer_bits_are_checked_too(dtype: str, net: keras.Model, tmp_path: Path
     assert report.sizes.float_kernels < whole.sizes.float_kernels
 
 
+@pytest.mark.parametrize(
+    "name", ["birealnet20", pytest.param("real_to_binary", marks=pytest.mark.slow)]
+)
+def test_inputs_in_8_bits_are_checked_too(name: str) -> None:
+    """Stems, shortcuts and dense layers, whose inputs the runtime and the oracle compute alike."""
+    pixels = max(32, MODELS[name].least)
+    model = registry.builder(name)(input_shape=(pixels, pixels, 3), num_classes=33)
+    report = bnnzoo.convert(seed_weights(model), None, weights_dtype="int8", dry_run=True, check=2)
+    assert report.check.failure is None
+    assert {la.name for la in report.layers if la.input_bits} >= {"logits"}
+    assert not any(la.input_bits for la in report.layers if "int8" not in la.stored)
+    assert "multiply in 8 bits" in str(report)
+
+
 def test_a_zoo_model_is_named_by_its_builder(tmp_path: Path) -> None:
     path = tmp_path / "small.safetensors"
     report = bnnzoo.convert(SMALL, path, check=1)

@@ -81,7 +81,8 @@ NUMBERS = (0.0, -0.0, 1.0, -1.0, 1e-45, 1e-38, 3e38, -3e38, 1e300, 0.1, "inf", "
 ODD = (None, True, "x", "", [], {}, [[]], 1.5, 2**53, -(2**53), "inf")
 SIZES = (1, 2, 3, 5, 7, 8, 9, 16, 31, 63, 64, 65, 127, 128, 130)
 REALS = (0.0, -0.0, 1.0, -1.0, 1e-45, -1e-45, 1e-38, 3.4e38, -3.4e38, np.inf, -np.inf, np.nan)
-KEYS = (*OPS["conv2d"].attributes, "pad_value", "pool", "axis", "begin", "size", "shape", "value")
+KEYS = (*OPS["conv2d"].attributes, "pad_value", "pool", "axis", "begin", "size", "shape", "value",
+        "input_bits")  # fmt: skip
 
 
 class NothingToChangeError(LookupError):
@@ -125,6 +126,14 @@ def odd_attribute(rng: Rng, seed: Seed) -> None:
     attributes = a_node(rng, seed).setdefault("attributes", {})
     name = pick(rng, KEYS)
     attributes[name] = pick(rng, ODD) if rng.random() < 0.7 else [pick(rng, INTEGERS)] * 4
+
+
+def input_bits(rng: Rng, seed: Seed) -> None:
+    """Lets a convolution take its input in 8 bits, whatever its kernel is, or no longer."""
+    convs = [n for n in seed.graph["nodes"] if n["op"] in ("conv2d", "bconv2d")]
+    attributes = pick(rng, convs).setdefault("attributes", {})
+    if attributes.pop("input_bits", None) is None:
+        attributes["input_bits"] = 8 if rng.random() < 0.8 else pick(rng, INTEGERS)
 
 
 def operation(rng: Rng, seed: Seed) -> None:
@@ -299,8 +308,8 @@ def text(rng: Rng, metadata: dict[str, str]) -> None:
 
 
 GRAPH_EDITS: list[Callable[[Rng, Seed], None]] = [
-    attribute, odd_attribute, operation, new_node, inputs, order, outputs, input_shape, roles,
-    table, resize, widen, window,
+    attribute, odd_attribute, input_bits, operation, new_node, inputs, order, outputs, input_shape,
+    roles, table, resize, widen, window,
 ]  # fmt: skip
 STRUCTURED = [*GRAPH_EDITS, values, values, info]
 

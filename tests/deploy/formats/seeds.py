@@ -19,7 +19,7 @@ from bnnzoo.deploy.formats.packed import WEIGHTS_DTYPES, to_bytes
 from bnnzoo.deploy.ir import Graph, Type
 from bnnzoo.deploy.model_info import ModelInfo
 from bnnzoo.deploy.ops import OPS, infer_types
-from bnnzoo.deploy.packing import PackedSigns
+from bnnzoo.deploy.packing import Int8Kernel, PackedSigns
 from bnnzoo.deploy.passes import STORED, apply
 from bnnzoo.errors import BnnZooError
 from tests.deploy.formats.files import INFO, digest, tiny_graph
@@ -139,6 +139,8 @@ def stub(seed: Seed, name: str) -> Any:
     entry = seed.graph["tensors"][name]
     if entry["encoding"] == "bits":
         return PackedSigns(seed.arrays[name], tuple(entry["shape"]))
+    if entry["encoding"] == "int8":
+        return Int8Kernel(seed.arrays[name], seed.arrays[f"{name}/int8_scale"])
     return np.zeros(entry["shape"], np.float32)
 
 

@@ -298,6 +298,18 @@ GRAPH = {
         signed(graph=node(0, "attributes", "strides", [0, 1])),
         "strides must be two integers",
     ),
+    "input_bits and float32": (
+        signed(graph=node(0, "attributes", "input_bits", 8)),
+        "Node 'stem' (conv2d): with input_bits its kernel must be int8",
+    ),
+    "input_bits": (
+        edited(INT8, graph=node(0, "attributes", "input_bits", 4)),
+        "input_bits must be 8, or left out, got 4",
+    ),
+    "input_bits of bits": (
+        edited(INT8, graph=node(3, "attributes", "input_bits", 8)),
+        "Node 'binary' (bconv2d): attributes must be",
+    ),
     "batch norm": (
         signed(
             graph=lambda g: g["nodes"][1].update(

@@ -17,13 +17,14 @@ import safetensors
 
 from bnnzoo.deploy.formats import packed
 from bnnzoo.deploy.formats.packed import from_bytes, open_file, read, to_bytes, write
-from bnnzoo.deploy.ir import Graph, Node
+from bnnzoo.deploy.ir import Graph, Node, numbers
 from bnnzoo.deploy.model_info import ModelInfo
-from bnnzoo.deploy.packing import PackedSigns, pack
+from bnnzoo.deploy.packing import Int8Kernel, PackedSigns, pack
 from bnnzoo.deploy.passes import RUNTIME, STORED, apply
+from bnnzoo.deploy.passes.eight_bits import eight_bits
 from bnnzoo.errors import ArgumentError, GraphError, ModelFormatError
 from tests.deploy.formats.files import GOLDEN, INFO, tiny_file, tiny_graph
-from tests.deploy.graphs import random_graph
+from tests.deploy.graphs import GraphBuilder, random_graph
 
 ROOT = Path(__file__).parents[3]
 
@@ -31,6 +32,8 @@ ROOT = Path(__file__).parents[3]
 def same_tensor(a, b) -> bool:
     if isinstance(a, PackedSigns):
         return a.shape == b.shape and np.array_equal(a.bits, b.bits)
+    if isinstance(a, Int8Kernel):
+        return np.array_equal(a.levels, b.levels) and np.array_equal(a.scale, b.scale)
     return b.dtype == np.float32 and np.array_equal(a.astype(np.float32), b)
 
 
@@ -118,7 +121,7 @@ def test_kernels_are_off_by_a_rounding_and_vectors_by_nothing(weights_dtype):
     graph = tiny_graph()
     back = from_bytes(tiny_file(weights_dtype)).graph
     for name in ("stem/kernel", "dense/kernel"):
-        before, after = graph.tensors[name], back.tensors[name]
+        before, after = graph.tensors[name], numbers(back.tensors[name])
         largest = np.abs(before).max(axis=(1, 2, 3), keepdims=True)
         step = {"float32": 0, "float16": 2**-11, "int8": 0.5 / 127}[weights_dtype]
         assert (np.abs(before - after) <= 1.0001 * step * largest).all()
@@ -135,6 +138,31 @@ def test_what_is_read_can_be_written_in_every_type():
         assert to_bytes(file.graph, file.info, weights_dtype=weights_dtype) == tiny_file(
             weights_dtype
         )
+
+
+def test_int8_is_levels_and_scales_from_end_to_end():
+    """What is read is what the file has, and no rounding of it; another type does not change it."""
+    file = from_bytes(tiny_file("int8"))
+    kernel = file.graph.tensors["stem/kernel"]
+    assert isinstance(kernel, Int8Kernel) and kernel.levels.dtype == np.int8
+    weights = tiny_graph().tensors["stem/kernel"]
+    largest = np.abs(weights).max(axis=(1, 2, 3))
+    np.testing.assert_array_equal(kernel.scale, (largest / 127).astype(np.float32))
+    assert (np.abs(kernel.levels).max(axis=(1, 2, 3)) == 127).all()
+    np.testing.assert_allclose(kernel.unpack(), weights, atol=largest.max() / 250)
+    for weights_dtype in packed.WEIGHTS_DTYPES:
+        assert to_bytes(file.graph, INFO, weights_dtype=weights_dtype) == tiny_file("int8")
+
+
+def test_input_bits_come_back():
+    builder = GraphBuilder(np.random.default_rng(1), (8, 8, 16))
+    builder.in_8_bits = False
+    window = {"strides": (1, 1), "dilation": (1, 1), "padding": (0, 0, 0, 0)}
+    wide = builder.real_conv("images", (32, 3, 3, 16), groups=1, **window)
+    graph = builder.graph(builder.real_conv(wide, (32, 3, 3, 1), groups=32, **window))
+    back = from_bytes(to_bytes(graph, ModelInfo("b"), weights_dtype="int8")).graph
+    assert back.nodes == eight_bits(graph).nodes
+    assert [node.attributes.get("input_bits") for node in back.nodes] == [8, None]
 
 
 def test_infinite_bounds_and_odd_numbers_come_back():
@@ -201,7 +229,7 @@ def test_a_kernel_that_the_type_cannot_hold_stays_float32(weights_dtype, values,
         to_bytes(with_tensor("dense/kernel", kernel), INFO, weights_dtype=weights_dtype)
     )
     assert file.stored["dense/kernel"].encoding == encoding
-    error = np.abs(file.graph.tensors["dense/kernel"] - kernel).max(axis=-1)[:, 0, 0]
+    error = np.abs(numbers(file.graph.tensors["dense/kernel"]) - kernel).max(axis=-1)[:, 0, 0]
     largest = np.abs(kernel).max(axis=(1, 2, 3))
     assert (
         error <= largest * {"float16": 2**-11, "int8": 0.5001 / 127, "float32": 2**-24}[encoding]

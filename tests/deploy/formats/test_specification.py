@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bnnzoo.deploy import ops
+from bnnzoo.deploy import interpreter, ops
 from bnnzoo.deploy.formats import graph_document, packed, safetensors_file, strict_json
 from bnnzoo.deploy.formats.graph_document import STORED_OPS
 from bnnzoo.deploy.formats.packed import from_bytes, to_bytes
@@ -18,6 +18,7 @@ from bnnzoo.deploy.interpreter import run
 from bnnzoo.deploy.ir import Graph
 from bnnzoo.deploy.model_info import _RULES, ModelInfo
 from bnnzoo.deploy.packing import PackedSigns
+from bnnzoo.deploy.passes import eight_bits
 
 PAGE = (Path(__file__).parents[3] / "docs" / "format.md").read_text()
 
@@ -50,7 +51,8 @@ def test_an_operation_has_the_inputs_attributes_and_tensors_of_the_code(name):
     _, inputs, kinds, attributes, tensors, meaning = OPERATIONS[name]
     least, greatest = op.inputs
     assert inputs == (str(least) if least == greatest else f"{least} to {greatest}")
-    assert names(attributes) == list(op.attributes)
+    assert names(attributes) == [*op.attributes, *op.optional_attributes]
+    assert re.findall(r"\[`(\w+)`\]", attributes) == list(op.optional_attributes)
     bracketed = re.findall(r"\[`(\w+)`", tensors)
     assert names(tensors) == list(STORED_OPS[name])
     assert bracketed == [role for role in STORED_OPS[name] if role in op.optional]
@@ -59,7 +61,11 @@ def test_an_operation_has_the_inputs_attributes_and_tensors_of_the_code(name):
 
 def test_every_attribute_has_the_rule_of_the_code():
     written = {name: row[1] for row in table("Attribute") for name in names(row[0])}
-    rules = {name: rule for op in STORED_OPS for name, (rule, _) in ops.OPS[op].attributes.items()}
+    rules = {
+        name: rule
+        for op in map(ops.OPS.__getitem__, STORED_OPS)
+        for name, (rule, _) in {**op.attributes, **op.optional_attributes}.items()
+    }
     assert written == rules
 
 
@@ -85,6 +91,10 @@ def test_the_other_tables_are_those_of_the_code():
         ("1 to 1000 characters", strict_json.MAX_NAME_CHARACTERS == 1000),
         ("within ±2^53", strict_json.MAX_INTEGER == 2**53),
         ("at most 2^26 elements", ops.MAX_VALUE_ELEMENTS == 2**26),
+        ("more than 2^17 weights", ops.MAX_INT8_PRODUCTS == 2**17),
+        ("below 2^-100 counts as zeros", interpreter.LEAST_MAGNITUDE == 2**-100),
+        ("sums of at least 16 products", eight_bits.LEAST_PRODUCTS_PER_SUM == 16),
+        ("least 32 products per number", eight_bits.LEAST_PRODUCTS_PER_NUMBER == 32),
         ("1 to 1024", graph_document.MAX_INPUTS == 1024),
         (f"`{packed.FORMAT}`", True),
     ],

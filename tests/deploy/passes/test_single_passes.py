@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from bnnzoo.deploy import interpreter
-from bnnzoo.deploy.packing import PackedSigns
+from bnnzoo.deploy.ops import infer_types
+from bnnzoo.deploy.packing import Int8Kernel, PackedSigns, pack, quantize
 from bnnzoo.deploy.passes.drop_unused import drop_identities, drop_unused
+from bnnzoo.deploy.passes.eight_bits import eight_bits
 from bnnzoo.deploy.passes.fold_affine import fold_into_conv, merge_affines
 from bnnzoo.deploy.passes.fold_batch_norm import fold_batch_norm
 from bnnzoo.deploy.passes.group_epilogues import group_epilogues
@@ -109,6 +111,61 @@ def test_the_scale_goes_into_a_real_kernel(builder, rng, binary):
     after = fold_into_conv(graph)
     assert_equal(graph, after, rng, tolerance=1e-12)  # float64 rounding
     assert set(after.nodes[1].tensors) == ({"scale", "bias"} if binary else {"bias"})
+
+
+@pytest.mark.parametrize("input_bits", [{}, {"input_bits": 8}], ids=["float32", "8 bits"])
+def test_the_scale_goes_beside_levels_that_meet_levels(builder, rng, input_bits):
+    kernel = quantize(builder.reals(4, 3, 3, 4))
+    x = builder.add("conv2d", "images", tensors={"kernel": kernel}, **SAME, **input_bits)
+    graph = builder.graph(affine(builder, x, [1, 2, -3, 0], [0, 1, 2, 3]))
+    after = fold_into_conv(graph)
+    assert_equal(graph, after, rng, tolerance=1e-12)  # float64 rounding
+    folded = after.tensors[after.nodes[0].tensors["kernel"]]
+    assert isinstance(folded, Int8Kernel) == bool(input_bits)
+    if input_bits:
+        assert folded.levels is kernel.levels
+        np.testing.assert_array_equal(folded.scale, kernel.scale * np.float64([1, 2, -3, 0]))
+
+
+# Filters, kernel, strides and what else decides whether an input in 8 bits pays.
+FASTER = {
+    "stem": ((64, 7, 7, 3), {"strides": (2, 2)}, True),
+    "small stem": ((16, 3, 3, 3), {"strides": (2, 2)}, True),
+    "fewer filters": ((8, 3, 3, 3), {"strides": (2, 2)}, False),
+    "shortcut": ((32, 1, 1, 16), {}, True),
+    "narrow shortcut": ((31, 1, 1, 16), {}, False),
+    "few products": ((64, 1, 1, 15), {}, False),
+    "groups": ((64, 3, 3, 8), {"groups": 2}, False),
+    "most products": ((1, 128, 64, 16), {}, True),
+    "too many": ((1, 128, 64, 17), {}, False),
+}
+
+
+@pytest.mark.parametrize("name", FASTER)
+def test_inputs_are_in_8_bits_where_that_is_faster(rng, name):
+    shape, changes, faster = FASTER[name]
+    attributes = {**ONE, **changes}
+    channels = shape[3] * attributes["groups"]
+    builder = GraphBuilder(rng, (max(8, shape[1]), max(8, shape[2]), channels))
+    conv = builder.add("conv2d", "images", tensors={"kernel": builder.reals(*shape)}, **attributes)
+    graph = builder.graph(conv)
+    after = eight_bits(graph)
+    assert after.nodes[0].attributes.get("input_bits") == (8 if faster else None)
+    assert isinstance(after.tensors[f"{conv}/kernel"], Int8Kernel)
+    assert eight_bits(after).nodes == after.nodes and infer_types(after) == infer_types(graph)
+
+
+def test_what_8_bits_cannot_hold_stays_float32(rng):
+    builder = GraphBuilder(rng, (8, 8, 16))
+    small = np.full((32, 1, 1, 16), 1e-37)
+    x = builder.add("conv2d", "images", tensors={"kernel": small}, **ONE)
+    bits = builder.add("sign", x)
+    tensors = {"kernel": pack(builder.signs(8, 1, 1, 32))}
+    y = builder.add("bconv2d", bits, tensors=tensors, pad_value=1, **ONE)
+    graph = builder.graph(y)
+    after = eight_bits(graph)
+    assert after.nodes == graph.nodes
+    assert all(after.tensors[name] is tensor for name, tensor in graph.tensors.items())
 
 
 def test_elementwise_goes_above_the_reshape_of_a_dense_layer(builder, rng):

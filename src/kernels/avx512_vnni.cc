@@ -1,0 +1,69 @@
+// x86-64 with AVX-512 F, BW, VL, DQ and VNNI: Cascade Lake and later.
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#include "tables.h"
+
+#if defined(__clang__)
+#pragma clang attribute push( \
+    __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma"))), \
+    apply_to = function)
+#else
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma")
+// GCC 12 takes the undefined source of unmasked intrinsics for a mistake (its bug 105593).
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
+namespace bnnzoo {
+namespace {
+
+constexpr int kPixels = 4;
+// Units after which a byte lane of carries of weight 16 may overflow: 8 for each two units.
+constexpr int32_t kFlushUnits = 62;
+// Units after which a 16-bit total may overflow, a multiple of kFlushUnits.
+constexpr int32_t kTotalUnits = 992;
+
+#include "blocks.h"
+#include "avx512_vector.h"
+#include "avx512_vnni.h"
+#include "epilogue.h"
+#include "convolving.h"
+#include "float_kernels.h"
+#include "int8_kernels.h"
+#include "byte_lanes.h"
+#include "avx512_counting.h"
+
+#include "avx512_carry_save.h"
+#include "byte_lane_counting.h"
+#include "binary_kernels.h"
+
+}  // namespace
+
+const Kernels avx512_vnni_kernels = {
+    "avx512_vnni",
+    kExpansion,
+    kBlock,
+    kLevelBytes,
+    weights_bytes,
+    pack_weights,
+    real_weights_floats,
+    pack_real_weights,
+    int8_weights_bytes,
+    pack_int8_weights,
+    bconv2d,
+    conv2d,
+    magnitudes,
+    levels,
+    int8_conv2d,
+    depthwise_conv2d,
+    pool2d,
+    elementwise,
+    bmax_pool2d,
+};
+
+}  // namespace bnnzoo
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
+#endif
