@@ -49,7 +49,7 @@ def command(as_json: bool) -> int:
 def examine() -> dict[str, Any]:
     """Returns what `doctor` finds, as JSON values."""
     optional = {name: _version(name) for name in OPTIONAL}
-    backend = os.environ.get("KERAS_BACKEND") or _configured_backend()
+    backend = configured_backend()
     folder = cache_folder()
     return {
         "bnnzoo": __version__,
@@ -88,8 +88,10 @@ def _version(package: str) -> str | None:
     return None
 
 
-def _configured_backend() -> str:
-    """Returns the backend of Keras's own settings file, or its default, without importing it."""
+def configured_backend() -> str:
+    """Returns the backend that Keras will have, without importing it."""
+    if os.environ.get("KERAS_BACKEND"):
+        return os.environ["KERAS_BACKEND"]
     home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
     try:
         return str(json.loads((home / "keras.json").read_text())["backend"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,10 @@ from tqdm import tqdm
 
 from bnnzoo.cli.evaluate import Recorded
 from bnnzoo.cli.output import print_json, print_table
+from bnnzoo.training import lifeline
+from bnnzoo.training.cluster import Cluster, read_cluster
 from bnnzoo.training.recipe import Recipe
+from bnnzoo.training.recipes import recipe as find_recipe
 from bnnzoo.training.settings import apply_settings, both_splits
 
 
@@ -26,6 +31,16 @@ from bnnzoo.training.settings import apply_settings, both_splits
 )  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run: runs/RECIPE.")
 @click.option("--resume", is_flag=True, help="Go on after the last finished epoch.")
+@click.option(
+    "--processes",
+    metavar="ADDRESSES",
+    help="HOST[:PORT] of all processes that train together, separated by commas.",
+)
+@click.option("--process-id", type=click.IntRange(min=0), help="Which of them this is, from 0.")
+@click.option(
+    "--peer-timeout", type=click.FloatRange(min=5), default=60, show_default=True,
+    metavar="SECONDS", help="A process that is silent for so long is taken for dead.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON object.")
 @click.pass_context
 def command(
@@ -36,27 +51,58 @@ def command(
     settings: tuple[str, ...],
     out: Path | None,
     resume: bool,
+    processes: str | None,
+    process_id: int | None,
+    peer_timeout: float,
     as_json: bool,
-) -> None:
+) -> int:
     """Train a network by RECIPE; `bnnzoo recipes` lists them."""
-    from bnnzoo import training
-
-    chosen = apply_settings(training.recipe(recipe), settings)
-    chosen = with_data(chosen, data, test_data)
+    chosen = with_data(apply_settings(find_recipe(recipe), settings), data, test_data)
     folder = out or Path("runs") / chosen.name
-    with tqdm(unit=" steps", leave=False, disable=None, delay=0.1) as bar:
-        report = training.train(
-            chosen,
+    cluster = read_cluster(processes, process_id)
+    typed = ctx.meta["bnnzoo.command"]
+    if cluster is not None and not lifeline.is_held():
+        return in_worker(cluster, typed, chosen, resume, peer_timeout)
+    report = train_in(cluster, chosen, folder, resume, typed)
+    if as_json and report:
+        print_json(report)
+    elif report:
+        print_report(report, folder)
+    return 0
+
+
+def in_worker(cluster: Cluster, typed: str, recipe: Recipe, resume: bool, silence_s: float) -> int:
+    """Runs the command that was typed again, in a process that this one watches."""
+    from bnnzoo.cli.doctor import configured_backend
+    from bnnzoo.training.distribution import check_backend
+    from bnnzoo.training.supervisor import supervise
+
+    check_backend(configured_backend())
+    worker = [sys.executable, "-m", "bnnzoo.cli.train_worker", *shlex.split(typed)[1:]]
+    values = recipe.to_dict()
+    # Each machine may have its own path to the data.
+    job = {key: values[key] for key in values if key not in ("data", "test_data", "summary")}
+    return supervise(cluster, worker, {**job, "resume": resume}, silence_s)
+
+
+def train_in(
+    cluster: Cluster | None, recipe: Recipe, folder: Path, resume: bool, typed: str
+) -> dict[str, Any]:
+    """Trains as one of a cluster or alone, and shows how far it is."""
+    from bnnzoo.training.distribution import joined
+
+    quiet = cluster is not None and cluster.process > 0
+    with joined(cluster), tqdm(unit=" steps", leave=False, disable=quiet or None, delay=0.1) as bar:
+        from bnnzoo.training.trainer import train
+
+        return train(
+            recipe,
             folder,
             resume=resume,
             progress=follow(bar),
-            on_epoch=print_epoch,
-            command=ctx.meta["bnnzoo.command"],
+            on_epoch=None if quiet else print_epoch,
+            command=typed,
         )
-    if as_json:
-        print_json(report)
-    else:
-        print_report(report, folder)
 
 
 def with_data(recipe: Recipe, data: str | None, test_data: str | None) -> Recipe:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from bnnzoo.errors import BnnZooError
 from bnnzoo.nn.optimizers import CaseOptimizer, is_binary_variable
 from bnnzoo.training.crops import Drawing
+from bnnzoo.training.distribution import ALONE, Group
 from bnnzoo.training.image_reading import RunImages
 from bnnzoo.training.images import evaluation_codes, training_codes
 from bnnzoo.training.recipe import Recipe
@@ -60,6 +61,7 @@ class EpochRunner:
         trainee: The compiled model.
         split: The images.
         recipe: The recipe.
+        group: The processes that share each batch.
         progress: Called after every step.
     """
 
@@ -68,11 +70,13 @@ class EpochRunner:
         trainee: Any,
         split: Split,
         recipe: Recipe,
+        group: Group = ALONE,
         progress: Callable[[Progress], None] | None = None,
     ) -> None:
         self.trainee = trainee
         self.split = split
         self.recipe = recipe
+        self.group = group
         self.steps = len(split.train) // recipe.batch_size
         self.progress = progress
         self._signs = self._current_signs()
@@ -112,9 +116,10 @@ class EpochRunner:
     def _fit(self, epoch: int) -> dict[str, float]:
         recipe = self.recipe
         codes = training_codes(self.split.train, recipe.augmentation, recipe.seed, epoch)
-        codes = codes[: self.steps * recipe.batch_size]
+        codes = codes[: self.steps * recipe.batch_size].reshape(self.steps, recipe.batch_size, 4)
+        codes = self.group.part(codes)
         drawing = Drawing(recipe.augmentation.min_area, recipe.seed, epoch)
-        with self.split.images.feed(codes, recipe.batch_size, drawing) as data:
+        with self.split.images.feed(codes.reshape(-1, 4), codes.shape[1], drawing) as data:
             history = self.trainee.fit(
                 **self._by_calls(data),
                 shuffle=False,
@@ -127,14 +132,18 @@ class EpochRunner:
         """Returns the codes and labels of an epoch in batches of one call each."""
         if self.trainee.steps_per_call == 1:
             return data
-        calls = (-1, self.trainee.steps_per_call, data["batch_size"])
-        return {"x": data["x"].reshape(*calls, 4), "y": data["y"].reshape(calls), "batch_size": 1}
+        in_calls, batch = self.trainee.in_calls, data["batch_size"]
+        x, y = data["x"].reshape(-1, batch, 4), data["y"].reshape(-1, batch)
+        return {**data, "x": in_calls(x), "y": in_calls(y)}
 
     def _evaluate(self) -> dict[str, float]:
-        images = self.split.images
-        codes = evaluation_codes(self.split.curve, self.recipe.augmentation)
-        with images.feed(codes, evaluation_batch(images.shape)) as data:
-            result = self.trainee.evaluate(**data, verbose=0, return_dict=True)
+        images, group = self.split.images, self.group
+        most = evaluation_batch(images.shape)
+        places, weights = whole_batches(self.split.curve, most, group.devices)
+        places, weights = group.part(places), group.part(weights)
+        codes = evaluation_codes(places.ravel(), self.recipe.augmentation)
+        with images.feed(codes, places.shape[1]) as data:
+            result = self.trainee.evaluate(**_weighted(data, weights), verbose=0, return_dict=True)
         return {name: float(value) for name, value in result.items()}
 
     def _current_signs(self) -> dict[str, NDArray[np.bool_]]:
@@ -148,6 +157,35 @@ class EpochRunner:
         """Returns the share of weights of each binary kernel that changed sign in this epoch."""
         before, self._signs = self._signs, self._current_signs()
         return {path: float(np.mean(before[path] != now)) for path, now in self._signs.items()}
+
+
+def whole_batches(
+    places: NDArray[np.int64], most: int, devices: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Returns places of images in whole batches `(batches, size)`, and the weight of each.
+
+    Where images are missing to fill the last batch one stands in with weight 0. Weights are 1 in
+    the mean, so that weighted means over all batches are those over the images.
+
+    Args:
+        places: Which images.
+        most: About the size of a batch.
+        devices: What a batch is shared out to; its size is a multiple.
+    """
+    size = -(-min(most, len(places)) // devices) * devices
+    missing = -len(places) % size
+    total = len(places) + missing
+    weights = np.zeros(total, dtype=np.float32)
+    weights[: len(places)] = total / len(places)
+    filled = np.concatenate([places, np.repeat(places[:1], missing)])
+    return filled.reshape(-1, size), weights.reshape(-1, size)
+
+
+def _weighted(data: dict[str, Any], weights: NDArray[np.float32]) -> dict[str, Any]:
+    """Returns what `evaluate` takes: the data that images feed, and weights `(batches, size)`."""
+    if "y" in data:
+        return {**data, "sample_weight": weights.ravel()}
+    return {"x": ((*batch, weight) for batch, weight in zip(data["x"], weights, strict=False))}
 
 
 class _Steps(keras.callbacks.Callback):  # type: ignore[misc]

@@ -23,9 +23,9 @@ def tensorboard_is_installed() -> bool:
 
 
 @contextlib.contextmanager
-def open_events(folder: Path) -> Iterator[EventFile | None]:
-    """Yields a new event file; None where `tensorboard` is not installed."""
-    if not tensorboard_is_installed():
+def open_events(folder: Path, wanted: bool = True) -> Iterator[EventFile | None]:
+    """Yields a new event file; None if it is not wanted or `tensorboard` is not installed."""
+    if not wanted or not tensorboard_is_installed():
         yield None
         return
     events = EventFile(folder)

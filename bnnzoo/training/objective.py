@@ -45,18 +45,22 @@ def objective(phase: Phase, labels: Any, student: Any, teacher: Any | None) -> A
     return loss
 
 
-def cross_entropy(labels: Any, logits: Any, smoothing: float = 0.0) -> Any:
+def cross_entropy(
+    labels: Any, logits: Any, smoothing: float = 0.0, weights: Any | None = None
+) -> Any:
     """Returns the mean cross-entropy, in nats.
 
     Args:
         labels: Class indices `(n,)`.
         logits: `(n, classes)`.
         smoothing: Share of each target that is spread evenly over all classes.
+        weights: Factor of each image, `(n,)`.
     """
     logits = ops.cast(logits, "float32")
     classes = logits.shape[-1]
     targets = ops.one_hot(labels, classes) * (1.0 - smoothing) + smoothing / classes
-    return -ops.mean(ops.sum(targets * ops.log_softmax(logits), axis=-1))
+    losses = -ops.sum(targets * ops.log_softmax(logits), axis=-1)
+    return ops.mean(losses if weights is None else losses * weights)
 
 
 def distillation_loss(teacher: Any, student: Any, temperature: float) -> Any:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from bnnzoo.errors import ArgumentError, BnnZooError
+from bnnzoo.training.distribution import ALONE, Group
 from bnnzoo.training.recipe import Recipe
 
 try:
@@ -47,10 +48,13 @@ class RunFolder:
 
     Args:
         path: The folder; it exists.
+        group: The processes of the run. The first one reads for all and writes; the others need
+            no folder.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, group: Group = ALONE) -> None:
         self.path = path
+        self.group = group
 
     @contextlib.contextmanager
     def replacing(self, name: str) -> Iterator[Path]:
@@ -80,6 +84,8 @@ class RunFolder:
         Raises:
             BnnZooError: It cannot be written, as on a full disk. The old file stays.
         """
+        if not self.group.first:
+            return
         with self.replacing(name) as temporary, temporary.open("wb") as file:
             file.write(data)
             file.flush()
@@ -95,8 +101,8 @@ class RunFolder:
 
     def read_json(self, name: str) -> Any:
         """Returns the value of a JSON file; None if there is none."""
-        path = self.path / name
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        data = self._read(name)
+        return None if data is None else json.loads(data)
 
     def write_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
         """Writes a NumPy archive in one step."""
@@ -111,14 +117,14 @@ class RunFolder:
         Raises:
             BnnZooError: It is missing or broken.
         """
-        path = self.path / name
         try:
             # NumPy leaves a file that it opened itself open when it is broken.
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            with io.BytesIO(self._read(name) or b"") as file, np.load(file) as archive:
                 return {key: archive[key] for key in archive.files}
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise BnnZooError(
-                f"{path} cannot be read: {error}. Start the run again in another folder."
+                f"{self.path / name} cannot be read: {error}. Start the run again in another "
+                "folder."
             ) from error
 
     def write_log(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -131,22 +137,32 @@ class RunFolder:
 
     def has(self, name: str) -> bool:
         """Returns whether there is such a file."""
-        return (self.path / name).is_file()
+        return self.group.share(lambda: b"" if (self.path / name).is_file() else None) is not None
+
+    def _read(self, name: str) -> bytes | None:
+        path = self.path / name
+        return self.group.share(lambda: path.read_bytes() if path.is_file() else None)
 
 
 @contextlib.contextmanager
-def open_run(path: Path, recipe: Recipe, *, resume: bool) -> Iterator[RunFolder]:
+def open_run(
+    path: Path, recipe: Recipe, *, resume: bool, group: Group = ALONE
+) -> Iterator[RunFolder]:
     """Yields the folder of a run, which no other process can open meanwhile.
 
     Args:
         path: The folder; made if needed.
         recipe: The recipe; it is written there, or compared with what is there.
         resume: Go on with a run that was begun. In an empty folder a new one begins.
+        group: The processes of the run; only the first one opens the folder.
 
     Raises:
         ArgumentError: It has finished epochs and `resume` is false, or those of another recipe.
         BnnZooError: Another process trains there, or the folder cannot be written.
     """
+    if not group.first:
+        yield RunFolder(path, group)
+        return
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -154,7 +170,7 @@ def open_run(path: Path, recipe: Recipe, *, resume: bool) -> Iterator[RunFolder]
     with _locked(path):
         for left in (*path.glob(".*.tmp*"), *path.glob("checkpoints/.*.tmp*")):
             left.unlink()  # of a killed run
-        folder = RunFolder(path)
+        folder = RunFolder(path)  # as this process alone: the others learn what it is found to be
         found = folder.read_json(RECIPE)
         if found is None or not folder.has(LAST):  # where no epoch was finished nothing is lost
             folder.write_json(RECIPE, recipe.to_dict())
@@ -162,7 +178,7 @@ def open_run(path: Path, recipe: Recipe, *, resume: bool) -> Iterator[RunFolder]
             raise ArgumentError(f"{path} has a run already. Go on with --resume, or name another.")
         else:
             _compare(path, found, recipe)
-        yield folder
+        yield RunFolder(path, group)
 
 
 @contextlib.contextmanager

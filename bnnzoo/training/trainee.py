@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
 from bnnzoo.data import preprocessing as preprocessings
 from bnnzoo.training.image_reading import RunImages
@@ -103,9 +104,9 @@ class Trainee(keras.Model):  # type: ignore[misc]
         bank: Makes the network's input of what comes in; see `input_layer`.
         phase: The phase.
         teacher: A network that is not trained, for the objective.
-        steps_per_call: Above 1, `fit` takes data `(calls, steps_per_call, batch, ...)` in batches
-            of one call, so that the host is asked once for so many steps. For JAX, whose train
-            step is a function of its state.
+        steps_per_call: Above 1, `fit` takes data `(calls * batch, steps_per_call, ...)` in batches,
+            so that the host is asked once for so many steps. For JAX, whose train step is a
+            function of its state.
     """
 
     def __init__(
@@ -139,9 +140,19 @@ class Trainee(keras.Model):  # type: ignore[misc]
             logs, state = one_step(state, batch)
             return state, logs
 
-        steps = keras.tree.map_structure(lambda array: array[0], data)
+        steps = keras.tree.map_structure(lambda array: ops.swapaxes(array, 0, 1), data)
         state, logs = ops.scan(step, state, steps)
         return keras.tree.map_structure(lambda values: values[-1], logs), state
+
+    def in_calls(self, batches: NDArray[Any]) -> NDArray[Any]:
+        """Returns batches `(steps, batch, ...)` as `fit` takes them with several steps in a call.
+
+        The batch comes first, since that is what devices share out.
+        """
+        batch, shape = batches.shape[1], batches.shape[2:]
+        calls = batches.reshape((-1, self.steps_per_call, batch, *shape)).swapaxes(1, 2)
+        arranged: NDArray[Any] = calls.reshape((-1, self.steps_per_call, *shape))
+        return arranged
 
     def call(self, codes: Any, training: bool = False) -> dict[str, Any]:
         """Returns the student's outputs, and the teacher's in training."""
@@ -157,11 +168,11 @@ class Trainee(keras.Model):  # type: ignore[misc]
     ) -> Any:  # fmt: skip
         """Returns objective and regularizers in training, else the cross-entropy alone."""
         if not training:
-            return cross_entropy(y, y_pred["student"]["logits"])
+            return cross_entropy(y, y_pred["student"]["logits"], weights=sample_weight)
         loss = objective(self.phase, y, y_pred["student"], y_pred.get("teacher"))
         return loss + sum(self.losses, 0.0)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Counts right answers."""
-        self.accuracy.update_state(y, y_pred["student"]["logits"])
+        self.accuracy.update_state(y, y_pred["student"]["logits"], sample_weight)
         return self.get_metrics_result()

@@ -20,6 +20,7 @@ from bnnzoo.errors import ArgumentError
 from bnnzoo.evaluation import evaluate
 from bnnzoo.training import checkpoints
 from bnnzoo.training.devices import device_names, hardware, jit_compile, steps_per_call
+from bnnzoo.training.distribution import current_group
 from bnnzoo.training.epochs import EpochRunner, Progress, Split, evaluation_batch
 from bnnzoo.training.events import EventFile, open_events
 from bnnzoo.training.image_reading import image_reader
@@ -50,7 +51,8 @@ def train(
         from bnnzoo import training
         report = training.train(training.recipe("binarynet_mlp.mnist"), "runs/mlp")
 
-    Python's, NumPy's and the backend's random numbers are seeded with the recipe's seed.
+    Python's, NumPy's and the backend's random numbers are seeded with the recipe's seed. On JAX,
+    all devices share each batch; so do processes that have joined, of which the first one writes.
 
     Args:
         recipe: What to train. `training.recipe` finds one by name.
@@ -60,6 +62,9 @@ def train(
         on_epoch: Called with each row of the log.
         command: Kept in `environment.json`.
 
+    Returns:
+        The report; in another process than the first nothing, since the first one measures.
+
     Raises:
         ArgumentError: A value of the recipe cannot be used, or the folder has another run.
         DataError: The images cannot be had.
@@ -68,17 +73,23 @@ def train(
     check(recipe)
     for source in (recipe.data, recipe.test_data):
         check_source(source)
-    with open_run(Path(folder), recipe, resume=resume) as run:
+    group = current_group()
+    group.check(recipe.batch_size)
+    with open_run(Path(folder), recipe, resume=resume, group=group) as run:
         report = run.read_json("report.json")
         if report is not None:
+            group.leave()
             return dict(report)
         _record_environment(run, command)
-        with open_events(run.path / "events") as events:
+        # JAX compares what every process makes, even what is overwritten by weights from a file.
+        keras.utils.set_random_seed(recipe.seed)
+        with open_events(run.path / "events", group.first) as events, group.scope():
             trainer = _Trainer(recipe, run, events, progress, on_epoch)
             start = len(trainer.rows)
             for place in range(len(recipe.phases)):
                 trainer.run_phase(place)
-        return trainer.finish(resumed_after=start)
+        run.group = group.leave()
+        return trainer.finish(resumed_after=start) if group.first else {}
 
 
 class _Trainer:
@@ -135,7 +146,7 @@ class _Trainer:
         trainee = self._compiled(place)
         if done > first:
             checkpoints.read_state(self.folder, trainee.network, trainee.optimizer)
-        runner = EpochRunner(trainee, self.split, self.recipe, self.progress)
+        runner = EpochRunner(trainee, self.split, self.recipe, self.folder.group, self.progress)
         for epoch in range(done, first + phase.epochs):
             row, flips = runner.run(epoch)
             self.rows.append({"phase": place + 1, **row})

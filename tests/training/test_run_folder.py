@@ -13,6 +13,7 @@ import pytest
 
 from bnnzoo.errors import ArgumentError, BnnZooError
 from bnnzoo.training import Phase, Recipe
+from bnnzoo.training.distribution import Group
 from bnnzoo.training.run_folder import RunFolder, open_run
 
 RECIPE = Recipe("r", "binarynet", "a", "b", (Phase(epochs=1),))
@@ -40,6 +41,15 @@ def test_a_broken_checkpoint_is_one_error(tmp_path):
     (tmp_path / "last.npz").write_bytes(b"PK\x03\x04 no archive")
     with pytest.raises(BnnZooError, match=r"last\.npz cannot be read"):
         RunFolder(tmp_path).read_arrays("last.npz")
+
+
+def test_only_the_first_process_has_a_folder(tmp_path):
+    path = tmp_path / "run"
+    with open_run(path, RECIPE, resume=False, group=Group(process=1, processes=2)) as folder:
+        folder.write_arrays("checkpoints/last.npz", {"a": np.arange(3)})
+        folder.write_log([{"epoch": 1}])
+        folder.write_json("report.json", {})
+    assert not path.exists()
 
 
 def test_the_log_is_a_table(tmp_path):

@@ -10,6 +10,7 @@ from keras import ops
 import bnnzoo
 from bnnzoo.data.preprocessing import get
 from bnnzoo.training import Phase
+from bnnzoo.training.epochs import whole_batches
 from bnnzoo.training.images import Images
 from bnnzoo.training.trainee import ImageBank, Trainee
 
@@ -66,10 +67,8 @@ def test_several_steps_in_a_call_are_as_many_steps(rng, images):
     codes, labels = codes_and_labels(rng, images, 4 * 3 * 5)
     one, several = trainee(images), trainee(images, steps_per_call=3)
     one.fit(codes, labels, batch_size=5, shuffle=False, verbose=0)
-    calls = (4, 3, 5)
-    several.fit(
-        codes.reshape(*calls, 4), labels.reshape(calls), batch_size=1, shuffle=False, verbose=0
-    )
+    batches = (codes.reshape(12, 5, 4), labels.reshape(12, 5))
+    several.fit(*map(several.in_calls, batches), batch_size=5, shuffle=False, verbose=0)
     for ours, theirs in zip(one.network.variables, several.network.variables, strict=True):
         np.testing.assert_array_equal(ops.convert_to_numpy(ours), ops.convert_to_numpy(theirs))
 
@@ -95,3 +94,16 @@ def test_measuring_leaves_the_teacher_and_the_smoothing_out(rng, images):
     expected = -np.log(probabilities[np.arange(10), labels]).mean()
     assert result["loss"] == pytest.approx(expected, rel=1e-4)
     assert result["accuracy"] == pytest.approx((probabilities.argmax(1) == labels).mean())
+
+
+def test_what_fills_a_batch_does_not_count(rng, images):
+    made = trainee(images)
+    codes, labels = codes_and_labels(rng, images, 12)
+    places, weights = whole_batches(np.arange(10), 4, 2)
+    settings = {"verbose": 0, "return_dict": True}
+    expected = made.evaluate(codes[:10], labels[:10], batch_size=10, **settings)
+    chosen = places.ravel()
+    got = made.evaluate(
+        codes[chosen], labels[chosen], sample_weight=weights.ravel(), batch_size=4, **settings
+    )
+    assert got == pytest.approx(expected, rel=1e-5)
