@@ -78,7 +78,7 @@ def in_worker(cluster: Cluster, typed: str, recipe: Recipe, resume: bool, silenc
     from bnnzoo.training.supervisor import supervise
 
     check_backend(configured_backend())
-    worker = [sys.executable, "-m", "bnnzoo.cli.train_worker", *shlex.split(typed)[1:]]
+    worker = [sys.executable, "-m", "bnnzoo.cli._train_worker", *shlex.split(typed)[1:]]
     values = recipe.to_dict()
     # Each machine may have its own path to the data.
     job = {key: values[key] for key in values if key not in ("data", "test_data", "summary")}

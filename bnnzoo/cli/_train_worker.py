@@ -1,6 +1,6 @@
 """What `bnnzoo train --processes` starts and supervises: the same command, on a lifeline.
 
-python -m bnnzoo.cli.train_worker train RECIPE --processes ... --process-id ...
+python -m bnnzoo.cli._train_worker train RECIPE --processes ... --process-id ...
 """
 
 from __future__ import annotations
