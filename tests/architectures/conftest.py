@@ -20,9 +20,12 @@ def numpy_kernel(self: Any, shape: tuple[int, ...], dtype: str | None = None) ->
     return keras.ops.convert_to_tensor(kernel, dtype=dtype)
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def quick_initializers() -> Iterator[None]:
-    """Draws kernels with NumPy: JAX compiles one program per shape, minutes for 19 models."""
+    """Draws kernels with NumPy: JAX compiles one program per shape, minutes for 19 models.
+
+    For one file at a time: what is imported elsewhere must not outlast the file that imports it.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(keras.initializers.VarianceScaling, "__call__", numpy_kernel)
         yield
