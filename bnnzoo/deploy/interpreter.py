@@ -183,9 +183,11 @@ def input_levels(x: Array) -> tuple[Array, Array]:
         x = np.asarray(x, np.float32)
     largest = np.abs(x).max(axis=(1, 2, 3), keepdims=True)  # NaN where there is one
     some = np.isfinite(largest) & (largest >= LEAST_MAGNITUDE)
-    scale = np.where(some, np.float32(LEVELS) / np.where(some, largest, 1), np.float32(0))
-    levels = np.rint(np.where(some, x, 0) * scale)
-    unit = np.where(np.isfinite(largest), np.where(some, largest, 0) / np.float64(LEVELS), np.nan)
+    zero, one = np.float32(0), np.float32(1)
+    scale = np.where(some, np.float32(LEVELS) / np.where(some, largest, one), zero)
+    levels = np.rint(np.where(some, x, zero) * scale)
+    worth = np.where(some, largest, zero).astype(np.float64) / LEVELS
+    unit = np.where(np.isfinite(largest), worth, np.nan)
     return levels.astype(np.float64), unit
 
 
