@@ -90,6 +90,10 @@ class Preprocessing:
             np.divide(lines, std, out=row.reshape(height, -1))
         return result
 
+    def unscaled(self) -> Preprocessing:
+        """Returns the same in pixel values: images are brought to their size, and nothing else."""
+        return replace(self, mean=(0.0,), std=(1.0,))
+
     def part(self, image: NDArray[np.uint8], box: Box) -> NDArray[np.float32]:
         """Returns a part of an image in the network's size, in pixel values: `resize(box)`.
 

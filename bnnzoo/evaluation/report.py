@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bnnzoo.data.source import Skipped
 
-__all__ = ["EvaluationReport", "Predictions", "wilson_interval"]
+__all__ = ["EvaluationReport", "Predictions", "same_accuracy", "wilson_interval"]
 
 # Quantile of the normal distribution for 95 %, two-sided.
 _Z95 = 1.959963984540054
@@ -199,6 +199,12 @@ class EvaluationReport:
             "date": self.date,
         }
         return {**report, "per_class": self.per_class()} if per_class else report
+
+
+def same_accuracy(*reports: EvaluationReport) -> bool:
+    """Returns whether top-1 on the same images differs by no more than 0.1 point, or one image."""
+    hits = [report.predictions.hits(1) for report in reports]
+    return max(hits) - min(hits) <= max(1, reports[0].n // 1000)
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

@@ -21,6 +21,7 @@ from bnnzoo.deploy.formats import packed
 from bnnzoo.deploy.keras_model import assign_weights
 from bnnzoo.errors import ArgumentError, ConversionError, DataError
 from bnnzoo.evaluation import EvaluationReport, evaluate
+from bnnzoo.evaluation.report import same_accuracy
 from bnnzoo.manifest import WeightsRecord
 from bnnzoo.model_spec import ModelSpec
 from bnnzoo.publishing.finished_run import FinishedRun
@@ -119,7 +120,7 @@ def pack(
                 _evaluate(f"the {weights_dtype} file in Keras", restored, source, progress),
                 _evaluate(f"the {weights_dtype} file packed", path, source, progress),
             )
-            if _agree(reports):
+            if same_accuracy(*reports):
                 golden = golden_logits(restored, runtime.load(path))
                 dtype = weights_dtype if sizes.float_kernels else None
                 return Packed(path.read_bytes(), dtype, *reports, golden)
@@ -151,9 +152,3 @@ def _test_images(run: FinishedRun) -> Source:
 
 def _evaluate(what: str, subject: Any, source: Source, progress: Progress) -> EvaluationReport:
     return evaluate(subject, source, progress=partial(progress, what))
-
-
-def _agree(reports: Sequence[EvaluationReport]) -> bool:
-    """Returns whether accuracies differ by no more than 0.1 point, or by one image."""
-    hits = [report.predictions.hits(1) for report in reports]
-    return max(hits) - min(hits) <= max(1, reports[0].n // 1000)

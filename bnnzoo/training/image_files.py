@@ -136,8 +136,7 @@ def open_files(
     fitting = preprocessings.get(preprocessing, input_shape)
     if fitting.size is None or fitting.channels is None:
         fitting = preprocessings.get(preprocessing, _first_shape(source, fitting))
-    raw = replace(fitting, mean=(0.0,), std=(1.0,))
-    return ImageFiles(items, raw, pad, default_workers())
+    return ImageFiles(items, fitting.unscaled(), pad, default_workers())
 
 
 def _first_shape(source: Source, fitting: Preprocessing) -> tuple[int, int, int]:

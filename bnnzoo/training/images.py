@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -105,7 +105,7 @@ def _stacked(images: list[NDArray[np.uint8]], fitting: Preprocessing) -> np.ndar
     if len(shapes) == 1 and fits and (channels or fitting.channels in (None, 1)):
         stacked = np.stack(images)
         return stacked if channels else stacked[..., None]
-    return replace(fitting, mean=(0.0,), std=(1.0,))(images)
+    return fitting.unscaled()(images)
 
 
 def training_codes(

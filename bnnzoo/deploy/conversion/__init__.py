@@ -34,6 +34,7 @@ from bnnzoo.deploy.model_info import ModelInfo
 from bnnzoo.errors import ArgumentError, ConversionError
 from bnnzoo.evaluation import EvaluationReport, evaluate
 from bnnzoo.evaluation.measure import Data
+from bnnzoo.evaluation.report import same_accuracy
 from bnnzoo.evaluation.subject import choose_preprocessing
 from bnnzoo.loading import open_model
 from bnnzoo.manifest import WeightsRecord
@@ -249,9 +250,7 @@ class _Job:
             before = evaluate(self.model, data, **options)
             after = evaluate(path, data, **options)
         report = _data_report(before, after)
-        allowed = max(1, before.n // 1000)
-        lost = abs(before.predictions.hits(1) - after.predictions.hits(1))
-        if self.exact and lost > allowed:
+        if self.exact and not same_accuracy(before, after):
             raise ConversionError(
                 f"{self.info.name} must have the same accuracy when it is packed, got top-1 "
                 f"{report.packed_top1:.2f} % instead of {report.keras_top1:.2f} % on "
