@@ -29,6 +29,7 @@ from bnnzoo.training.networks import NetworkMaker, check_teacher, open_teacher
 from bnnzoo.training.optimizers import make_optimizer
 from bnnzoo.training.recipe import Recipe, check
 from bnnzoo.training.run_folder import BEST, RunFolder, open_run, phase_file
+from bnnzoo.training.trainee import Trainee, input_layer
 
 __all__ = ["Progress", "train"]
 
@@ -103,9 +104,6 @@ class _Trainer:
         progress: Callable[[Progress], None] | None,
         on_epoch: Callable[[Row], None] | None,
     ) -> None:
-        # Here, so that `bnnzoo.training` needs no backend before something is trained.
-        from bnnzoo.training.trainee import input_layer
-
         self.recipe = recipe
         self.folder = folder
         self.progress = progress
@@ -155,8 +153,6 @@ class _Trainer:
             self._keep(trainee, flips)
 
     def _compiled(self, place: int) -> Any:
-        from bnnzoo.training.trainee import Trainee
-
         phase = self.recipe.phases[place]
         keras.utils.set_random_seed(self.recipe.seed)
         network = self.networks.network(place)
