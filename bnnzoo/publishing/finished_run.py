@@ -9,16 +9,13 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from keras import ops
-
 from bnnzoo.errors import ArgumentError, WeightsError
 from bnnzoo.loading import open_model
 from bnnzoo.manifest import TrainingRun
 from bnnzoo.model_spec import ModelSpec
 from bnnzoo.training.recipe import Recipe
 from bnnzoo.training.recipes import recipe as known_recipe
-from bnnzoo.training.run_folder import RECIPE, RunFolder, phase_file
+from bnnzoo.training.run_folder import RECIPE, RunFolder
 from bnnzoo.training.settings import changed_settings
 
 __all__ = ["FinishedRun", "open_finished_run"]
@@ -60,32 +57,20 @@ class FinishedRun:
             WeightsError: It is not the one that the run ended with.
             ArgumentError: Its classes have no known names.
         """
-        network = open_model(self.folder.path / MODEL)
-        spec: ModelSpec | None = getattr(network, "model_spec", None)
-        if not self._ended_with(network):
+        if self.report["evaluation"].get("weights_sha256") != self.digest:
             raise WeightsError(
                 f"{self.folder.path / MODEL} must hold the weights that the run ended with, got "
                 "others. Remove it and report.json, and write both again with `bnnzoo train "
                 f"{self.recipe.name} --out {self.folder.path} --resume`."
             )
+        network = open_model(self.folder.path / MODEL)
+        spec: ModelSpec | None = getattr(network, "model_spec", None)
         if spec is None or spec.labels is None:
             raise ArgumentError(
                 f"Class names of {self.recipe.data} must be known, got none. Add them to "
                 "bnnzoo/data/labels."
             )
         return network
-
-    def _ended_with(self, network: Any) -> bool:
-        """Compares with the digest in the report, or the last checkpoint where it has none."""
-        digest = self.report["evaluation"].get("weights_sha256")
-        if digest is not None:
-            return bool(digest == self.digest)
-        last = phase_file(len(self.recipe.phases) - 1)
-        stored = self.folder.read_arrays(last) if self.folder.has(last) else {}
-        ours = [np.asarray(ops.convert_to_numpy(variable)) for variable in network.variables]
-        return len(ours) == len(stored) and all(
-            np.array_equal(value, stored[f"network/{i}"]) for i, value in enumerate(ours)
-        )
 
     def training(self, hardware: str | None) -> TrainingRun:
         """Returns how long the run took, and on what.

@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 
 from bnnzoo.data.source import Skipped
-from bnnzoo.evaluation.report import EvaluationReport, Predictions, wilson_interval
+from bnnzoo.evaluation.report import (
+    EvaluationReport,
+    Predictions,
+    same_accuracy,
+    wilson_interval,
+)
 
 # 6 classes, 4 images: labels 0, 1, 2, 2; best classes 0, 2, 2, 5; image 1 has its label third and
 # image 3 has it last.
@@ -124,3 +129,27 @@ def test_loss_of_outputs_that_are_no_distribution_is_none() -> None:
 def test_report_is_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         report().model = "other"  # type: ignore[misc]
+
+
+def report_of(n: int, hits: int) -> EvaluationReport:
+    """A report of n images, of which some have their label as the best class."""
+    best = (np.arange(n) >= hits).astype(np.int64)[:, None]
+    predictions = Predictions(("image",) * n, np.zeros(n, np.int64), best, best * 1.0, None)
+    return report(predictions=predictions)
+
+
+@pytest.mark.parametrize(
+    ("n", "hits", "same"),
+    [
+        (10_000, (9890, 9890, 9890), True),
+        (10_000, (9890, 9900, 9895), True),
+        (10_000, (9890, 9901, 9895), False),
+        (10_000, (9901, 9890, 9890), False),
+        (200, (100, 101, 100), True),
+        (200, (100, 102, 101), False),
+    ],
+)
+def test_same_accuracy_allows_a_tenth_of_a_point_or_one_image(
+    n: int, hits: tuple[int, ...], same: bool
+) -> None:
+    assert same_accuracy(*(report_of(n, each) for each in hits)) == same

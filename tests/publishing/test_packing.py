@@ -41,7 +41,7 @@ def test_a_file_with_another_accuracy_is_refused(tree, finished, monkeypatch):
 
 
 class Report:
-    """What `_agree` reads of a report."""
+    """What `same_accuracy` reads of a report."""
 
     def __init__(self, n: int, hits: int) -> None:
         self.n = n
@@ -80,18 +80,3 @@ def test_fewer_test_images_than_the_run_was_measured_on_are_refused(
     monkeypatch.setenv("BNNZOO_DATA_DIR", str(tmp_path))
     with pytest.raises(DataError, match=r"must have the 96 images .* got 48"):
         publish(finished)
-
-
-@pytest.mark.parametrize(
-    "n, hits, agree",
-    [
-        (10_000, (9890, 9890, 9890), True),
-        (10_000, (9890, 9900, 9895), True),
-        (10_000, (9890, 9901, 9895), False),
-        (10_000, (9901, 9890, 9890), False),
-        (200, (100, 101, 100), True),
-        (200, (100, 102, 101), False),
-    ],
-)
-def test_a_tenth_of_a_point_or_one_image_is_allowed(n, hits, agree):
-    assert packing._agree([Report(n, each) for each in hits]) == agree
