@@ -1,1 +1,79 @@
-"""Files that hold a network: one module per format."""
+"""Files that hold a network: one module per format, one line per format in `FORMATS`.
+
+The module of a format that is written has `write(network: Network) -> Written`, that of one that
+is read `from_bytes(data: bytes) -> tuple[Graph, ModelInfo]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnnzoo.deploy.ir import Graph
+from bnnzoo.deploy.model_info import ModelInfo
+
+__all__ = ["FORMATS", "Format", "Network", "Written"]
+
+
+@dataclass(frozen=True)
+class Format:
+    """One row of the table of formats.
+
+    Attributes:
+        name: As `--format` takes it.
+        suffix: End of the file's name; "" for a format that is a folder.
+        summary: Who reads it, in a few words.
+        module: Where it is written and read.
+        is_read: Whether `convert` takes such a file as its source.
+    """
+
+    name: str
+    suffix: str
+    summary: str
+    module: str
+    is_read: bool = False
+
+
+@dataclass(frozen=True)
+class Network:
+    """What a format writes.
+
+    Attributes:
+        graph: As a front end or a file gives it, before any pass.
+        info: The facts beside it.
+        sample: An input for self-tests, float32 `(1, *graph.input_shape)`, preprocessed.
+        pixel_mean: Per channel; pixels (0 to 255) become inputs as (pixel - mean) / std. None where
+            the preprocessing is not known.
+        pixel_std: See `pixel_mean`.
+    """
+
+    graph: Graph
+    info: ModelInfo
+    sample: NDArray[np.float32]
+    pixel_mean: tuple[float, ...] | None = None
+    pixel_std: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a format made of a network, before anything is on disk.
+
+    Attributes:
+        files: Content by name below the folder; a format of one file has the name "".
+        bytes: What the bytes are for -> how many, for the report.
+        notes: Sentences that the report repeats.
+    """
+
+    files: Mapping[str, bytes]
+    bytes: Mapping[str, int]
+    notes: tuple[str, ...] = field(default=())
+
+
+FORMATS = (
+    Format(
+        "packed", ".safetensors", "bnnzoo's runtime", "bnnzoo.deploy.formats.packed", is_read=True
+    ),
+)
