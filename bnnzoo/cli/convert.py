@@ -17,15 +17,41 @@ if TYPE_CHECKING:
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
+def _list_formats(context: click.Context, option: click.Parameter, value: bool) -> None:
+    if not value:
+        return
+    from bnnzoo.deploy.formats import FORMATS
+
+    rows = [
+        (f.name, f.suffix or "a folder", f.summary, "yes" if f.is_read else "no") for f in FORMATS
+    ]
+    print_table(["format", "OUT", "for", "can be MODEL"], rows)
+    context.exit()
+
+
 @click.command("convert")
 @click.argument("model")
 @click.argument("out", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "format_name",
+    metavar="NAME",
+    help="Format of OUT, where its suffix does not say it; see --list-formats.",
+)
+@click.option(
+    "--list-formats",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_list_formats,
+    help="Show the formats and exit.",
+)
 @click.option(
     "--weights-dtype",
     type=click.Choice(["float32", "float16", "int8"]),
     default="float32",
     show_default=True,
-    help="How kernels of real numbers are stored; int8 also lets layers multiply in 8 bits.",
+    help="How a packed file stores kernels of real numbers; with int8, layers multiply in 8 bits.",
 )
 @click.option(
     "--check",
@@ -49,6 +75,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 def command(
     model: str,
     out: Path | None,
+    format_name: str | None,
     weights_dtype: str,
     check: int,
     data: str | None,
@@ -64,13 +91,15 @@ def command(
     """Pack MODEL, a name, NAME.TAG or a .keras file, into OUT, a .safetensors file.
 
     The file holds one bit per binary weight and runs without Keras. It is written only if every
-    layer computes the same in Keras and in the packed runtime.
+    layer computes the same in Keras and in the packed runtime. Other formats are for other
+    runtimes; some can be MODEL as well.
     """
     from bnnzoo.deploy.conversion import convert
 
     report = convert(
         model,
         out,
+        format=format_name,
         weights_dtype=weights_dtype,
         check=check,
         data=_labelled(data, labels, class_map),
@@ -99,14 +128,7 @@ def _labelled(data: str | None, labels: Path | None, class_map: Path | None) -> 
 
 def _print(report: ConversionReport) -> None:
     sizes = report.sizes
-    rows = [
-        ("binary kernels", sizes.binary_kernels),
-        ("float kernels", sizes.float_kernels),
-        ("scales and biases", sizes.vectors),
-        ("metadata", sizes.metadata),
-        ("all", sizes.total),
-        ("Keras weights", sizes.keras_weights),
-    ]
+    rows = [*sizes.parts.items(), ("all", sizes.total), ("before", sizes.origin)]
     print_table(["bytes of", ""], rows, title=f"{report.model}, {sizes.ratio:.1f} times smaller")
     real = [layer for layer in report.layers if not layer.binary]
     if real:
@@ -117,9 +139,14 @@ def _print(report: ConversionReport) -> None:
         click.echo(sentence)
     for note in report.notes():
         click.echo(note, err=True)
+    if report.format == "packed":
+        _print_passes(report)
+    for sentence in (*report.findings(), *report.format_notes):
+        click.echo(sentence)
+    click.echo(f"Wrote {report.path}." if report.path else "Nothing was written (dry run).")
+
+
+def _print_passes(report: ConversionReport) -> None:
     fired = [(*pair, "the file is written") for pair in report.passes.items() if pair[1]]
     fired += [(*pair, "the file is loaded") for pair in report.runtime_passes.items() if pair[1]]
     print_table(["pass", "nodes", "when"], fired)
-    for finding in report.findings():
-        click.echo(finding)
-    click.echo(f"Wrote {report.path}." if report.path else "Nothing was written (dry run).")

@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from bnnzoo.data.resampling import resize_bicubic_tf1, resize_bilinear
 from bnnzoo.errors import ArgumentError, DataError
 
-__all__ = ["PREPROCESSINGS", "Box", "Images", "Preprocessing", "get"]
+__all__ = ["PREPROCESSINGS", "Box", "Images", "Preprocessing", "get", "known_id"]
 
 Images: TypeAlias = ArrayLike | Sequence[ArrayLike]
 Fit: TypeAlias = Callable[[NDArray[np.uint8], int, int], NDArray[np.float32]]
@@ -240,3 +240,14 @@ def get(id: str, input_shape: Sequence[int | None] | None = None) -> Preprocessi
 
 def _listed() -> str:
     return ", ".join(PREPROCESSINGS)
+
+
+def known_id(chosen: str | Preprocessing) -> str | None:
+    """Returns the id of a preprocessing; None for one of your own, which nobody else knows.
+
+    Raises:
+        ArgumentError: There is no preprocessing with this id.
+    """
+    if isinstance(chosen, Preprocessing):
+        return chosen.id if chosen.id in PREPROCESSINGS else None
+    return get(chosen).id

@@ -122,7 +122,7 @@ def pack(
             )
             if same_accuracy(*reports):
                 golden = golden_logits(restored, runtime.load(path))
-                dtype = weights_dtype if sizes.float_kernels else None
+                dtype = weights_dtype if sizes.parts["float kernels"] else None
                 return Packed(path.read_bytes(), dtype, *reports, golden)
     raise ConversionError(
         f"Top-1 of {record.name} must be the same to 0.1 point, got {reports[0].top1:.2f} % with "

@@ -23,7 +23,7 @@ def file(tmp_path):
         x = builder.conv(builder.add("sign", x), binary=True, filters=65)
     graph, _ = apply(builder.graph(builder.add("global_avg_pool2d", x)), STORED)
     path = tmp_path / "net.safetensors"
-    packed.write(path, graph, ModelInfo("net"))
+    path.write_bytes(packed.to_bytes(graph, ModelInfo("net")))
     return path
 
 

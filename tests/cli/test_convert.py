@@ -14,6 +14,7 @@ from PIL import Image
 from bnnzoo import runtime
 from bnnzoo.cli.main import main
 from bnnzoo.data import open_source
+from bnnzoo.deploy.formats import FORMATS
 
 SMALL = "binarynet.fashion_mnist_small"
 
@@ -41,6 +42,13 @@ def test_writes_json_and_nothing_else(tmp_path: Path, capsys: pytest.CaptureFixt
     assert report["path"] is None
     assert report["sizes"]["total"] < 100_000
     assert not list(tmp_path.iterdir())
+
+
+def test_lists_the_formats(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["convert", "--list-formats"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    shown = [row[0] for row in rows if row and row[-1] in ("yes", "no")]
+    assert shown == [f.name for f in FORMATS]
 
 
 def test_measures_on_a_folder_with_labels_in_a_csv(

@@ -1,36 +1,30 @@
-"""Converts Keras models to packed files, and proves that they compute the same."""
+"""Converts networks to packed files and other formats, and proves that they compute the same."""
 
 from __future__ import annotations
 
+import importlib
 import logging
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from bnnzoo.data import preprocessing as preprocessings
 from bnnzoo.data.preprocessing import Preprocessing
 from bnnzoo.data.sources import check_source
 from bnnzoo.deploy import passes
-from bnnzoo.deploy.conversion.describe import computing_in_float32, describe
-from bnnzoo.deploy.conversion.report import (
-    ConversionReport,
-    DataReport,
-    layer_reports,
-    sizes,
-)
+from bnnzoo.deploy.conversion.file_origin import FileOrigin, is_readable
+from bnnzoo.deploy.conversion.report import ConversionReport, DataReport, Sizes, packed_parts
 from bnnzoo.deploy.conversion.samples import first_images, random_images
-from bnnzoo.deploy.conversion.self_check import Check, check_layers, check_signs, layer_values
-from bnnzoo.deploy.formats import packed
+from bnnzoo.deploy.conversion.self_check import Check, check_layers, check_signs
+from bnnzoo.deploy.conversion.writing import Target, find_format
+from bnnzoo.deploy.formats import Format, Network, Written, packed
 from bnnzoo.deploy.ir import Graph
-from bnnzoo.deploy.keras_frontend import Trace, trace
-from bnnzoo.deploy.keras_frontend.values import KerasValues
-from bnnzoo.deploy.model_info import ModelInfo
 from bnnzoo.errors import ArgumentError, ConversionError
 from bnnzoo.evaluation import EvaluationReport, evaluate
 from bnnzoo.evaluation.measure import Data
@@ -39,9 +33,11 @@ from bnnzoo.evaluation.subject import choose_preprocessing
 from bnnzoo.loading import open_model
 from bnnzoo.manifest import WeightsRecord
 
+if TYPE_CHECKING:
+    from bnnzoo.deploy.conversion.keras_origin import KerasOrigin
+
 __all__ = ["ConversionReport", "convert"]
 
-SUFFIX = ".safetensors"
 Values = dict[str, NDArray[Any]]
 
 logger = logging.getLogger(__name__)
@@ -51,6 +47,7 @@ def convert(
     model: Any,
     path: str | PathLike[str] | None,
     *,
+    format: str | None = None,
     weights_dtype: str = "float32",
     check: int = 4,
     data: Data | None = None,
@@ -61,22 +58,25 @@ def convert(
     random_weights: bool = False,
     record: WeightsRecord | None = None,
 ) -> ConversionReport:
-    """Writes a binarized Keras model as a bit-packed file for `bnnzoo.runtime`.
+    """Writes a binarized network as a bit-packed file for `bnnzoo.runtime`, or for others.
 
         report = bnnzoo.convert("binarynet.fashion_mnist_small", "binarynet.safetensors")
         report.sizes.ratio, report.layers, report.check
 
-    The file is checked before it gets its name: each layer on equal inputs in Keras, in the oracle
-    and in the runtime. Sums of signs have to be equal, real numbers within the rounding of
-    float32. Nothing is written on failure.
+    The network is checked before anything is written: each layer on equal inputs in Keras, in the
+    oracle and in the runtime. Sums of signs have to be equal, real numbers within the rounding of
+    float32. A network that comes from a file is compared with what the oracle makes of the file.
 
     Args:
         model: Name or `name.tag` of the zoo, path of a `.keras` file, or a functional or
-            Sequential Keras model of fixed input size.
-        path: The file to write; ends in `.safetensors`. May be None with `dry_run`.
-        weights_dtype: How kernels of real numbers are stored: `float32`, `float16` or `int8` (a
-            scale per output channel). With `int8`, layers take their input in 8 bits too where
-            integers are faster. What that costs is measured on `data` only.
+            Sequential Keras model of fixed input size; or the path of a file of a format that can
+            be read, for which Keras is not needed.
+        path: The file to write, whose suffix says the format, or a folder. May be None with
+            `dry_run`.
+        format: Name of a format of `bnnzoo.deploy.formats.FORMATS`; None takes that of `path`.
+        weights_dtype: How a packed file stores kernels of real numbers: `float32`, `float16` or
+            `int8` (a scale per output channel). With `int8`, layers take their input in 8 bits too
+            where integers are faster. What that costs is measured on `data` only.
         check: Number of images to compare the layers on, the first of `data` or random ones; 0
             leaves the comparison out.
         data: Real images with labels, as `evaluate` takes them. The accuracy in the runtime has
@@ -95,40 +95,48 @@ def convert(
         ArgumentError: An argument is wrong, or the file exists already.
         BnnZooError: The model or the data cannot be had, as in `load` and `evaluate`.
     """
-    target = None if path is None or dry_run else Path(path)
-    _check_arguments(target, dry_run, force)
-    _check_numbers(weights_dtype, check)
+    if path is None and not dry_run:
+        raise ArgumentError("path must be a file to write, got None. Or pass dry_run=True.")
+    kind = find_format(path, format)
+    target = None if path is None or dry_run else Target(path, kind, force)
+    _check_numbers(kind, weights_dtype, check)
     if isinstance(data, (str, PathLike)):
         check_source(data)  # before a model is downloaded for nothing
-    source = model if isinstance(model, (str, PathLike)) else None
-    opened = open_model(source, pretrained=not random_weights) if source is not None else model
-    job = _Job.of(opened, source, weights_dtype, preprocessing, record)
-    found = job.compare(check, data, preprocessing)
-    accuracy = None if data is None else job.measure(data, preprocessing, limit)
+    origin = _origin(model, preprocessing, random_weights, record)
+    job = _Job.of(origin, weights_dtype, preprocessing)
+    found = job.compare(check, data)
+    accuracy = None if data is None else job.measure(data, limit)
+    written = job.written(kind)
     if target is not None:
-        job.write(target)
-    return job.report(target, check, found, accuracy)
+        target.write(written.files)
+    return job.report(target, kind, written, check, found, accuracy)
 
 
-def _check_arguments(target: Path | None, dry_run: bool, force: bool) -> None:
-    if target is None:
-        if not dry_run:
-            raise ArgumentError("path must be a file to write, got None. Or pass dry_run=True.")
-        return
-    if target.suffix != SUFFIX:
-        raise ArgumentError(f"path must end in {SUFFIX}, got {target}. Rename it.")
-    if target.is_dir() or not target.parent.is_dir():
-        raise ArgumentError(f"path must be a file in a folder that exists, got {target}.")
-    if target.exists() and not force:
-        raise ArgumentError(f"{target} exists already. Use --force (force=True) to overwrite it.")
-
-
-def _check_numbers(weights_dtype: str, check: int) -> None:
-    if weights_dtype not in packed.WEIGHTS_DTYPES:
-        known = ", ".join(packed.WEIGHTS_DTYPES)
-        raise ArgumentError(f"weights_dtype must be one of {known}, got {weights_dtype!r}.")
+def _check_numbers(kind: Format, weights_dtype: str, check: int) -> None:
+    known = packed.WEIGHTS_DTYPES if kind.name == "packed" else ("float32",)
+    if weights_dtype not in known:
+        raise ArgumentError(
+            f"weights_dtype must be one of {', '.join(known)} for {kind.name}, got "
+            f"{weights_dtype!r}. Choose one of them."
+        )
     if check < 0:
         raise ArgumentError(f"check must be 0 or more, got {check}. Give a number of images.")
+
+
+def _origin(
+    model: Any,
+    preprocessing: str | Preprocessing | None,
+    random_weights: bool,
+    record: WeightsRecord | None,
+) -> KerasOrigin | FileOrigin:
+    """Returns what is converted, from a file without Keras."""
+    if is_readable(model):
+        return FileOrigin(model, preprocessing)
+    source = model if isinstance(model, (str, PathLike)) else None
+    opened = open_model(source, pretrained=not random_weights) if source is not None else model
+    from bnnzoo.deploy.conversion.keras_origin import KerasOrigin
+
+    return KerasOrigin(opened, source, preprocessing, record)
 
 
 @dataclass(frozen=True)
@@ -143,61 +151,56 @@ class _Found:
 
 @dataclass(frozen=True)
 class _Job:
-    """One conversion: the model, its graph, and the bytes of its file."""
+    """One conversion: where it starts, and the packed network that it is compared with."""
 
-    model: keras.Model
-    traced: Trace
+    origin: KerasOrigin | FileOrigin
     graph: Graph
     fired: dict[str, int]
-    info: ModelInfo
+    preprocessing: str | Preprocessing | None
     weights_dtype: str
     content: bytes
 
     @classmethod
     def of(
         cls,
-        model: Any,
-        source: str | PathLike[str] | None,
+        origin: KerasOrigin | FileOrigin,
         dtype: str,
         preprocessing: str | Preprocessing | None,
-        record: WeightsRecord | None,
     ) -> _Job:
-        """Converts a model in memory."""
-        if isinstance(model, keras.Model) and model.built:
-            model = computing_in_float32(model)
-        traced = trace(model)
-        graph, fired = passes.apply(traced.graph, passes.STORED)
-        info = describe(model, source, preprocessing, record)
-        content = packed.to_bytes(graph, info, weights_dtype=dtype)
-        return cls(model, traced, graph, fired, info, dtype, content)
+        """Packs a network in memory."""
+        graph, fired = passes.apply(origin.graph, passes.STORED)
+        content = packed.to_bytes(graph, origin.info, weights_dtype=dtype)
+        return cls(origin, graph, fired, preprocessing, dtype, content)
+
+    @property
+    def name(self) -> str:
+        """Name of the network."""
+        return self.origin.info.name
 
     @property
     def exact(self) -> bool:
-        """Whether the file holds the weights as they are."""
+        """Whether the packed file holds the weights as they are."""
         return self.weights_dtype == "float32"
 
-    def compare(
-        self, samples: int, data: Data | None, preprocessing: str | Preprocessing | None
-    ) -> _Found:
-        """Compares Keras, the oracle and the runtime on some images.
+    def compare(self, samples: int, data: Data | None) -> _Found:
+        """Compares the origin, the oracle and the runtime on some images.
 
         With weights of fewer bits, layers are compared before these are rounded, and the runtime
         with the oracle after.
         """
-        check = Check()
+        check = Check(self.origin.name)
         if samples == 0:
             return _Found(check, None, None, None)
         runtime = _runtime()
         stored = packed.from_bytes(self.content).graph
-        images = self._images(samples, data, preprocessing)
-        keras_values = KerasValues(self.traced.walk)
-        each = [layer_values(self.traced, *keras_values(image)) for image in _one_by_one(images)]
+        images = self._images(samples, data)
+        each = [self.origin.values(image) for image in _one_by_one(images)]
         layers = stored if self.exact else self.graph
-        check_layers(self.traced, layers, each, runtime is not None, check)
+        check_layers(self.origin.graph, layers, each, runtime is not None, check)
         check_signs(stored, each, runtime is not None, check)
         if check.failure is not None:
             raise ConversionError(
-                f"{self.info.name} does not compute the same when it is packed: {check.failure}. "
+                f"{self.name} does not compute the same when it is packed: {check.failure}. "
                 "Nothing was written. Please report this with the model."
             )
         if runtime is None:
@@ -205,23 +208,22 @@ class _Job:
             return _Found(check, None, None, None)
         return _Found(check, runtime.isas()[0], *self._compare_outputs(runtime, stored, each))
 
-    def _images(
-        self, count: int, data: Data | None, preprocessing: str | Preprocessing | None
-    ) -> NDArray[np.float32]:
+    def _images(self, count: int, data: Data | None) -> NDArray[np.float32]:
         """Returns the first images of a data set, or random ones."""
         shape = self.graph.input_shape
         if data is None:
             return random_images(shape, count)
-        own = self.info.preprocessing
-        chosen = choose_preprocessing(preprocessing, own, shape, self.info.name)
-        return first_images(data, chosen, count)
+        own = self.origin.info.preprocessing
+        return first_images(
+            data, choose_preprocessing(self.preprocessing, own, shape, self.name), count
+        )
 
     def _compare_outputs(
         self, runtime: Any, stored: Graph, each: list[Values]
     ) -> tuple[float, float | None]:
         """Returns the largest difference of the whole network, and the share of equal classes."""
         compiled = runtime.compile_graph(stored)
-        name = self.traced.graph.outputs[0]
+        name = self.origin.graph.outputs[0]
         name = name if name in each[0] else name.removesuffix("/dequantize")
         expected = np.concatenate([values[name] for values in each])
         inputs = np.concatenate([values[self.graph.input] for values in each])
@@ -231,44 +233,62 @@ class _Job:
             return difference, None
         return difference, float((found.argmax(axis=1) == expected.argmax(axis=1)).mean())
 
-    def write(self, target: Path) -> None:
-        """Writes the file under a temporary name and renames it."""
-        try:
-            packed.write(target, self.graph, self.info, weights_dtype=self.weights_dtype)
-        except OSError as error:
-            text = error.strerror or error
-            raise ArgumentError(f"{target} cannot be written: {text}.") from error
-
-    def measure(
-        self, data: Data, preprocessing: str | Preprocessing | None, limit: int | None
-    ) -> DataReport:
-        """Measures the accuracy of Keras and of the file in the runtime."""
+    def measure(self, data: Data, limit: int | None) -> DataReport:
+        """Measures the accuracy of the origin and of the packed network in the runtime."""
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / f"{self.info.name}{SUFFIX}"
+            path = Path(folder) / f"{self.name}.safetensors"
             path.write_bytes(self.content)
-            options: dict[str, Any] = {"preprocessing": preprocessing, "limit": limit}
-            before = evaluate(self.model, data, **options)
+            options: dict[str, Any] = {"preprocessing": self.preprocessing, "limit": limit}
+            before = self.origin.evaluate(data, **options)
             after = evaluate(path, data, **options)
         report = _data_report(before, after)
         if self.exact and not same_accuracy(before, after):
             raise ConversionError(
-                f"{self.info.name} must have the same accuracy when it is packed, got top-1 "
-                f"{report.packed_top1:.2f} % instead of {report.keras_top1:.2f} % on "
+                f"{self.name} must have the same accuracy when it is packed, got top-1 "
+                f"{report.packed_top1:.2f} % instead of {report.origin_top1:.2f} % on "
                 f"{report.dataset}. Nothing was written. Please report this with the model."
             )
         return report
 
+    def written(self, kind: Format) -> Written:
+        """Returns the files of a format."""
+        if kind.name == "packed":
+            return Written({"": self.content}, packed_parts(packed.from_bytes(self.content)))
+        graph, info = self.origin.graph, self.origin.info
+        network = Network(graph, info, random_images(graph.input_shape, 1), *self._pixels())
+        written: Written = importlib.import_module(kind.module).write(network)
+        return written
+
+    def _pixels(self) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+        """Returns mean and deviation per channel that pixels are normalized with, where known."""
+        chosen = self.preprocessing or self.origin.info.preprocessing
+        if chosen is None:
+            return None, None
+        shape = self.graph.input_shape
+        known = chosen if isinstance(chosen, Preprocessing) else preprocessings.get(chosen, shape)
+        mean, std = (np.broadcast_to(v, shape[-1:]).tolist() for v in (known.mean, known.std))
+        return tuple(mean), tuple(std)
+
     def report(
-        self, target: Path | None, samples: int, found: _Found, accuracy: DataReport | None
+        self,
+        target: Target | None,
+        kind: Format,
+        written: Written,
+        samples: int,
+        found: _Found,
+        accuracy: DataReport | None,
     ) -> ConversionReport:
         """Returns everything that the conversion tells."""
-        file = packed.from_bytes(self.content)
+        file, info = packed.from_bytes(self.content), self.origin.info
         return ConversionReport(
-            model=self.info.name if self.info.tag is None else f"{self.info.name}.{self.info.tag}",
-            path=None if target is None else fspath(target),
+            model=info.name if info.tag is None else f"{info.name}.{info.tag}",
+            origin=self.origin.name,
+            path=None if target is None else fspath(target.path),
+            format=kind.name,
             weights_dtype=self.weights_dtype,
-            sizes=sizes(file, self.model),
-            layers=layer_reports(self.traced, file),
+            sizes=Sizes(written.bytes, self.origin.bytes),
+            format_notes=written.notes,
+            layers=self.origin.layers(file),
             passes=self.fired,
             runtime_passes=passes.apply(file.graph, passes.RUNTIME)[1],
             samples=samples,
@@ -301,7 +321,7 @@ def _data_report(before: EvaluationReport, after: EvaluationReport) -> DataRepor
     return DataReport(
         dataset=before.dataset,
         n=before.n,
-        keras_top1=before.top1,
+        origin_top1=before.top1,
         packed_top1=after.top1,
         agreement=100 * float(same.mean()),
     )

@@ -78,11 +78,9 @@ def describe(
 
 
 def _preprocessing(chosen: str | Preprocessing | None, spec: ModelSpec | None) -> str | None:
-    """Returns the id of a preprocessing; None for one that nobody else knows."""
-    if isinstance(chosen, Preprocessing):
-        return chosen.id if chosen.id in preprocessings.PREPROCESSINGS else None
-    own = spec.preprocessing if spec else None
-    return preprocessings.get(chosen).id if chosen is not None else own
+    if chosen is None:
+        return spec.preprocessing if spec else None
+    return preprocessings.known_id(chosen)
 
 
 def _digest(source: Any, spec: ModelSpec | None, named: bool) -> str | None:

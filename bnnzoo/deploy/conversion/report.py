@@ -3,49 +3,48 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import keras
 
 from bnnzoo.deploy.conversion.self_check import Check
 from bnnzoo.deploy.formats.packed import PackedFile
 from bnnzoo.deploy.formats.storage import array_names
-from bnnzoo.deploy.ir import Graph, Node
-from bnnzoo.deploy.keras_frontend import Trace, TracedCall
-from bnnzoo.deploy.keras_frontend.convolving import CONVOLVING
+from bnnzoo.deploy.ir import Node
 
-__all__ = ["ConversionReport", "DataReport", "LayerReport", "Sizes", "layer_reports", "sizes"]
+__all__ = [
+    "ConversionReport",
+    "DataReport",
+    "LayerReport",
+    "Sizes",
+    "layer_report",
+    "packed_parts",
+]
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Bytes of a packed file, by what they are for.
+    """Bytes of what was made, by what they are for.
 
     Attributes:
-        binary_kernels: One bit a weight.
-        float_kernels: Kernels of real numbers, with the scales of those stored in 8 bits.
-        vectors: Scales, biases, thresholds: numbers per channel.
-        metadata: Graph, labels, digests.
-        keras_weights: Bytes of the weights in Keras.
+        parts: Of a packed file: binary kernels, one bit a weight; float kernels, with the scales of
+            those in 8 bits; scales and biases, numbers per channel; metadata: graph, labels,
+            digests. Other formats have parts of their own.
+        origin: Bytes of the weights in Keras, or of the file that was converted.
     """
 
-    binary_kernels: int
-    float_kernels: int
-    vectors: int
-    metadata: int
-    keras_weights: int
+    parts: Mapping[str, int]
+    origin: int
 
     @property
     def total(self) -> int:
-        """Bytes of the file."""
-        return self.binary_kernels + self.float_kernels + self.vectors + self.metadata
+        """Bytes of all parts."""
+        return sum(self.parts.values())
 
     @property
     def ratio(self) -> float:
-        """How many times smaller than Keras's weights the file is."""
-        return self.keras_weights / self.total
+        """How many times smaller than its origin it is."""
+        return self.origin / self.total
 
 
 @dataclass(frozen=True)
@@ -78,14 +77,14 @@ class DataReport:
     Attributes:
         dataset: Name of the data set.
         n: Number of images.
-        keras_top1: Percent, in Keras.
+        origin_top1: Percent, of what was converted.
         packed_top1: Percent, in the packed runtime.
         agreement: Percent of images with the same best class in both.
     """
 
     dataset: str
     n: int
-    keras_top1: float
+    origin_top1: float
     packed_top1: float
     agreement: float
 
@@ -96,26 +95,32 @@ class ConversionReport:
 
     Attributes:
         model: Name of the model.
-        path: The file; None where none was written.
+        origin: What it was compared with: Keras, or the file that was converted.
+        path: The file or folder; None where none was written.
+        format: Name of its format.
         weights_dtype: How kernels of real numbers are stored.
         sizes: Bytes.
+        format_notes: What the format says of the network.
         layers: Every layer with a kernel.
         passes: Name of a pass -> how many nodes it changed, of those before the file is written.
         runtime_passes: The same of those that run when it is loaded.
         samples: Number of images that the layers were compared on.
         runtime: Instruction set of the runtime that was compared; None if its engine is missing.
         check: What the comparison found.
-        output_difference: Largest difference of an output of the whole network from Keras, as a
-            share of the largest output. On random weights it means nothing: signs flip.
+        output_difference: Largest difference of an output of the whole network from its origin, as
+            a share of the largest output. On random weights it means nothing: signs flip.
         top1_agreement: Share of these images with the same best class; None if the network is no
             classifier.
         data: Accuracy on real images; None where none were given.
     """
 
     model: str
+    origin: str
     path: str | None
+    format: str
     weights_dtype: str
     sizes: Sizes
+    format_notes: tuple[str, ...]
     layers: tuple[LayerReport, ...]
     passes: dict[str, int]
     runtime_passes: dict[str, int]
@@ -129,16 +134,17 @@ class ConversionReport:
     def __str__(self) -> str:
         """Returns the report as some lines of text, without the tables."""
         sizes = self.sizes
+        parts = ", ".join(f"{name} {count:,}" for name, count in sizes.parts.items())
         real = [layer.name for layer in self.layers if not layer.binary]
         lines = [
-            f"{self.model}: {sizes.total:,} bytes, {sizes.ratio:.1f} times smaller than in Keras "
-            f"(binary kernels {sizes.binary_kernels:,}, float kernels {sizes.float_kernels:,}, "
-            f"scales and biases {sizes.vectors:,}, metadata {sizes.metadata:,}).",
+            f"{self.model}: {sizes.total:,} bytes ({parts}), {sizes.ratio:.1f} times smaller than "
+            "before.",
             f"{len(real)} of {len(self.layers)} layers compute in real numbers"
             + (f": {', '.join(real)}." if real else "."),
             *self.in_8_bits(),
             *self.notes(),
             *self.findings(),
+            *self.format_notes,
             f"Wrote {self.path}." if self.path else "Nothing was written (dry run).",
         ]
         return "\n".join(lines)
@@ -160,11 +166,11 @@ class ConversionReport:
         """Returns a sentence for everything that was compared."""
         lines = []
         if self.samples:
-            who = f"Keras, the oracle and the runtime ({self.runtime})"
-            who = who if self.runtime else "Keras and the oracle (the runtime is not built)"
+            others = f", the oracle and the runtime ({self.runtime})"
+            others = others if self.runtime else " and the oracle (the runtime is not built)"
             lines.append(
-                f"Checked on {self.samples} images, layer by layer on equal inputs: {who} agree "
-                f"in {self.check.numbers:,} numbers. The largest difference is "
+                f"Checked on {self.samples} images, layer by layer on equal inputs: {self.origin}"
+                f"{others} agree in {self.check.numbers:,} numbers. The largest difference is "
                 f"{100 * self.check.worst:.0f} % of what rounding explains; {self.check.flips:,} "
                 "signs differ, all next to zero."
             )
@@ -176,8 +182,8 @@ class ConversionReport:
         if self.data is not None:
             lines.append(
                 f"{self.data.dataset} (n = {self.data.n:,}): top-1 {self.data.packed_top1:.2f} % "
-                f"packed, {self.data.keras_top1:.2f} % in Keras; the best class is the same for "
-                f"{self.data.agreement:.2f} %."
+                f"packed, {self.data.origin_top1:.2f} % in {self.origin}; the best class is the "
+                f"same for {self.data.agreement:.2f} %."
             )
         return lines
 
@@ -188,66 +194,42 @@ class ConversionReport:
         return report
 
 
-def sizes(file: PackedFile, model: keras.Model) -> Sizes:
-    """Returns the bytes of a file by category."""
+def packed_parts(file: PackedFile) -> dict[str, int]:
+    """Returns the bytes of a packed file by category."""
     kernels = {
         node.tensors["kernel"] for node in file.graph.all_nodes() if "kernel" in node.tensors
     }
-    counts = {"binary_kernels": 0, "float_kernels": 0, "vectors": 0}
+    counts = {"binary kernels": 0, "float kernels": 0, "scales and biases": 0}
     for name, stored in file.stored.items():
-        kind = "float_kernels" if name in kernels else "vectors"
-        kind = "binary_kernels" if stored.encoding == "bits" else kind
+        kind = "float kernels" if name in kernels else "scales and biases"
+        kind = "binary kernels" if stored.encoding == "bits" else kind
         arrays = array_names(name, stored.encoding)
         counts[kind] += sum(file.array_bytes[array] for array in arrays)
-    weights = sum(int(weight.nbytes) for weight in model.get_weights())
-    return Sizes(**counts, metadata=file.header_bytes, keras_weights=weights)
+    return {**counts, "metadata": file.header_bytes}
 
 
-def layer_reports(traced: Trace, file: PackedFile) -> tuple[LayerReport, ...]:
-    """Returns how every layer with a kernel computes, in order; shared layers once."""
-    return tuple(
-        _layer_report(call, list(_nodes(traced.graph, call)), file)
-        for call in traced.calls
-        if type(call.call.layer) in CONVOLVING and call.call.path == call.call.first_path
-    )
+def layer_report(
+    name: str, kind: str, nodes: Sequence[Node], file: PackedFile, why: str, surprising: bool
+) -> LayerReport:
+    """Returns how a layer computes.
 
-
-def _nodes(graph: Graph, call: TracedCall) -> Iterator[Node]:
-    """Yields the convolutions of a layer."""
-    path = call.call.path
-    for node in graph.nodes:
-        own = node.name == path or node.name.rpartition("/")[0] == path
-        if own and node.op in ("conv2d", "bconv2d"):
-            yield node
-
-
-def _layer_report(call: TracedCall, nodes: list[Node], file: PackedFile) -> LayerReport:
+    Args:
+        name: Its path.
+        kind: Its class.
+        nodes: Its convolutions.
+        file: What it is stored in.
+        why: Why it computes in real numbers, if it does.
+        surprising: Whether that would surprise a reader of the model.
+    """
     stored = tuple(file.stored[node.tensors["kernel"]].encoding for node in nodes)
-    binary = all(node.op == "bconv2d" for node in nodes)
-    layer = call.call.layer
-    reason, surprising = (None, False) if binary else _why_real(layer, call.quantized, stored)
-    kind = type(layer).__name__
     bits = _input_bits(nodes, file)
-    return LayerReport(call.call.path, kind, binary, stored, bits, reason, surprising)
+    if all(node.op == "bconv2d" for node in nodes):
+        return LayerReport(name, kind, True, stored, bits, None, False)
+    return LayerReport(name, kind, False, stored, bits, why, surprising)
 
 
-def _input_bits(nodes: list[Node], file: PackedFile) -> int | None:
+def _input_bits(nodes: Sequence[Node], file: PackedFile) -> int | None:
     """Returns the bits of the input of convolutions as the file has them."""
     names = {node.name for node in nodes}
     bits = [n.attributes.get("input_bits") for n in file.graph.nodes if n.name in names]
     return next((b for b in bits if b is not None), None)
-
-
-def _why_real(layer: Any, quantized: str | None, stored: tuple[str, ...]) -> tuple[str, bool]:
-    """Returns why a layer computes in real numbers, and whether that is a surprise."""
-    if not hasattr(layer, "quantizers"):
-        return f"{type(layer).__name__} has no quantizers", False
-    if "bits" not in stored and quantized is None:
-        return "it has no quantizers", False
-    if "bits" not in stored:
-        return "its kernel is real: it has an input quantizer, but no kernel quantizer", True
-    if quantized is None:
-        return "its input is real: it has a binary kernel, but no input quantizer", True
-    if "Depthwise" in type(layer).__name__ or "Separable" in type(layer).__name__:
-        return "depthwise kernels have too few products per output to count bits", False
-    return "its input has values that bits and levels cannot hold at the border", True

@@ -1,9 +1,9 @@
-"""Compares a packed network with its Keras model: layer by layer, on equal inputs.
+"""Compares a packed network with its origin, Keras or a file: layer by layer, on equal inputs.
 
 The outputs of whole networks tell little: a rounding near zero flips a sign, the flip travels, and
 a mistake looks the same. So the graph is cut in two ways:
 
-1. **Layers.** Every layer of the graph is fed what Keras's layer got, and must give what Keras's
+1. **Layers.** Every layer of the graph is fed what the origin's layer got, and must give what that
    layer gave, in the oracle and in the runtime.
 2. **Between signs.** The runtime fuses across layers. What lies between the signs of one layer and
    those of the next runs as it does in the whole network, fed with the same signs as the oracle.
@@ -29,10 +29,9 @@ from bnnzoo.deploy.pieces import Pieces, cut
 from bnnzoo.deploy.tolerance import FEW, Losses, errors
 
 if TYPE_CHECKING:
-    from bnnzoo.deploy.keras_frontend import Trace
     from bnnzoo.runtime import Model
 
-__all__ = ["Check", "Comparison", "check_layers", "check_signs", "layer_values"]
+__all__ = ["Check", "Comparison", "check_layers", "check_signs"]
 
 Array = NDArray[Any]
 Values = Mapping[str, Array]
@@ -43,6 +42,7 @@ class Check:
     """What was compared, and the first difference that is no rounding.
 
     Attributes:
+        origin: Who computed the values that the network is compared with.
         values: Number of values of layers that were compared.
         numbers: Number of their elements.
         flips: Signs and levels that differ, all within the tolerance of their threshold.
@@ -51,6 +51,7 @@ class Check:
         failure: The first difference beyond the tolerance; None if there is none.
     """
 
+    origin: str = "Keras"
     values: int = 0
     numbers: int = 0
     flips: int = 0
@@ -106,17 +107,6 @@ class Comparison:
         )
 
 
-def layer_values(traced: Trace, values: Mapping[int, Array], quantized: Mapping[str, Array]) -> Any:
-    """Returns Keras's values by the names that they have in the graph."""
-    named: dict[str, Array] = {traced.graph.input: values[0]}
-    for traced_call in traced.calls:
-        if traced_call.quantized is not None:
-            named.setdefault(traced_call.quantized, quantized[traced_call.call.path])
-        for name, number in zip(traced_call.outputs, traced_call.call.outputs, strict=True):
-            named.setdefault(name, values[number])
-    return named
-
-
 @dataclass
 class _Part:
     """Some pieces, and the runtime's model of them, made once for all samples."""
@@ -129,9 +119,9 @@ class _Part:
         self.types = infer_types(self.pieces.graph)
 
     def compare(self, values: Values, losses: Losses, check: Check, *who: str) -> None:
-        """Feeds the pieces, and compares the oracle with Keras's values or with the runtime."""
+        """Feeds the pieces, and compares the oracle with the origin's values or the runtime's."""
         fed = self.pieces.feed(values)
-        found: dict[str, Values] = {"Keras": values}
+        found: dict[str, Values] = {check.origin: values}
         if self.model is not None:
             found["the runtime"] = self.model.run_values(fed, self.pieces.graph.outputs)
         for comparison in _comparisons(self, fed, losses):
@@ -141,25 +131,25 @@ class _Part:
 
 
 def check_layers(
-    traced: Trace, graph: Graph, samples: Iterable[Values], runtime: bool, check: Check
+    source: Graph, graph: Graph, samples: Iterable[Values], runtime: bool, check: Check
 ) -> None:
-    """Compares every layer with Keras's, and the runtime with the oracle on Keras's inputs.
+    """Compares every layer with the origin's, and the runtime with the oracle on its inputs.
 
     Args:
-        traced: What the front end made of the model.
+        source: The network as its origin has it.
         graph: The same after the passes `STORED`.
-        samples: Keras's values by name, for some images each.
+        samples: The origin's values by name, for some images each; levels as real numbers.
         runtime: Whether the runtime is compared too.
         check: Is added to.
     """
     parts: list[_Part] | None = None
-    losses = Losses(_rounded(graph), {**_counted(graph), **_normalized(traced.graph)})
+    losses = Losses(_rounded(graph), {**_counted(graph), **_normalized(source)})
     for values in samples:
         if parts is None:
             known = [name for name in infer_types(graph) if name in values]
             parts = _parts(cut(graph, known), runtime)
         for part in parts:
-            part.compare(values, losses, check, "Keras", "the runtime")
+            part.compare(values, losses, check, check.origin, "the runtime")
 
 
 def check_signs(graph: Graph, samples: Iterable[Values], runtime: bool, check: Check) -> None:

@@ -1,7 +1,8 @@
 """Files that hold a network: one module per format, one line per format in `FORMATS`.
 
-The module of a format that is written has `write(network: Network) -> Written`, that of one that
-is read `from_bytes(data: bytes) -> tuple[Graph, ModelInfo]`.
+The module of a format has `write(network: Network) -> Written`, and, if such files are read,
+`read(path) -> tuple[Graph, ModelInfo]`. The packed file is written by `convert` itself, which
+compares it with the model whatever format is asked for.
 """
 
 from __future__ import annotations

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 
 from bnnzoo.deploy.formats import safetensors_file
 from bnnzoo.deploy.formats.graph_document import check_stored, from_document, to_document
+from bnnzoo.deploy.formats.reading import from_file
 from bnnzoo.deploy.formats.storage import Stored, array_names, encoding_of, restore, store
 from bnnzoo.deploy.formats.strict_json import decode, encode, shown
 from bnnzoo.deploy.ir import Graph, Type
@@ -34,7 +33,6 @@ __all__ = [
     "open_file",
     "read",
     "to_bytes",
-    "write",
 ]
 
 FORMAT = "bnnzoo-packed/1"
@@ -68,13 +66,10 @@ class PackedFile:
     digest: str
 
 
-def write(
-    path: str | os.PathLike[str], graph: Graph, info: ModelInfo, *, weights_dtype: str = "float32"
-) -> None:
-    """Writes a network; a file that is there is replaced once the new one is complete.
+def to_bytes(graph: Graph, info: ModelInfo, *, weights_dtype: str = "float32") -> bytes:
+    """Returns the bytes of a file; the same network gives the same bytes.
 
     Args:
-        path: Ends in `.safetensors`, by custom.
         graph: After the passes `STORED`.
         info: Facts about the network.
         weights_dtype: How kernels of real numbers are stored: `float32`, `float16` or `int8`, with
@@ -84,20 +79,7 @@ def write(
     Raises:
         ArgumentError: `weights_dtype` is another one.
         GraphError: The graph breaks a rule, or has a parameter that is not finite.
-        OSError: The file cannot be written.
     """
-    data = to_bytes(graph, info, weights_dtype=weights_dtype)
-    target = Path(path)
-    part = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-    try:
-        part.write_bytes(data)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def to_bytes(graph: Graph, info: ModelInfo, *, weights_dtype: str = "float32") -> bytes:
-    """Returns the bytes of a file; the same network gives the same bytes. See `write`."""
     if weights_dtype not in WEIGHTS_DTYPES:
         raise ArgumentError(
             f"weights_dtype must be one of {', '.join(WEIGHTS_DTYPES)}, got {weights_dtype!r}. "
@@ -142,16 +124,7 @@ def read(path: str | os.PathLike[str]) -> tuple[Graph, ModelInfo]:
 
 def open_file(path: str | os.PathLike[str]) -> PackedFile:
     """Returns everything that is in a file. Raises as `read` does."""
-    try:
-        data = Path(path).read_bytes()
-    except FileNotFoundError as error:
-        raise ModelFormatError(f"There is no file {os.fspath(path)}. Check its path.") from error
-    except OSError as error:
-        raise ModelFormatError(f"{os.fspath(path)} cannot be read: {error.strerror}.") from error
-    try:
-        return from_bytes(data)
-    except ModelFormatError as error:
-        raise ModelFormatError(f"{os.fspath(path)}: {error}") from error
+    return from_file(path, from_bytes)
 
 
 def from_bytes(data: bytes) -> PackedFile:

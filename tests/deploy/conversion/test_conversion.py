@@ -16,6 +16,7 @@ import bnnzoo
 from bnnzoo import nn, registry, runtime
 from bnnzoo.data.preprocessing import PREPROCESSINGS
 from bnnzoo.deploy import conversion
+from bnnzoo.deploy.conversion.describe import describe
 from bnnzoo.deploy.formats import packed
 from bnnzoo.errors import ArgumentError, ConversionError, DataError, UnknownModelError
 from tests.architectures.conftest import quick_initializers  # noqa: F401 (for every test here)
@@ -99,12 +100,12 @@ def test_the_report_counts_every_byte(net: keras.Model, tmp_path: Path) -> None:
     sizes = report.sizes
     assert sizes.total == path.stat().st_size
     # first 16 x 27 bits, binary 16 x 144, depthwise 8 x 9; each filter in whole bytes.
-    assert sizes.binary_kernels == 16 * 4 + 16 * 18 + 8 * 2
-    assert sizes.float_kernels == 4 * (8 * 16 + 4 * 8 + 4 * 4)
+    assert sizes.parts["binary kernels"] == 16 * 4 + 16 * 18 + 8 * 2
+    assert sizes.parts["float kernels"] == 4 * (8 * 16 + 4 * 8 + 4 * 4)
     # biases of six layers, the scale and the bias of bn, the scale of binary
-    assert sizes.vectors == 4 * (16 + 16 + 8 + 8 + 4 + 4 + 32 + 16)
-    assert sizes.keras_weights == sum(weight.nbytes for weight in net.get_weights())
-    assert sizes.ratio == sizes.keras_weights / path.stat().st_size
+    assert sizes.parts["scales and biases"] == 4 * (16 + 16 + 8 + 8 + 4 + 4 + 32 + 16)
+    assert sizes.origin == sum(weight.nbytes for weight in net.get_weights())
+    assert sizes.ratio == sizes.origin / path.stat().st_size
 
 
 def test_the_report_says_which_layers_are_not_binary_and_why(net: keras.Model) -> None:
@@ -140,7 +141,8 @@ def test_the_report_says_which_layers_are_not_binary_and_why(net: keras.Model) -
 def test_the_report_is_text(net: keras.Model, tmp_path: Path) -> None:
     path = tmp_path / "net.safetensors"
     lines = str(bnnzoo.convert(net, path, check=1)).splitlines()
-    assert lines[0].startswith(f"net: {path.stat().st_size:,} bytes, ")
+    assert lines[0].startswith(f"net: {path.stat().st_size:,} bytes (binary kernels 368, float k")
+    assert lines[0].endswith(" times smaller than before.")
     assert lines[1] == (
         "5 of 6 layers compute in real numbers: first, half, depthwise, none, scores."
     )
@@ -170,7 +172,7 @@ def test_fewer_bits_are_checked_too(dtype: str, net: keras.Model, tmp_path: Path
     assert kernels["scores"] == (dtype,)
     assert kernels["binary"] == ("bits",)
     whole = bnnzoo.convert(net, None, dry_run=True, check=0)
-    assert report.sizes.float_kernels < whole.sizes.float_kernels
+    assert report.sizes.parts["float kernels"] < whole.sizes.parts["float kernels"]
 
 
 @pytest.mark.parametrize(
@@ -216,7 +218,7 @@ def test_a_zoo_model_is_named_by_its_builder(tmp_path: Path) -> None:
 def test_other_arguments_of_a_builder(arguments: dict[str, Any], short: bool) -> None:
     """Those that cannot be told from the model are kept as its whole config."""
     model = registry.builder("xnornet_vgg")(**{"input_shape": (16, 16, 3), **arguments})
-    info = conversion.describe(model, None)
+    info = describe(model, None)
     assert (info.architecture is not None) == short
     assert (info.keras_config is None) == short
 
@@ -224,14 +226,14 @@ def test_other_arguments_of_a_builder(arguments: dict[str, Any], short: bool) ->
 def test_a_frozen_model_is_still_its_builders() -> None:
     model = registry.builder("birealnet20")(input_shape=(16, 16, 3))
     model.trainable = False
-    assert conversion.describe(model, None).architecture is not None
+    assert describe(model, None).architecture is not None
 
 
 def test_a_changed_model_is_not_its_builders() -> None:
     model = registry.builder("birealnet20")(input_shape=(16, 16, 3))
     head = layers.Dense(3, name="mine")(model.get_layer("pool").output)
     changed = type(model)(model.input, head, name="birealnet20")
-    info = conversion.describe(changed, None)
+    info = describe(changed, None)
     assert info.architecture is None
     assert info.keras_config is not None
 
@@ -277,7 +279,7 @@ def test_data_measures_the_accuracy(tmp_path: Path) -> None:
     )
     assert report.data is not None
     assert report.data.n == 300
-    assert report.data.packed_top1 == report.data.keras_top1 > 80
+    assert report.data.packed_top1 == report.data.origin_top1 > 80
     assert report.data.agreement == 100
     assert report.top1_agreement == 1
 
@@ -292,9 +294,9 @@ def test_images_of_the_data_are_those_that_layers_are_compared_on(
     monkeypatch.setattr(
         conversion,
         "check_layers",
-        lambda traced, graph, each, *rest: (
+        lambda source, graph, each, *rest: (
             seen.extend(v["images"] for v in each),
-            right(traced, graph, each, *rest),
+            right(source, graph, each, *rest),
         ),
     )
     preprocessing = PREPROCESSINGS["scale_pm1"]
@@ -355,7 +357,7 @@ def test_a_loss_of_accuracy_is_an_error_with_real_images(
     assert not list(tmp_path.iterdir())
     report = bnnzoo.convert(SMALL, tmp_path / "a.safetensors", weights_dtype="int8", **options)
     assert report.data is not None
-    assert report.data.packed_top1 < report.data.keras_top1
+    assert report.data.packed_top1 < report.data.origin_top1
 
 
 def test_what_cannot_be_converted_is_not_written(tmp_path: Path) -> None:
@@ -384,14 +386,24 @@ def test_without_the_engine_the_oracle_alone_is_compared(
 @pytest.mark.parametrize(
     ("options", "error", "match"),
     [
-        ({"path": "net.h5"}, ArgumentError, r"path must end in .safetensors, got net.h5"),
+        (
+            {"path": "net.h5"},
+            ArgumentError,
+            r"path must end in \.safetensors.*, got net\.h5.*list-f",
+        ),
+        ({"format": "h5"}, ArgumentError, "format must be a known one, got 'h5'"),
+        (
+            {"path": "net.onnx", "format": "packed"},
+            ArgumentError,
+            r"must end in \.safetensors for packed, got net\.onnx",
+        ),
         ({"path": None}, ArgumentError, "path must be a file to write, got None"),
         ({"path": "no/net.safetensors"}, ArgumentError, "in a folder that exists, got no/net"),
         ({"path": "there.safetensors"}, ArgumentError, "there.safetensors exists already. Use --f"),
         (
             {"weights_dtype": "int4"},
             ArgumentError,
-            "must be one of float32, float16, int8, got 'in",
+            "must be one of float32, float16, int8 for packed, got 'in",
         ),
         ({"check": -1}, ArgumentError, "check must be 0 or more, got -1"),
         ({"data": "nowhere"}, DataError, "There is no folder or file nowhere"),

@@ -13,7 +13,8 @@ from keras import layers
 
 from bnnzoo import nn, runtime
 from bnnzoo.deploy import passes
-from bnnzoo.deploy.conversion.self_check import Check, check_layers, check_signs, layer_values
+from bnnzoo.deploy.conversion.keras_origin import layer_values
+from bnnzoo.deploy.conversion.self_check import Check, check_layers, check_signs
 from bnnzoo.deploy.ir import Graph
 from bnnzoo.deploy.keras_frontend import Trace, trace
 from bnnzoo.deploy.keras_frontend.values import KerasValues
@@ -68,7 +69,7 @@ def converted() -> tuple[Trace, Graph, list[Values]]:
 def test_what_is_right_passes(converted: Any) -> None:
     traced, graph, samples = converted
     check = Check()
-    check_layers(traced, graph, samples, True, check)
+    check_layers(traced.graph, graph, samples, True, check)
     # Every node that is an output or a quantized input of a layer, in Keras and in the runtime.
     names = {name for name in samples[0] if name != "images"}
     assert names <= {node.name for node in graph.nodes}
@@ -85,7 +86,7 @@ def test_what_is_right_passes(converted: Any) -> None:
 def test_without_the_runtime_keras_is_compared_alone(converted: Any) -> None:
     traced, graph, samples = converted
     check = Check()
-    check_layers(traced, graph, samples, False, check)
+    check_layers(traced.graph, graph, samples, False, check)
     check_signs(graph, samples, False, check)
     assert check.values == 3 * (len(samples[0]) - 1)
 
@@ -139,7 +140,7 @@ def test_the_first_layer_that_differs_is_named(name: str, converted: Any) -> Non
     traced, graph, samples = converted
     change, layer = MISTAKES[name]
     check = Check()
-    check_layers(traced, change(graph), samples, False, check)
+    check_layers(traced.graph, change(graph), samples, False, check)
     assert check.failure is not None
     assert check.failure.startswith(f"{layer}: Keras differs from the oracle in ")
 
@@ -148,7 +149,7 @@ def test_not_a_number_is_a_difference(converted: Any) -> None:
     traced, graph, samples = converted
     broken = [{**samples[0], "bn3": np.full_like(samples[0]["bn3"], np.nan)}]
     check = Check()
-    check_layers(traced, graph, broken, False, check)
+    check_layers(traced.graph, graph, broken, False, check)
     assert check.failure is not None
     assert "nan" in check.failure
 
@@ -175,7 +176,7 @@ def test_a_wrong_runtime_is_found(
     right = runtime.compile_graph
     monkeypatch.setattr(runtime, "compile_graph", lambda g: Wrong(right(g), name))
     check = Check()
-    check_layers(traced, graph, samples, True, check)
+    check_layers(traced.graph, graph, samples, True, check)
     assert check.failure is not None
     assert check.failure.startswith(f"'{name}': the runtime differs from the oracle in ")
     signs = Check()

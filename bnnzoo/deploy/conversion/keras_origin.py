@@ -1,0 +1,119 @@
+"""What is converted: a Keras model, in memory, by name or from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from os import PathLike
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from bnnzoo.data.preprocessing import Preprocessing
+from bnnzoo.deploy.conversion.describe import computing_in_float32, describe
+from bnnzoo.deploy.conversion.report import LayerReport, layer_report
+from bnnzoo.deploy.formats.packed import PackedFile
+from bnnzoo.deploy.ir import Graph, Node
+from bnnzoo.deploy.keras_frontend import Trace, TracedCall, trace
+from bnnzoo.deploy.keras_frontend.convolving import CONVOLVING
+from bnnzoo.deploy.keras_frontend.values import KerasValues
+from bnnzoo.evaluation import EvaluationReport, evaluate
+from bnnzoo.evaluation.measure import Data
+from bnnzoo.manifest import WeightsRecord
+
+__all__ = ["KerasOrigin", "layer_values"]
+
+Array = NDArray[Any]
+Values = dict[str, Array]
+
+
+class KerasOrigin:
+    """A Keras model as the graph that it is converted to.
+
+    Args:
+        model: Made of layers that the front end knows.
+        source: Where it came from; None for a model in memory.
+        preprocessing: Id, or the thing itself; None takes the model's own.
+        record: Of the weights, where the manifest does not have them yet.
+
+    Raises:
+        ConversionError: A layer cannot be converted.
+    """
+
+    name = "Keras"
+
+    def __init__(
+        self,
+        model: Any,
+        source: str | PathLike[str] | None,
+        preprocessing: str | Preprocessing | None,
+        record: WeightsRecord | None,
+    ) -> None:
+        if isinstance(model, keras.Model) and model.built:
+            model = computing_in_float32(model)
+        self.model = model
+        self._traced = trace(model)
+        self._values = KerasValues(self._traced.walk)
+        self.graph: Graph = self._traced.graph
+        self.info = describe(model, source, preprocessing, record)
+        self.bytes = sum(int(weight.nbytes) for weight in model.get_weights())
+
+    def values(self, image: NDArray[np.float32]) -> Values:
+        """Returns what Keras computes of an image, by the names of the graph."""
+        return layer_values(self._traced, *self._values(image))
+
+    def evaluate(self, data: Data, **options: Any) -> EvaluationReport:
+        """Measures the model in Keras."""
+        return evaluate(self.model, data, **options)
+
+    def layers(self, file: PackedFile) -> tuple[LayerReport, ...]:
+        """Returns how every layer with a kernel computes, in order; shared layers once."""
+        return tuple(
+            self._layer(call, file)
+            for call in self._traced.calls
+            if type(call.call.layer) in CONVOLVING and call.call.path == call.call.first_path
+        )
+
+    def _layer(self, call: TracedCall, file: PackedFile) -> LayerReport:
+        nodes = list(_convolutions(self.graph, call.call.path))
+        layer, kind = call.call.layer, type(call.call.layer).__name__
+        stored = [file.stored[node.tensors["kernel"]].encoding for node in nodes]
+        why = _why_real(layer, call.quantized, stored)
+        return layer_report(call.call.path, kind, nodes, file, *why)
+
+
+def layer_values(
+    traced: Trace, values: Mapping[int, Array], quantized: Mapping[str, Array]
+) -> Values:
+    """Returns Keras's values by the names that they have in the graph."""
+    named: dict[str, Array] = {traced.graph.input: values[0]}
+    for traced_call in traced.calls:
+        if traced_call.quantized is not None:
+            named.setdefault(traced_call.quantized, quantized[traced_call.call.path])
+        for name, number in zip(traced_call.outputs, traced_call.call.outputs, strict=True):
+            named.setdefault(name, values[number])
+    return named
+
+
+def _convolutions(graph: Graph, path: str) -> Iterator[Node]:
+    """Yields the convolutions of a layer."""
+    for node in graph.nodes:
+        own = node.name == path or node.name.rpartition("/")[0] == path
+        if own and node.op in ("conv2d", "bconv2d"):
+            yield node
+
+
+def _why_real(layer: Any, quantized: str | None, stored: list[str]) -> tuple[str, bool]:
+    """Returns why a layer would compute in real numbers, and whether that is a surprise."""
+    if not hasattr(layer, "quantizers"):
+        return f"{type(layer).__name__} has no quantizers", False
+    if "bits" not in stored and quantized is None:
+        return "it has no quantizers", False
+    if "bits" not in stored:
+        return "its kernel is real: it has an input quantizer, but no kernel quantizer", True
+    if quantized is None:
+        return "its input is real: it has a binary kernel, but no input quantizer", True
+    if "Depthwise" in type(layer).__name__ or "Separable" in type(layer).__name__:
+        return "depthwise kernels have too few products per output to count bits", False
+    return "its input has values that bits and levels cannot hold at the border", True

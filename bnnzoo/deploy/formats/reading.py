@@ -1,0 +1,36 @@
+"""Reads a file of any format, with the file's name in every error."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from bnnzoo.errors import ModelFormatError
+
+__all__ = ["from_file"]
+
+T = TypeVar("T")
+
+
+def from_file(path: str | os.PathLike[str], from_bytes: Callable[[bytes], T]) -> T:
+    """Returns what the bytes of a file hold.
+
+    Args:
+        path: The file.
+        from_bytes: Reads its format.
+
+    Raises:
+        ModelFormatError: There is no such file, it cannot be read, or `from_bytes` raised it.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except FileNotFoundError as error:
+        raise ModelFormatError(f"There is no file {os.fspath(path)}. Check its path.") from error
+    except OSError as error:
+        raise ModelFormatError(f"{os.fspath(path)} cannot be read: {error.strerror}.") from error
+    try:
+        return from_bytes(data)
+    except ModelFormatError as error:
+        raise ModelFormatError(f"{os.fspath(path)}: {error}") from error
