@@ -132,10 +132,10 @@ def _origin(
     """Returns what is converted, from a file without Keras."""
     if is_readable(model):
         return FileOrigin(model, preprocessing)
-    source = model if isinstance(model, (str, PathLike)) else None
-    opened = open_model(source, pretrained=not random_weights) if source is not None else model
     from bnnzoo.deploy.conversion.keras_origin import KerasOrigin
 
+    source = model if isinstance(model, (str, PathLike)) else None
+    opened = open_model(source, pretrained=not random_weights) if source is not None else model
     return KerasOrigin(opened, source, preprocessing, record)
 
 
