@@ -53,7 +53,8 @@ def test_wheel_has_the_code_and_the_data_and_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names}
     assert len(tops) == 2 and "bnnzoo" in tops  # the package and its dist-info
-    sources = {str(path.relative_to(ROOT)) for path in (ROOT / "bnnzoo").rglob("*.py")}
+    code = [path for end in ("*.py", "*.c") for path in (ROOT / "bnnzoo").rglob(end)]
+    sources = {str(path.relative_to(ROOT)) for path in code}
     assert sources <= set(names)
     assert "bnnzoo/weights_manifest.json" in names and "bnnzoo/py.typed" in names
     assert any(name.endswith("licenses/NOTICE") for name in names)

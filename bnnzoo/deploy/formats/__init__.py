@@ -77,4 +77,5 @@ FORMATS = (
     Format(
         "packed", ".safetensors", "bnnzoo's runtime", "bnnzoo.deploy.formats.packed", is_read=True
     ),
+    Format("c", "", "microcontrollers, as C99 source", "bnnzoo.deploy.formats.c_source"),
 )
