@@ -129,6 +129,7 @@ def _labelled(data: str | None, labels: Path | None, class_map: Path | None) -> 
 def _print(report: ConversionReport) -> None:
     sizes = report.sizes
     rows = [*sizes.parts.items(), ("all", sizes.total), ("before", sizes.origin)]
+    rows += [] if sizes.ram is None else [("RAM", sizes.ram)]
     print_table(["bytes of", ""], rows, title=f"{report.model}, {sizes.ratio:.1f} times smaller")
     real = [layer for layer in report.layers if not layer.binary]
     if real:

@@ -286,7 +286,7 @@ class _Job:
             path=None if target is None else fspath(target.path),
             format=kind.name,
             weights_dtype=self.weights_dtype,
-            sizes=Sizes(written.bytes, self.origin.bytes),
+            sizes=Sizes(written.bytes, self.origin.bytes, written.ram_bytes),
             format_notes=written.notes,
             layers=self.origin.layers(file),
             passes=self.fired,

@@ -31,10 +31,12 @@ class Sizes:
             those in 8 bits; scales and biases, numbers per channel; metadata: graph, labels,
             digests. Other formats have parts of their own.
         origin: Bytes of the weights in Keras, or of the file that was converted.
+        ram: Memory for values, where the format plans it.
     """
 
     parts: Mapping[str, int]
     origin: int
+    ram: int | None = None
 
     @property
     def total(self) -> int:

@@ -8,7 +8,7 @@ compares it with the model whatever format is asked for.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,11 +66,13 @@ class Written:
         files: Content by name below the folder; a format of one file has the name "".
         bytes: What the bytes are for -> how many, for the report.
         notes: Sentences that the report repeats.
+        ram_bytes: Memory for values that the format plans; None where a runtime decides.
     """
 
     files: Mapping[str, bytes]
     bytes: Mapping[str, int]
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    ram_bytes: int | None = None
 
 
 FORMATS = (

@@ -34,11 +34,11 @@ def write(network: Network) -> Written:
     return Written(
         {name: text.encode() for name, text in files.items()},
         {
-            "binary kernels in flash": constants.bytes(bits=True),
-            "other parameters in flash": constants.bytes(bits=False),
-            "arena in RAM": source.arena_bytes,
+            "binary kernels": constants.bytes(bits=True),
+            "other parameters": constants.bytes(bits=False),
         },
         tuple(_notes(source, network, test.doubtful)),
+        ram_bytes=source.arena_bytes,
     )
 
 

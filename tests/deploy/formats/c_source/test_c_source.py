@@ -110,14 +110,13 @@ def test_bytes_of_the_compact_network(pictures):
     kernels = sum(4 * n * -(-K // 32) for n, Ks in filters.items() for K in Ks)
     thresholds = 4 * (24 * 2 + 48 * 2 + 96 * 2 + 192 * 2)
     assert written.bytes == {
-        "binary kernels in flash": kernels,
-        "other parameters in flash": thresholds + 4 * 2 * 10,
+        "binary kernels": kernels,
+        "other parameters": thresholds + 4 * 2 * 10,
         # The image as numbers, the first map of signs, a window of 9 numbers and the row behind.
-        "arena in RAM": written.bytes["arena in RAM"],
     }
     first = 28 * 28 * 4 * 2
-    assert first < written.bytes["arena in RAM"] < first + 100
-    assert f"_ARENA_BYTES {written.bytes['arena in RAM']} " in written.files["model.h"].decode()
+    assert first < written.ram_bytes < first + 100
+    assert f"_ARENA_BYTES {written.ram_bytes} " in written.files["model.h"].decode()
 
 
 def test_kernels_in_8_bits_stay_in_8_bits(rng):
@@ -125,7 +124,7 @@ def test_kernels_in_8_bits_stay_in_8_bits(rng):
     kernel = {"kernel": quantize(builder.reals(10, 1, 1, 64))}
     window = {"strides": (1, 1), "dilation": (1, 1), "padding": (0, 0, 0, 0), "groups": 1}
     value = builder.affine(builder.add("conv2d", "images", tensors=kernel, **window))
-    other = write(network(builder.graph(value))).bytes["other parameters in flash"]
+    other = write(network(builder.graph(value))).bytes["other parameters"]
     assert 10 * 64 < other <= 10 * 64 + 4 * 10 * 3  # scales of filters, scale and bias behind
 
 
