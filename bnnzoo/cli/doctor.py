@@ -24,6 +24,7 @@ OPTIONAL = {
     "torch": ("run Keras on PyTorch", "torch"),
     "tensorflow-datasets": ("evaluate on TFDS data sets", "tfds"),
     "matplotlib": ("write confusion matrices as pictures", "plots"),
+    "onnx": ("write QONNX files", "qonnx"),
 }
 # Distributions that provide a package under another name.
 ALTERNATIVES = {"tensorflow": ("tensorflow-cpu", "tensorflow-macos", "tf-nightly")}

@@ -1,4 +1,4 @@
-"""`bnnzoo unpack`: the weights of a packed file as arrays of NumPy."""
+"""`bnnzoo unpack`: the weights of a packed file as arrays of NumPy, or as memory images."""
 
 from __future__ import annotations
 
@@ -18,14 +18,41 @@ if TYPE_CHECKING:
 
 @click.command("unpack")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.argument("output", metavar="OUT.npz", type=click.Path(path_type=Path))
-@click.option("--force", is_flag=True, help="Overwrite OUT.npz.")
-def command(file: Path, output: Path, force: bool) -> None:
-    """Write the tensors of the packed file FILE to OUT.npz.
+@click.argument("output", metavar="OUT", type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(["npz", "mem"]),
+    default="npz",
+    show_default=True,
+    help="Arrays of NumPy, or a folder of hex words for $readmemh.",
+)
+@click.option(
+    "--word-bits",
+    type=int,
+    default=32,
+    show_default=True,
+    metavar="N",
+    help="With --format mem: bits in a word of a binary kernel.",
+)
+@click.option("--force", is_flag=True, help="Overwrite OUT.")
+def command(file: Path, output: Path, format_name: str, word_bits: int, force: bool) -> None:
+    """Write the tensors of the packed file FILE to OUT.
 
-    Binary kernels become int8 -1 and +1, (c_out, h, w, c_in); everything else float32.
+    Binary kernels become int8 -1 and +1, (c_out, h, w, c_in), or bits of hex words; everything
+    else float32.
     """
     from bnnzoo.deploy.formats.packed import read
+
+    if format_name == "mem":
+        from bnnzoo.deploy.conversion.writing import Target
+        from bnnzoo.deploy.formats.mem import MEM, to_files
+
+        target = Target(output, MEM, force)
+        files = to_files(*read(file), word_bits)
+        target.write(files)
+        click.echo(f"{output}: {len(files):,} files", err=True)
+        return
     from bnnzoo.deploy.ir import numbers
 
     check_writable(output, force)

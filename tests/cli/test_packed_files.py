@@ -83,3 +83,21 @@ def test_unpack_writes_signs_and_floats(tmp_path, capsys):
     assert "exists already. Use --force" in capsys.readouterr().err
     assert main(["unpack", str(GOLDEN), str(output), "--force"]) == 0
     assert output.read_bytes() == first
+
+
+def test_unpack_writes_memory_images_and_an_index(tmp_path, capsys):
+    output = tmp_path / "memory"
+    command = ["unpack", str(GOLDEN), str(output), "--format", "mem", "--word-bits", "64"]
+    assert main(command) == 0
+    index = json.loads((output / "index.json").read_text())
+    assert index["format"] == "bnnzoo-mem/1"
+    assert index["network"] == {"name": "tiny", "tag": "made_up", "licence": "CC0-1.0"}
+    listed = {entry["file"] for entry in index["tensors"]}
+    assert {path.name for path in output.iterdir()} == {*listed, "index.json"}
+    words = (output / "binary_kernel.mem").read_text().split()
+    assert len(words) == 3 and {len(word) for word in words} == {16}
+    assert main(command) == 2
+    assert "exists already. Use --force" in capsys.readouterr().err
+    assert main([*command, "--force"]) == 0
+    assert main([*command[:-1], "30", "--force"]) == 2
+    assert "word_bits must be a multiple of 4" in capsys.readouterr().err

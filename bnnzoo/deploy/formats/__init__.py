@@ -80,4 +80,5 @@ FORMATS = (
         "packed", ".safetensors", "bnnzoo's runtime", "bnnzoo.deploy.formats.packed", is_read=True
     ),
     Format("c", "", "microcontrollers, as C99 source", "bnnzoo.deploy.formats.c_source"),
+    Format("qonnx", ".onnx", "FINN, hls4ml and ONNX Runtime", "bnnzoo.deploy.formats.qonnx"),
 )

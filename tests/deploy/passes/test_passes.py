@@ -7,6 +7,7 @@ import pytest
 
 from bnnzoo.deploy import interpreter, passes
 from bnnzoo.deploy.ops import OPS
+from bnnzoo.deploy.passes.flatten_channels_first import flatten_channels_first
 from tests.deploy.graphs import random_graph
 
 GRAPHS = 25  # per seed
@@ -28,7 +29,7 @@ def test_every_pass_keeps_the_outputs(seed):
         expected = interpreter.run(graph, x)
         if has_ties(graph, expected):
             continue
-        for run in (*passes.STORED, *passes.RUNTIME):
+        for run in (flatten_channels_first, *passes.STORED, *passes.RUNTIME):
             graph, _ = passes.apply(graph, [run])
             values = interpreter.run(graph, x)
             if has_ties(graph, values):

@@ -12,6 +12,7 @@ from bnnzoo.deploy.ops import infer_types
 from bnnzoo.deploy.packing import Int8Kernel, PackedSigns, pack, quantize
 from bnnzoo.deploy.passes.drop_unused import drop_identities, drop_unused
 from bnnzoo.deploy.passes.eight_bits import eight_bits
+from bnnzoo.deploy.passes.flatten_channels_first import flatten_channels_first
 from bnnzoo.deploy.passes.fold_affine import fold_into_conv, merge_affines
 from bnnzoo.deploy.passes.fold_batch_norm import fold_batch_norm
 from bnnzoo.deploy.passes.group_epilogues import group_epilogues
@@ -308,3 +309,60 @@ def test_a_sign_reads_the_value_that_it_is_made_of(builder, rng):
     graph = builder.graph(builder.add("sign", first), second)
     assert groups(graph)[-1] == ["bconv2d", "affine", "sign", "affine"]
     assert_equal(graph, group_epilogues(graph), rng)
+
+
+def flattened(builder, *, kernels=("binary", "real", "int8")):
+    """Dense layers behind a flattened image, with elementwise operations on the way."""
+    count = 5 * 6 * 4
+    flat = builder.add("reshape", "images", shape=(count,))
+    normed = builder.batch_norm(builder.add("prelu", flat, tensors={"alpha": builder.reals(count)}))
+    outputs = []
+    for kind in kernels:
+        x = builder.add("sign", builder.affine(normed)) if kind == "binary" else normed
+        row = builder.add("reshape", x, shape=(1, 1, count))
+        kernel = (
+            builder.signs(3, 1, 1, count) if kind == "binary" else builder.reals(3, 1, 1, count)
+        )
+        kernel = quantize(kernel) if kind == "int8" else kernel
+        op, more = ("bconv2d", {"pad_value": 0}) if kind == "binary" else ("conv2d", {})
+        outputs.append(builder.add(op, row, tensors={"kernel": kernel}, **ONE, **more))
+    return builder.graph(*outputs)
+
+
+def test_an_image_is_flattened_channels_first_and_the_weights_move(builder, rng):
+    graph = flattened(builder)
+    after = flatten_channels_first(graph)
+    (permute,) = (node for node in after.nodes if node.op == "permute")
+    assert permute.attributes == {"axes": (2, 0, 1)} and permute.inputs == ("images",)
+    assert ops(after) == ["permute", *ops(graph)]
+    assert_equal(graph, after, rng, tolerance=1e-12)  # float64 sums in another order
+    packed = pack_kernels(graph)
+    assert_equal(graph, flatten_channels_first(packed), rng, tolerance=1e-12)
+
+
+@pytest.mark.parametrize("reader", ["output", "slice", "add", "grouped"])
+def test_an_image_is_flattened_as_it_is_where_something_else_reads_it(builder, reader):
+    flat = builder.add("reshape", "images", shape=(120,))
+    dense = builder.dense(flat, 3, binary=False)
+    readers = {
+        "output": lambda: flat,
+        "slice": lambda: builder.add("slice", flat, axis=0, begin=3, size=2),
+        "add": lambda: builder.add("add", flat, flat),
+        "grouped": lambda: builder.add(
+            "conv2d",
+            builder.add("reshape", flat, shape=(1, 1, 120)),
+            tensors={"kernel": builder.reals(2, 1, 1, 60)},
+            **{**ONE, "groups": 2},
+        ),
+    }
+    graph = builder.graph(dense, readers[reader]())
+    assert flatten_channels_first(graph) is graph
+
+
+def test_vectors_and_flat_images_are_left_alone(rng):
+    for shape in ((1, 1, 5), (4, 3, 1), (12,)):
+        builder = GraphBuilder(rng, shape)
+        count = int(np.prod(shape))
+        flat = builder.add("reshape", "images", shape=(count,))
+        graph = builder.graph(builder.dense(flat, 2, binary=False))
+        assert flatten_channels_first(graph) is graph
