@@ -130,7 +130,7 @@ def _print(report: ConversionReport) -> None:
     sizes = report.sizes
     rows = [*sizes.parts.items(), ("all", sizes.total), ("before", sizes.origin)]
     rows += [] if sizes.ram is None else [("RAM", sizes.ram)]
-    print_table(["bytes of", ""], rows, title=f"{report.model}, {sizes.ratio:.1f} times smaller")
+    print_table(["bytes of", ""], rows, title=f"{report.model}, {sizes.comparison}")
     real = [layer for layer in report.layers if not layer.binary]
     if real:
         cells = [(la.name, la.kind, ", ".join(la.stored), la.reason) for la in real]

@@ -48,6 +48,13 @@ class Sizes:
         """How many times smaller than its origin it is."""
         return self.origin / self.total
 
+    @property
+    def comparison(self) -> str:
+        """The same in words, as in 23.0 times smaller."""
+        if self.ratio >= 1:
+            return f"{self.ratio:.1f} times smaller"
+        return f"{1 / self.ratio:.1f} times larger"
+
 
 @dataclass(frozen=True)
 class LayerReport:
@@ -139,8 +146,7 @@ class ConversionReport:
         parts = ", ".join(f"{name} {count:,}" for name, count in sizes.parts.items())
         real = [layer.name for layer in self.layers if not layer.binary]
         lines = [
-            f"{self.model}: {sizes.total:,} bytes ({parts}), {sizes.ratio:.1f} times smaller than "
-            "before.",
+            f"{self.model}: {sizes.total:,} bytes ({parts}), {sizes.comparison} than before.",
             f"{len(real)} of {len(self.layers)} layers compute in real numbers"
             + (f": {', '.join(real)}." if real else "."),
             *self.in_8_bits(),
