@@ -58,5 +58,5 @@ def _binary(node: Node, bits: str, tensors: dict[str, Tensor]) -> list[Node]:
     tensors[signs] = pack(np.where(kernel < 0, np.int8(-1), np.int8(1)))
     attributes = {**node.attributes, "pad_value": 0}
     conv = Node(sums, "bconv2d", (bits,), attributes, {"kernel": signs})
-    tensors[f"{node.name}/scale"] = scale.astype(np.float32)
-    return [conv, Node(node.name, "affine", (sums,), {}, {"scale": f"{node.name}/scale"})]
+    tensors[f"{node.name}/kernel_scale"] = scale.astype(np.float32)
+    return [conv, Node(node.name, "affine", (sums,), {}, {"scale": f"{node.name}/kernel_scale"})]

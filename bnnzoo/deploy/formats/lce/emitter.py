@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bnnzoo.deploy.formats.lce.model_file import ModelFile, OperatorEntry, TensorEntry
+from bnnzoo.deploy.formats.lce.model_file import ABSENT, ModelFile, OperatorEntry, TensorEntry
 from bnnzoo.deploy.formats.lce.words import words
 from bnnzoo.deploy.ir import Graph, Node, Type
 from bnnzoo.deploy.ops import infer_types
@@ -134,9 +134,11 @@ class Emitter:
         """Returns the tensor of bits."""
         return self._packed[value]
 
-    def fuse(self, value: str, activation: int) -> bool:
-        """Lets the operator that computes a value apply an activation too, where it can."""
-        made = self._makers.get(self._real[value]) if value in self._real else None
+    def fuse(self, node: Node, activation: int) -> bool:
+        """Lets the operator in front of a clip apply it too, where it can."""
+        value = node.inputs[0]
+        tensor = self._real.get(value, ABSENT)
+        made = self._makers.get(tensor)
         if made is None or self.only_reader(value) is None:
             return False
         operator = self._operators[made]
@@ -144,4 +146,6 @@ class Emitter:
             return False
         options = {**operator.options, "fusedActivationFunction": activation}
         self._operators[made] = dataclasses.replace(operator, options=options)
+        self._tensors[tensor] = dataclasses.replace(self._tensors[tensor], name=node.name)
+        self._real[node.name] = tensor
         return True

@@ -79,18 +79,19 @@ def _clip(emitter: Emitter, node: Node) -> None:
     activation = CLIPS.get((low, high))
     if activation is None:
         _bounds(emitter, node, low, high)
-    elif emitter.fuse(node.inputs[0], activation):
-        emitter.set_real(node.name, emitter.real(node.inputs[0]))
-    else:
+    elif not emitter.fuse(node, activation):
         _simple(_RELUS[activation], emitter, node)
 
 
 def _bounds(emitter: Emitter, node: Node, low: float, high: float) -> None:
+    """Writes MAXIMUM and MINIMUM with one number each."""
     shape, result = emitter.types[node.name].shape, emitter.real(node.inputs[0])
-    for bound, kind, part in ((low, "MAXIMUM", "low"), (high, "MINIMUM", "high")):
-        if math.isfinite(bound):
-            constant = emitter.constant(f"{node.name}/{part}", np.array(bound), "structure")
-            result = emitter.operator(kind, [result, constant], f"{node.name}/{part}", shape)
+    bounds = [(low, "MAXIMUM", "low"), (high, "MINIMUM", "high")]
+    finite = [bound for bound in bounds if math.isfinite(bound[0])]
+    for bound, kind, part in finite:
+        constant = emitter.constant(f"{node.name}/{part}", np.array(bound), "structure")
+        name = node.name if part == finite[-1][2] else f"{node.name}/{part}_done"
+        result = emitter.operator(kind, [result, constant], name, shape)
     emitter.set_real(node.name, result)
 
 
