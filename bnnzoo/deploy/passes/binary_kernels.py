@@ -11,10 +11,12 @@ Zeros around the image stay zeros. The kernel takes one bit per weight, and sums
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from bnnzoo.deploy.ir import Graph, Node, Tensor
+from bnnzoo.deploy.ir import Graph, Node, Tensor, numbers
 from bnnzoo.deploy.ops import infer_types
 from bnnzoo.deploy.packing import pack
 from bnnzoo.deploy.passes.drop_unused import drop_unused
@@ -25,38 +27,56 @@ __all__ = ["binary_kernels"]
 def binary_kernels(graph: Graph) -> Graph:
     """Makes `bconv2d` and `affine` of every `conv2d` that computes the same."""
     types = infer_types(graph)
+    taken = {*types, *graph.tensors}
+    tensors = dict(graph.tensors)
     bits_of: dict[str, str] = {}  # real value -> the bits whose numbers it is
     nodes: list[Node] = []
-    tensors = dict(graph.tensors)
     for node in graph.nodes:
         source = node.inputs[0]
         if node.op == "dequantize" and types[source].kind == "bits":
             bits_of[node.name] = source
         elif node.op == "reshape" and source in bits_of:
-            bits = dataclasses.replace(node, name=f"{node.name}/bits", inputs=(bits_of[source],))
-            nodes.append(bits)
-            bits_of[node.name] = bits.name
+            name = _free(f"{node.name}/bits", taken)
+            nodes.append(dataclasses.replace(node, name=name, inputs=(bits_of[source],)))
+            bits_of[node.name] = name
         elif node.op == "conv2d" and source in bits_of:
-            nodes += _binary(node, bits_of[source], tensors) or [node]
-            continue
+            scale = _scale(tensors[node.tensors["kernel"]])
+            if scale is not None:
+                nodes += _binary(node, bits_of[source], scale, tensors, taken)
+                continue
         nodes.append(node)
-    if all(node.op != "conv2d" or node.inputs[0] not in bits_of for node in graph.nodes):
-        return graph
     return drop_unused(dataclasses.replace(graph, nodes=tuple(nodes), tensors=tensors))
 
 
-def _binary(node: Node, bits: str, tensors: dict[str, Tensor]) -> list[Node]:
-    """Returns the nodes in the place of a convolution; none where its kernel is not binary."""
-    kernel = tensors[node.tensors["kernel"]]
+def _free(wanted: str, taken: set[str]) -> str:
+    """Returns a name that nothing has yet."""
+    name, number = wanted, 1
+    while name in taken:
+        number += 1
+        name = f"{wanted}_{number}"
+    taken.add(name)
+    return name
+
+
+def _scale(kernel: Tensor) -> NDArray[Any] | None:
+    """Returns what the signs of each channel are multiplied by; None where a kernel has more."""
     if not isinstance(kernel, np.ndarray) or kernel.dtype == np.int8:
-        return []
+        return None
     magnitudes = np.abs(kernel.reshape(len(kernel), -1))
-    scale = magnitudes[:, 0].astype(np.float64)
-    if not (scale > 0).all() or (magnitudes != magnitudes[:, :1]).any():
-        return []
-    sums, signs = f"{node.name}/sums", f"{node.name}/signs"
+    scale: NDArray[Any] = magnitudes[:, 0]
+    return scale if (scale > 0).all() and (magnitudes == magnitudes[:, :1]).all() else None
+
+
+def _binary(
+    node: Node, bits: str, scale: NDArray[Any], tensors: dict[str, Tensor], taken: set[str]
+) -> list[Node]:
+    """Returns the nodes in the place of a convolution."""
+    kernel = numbers(tensors[node.tensors["kernel"]])
+    sums, signs, by = (
+        _free(f"{node.name}/{part}", taken) for part in ("sums", "signs", "kernel_scale")
+    )
     tensors[signs] = pack(np.where(kernel < 0, np.int8(-1), np.int8(1)))
+    tensors[by] = scale
     attributes = {**node.attributes, "pad_value": 0}
     conv = Node(sums, "bconv2d", (bits,), attributes, {"kernel": signs})
-    tensors[f"{node.name}/kernel_scale"] = scale.astype(np.float32)
-    return [conv, Node(node.name, "affine", (sums,), {}, {"scale": f"{node.name}/kernel_scale"})]
+    return [conv, Node(node.name, "affine", (sums,), {}, {"scale": by})]

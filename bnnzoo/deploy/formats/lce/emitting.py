@@ -142,23 +142,37 @@ def _pool(kind: str, emitter: Emitter, node: Node) -> None:
 
 def _bmax_pool2d(emitter: Emitter, node: Node) -> None:
     source, pads = node.inputs[0], node.attributes["padding"]
-    rule = named(
-        pads, emitter.types[source].shape[:2], node.attributes["pool"], node.attributes["strides"]
-    )
     falling = parameter(emitter.graph, node, "direction")
-    if rule is None or (falling is not None and np.any(falling < 0)):
+    if falling is not None and np.any(falling < 0):
         raise refuse(
-            node, "LceBMaxPool2d knows no minimum and only the padding of 'same' and 'valid'",
-            "Pad or pool real numbers instead, in front of the sign.",
+            node, "LceBMaxPool2d knows no minimum", "Pool real numbers instead, before the sign."
         )  # fmt: skip
+    size, pool = emitter.types[source].shape[:2], node.attributes["pool"]
+    rule = named(pads, size, pool, node.attributes["strides"])
+    if rule is None:
+        _bmax_pool2d_as_real(emitter, node)
+        return
     stride_h, stride_w = node.attributes["strides"]
-    pool_h, pool_w = node.attributes["pool"]
     result = emitter.packed_operator(
         "LceBMaxPool2d", [emitter.packed(source)], node.name, emitter.types[node.name].shape,
-        filter_height=pool_h, filter_width=pool_w, padding=rule,
+        filter_height=pool[0], filter_width=pool[1], padding=rule,
         stride_height=stride_h, stride_width=stride_w,
     )  # fmt: skip
     emitter.set_packed(node.name, result)
+
+
+def _bmax_pool2d_as_real(emitter: Emitter, node: Node) -> None:
+    """Writes a pooling of -1 and +1, in a border of -1: LceBMaxPool2d knows SAME and VALID only."""
+    source, shape = node.inputs[0], emitter.types[node.name].shape
+    tensor, _ = padded(
+        emitter, emitter.real(source), f"{node.name}/padded", emitter.types[source].shape,
+        node.attributes["padding"], -1.0,
+    )  # fmt: skip
+    options = _pool_options(node, VALID, "filter")
+    tensor = emitter.operator("MAX_POOL_2D", [tensor], f"{node.name}/pooled", shape, **options)
+    emitter.set_packed(
+        node.name, emitter.packed_operator("LceQuantize", [tensor], node.name, shape)
+    )
 
 
 def _global_pool(kind: str, emitter: Emitter, node: Node) -> None:
