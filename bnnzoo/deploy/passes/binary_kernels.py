@@ -64,7 +64,7 @@ def _scale(kernel: Tensor) -> NDArray[Any] | None:
         return None
     magnitudes = np.abs(kernel.reshape(len(kernel), -1))
     scale: NDArray[Any] = magnitudes[:, 0]
-    return scale if (scale > 0).all() and (magnitudes == magnitudes[:, :1]).all() else None
+    return scale if (magnitudes == magnitudes[:, :1]).all() else None
 
 
 def _binary(
