@@ -29,7 +29,7 @@ LCE_OPERATORS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TensorEntry:
     """A value or a constant.
 
