@@ -86,6 +86,13 @@ def oddly_pooled(b: Builder) -> str:
     return b.add("concat", y, b.add("max_pool2d", y, **{**window, "strides": (1, 1)}), axis=0)
 
 
+def wide(b: Builder) -> str:
+    """More channels than TensorFlow Lite's depthwise kernel has room for."""
+    window = {"strides": (1, 1), "dilation": (1, 1), "padding": (0, 0, 0, 0)}
+    x = b.add("conv2d", "images", tensors={"kernel": b.reals(4840, 1, 1, 1)}, groups=8, **window)
+    return b.bconv(b.sign(x), 2, (1, 1))
+
+
 def residual(b: Builder) -> str:
     x = b.batch_norm("images")
     for _ in range(2):
@@ -161,6 +168,7 @@ CASES: dict[str, tuple[Callable[[Builder], str], tuple[int, ...]]] = {
     "bits pooled, zero-padding": (lambda b: pooled(b, norm_first=True, pad_value=0), SHAPE),
     "sums pooled": (lambda b: pooled(b, norm_first=False), SHAPE),
     "pooled in odd borders": (oddly_pooled, SHAPE),
+    "wide depthwise": (wide, (2, 1, 8)),
     "residual": (residual, SHAPE),
     "concatenation": (joined, (7, 5, 21)),
     "batch norm for two": (shared_affine, SHAPE),

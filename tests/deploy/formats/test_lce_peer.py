@@ -31,10 +31,12 @@ from bnnzoo.deploy.keras_frontend import trace
 from tests.deploy import keras_cases
 from tests.deploy.keras_networks import random_images, seed_weights
 
+ROOT = Path(__file__).parents[3]
 ZOO = [name for name in bnnzoo.list_models() if name != "dorefanet"]
-# Files of others: published ones, and those that shared/perf/peers/build_tflite.py makes.
-FOLDERS = os.environ.get("BNNZOO_LCE_FILES", "").split(":")
-FILES = sorted(path for folder in FOLDERS if folder for path in Path(folder).glob("*.tflite"))
+# Files of others: published ones, where they are, and those in the folders that the variable names.
+FOLDERS = [ROOT.parent / "shared" / "data" / "lce_tflite"]
+FOLDERS += [Path(name) for name in os.environ.get("BNNZOO_LCE_FILES", "").split(":") if name]
+FILES = sorted(path for folder in FOLDERS for path in folder.glob("*.tflite"))
 
 
 @pytest.fixture(scope="session")

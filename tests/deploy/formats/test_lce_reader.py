@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -186,6 +189,10 @@ def bounded(b):
 # Operators that the writer does not write, or not like this: how to build, and what they compute.
 OPERATORS = {
     "ABS": (lambda b: b.add("ABS", [0], (1, 4, 3, 2)), np.abs),
+    "HARD_SWISH": (
+        lambda b: b.add("HARD_SWISH", [0], (1, 4, 3, 2)),
+        lambda x: x * np.clip(x + 3, 0, 6) / 6,
+    ),
     "LEAKY_RELU": (leaky, lambda x: np.where(x < 0, 0.25 * x, x)),
     "FULLY_CONNECTED": (dense(False), lambda x: dense_numbers(x.reshape(-1, 12, 2)[:, 3])),
     "FULLY_CONNECTED keeps axes": (dense(True), lambda x: dense_numbers(x.reshape(-1, 12, 2))),
@@ -236,3 +243,10 @@ def test_equal_names_become_different():
         b.tensors[index] = type(entry)(name, entry.dtype, entry.shape)
     graph, _ = lce.from_bytes(b.bytes(second))
     assert [graph.input, *(node.name for node in graph.nodes)] == ["x?", "value", "x?_2"]
+
+
+def test_the_documentation_lists_what_is_read():
+    page = (Path(__file__).parents[3] / "docs" / "larq_compute_engine.md").read_text()
+    table = page.split("| Operators | Notes |", 1)[1].split("\n\n", 1)[0]
+    first = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    assert {name for cell in first for name in re.findall(r"`(\w+)`", cell)} == set(READ)

@@ -21,6 +21,7 @@ __all__ = ["EMIT"]
 _VECTORS = "scales, biases and thresholds"
 _RELUS = {1: "RELU", 2: "RELU_N1_TO_1", 3: "RELU6"}
 _LOWEST = float(np.finfo(np.float32).min)
+_MANY_PIXELS = 256
 _MAX_AXES = 4  # with the batch axis; kernels of TensorFlow Lite know no more
 
 
@@ -176,9 +177,19 @@ def _bmax_pool2d_as_real(emitter: Emitter, node: Node) -> None:
 
 
 def _global_pool(kind: str, emitter: Emitter, node: Node) -> None:
+    """Writes MEAN or REDUCE_MAX over all pixels; a mean of many in two steps.
+
+    TensorFlow Lite adds one number after the other: the mean of 56 x 56 pixels is off by 4e-5.
+    """
+    tensor = emitter.real(node.inputs[0])
+    height, width, channels = emitter.types[node.inputs[0]].shape
+    if kind == "MEAN" and height * width > _MANY_PIXELS:
+        tensor = emitter.operator(
+            "AVERAGE_POOL_2D", [tensor], f"{node.name}/by_row", (height, 1, channels),
+            padding=VALID, strideH=1, strideW=width, filterHeight=1, filterWidth=width,
+        )  # fmt: skip
     axes = emitter.constant("pixels", np.array([1, 2]), "structure")
-    inputs, shape = [emitter.real(node.inputs[0]), axes], emitter.types[node.name].shape
-    result = emitter.operator(kind, inputs, node.name, shape, keepDims=False)
+    result = emitter.operator(kind, [tensor, axes], node.name, (channels,), keepDims=False)
     emitter.set_real(node.name, result)
 
 

@@ -23,6 +23,8 @@ Array = NDArray[Any]
 # Bounds of a clip -> fused_activation_function.
 CLIPS = {(0.0, math.inf): 1, (-1.0, 1.0): 2, (0.0, 6.0): 3}
 _VECTORS = "scales, biases and thresholds"
+# Above, the kernel of TensorFlow Lite 2.15 never ends: no pixel fits into its buffer.
+_MAX_DEPTHWISE_CHANNELS = 4832
 
 
 def conv2d(emitter: Emitter, node: Node) -> None:
@@ -33,7 +35,7 @@ def conv2d(emitter: Emitter, node: Node) -> None:
             "its input counts in 8 bits",
             "Convert the Keras model, or a file with weights of float32 or float16.",
         )
-    _as_real(emitter, node, emitter.real(node.inputs[0]), padding_is_zero=True)
+    _as_real(emitter, node, emitter.real(node.inputs[0]), 0.0)
 
 
 def bconv2d(emitter: Emitter, node: Node) -> None:
@@ -52,8 +54,7 @@ def bconv2d(emitter: Emitter, node: Node) -> None:
         emitter.notes.append(
             f"Node '{node.name}' has {why}, which LceBconv2d does not know: it computes in float32."
         )
-        value = float(node.attributes["pad_value"])
-        _as_real(emitter, node, emitter.real(source), padding_is_zero=not value, value=value)
+        _as_real(emitter, node, emitter.real(source), float(node.attributes["pad_value"]))
         return
     bits = emitter.packed(source)
     if any(pads) and (rule is None or node.attributes["pad_value"] == -1):
@@ -181,13 +182,11 @@ def _vectors(emitter: Emitter, affine: Node, channels: int) -> tuple[Array, Arra
     )
 
 
-def _as_real(
-    emitter: Emitter, node: Node, tensor: int, *, padding_is_zero: bool, value: float = 0.0
-) -> None:
+def _as_real(emitter: Emitter, node: Node, tensor: int, value: float) -> None:
     """Writes a convolution of real numbers; `value` is what stands in its border."""
     kernel = numbers(emitter.graph.tensors[node.tensors["kernel"]]).astype(np.float64)
     shape, pads = emitter.types[node.inputs[0]].shape, node.attributes["padding"]
-    rule = named(pads, *_geometry(emitter, node)) if padding_is_zero else None
+    rule = named(pads, *_geometry(emitter, node)) if not value or not any(pads) else None
     if rule is None:
         tensor, _ = padded(emitter, tensor, f"{node.name}/padded", shape, pads, value)
         rule = VALID
@@ -198,7 +197,7 @@ def _as_real(
         last = _absorb(emitter, affine)
     kernel = kernel * scale[:, None, None, None]
     kind, options = "CONV_2D", _real_options(node, rule)
-    if node.attributes["groups"] == shape[-1] > 1:
+    if node.attributes["groups"] == shape[-1] > 1 and len(bias) <= _MAX_DEPTHWISE_CHANNELS:
         kind, kernel = "DEPTHWISE_CONV_2D", kernel.transpose(3, 1, 2, 0)
         options["depthMultiplier"] = len(bias) // shape[-1]
     inputs = [

@@ -72,6 +72,18 @@ def _leaky(slope: float | None, operation: Operation) -> Value:
     return _sloped(operation, value, ABSENT, alpha)
 
 
+def _hard_swish(operation: Operation) -> Value:
+    """HARD_SWISH: x * min(max(x + 3, 0), 6) / 6."""
+    operation.operands(1, 1)
+    value = operation.value(0)
+    channels = value.type.shape[-1]
+    three, sixth = (np.full(channels, n, np.float32) for n in (3, 1 / 6))
+    gate = operation.add("plus3", "affine", value, tensors={"bias": (ABSENT, three)})
+    gate = operation.add("relu6", "clip", gate, low=0.0, high=6.0)
+    product = operation.add("product", "multiply", value, gate)
+    return operation.add("sixth", "affine", product, tensors={"scale": (ABSENT, sixth)})
+
+
 def _per_channel(operation: Operation, place: int, value: Value) -> tuple[int, Array]:
     """Returns a constant as one number per channel, and the place it may be shared by.
 
@@ -256,6 +268,7 @@ READ: dict[str, Callable[[Operation], Value]] = {
     "DEPTHWISE_CONV_2D": depthwise_conv2d,
     "EXPAND_DIMS": _reshape,
     "FULLY_CONNECTED": fully_connected,
+    "HARD_SWISH": _hard_swish,
     "LEAKY_RELU": partial(_leaky, None),
     "LOGISTIC": partial(_simple, "sigmoid"),
     "LceBMaxPool2d": _bmax_pool2d,

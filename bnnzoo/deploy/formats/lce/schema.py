@@ -29,6 +29,7 @@ OPTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
     "DEPTHWISE_CONV_2D": ("DepthwiseConv2DOptions", (*_CONV, "depthMultiplier", *_FUSED)),
     "EXPAND_DIMS": ("ExpandDimsOptions", ()),
     "FULLY_CONNECTED": ("FullyConnectedOptions", ("weightsFormat", "keepNumDims", *_FUSED)),
+    "HARD_SWISH": ("HardSwishOptions", ()),
     "LEAKY_RELU": ("LeakyReluOptions", ("alpha",)),
     "LOGISTIC": ("", ()),
     "MAXIMUM": ("MaximumMinimumOptions", ()),
