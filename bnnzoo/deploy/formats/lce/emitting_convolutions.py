@@ -48,27 +48,29 @@ def bconv2d(emitter: Emitter, node: Node) -> None:
             "Train the network with signs, or write a packed file (.safetensors).",
         )
     rule = named(pads, *_geometry(emitter, node))
-    zeros = node.attributes["pad_value"] == 0 and any(pads)
-    if node.attributes["groups"] > 1 or (zeros and rule is None):
+    pad_value = node.attributes["pad_value"]
+    if node.attributes["groups"] > 1 or (rule is None and pad_value == 0):
         why = "groups" if node.attributes["groups"] > 1 else "a border of zeros unlike SAME"
         emitter.notes.append(
             f"Node '{node.name}' has {why}, which LceBconv2d does not know: it computes in float32."
         )
-        _as_real(emitter, node, emitter.real(source), float(node.attributes["pad_value"]))
+        _as_real(emitter, node, emitter.real(source), float(pad_value))
         return
-    bits = emitter.packed(source)
-    if any(pads) and (rule is None or node.attributes["pad_value"] == -1):
+    if rule is None or (pad_value == -1 and any(pads)):
         bits, rule = _padded_bits(emitter, node), VALID
+    else:
+        bits = emitter.packed(source)
     sign = emitter.only_reader(node.name)
     if sign is not None and sign.op == "sign" and packs_output(node, emitter.types):
-        _to_bits(emitter, node, sign, bits, rule or SAME)
+        _to_bits(emitter, node, sign, bits, rule)
     else:
-        _to_numbers(emitter, node, bits, rule or SAME)
+        _to_numbers(emitter, node, bits, rule)
 
 
 def _geometry(emitter: Emitter, node: Node) -> tuple[Any, Any, Any]:
-    kernel = emitter.graph.tensors[node.tensors["kernel"]]
-    extents = [extent(*pair) for pair in zip(kernel.shape[1:3], node.attributes["dilation"])]  # noqa: B905
+    """Returns the size of the map, and of the window its pixels and strides."""
+    taps = emitter.graph.tensors[node.tensors["kernel"]].shape[1:3]
+    extents = [extent(*pair) for pair in zip(taps, node.attributes["dilation"], strict=True)]
     return emitter.types[node.inputs[0]].shape[:2], extents, node.attributes["strides"]
 
 
