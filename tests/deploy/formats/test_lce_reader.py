@@ -20,7 +20,7 @@ from bnnzoo.deploy.formats.lce.schema import OPTIONS, schema
 from bnnzoo.deploy.formats.lce.serializing import serialize
 from bnnzoo.deploy.formats.lce.words import from_words, to_words
 from bnnzoo.deploy.model_info import ModelInfo
-from bnnzoo.errors import MissingDependencyError
+from bnnzoo.errors import MissingDependencyError, ModelFormatError
 from tests.conftest import DATA
 from tests.deploy.formats.lce_files import ABSENT, WORDS, FileBuilder
 from tests.deploy.formats.lce_peer import unpacked
@@ -232,6 +232,15 @@ def test_every_operator_that_is_read_has_its_options_in_the_table():
     custom = {kind for kind in READ if kind.startswith("Lce")}
     assert set(READ) - custom == set(OPTIONS)
     assert set(FOLD) <= set(READ)
+
+
+def test_a_file_without_facts_is_named_after_itself(tmp_path):
+    path = tmp_path / "toy_net.tflite"
+    path.write_bytes((DATA / "lce" / "toy.tflite").read_bytes())
+    graph, info = lce.read(path)
+    assert info == ModelInfo("toy_net") and graph.nodes
+    with pytest.raises(ModelFormatError, match="There is no file .*none.tflite"):
+        lce.read(tmp_path / "none.tflite")
 
 
 def test_equal_names_become_different():

@@ -7,7 +7,7 @@ and thresholds to where the writer looks for them, `emitting` and `reading_opera
 per operation.
 """
 
-from bnnzoo.deploy.formats.lce.reader import from_bytes
+from bnnzoo.deploy.formats.lce.reader import from_bytes, read
 from bnnzoo.deploy.formats.lce.writer import write
 
-__all__ = ["from_bytes", "write"]
+__all__ = ["from_bytes", "read", "write"]

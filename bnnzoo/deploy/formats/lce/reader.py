@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
+from pathlib import Path
+
 from bnnzoo.deploy.formats.graph_document import check_stored
 from bnnzoo.deploy.formats.lce.folding import fold
 from bnnzoo.deploy.formats.lce.model_file import ABSENT, ModelFile
@@ -9,15 +13,25 @@ from bnnzoo.deploy.formats.lce.parsing import parse
 from bnnzoo.deploy.formats.lce.reading import Constant, Operation, Reading, Value
 from bnnzoo.deploy.formats.lce.reading_operators import READ
 from bnnzoo.deploy.formats.lce.writer import INFO_KEY
-from bnnzoo.deploy.formats.strict_json import decode
+from bnnzoo.deploy.formats.reading import from_file
+from bnnzoo.deploy.formats.strict_json import decode, readable
 from bnnzoo.deploy.ir import Graph
 from bnnzoo.deploy.model_info import ModelInfo
 from bnnzoo.deploy.passes.binary_kernels import binary_kernels
 from bnnzoo.errors import GraphError, ModelFormatError
 
-__all__ = ["from_bytes"]
+__all__ = ["from_bytes", "read"]
 
 _MAX_OUTPUTS = 64
+_NAMELESS = "tflite"
+
+
+def read(path: str | os.PathLike[str]) -> tuple[Graph, ModelInfo]:
+    """Returns the network of a file; one without a name gets that of the file. See `from_bytes`."""
+    graph, info = from_file(path, from_bytes)
+    if info.name == _NAMELESS:
+        info = dataclasses.replace(info, name=readable(Path(path).stem) or _NAMELESS)
+    return graph, info
 
 
 def from_bytes(data: bytes) -> tuple[Graph, ModelInfo]:
@@ -75,7 +89,7 @@ def _outputs(reading: Reading) -> tuple[str, ...]:
 
 def _info(file: ModelFile) -> ModelInfo:
     if INFO_KEY not in file.metadata:
-        return ModelInfo("tflite")
+        return ModelInfo(_NAMELESS)
     try:
         text = file.metadata[INFO_KEY].decode()
     except UnicodeDecodeError as error:
