@@ -86,11 +86,18 @@ def oddly_pooled(b: Builder) -> str:
     return b.add("concat", y, b.add("max_pool2d", y, **{**window, "strides": (1, 1)}), axis=0)
 
 
-def wide(b: Builder) -> str:
-    """More channels than TensorFlow Lite's depthwise kernel has room for."""
-    window = {"strides": (1, 1), "dilation": (1, 1), "padding": (0, 0, 0, 0)}
-    x = b.add("conv2d", "images", tensors={"kernel": b.reals(4840, 1, 1, 1)}, groups=8, **window)
+def depthwise(b: Builder, filters: int, size: int) -> str:
+    """Above 4,832 channels TensorFlow Lite's depthwise kernel has no room for a pixel."""
+    window = {"strides": (1, 1), "dilation": (1, 1), "padding": (0, 0, 0, 0), "groups": 8}
+    kernel = b.reals(filters, size, size, 1)
+    x = b.affine(b.add("conv2d", "images", tensors={"kernel": kernel}, **window))
     return b.bconv(b.sign(x), 2, (1, 1))
+
+
+def shared_sum(b: Builder) -> str:
+    """A sum that a ReLU and something else read."""
+    x = b.add("add", b.affine("images"), "images")
+    return b.add("concat", b.relu(x), x, axis=2)
 
 
 def residual(b: Builder) -> str:
@@ -168,7 +175,9 @@ CASES: dict[str, tuple[Callable[[Builder], str], tuple[int, ...]]] = {
     "bits pooled, zero-padding": (lambda b: pooled(b, norm_first=True, pad_value=0), SHAPE),
     "sums pooled": (lambda b: pooled(b, norm_first=False), SHAPE),
     "pooled in odd borders": (oddly_pooled, SHAPE),
-    "wide depthwise": (wide, (2, 1, 8)),
+    "depthwise": (lambda b: depthwise(b, 16, 3), (5, 4, 8)),
+    "wide depthwise": (lambda b: depthwise(b, 4840, 1), (2, 1, 8)),
+    "a sum for two": (shared_sum, SHAPE),
     "residual": (residual, SHAPE),
     "concatenation": (joined, (7, 5, 21)),
     "batch norm for two": (shared_affine, SHAPE),

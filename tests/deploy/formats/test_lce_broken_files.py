@@ -204,6 +204,15 @@ NETWORKS = {
 }  # fmt: skip
 
 
+def test_a_constant_must_have_the_bytes_of_its_shape():
+    file = parse(TOY.read_bytes())
+    index = next(i for i, entry in enumerate(file.tensors) if entry.values is not None)
+    entry = dataclasses.replace(file.tensors[index], shape=(2**31 - 1,) * 4)
+    tensors = (*file.tensors[:index], entry, *file.tensors[index + 1 :])
+    with pytest.raises(ModelFormatError, match="must have 85070591571778290947995441078751723524 bytes"):
+        lce.from_bytes(serialize(dataclasses.replace(file, tensors=tensors)))
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_that_has_no_meaning(name):
     make, message = NETWORKS[name]

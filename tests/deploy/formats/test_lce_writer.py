@@ -62,6 +62,9 @@ OPERATORS = {
     "bits pooled": "LceQuantize LceBconv2d LceBMaxPool2d LceBconv2d",
     "sums pooled": "LceQuantize LceBconv2d MAX_POOL_2D MUL ADD LceQuantize LceBconv2d",
     "residual": "MUL ADD LceQuantize LceBconv2d ADD LceQuantize LceBconv2d ADD",
+    "depthwise": "DEPTHWISE_CONV_2D LceQuantize LceBconv2d",
+    "wide depthwise": "CONV_2D LceQuantize LceBconv2d",
+    "a sum for two": "MUL ADD ADD RELU CONCATENATION",
     "batch norm for two": "LceQuantize LceBconv2d LceQuantize LceBconv2d ADD",
     "flatten of words": "LceQuantize LceBconv2d RESHAPE LceBconv2d RESHAPE",
     "flatten of parts of words":
