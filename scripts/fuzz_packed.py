@@ -1,10 +1,12 @@
 #!/usr/bin/env python
-"""Feeds changed packed files to the reader and to the runtime, and counts how far each gets.
+"""Feeds changed files to the reader and to the runtime, and counts how far each gets.
 
     python scripts/fuzz_packed.py --files 200000 --output fuzz/
+    python scripts/fuzz_packed.py --format lce --files 50000 --output fuzz/
 
 Half of the files are bytes changed at random, the other half have changed graphs, shapes and
-values under right digests; `tests/deploy/formats/mutations.py` makes both. Each one goes through
+values under right digests; `tests/deploy/formats/mutations.py` makes both, `lce_mutations.py` those
+of Larq Compute Engine, which become packed files first. Each one goes through
 `read`, the engine's construction and one call. A `ModelFormatError` or a result is right, anything
 else is a finding: another exception, a warning, a crash, a hang, more memory than allowed, results
 that depend on the threads, or that differ from the oracle where nothing is rounded. The work is
@@ -27,7 +29,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -39,25 +41,49 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from bnnzoo.deploy import interpreter  # noqa: E402
-from bnnzoo.deploy.formats.packed import PackedFile, from_bytes  # noqa: E402
+from bnnzoo.deploy.formats import lce, packed  # noqa: E402
+from bnnzoo.deploy.formats.packed import PackedFile  # noqa: E402
 from bnnzoo.deploy.ir import Graph, numbers  # noqa: E402
 from bnnzoo.deploy.ops import infer_types  # noqa: E402
 from bnnzoo.deploy.packing import PackedSigns  # noqa: E402
-from bnnzoo.deploy.passes import RUNTIME, apply  # noqa: E402
+from bnnzoo.deploy.passes import RUNTIME, STORED, apply  # noqa: E402
 from bnnzoo.errors import GraphError, ModelFormatError  # noqa: E402
-from tests.deploy.formats.mutations import mutated  # noqa: E402
-from tests.deploy.formats.seeds import seeds  # noqa: E402
+from tests.deploy.formats import lce_mutations, mutations  # noqa: E402
 
 if TYPE_CHECKING:
     from bnnzoo.runtime import Model
 
 STAGES = ("container", "validation", "engine", "predict", "result", "oracle")
-# Functions of the reader in which nothing is known of the network yet.
+# Functions of the readers in which nothing is known of the network yet.
 _CONTAINER = {"parse", "_check_metadata", "_check_arrays"}
 # A right network may ask for more work than a test has time for.
 MAX_PRODUCTS = 3e8
 MAX_ORACLE_PRODUCTS = 1e6
 _ROUNDING = {"tanh", "sigmoid", "softmax", "avg_pool2d", "global_avg_pool2d"}
+
+
+@dataclass(frozen=True)
+class Format:
+    """Files of one kind: how wrong ones are made, and how they are read."""
+
+    mutated: Callable[[int, int], tuple[bytes, str]]
+    read: Callable[[bytes], PackedFile]
+    suffix: str
+
+
+def read_lce(data: bytes) -> PackedFile:
+    """Returns what `bnnzoo convert` makes of a file of Larq Compute Engine."""
+    graph, info = lce.from_bytes(data)
+    try:
+        return packed.from_bytes(packed.to_bytes(apply(graph, STORED)[0], info))
+    except GraphError as error:
+        raise ModelFormatError(str(error)) from error
+
+
+FORMATS = {
+    "packed": Format(mutations.mutated, packed.from_bytes, ".safetensors"),
+    "lce": Format(lce_mutations.mutated, read_lce, ".tflite"),
+}
 
 
 @dataclass
@@ -70,12 +96,12 @@ class Outcome:
     problem: str | None = None
 
 
-def examine(run: int, case: int, *, runtime: bool) -> Outcome:
+def examine(run: int, case: int, *, runtime: bool, format: str = "packed") -> Outcome:
     """Puts one changed file through everything."""
-    data, edit = mutated(run, case)
+    data, edit = FORMATS[format].mutated(run, case)
     outcome = Outcome(case, "container", edit)
     try:
-        for stage in stages(data, case, runtime):
+        for stage in stages(data, case, runtime, FORMATS[format]):
             outcome.stage = stage
     except ModelFormatError as error:
         frames = {frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__)}
@@ -88,9 +114,9 @@ def examine(run: int, case: int, *, runtime: bool) -> Outcome:
     return outcome
 
 
-def stages(data: bytes, case: int, runtime: bool) -> Iterator[str]:
+def stages(data: bytes, case: int, runtime: bool, format: Format) -> Iterator[str]:
     """Yields every stage once it is reached."""
-    file = from_bytes(data)
+    file = format.read(data)
     yield "engine"
     if not runtime:
         apply(file.graph, RUNTIME)
@@ -183,7 +209,7 @@ def work(run: int, cases: range, options: argparse.Namespace, pipe: Connection) 
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     for case in cases:
         pipe.send(case)
-        pipe.send(examine(run, case, runtime=not options.reader_only))
+        pipe.send(examine(run, case, runtime=not options.reader_only, format=options.format))
     pipe.close()
 
 
@@ -229,7 +255,7 @@ def outcomes(options: argparse.Namespace) -> Iterator[Outcome]:
             workers.remove(worker)
             rest = range(worker.case + worker.cases.step, worker.cases.stop, worker.cases.step)
             if problem:
-                edit = mutated(options.run, worker.case)[1]
+                edit = FORMATS[options.format].mutated(options.run, worker.case)[1]
                 yield Outcome(worker.case, "container", edit, problem)
                 if len(rest):
                     workers.append(start(options.run, rest, options))
@@ -279,6 +305,7 @@ def fuzz(options: argparse.Namespace) -> dict[str, Any]:
             print(f"\r{done:,} of {options.files:,}", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     return {
+        "format": options.format,
         "run": options.run,
         "first": options.first,
         "files": options.files,
@@ -295,8 +322,8 @@ def keep(options: argparse.Namespace, outcome: Outcome) -> None:
     """Writes the file of a finding, and what was found."""
     if options.output is not None:
         name = f"{options.run}-{outcome.case}"
-        data, _ = mutated(options.run, outcome.case)
-        (options.output / f"{name}.safetensors").write_bytes(data)
+        data, _ = FORMATS[options.format].mutated(options.run, outcome.case)
+        (options.output / f"{name}{FORMATS[options.format].suffix}").write_bytes(data)
         (options.output / f"{name}.txt").write_text(f"{outcome}\n")
 
 
@@ -304,6 +331,7 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     """Returns the options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--files", type=int, default=200_000, help="number of cases")
+    parser.add_argument("--format", choices=FORMATS, default="packed", help="of the files")
     parser.add_argument("--run", type=int, default=0, help="seed of the run")
     parser.add_argument("--first", type=int, default=0, help="first case")
     parser.add_argument("--processes", type=int, default=2)
@@ -319,7 +347,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parsed(arguments)
     if options.output is not None:
         options.output.mkdir(parents=True, exist_ok=True)
-    seeds()  # once, before the processes are forked
+    FORMATS[options.format].mutated(0, 0)  # seeds are made once, before the processes are forked
     report = fuzz(options)
     text = json.dumps(report, indent=2)
     print(text)

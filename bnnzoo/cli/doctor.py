@@ -24,10 +24,12 @@ OPTIONAL = {
     "torch": ("run Keras on PyTorch", "torch"),
     "tensorflow-datasets": ("evaluate on TFDS data sets", "tfds"),
     "matplotlib": ("write confusion matrices as pictures", "plots"),
+    "ai-edge-litert": ("read and write files of Larq Compute Engine", "lce"),
     "onnx": ("write QONNX files", "qonnx"),
 }
 # Distributions that provide a package under another name.
-ALTERNATIVES = {"tensorflow": ("tensorflow-cpu", "tensorflow-macos", "tf-nightly")}
+_TENSORFLOW = ("tensorflow-cpu", "tensorflow-macos", "tf-nightly")
+ALTERNATIVES = {"tensorflow": _TENSORFLOW, "ai-edge-litert": ("tensorflow", *_TENSORFLOW)}
 BACKENDS = ("tensorflow", "jax", "torch")
 ENVIRONMENT = ("BNNZOO_CACHE_DIR", "BNNZOO_DATA_DIR", "BNNZOO_OFFLINE", "BNNZOO_BASE_URL")
 

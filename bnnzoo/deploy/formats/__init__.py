@@ -79,6 +79,7 @@ FORMATS = (
     Format(
         "packed", ".safetensors", "bnnzoo's runtime", "bnnzoo.deploy.formats.packed", is_read=True
     ),
+    Format("lce", ".tflite", "Larq Compute Engine", "bnnzoo.deploy.formats.lce", is_read=True),
     Format("c", "", "microcontrollers, as C99 source", "bnnzoo.deploy.formats.c_source"),
     Format("qonnx", ".onnx", "FINN, hls4ml and ONNX Runtime", "bnnzoo.deploy.formats.qonnx"),
 )

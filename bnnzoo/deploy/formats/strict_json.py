@@ -12,7 +12,7 @@ from typing import Any
 
 from bnnzoo.errors import ModelFormatError
 
-__all__ = ["decode", "encode", "expect_keys", "expect_list", "expect_name", "shown"]
+__all__ = ["decode", "encode", "expect_keys", "expect_list", "expect_name", "readable", "shown"]
 
 # Integers that every JSON reader has exactly.
 MAX_INTEGER = 2**53
@@ -122,3 +122,11 @@ def expect_name(value: Any, what: str) -> str:
             f"character, got {shown(value)}."
         )
     return value
+
+
+def readable(text: str) -> str:
+    """Returns a text as a name may be: without control characters, and cut where it is too long.
+
+    What is cut leaves room for the parts of names that are made from it.
+    """
+    return _NOT_IN_NAMES.sub("?", text)[: MAX_NAME_CHARACTERS // 2]

@@ -16,8 +16,13 @@ from bnnzoo.deploy.ir import Graph, Node
 __all__ = ["sign_before_pool"]
 
 
-def sign_before_pool(graph: Graph) -> Graph:
-    """Swaps a max pooling with the sign that alone reads it."""
+def sign_before_pool(graph: Graph, *, falling: bool = True) -> Graph:
+    """Swaps a max pooling with the sign that alone reads it.
+
+    Args:
+        graph: Any graph.
+        falling: Also where the sign falls in some channels, so that these take the minimum.
+    """
     producers = {node.name: node for node in graph.nodes}
     readers = graph.consumers()
     swapped: dict[str, tuple[Node, ...]] = {}
@@ -31,10 +36,12 @@ def sign_before_pool(graph: Graph) -> Graph:
             or pool.name in graph.outputs
         ):
             continue
-        sign = dataclasses.replace(node, name=f"{node.name}/unpooled", inputs=pool.inputs)
         direction = graph.tensor(node, "direction")
-        falling = direction is not None and np.any(np.asarray(direction) < 0)
-        tensors = {"direction": node.tensors["direction"]} if falling else {}
+        falls = direction is not None and np.any(np.asarray(direction) < 0)
+        if falls and not falling:
+            continue
+        sign = dataclasses.replace(node, name=f"{node.name}/unpooled", inputs=pool.inputs)
+        tensors = {"direction": node.tensors["direction"]} if falls else {}
         bits = Node(node.name, "bmax_pool2d", (sign.name,), pool.attributes, tensors)
         swapped[pool.name] = ()
         swapped[node.name] = (sign, bits)

@@ -29,8 +29,14 @@ __all__ = ["sign_thresholds"]
 Vector = NDArray[Any]
 
 
-def sign_thresholds(graph: Graph) -> Graph:
-    """Lets every sign of an affine read the affine's input, with thresholds."""
+def sign_thresholds(graph: Graph, *, shared: bool = True) -> Graph:
+    """Lets every sign of an affine read the affine's input, with thresholds.
+
+    Args:
+        graph: Any graph.
+        shared: Also where something else reads the affine, which then is computed all the same.
+    """
+    readers = graph.consumers()
     producers = {node.name: node for node in graph.nodes}
     types = infer_types(graph)
     tensors = dict(graph.tensors)
@@ -38,6 +44,8 @@ def sign_thresholds(graph: Graph) -> Graph:
     for node in graph.nodes:
         affine = producers.get(node.inputs[0])
         if node.op != "sign" or affine is None or affine.op != "affine":
+            continue
+        if not shared and (len(readers[affine.name]) > 1 or affine.name in graph.outputs):
             continue
         threshold, direction = _through(graph, node, affine, types[affine.name].shape[-1])
         if _is_integer(affine.inputs[0], graph, producers):

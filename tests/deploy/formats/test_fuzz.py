@@ -76,7 +76,7 @@ def test_bytes_that_are_changed_at_random_are_refused():
 
 
 def test_a_process_that_dies_or_hangs_is_a_finding(fuzz_packed, monkeypatch, tmp_path):
-    def examine(run, case, *, runtime):
+    def examine(run, case, *, runtime, format):
         if case == 5:
             os.kill(os.getpid(), signal.SIGSEGV)
         if case == 8:

@@ -10,6 +10,7 @@ import pytest
 from bnnzoo.deploy import interpreter
 from bnnzoo.deploy.ops import infer_types
 from bnnzoo.deploy.packing import Int8Kernel, PackedSigns, pack, quantize
+from bnnzoo.deploy.passes.binary_kernels import binary_kernels
 from bnnzoo.deploy.passes.drop_unused import drop_identities, drop_unused
 from bnnzoo.deploy.passes.eight_bits import eight_bits
 from bnnzoo.deploy.passes.flatten_channels_first import flatten_channels_first
@@ -366,3 +367,46 @@ def test_vectors_and_flat_images_are_left_alone(rng):
         flat = builder.add("reshape", "images", shape=(count,))
         graph = builder.graph(builder.dense(flat, 2, binary=False))
         assert flatten_channels_first(graph) is graph
+
+
+def test_thresholds_only_where_nothing_else_reads_the_affine(builder, rng):
+    x = builder.affine(binary_conv(builder, "images"))
+    sign = builder.add("sign", x)
+    alone = builder.graph(builder.add("dequantize", sign))
+    assert ops(sign_thresholds(alone, shared=False)) == ["sign", "bconv2d", "sign", "dequantize"]
+    both = builder.graph(*alone.outputs, x)
+    assert sign_thresholds(both, shared=False) is both
+    assert sign_thresholds(both) is not both
+
+
+def test_a_falling_sign_stays_behind_the_pool_where_that_is_asked_for(builder, rng):
+    x = builder.add("max_pool2d", binary_conv(builder, "images"), **POOL)
+    x = builder.add("sign", affine(builder, x, [0.5, -0.5, 2, 1], [1, 1, 0, 1]))
+    graph = sign_thresholds(builder.graph(builder.add("dequantize", x)))
+    assert sign_before_pool(graph, falling=False) is graph
+    assert ops(sign_before_pool(graph))[-2:] == ["bmax_pool2d", "dequantize"]
+
+
+# Kernel, and whether signs times a scale per channel is what it is.
+SCALED = {
+    "signs": (lambda rng, signs: signs * np.float32(1), True),
+    "a scale per channel": (lambda rng, signs: signs * np.float32([[[[2]]], [[[0.1]]]]), True),
+    "a channel of zeros": (lambda rng, signs: signs * np.float32([[[[2]]], [[[0]]]]), True),
+    "one weight unlike": (lambda rng, signs: np.where(np.arange(4) == 2, 1.5, signs), False),
+    "int8 signs": (lambda rng, signs: signs, False),
+}
+
+
+@pytest.mark.parametrize("name", SCALED)
+@pytest.mark.parametrize("flat", [False, True], ids=["map", "flattened"])
+def test_signs_that_meet_scaled_signs_become_a_binary_convolution(builder, rng, name, flat):
+    make, becomes = SCALED[name]
+    x = builder.add("dequantize", builder.add("sign", "images"))
+    x = builder.add("reshape", x, shape=(5, 6, 4)) if flat else x
+    kernel = make(rng, builder.signs(2, 3, 3, 4))
+    conv = builder.add("conv2d", x, tensors={"kernel": kernel}, **SAME)
+    graph = builder.graph(conv)
+    after = binary_kernels(graph)
+    assert ("bconv2d" in ops(after)) == becomes and ("dequantize" in ops(after)) != becomes
+    assert after.outputs == (conv,)
+    assert_equal(graph, after, rng, tolerance=1e-6)  # the scale is float32

@@ -1,0 +1,97 @@
+"""Reads networks that were written for Larq Compute Engine."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+from bnnzoo.deploy.formats.graph_document import check_stored
+from bnnzoo.deploy.formats.lce.folding import fold
+from bnnzoo.deploy.formats.lce.model_file import ABSENT, ModelFile
+from bnnzoo.deploy.formats.lce.parsing import parse
+from bnnzoo.deploy.formats.lce.reading import Constant, Operation, Reading, Value
+from bnnzoo.deploy.formats.lce.reading_operators import READ
+from bnnzoo.deploy.formats.lce.writer import INFO_KEY
+from bnnzoo.deploy.formats.reading import from_file
+from bnnzoo.deploy.formats.strict_json import decode, readable
+from bnnzoo.deploy.ir import Graph
+from bnnzoo.deploy.model_info import ModelInfo
+from bnnzoo.deploy.passes.binary_kernels import binary_kernels
+from bnnzoo.errors import GraphError, ModelFormatError
+
+__all__ = ["from_bytes", "read"]
+
+_MAX_OUTPUTS = 64
+_NAMELESS = "tflite"
+
+
+def read(path: str | os.PathLike[str]) -> tuple[Graph, ModelInfo]:
+    """Returns the network of a file; one without a name gets that of the file. See `from_bytes`."""
+    graph, info = from_file(path, from_bytes)
+    if info.name == _NAMELESS:
+        info = dataclasses.replace(info, name=readable(Path(path).stem) or _NAMELESS)
+    return graph, info
+
+
+def from_bytes(data: bytes) -> tuple[Graph, ModelInfo]:
+    """Returns the network of a `.tflite` file, and what the file says of it.
+
+    Raises:
+        ModelFormatError: The file is damaged, or holds something that has no meaning here.
+        MissingDependencyError: No package that ships the schema is installed.
+    """
+    file = parse(data)
+    graph = _graph(file, len(data))
+    try:
+        check_stored(graph)
+        graph = binary_kernels(graph)
+        types = check_stored(graph)
+    except GraphError as error:
+        raise ModelFormatError(str(error)) from error
+    info = _info(file)
+    classes = types[graph.outputs[0]].shape[-1]
+    if info.labels is not None and len(graph.outputs) == 1 and len(info.labels) != classes:
+        raise ModelFormatError(f"info must have {classes} labels, got {len(info.labels)}.")
+    return graph, info
+
+
+def _graph(file: ModelFile, file_bytes: int) -> Graph:
+    reading = Reading(file, file_bytes)
+    fed = reading.feed()
+    for index, entry in enumerate(file.operators):
+        operation = Operation(reading, entry, index)
+        if entry.kind not in READ:
+            raise operation.wrong(f"only these are read: {', '.join(sorted(READ))}")
+        present = (i for i in entry.inputs if i != ABSENT)
+        if all(isinstance(reading.values.get(i), Constant) for i in present):
+            operation.finish(fold(operation))
+        else:
+            operation.finish(READ[entry.kind](operation))
+    return reading.graph(fed, _outputs(reading))
+
+
+def _outputs(reading: Reading) -> tuple[str, ...]:
+    if not 0 < len(reading.file.outputs) <= _MAX_OUTPUTS:
+        raise ModelFormatError(
+            f"it must have 1 to {_MAX_OUTPUTS} outputs, got {len(reading.file.outputs)}."
+        )
+    names = []
+    for index in reading.file.outputs:
+        value = reading.values.get(index)
+        if not isinstance(value, Value) or value.type.kind != "real":
+            raise ModelFormatError(
+                f"output {index} must be float32 numbers that depend on the input."
+            )
+        names.append(value.name)
+    return tuple(names)
+
+
+def _info(file: ModelFile) -> ModelInfo:
+    if INFO_KEY not in file.metadata:
+        return ModelInfo(_NAMELESS)
+    try:
+        text = file.metadata[INFO_KEY].decode()
+    except UnicodeDecodeError as error:
+        raise ModelFormatError(f"metadata '{INFO_KEY}' is not UTF-8.") from error
+    return ModelInfo.from_dict(decode(text, f"metadata '{INFO_KEY}'"))

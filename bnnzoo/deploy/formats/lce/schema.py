@@ -1,0 +1,80 @@
+"""The flatbuffer schema of TensorFlow Lite, as Python code that other packages ship."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+from bnnzoo.errors import MissingDependencyError
+
+__all__ = ["OPTIONS", "schema"]
+
+# Package -> folder in it. Only this one file is loaded: TensorFlow itself takes ten seconds.
+_SHIPPED_BY = {"ai_edge_litert": "", "tensorflow": "lite/python"}
+_FILE = "schema_py_generated.py"
+
+# Built-in operator -> table of its options, and the scalar fields that matter.
+_CONV = ("padding", "strideH", "strideW", "dilationHFactor", "dilationWFactor")
+_POOL = ("padding", "strideH", "strideW", "filterHeight", "filterWidth")
+_FUSED = ("fusedActivationFunction",)
+OPTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "ABS": ("AbsOptions", ()),
+    "ADD": ("AddOptions", _FUSED),
+    "AVERAGE_POOL_2D": ("Pool2DOptions", (*_POOL, *_FUSED)),
+    "CONCATENATION": ("ConcatenationOptions", ("axis", *_FUSED)),
+    "CONV_2D": ("Conv2DOptions", (*_CONV, *_FUSED)),
+    "DEPTHWISE_CONV_2D": ("DepthwiseConv2DOptions", (*_CONV, "depthMultiplier", *_FUSED)),
+    "EXPAND_DIMS": ("ExpandDimsOptions", ()),
+    "FULLY_CONNECTED": ("FullyConnectedOptions", ("weightsFormat", "keepNumDims", *_FUSED)),
+    "HARD_SWISH": ("HardSwishOptions", ()),
+    "LEAKY_RELU": ("LeakyReluOptions", ("alpha",)),
+    "LOGISTIC": ("", ()),
+    "MAXIMUM": ("MaximumMinimumOptions", ()),
+    "MAX_POOL_2D": ("Pool2DOptions", (*_POOL, *_FUSED)),
+    "MEAN": ("ReducerOptions", ("keepDims",)),
+    "MINIMUM": ("MaximumMinimumOptions", ()),
+    "MUL": ("MulOptions", _FUSED),
+    "PAD": ("PadOptions", ()),
+    "PADV2": ("PadV2Options", ()),
+    "PRELU": ("", ()),
+    "REDUCE_MAX": ("ReducerOptions", ("keepDims",)),
+    "RELU": ("", ()),
+    "RELU6": ("", ()),
+    "RELU_N1_TO_1": ("", ()),
+    "RESHAPE": ("ReshapeOptions", ()),
+    "SLICE": ("SliceOptions", ()),
+    "SOFTMAX": ("SoftmaxOptions", ("beta",)),
+    "SQUEEZE": ("SqueezeOptions", ()),
+    "SUB": ("SubOptions", _FUSED),
+    "TANH": ("", ()),
+    "TRANSPOSE": ("TransposeOptions", ()),
+}
+
+
+@functools.cache
+def schema() -> Any:
+    """Returns the module of the schema.
+
+    Raises:
+        MissingDependencyError: No package that ships it is installed.
+    """
+    for package, folder in _SHIPPED_BY.items():
+        found = importlib.util.find_spec(package)
+        for place in (found.submodule_search_locations or ()) if found is not None else ():
+            path = Path(place) / folder / _FILE
+            if path.is_file():
+                return _loaded(path)
+    raise MissingDependencyError("ai_edge_litert", extra="lce", purpose="for .tflite files")
+
+
+def _loaded(path: Path) -> Any:
+    name = f"{__name__}_generated"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Tests files of Larq Compute Engine against its own interpreter, which lives in an environment of
+# its own: Python 3.11 and packages of 2023, from PyPI. The tests run in the environment that is
+# active, which needs bnnzoo[tensorflow,test]. Arguments go to pytest.
+#
+#   PYTHON311          the Python that makes the environment (default: python3.11)
+#   BNNZOO_LCE_PYTHON  the Python of an environment that is there already
+#   BNNZOO_LCE_FILES   folders with .tflite files to read as well, with colons between them
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+if [ -z "${BNNZOO_LCE_PYTHON:-}" ]; then
+    python311=${PYTHON311:-python3.11}
+    if ! command -v "$python311" >/dev/null; then
+        echo "skipped: Larq Compute Engine 0.16 needs Python 3.11, and there is no $python311" >&2
+        exit 0
+    fi
+    venv=$(mktemp -d)
+    trap 'rm -rf "$venv"' EXIT
+    "$python311" -m venv "$venv"
+    if ! "$venv/bin/pip" install --quiet \
+        tensorflow-cpu==2.15.1 larq==0.14.0 larq-zoo==2.4.0 larq-compute-engine==0.16.0; then
+        echo "skipped: the packages of Larq Compute Engine 0.16 cannot be installed here" >&2
+        exit 0
+    fi
+    export BNNZOO_LCE_PYTHON="$venv/bin/python"
+fi
+python -m pytest tests/deploy/formats/test_lce_peer.py "$@"

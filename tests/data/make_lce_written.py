@@ -1,0 +1,31 @@
+"""Makes `lce/written.npz`: what Larq Compute Engine's interpreter computes for files of bnnzoo.
+
+    BNNZOO_LCE_PYTHON=PEER/bin/python python -m tests.data.make_lce_written
+
+PEER is the environment that `scripts/test_lce.sh` makes; the networks and their images are those of
+`tests/deploy/formats/lce_networks.py`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bnnzoo.deploy.formats import Network, lce
+from bnnzoo.deploy.model_info import ModelInfo
+from tests.conftest import DATA
+from tests.deploy.formats.lce_networks import CASES, images, network
+from tests.deploy.formats.lce_peer import Peer
+
+
+def main() -> None:
+    peer = Peer()
+    arrays = {}
+    for name in CASES:
+        graph = network(name)
+        data = lce.write(Network(graph, ModelInfo("test"), images(graph, 1))).files[""]
+        (arrays[name],) = peer.run(data, images(graph))
+    np.savez_compressed(DATA / "lce" / "written.npz", **arrays)
+
+
+if __name__ == "__main__":
+    main()
