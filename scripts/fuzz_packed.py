@@ -21,6 +21,7 @@ import argparse
 import collections
 import faulthandler
 import json
+import math
 import multiprocessing
 import re
 import resource
@@ -58,6 +59,8 @@ STAGES = ("container", "validation", "engine", "predict", "result", "oracle")
 _CONTAINER = {"parse", "_check_metadata", "_check_arrays"}
 # A right network may ask for more work than a test has time for.
 MAX_PRODUCTS = 3e8
+# And return more than a test has memory for.
+MAX_OUTPUT_ELEMENTS = 2**25
 MAX_ORACLE_PRODUCTS = 1e6
 _ROUNDING = {"tanh", "sigmoid", "softmax", "avg_pool2d", "global_avg_pool2d"}
 
@@ -123,7 +126,7 @@ def stages(data: bytes, case: int, runtime: bool, format: Format) -> Iterator[st
         return
     threads = 1 + case % 2
     model = engine(file, case, threads)
-    if products(file.graph) > MAX_PRODUCTS:
+    if products(file.graph) > MAX_PRODUCTS or output_elements(file.graph) > MAX_OUTPUT_ELEMENTS:
         return
     # Integers, so that sums of few are exact.
     shape = (1 + case % 3, *file.graph.input_shape)
@@ -174,6 +177,12 @@ def rounds_nothing(graph: Graph) -> bool:
         and all((np.isinf(n) | ((n == np.rint(n)) & (np.abs(n) < 100))).all() for n in values)
         and products(graph) < MAX_ORACLE_PRODUCTS
     )
+
+
+def output_elements(graph: Graph) -> int:
+    """Returns how many numbers a network returns for an image."""
+    types = infer_types(graph)
+    return sum(math.prod(types[name].shape) for name in graph.outputs)
 
 
 def products(graph: Graph) -> float:
