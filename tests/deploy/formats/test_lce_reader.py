@@ -182,6 +182,11 @@ def sliced(b):
     return b.add("SLICE", [0, *tables], (1, 2, 1, 2))
 
 
+def strided(b):
+    tables = [b.constant(t) for t in ([7, -3, 0, 1], [0, 9, -1, 1], [1, 1, 1, 1])]
+    return b.add("STRIDED_SLICE", [0, *tables], (1, 3, 2, 1), beginMask=0b0001, endMask=0b1001)
+
+
 def bounded(b):
     return b.add("MAXIMUM", [b.constant(np.float32(0.25)), 0], (1, 4, 3, 2))
 
@@ -208,6 +213,7 @@ OPERATORS = {
         lambda x: x[:, None],
     ),
     "SLICE of two axes": (sliced, lambda x: x[:, 1:3, 2:3]),
+    "STRIDED_SLICE": (strided, lambda x: x[:, -3:9, 0:-1, 1:]),
     "MAXIMUM of a number": (bounded, lambda x: np.maximum(x, 0.25)),
     "a folded kernel": (folded, folded_numbers),
 }

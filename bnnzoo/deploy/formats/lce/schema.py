@@ -48,6 +48,10 @@ OPTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
     "SLICE": ("SliceOptions", ()),
     "SOFTMAX": ("SoftmaxOptions", ("beta",)),
     "SQUEEZE": ("SqueezeOptions", ()),
+    "STRIDED_SLICE": (
+        "StridedSliceOptions",
+        ("beginMask", "endMask", "ellipsisMask", "newAxisMask", "shrinkAxisMask"),
+    ),
     "SUB": ("SubOptions", _FUSED),
     "TANH": ("", ()),
     "TRANSPOSE": ("TransposeOptions", ()),
