@@ -14,6 +14,7 @@ import pytest
 from bnnzoo.deploy import interpreter, passes
 from bnnzoo.deploy.formats import lce, packed
 from bnnzoo.deploy.formats.lce.folding import FOLD
+from bnnzoo.deploy.formats.lce.model_file import OperatorEntry, TensorEntry
 from bnnzoo.deploy.formats.lce.parsing import parse
 from bnnzoo.deploy.formats.lce.reading_operators import READ
 from bnnzoo.deploy.formats.lce.schema import OPTIONS, schema
@@ -22,7 +23,7 @@ from bnnzoo.deploy.formats.lce.words import from_words, to_words
 from bnnzoo.deploy.model_info import ModelInfo
 from bnnzoo.errors import MissingDependencyError, ModelFormatError
 from tests.conftest import DATA
-from tests.deploy.formats.lce_files import ABSENT, WORDS, FileBuilder
+from tests.deploy.formats.lce_files import ABSENT, FLOAT, WORDS, FileBuilder
 from tests.deploy.formats.lce_peer import unpacked
 from tests.deploy.formats.lce_values import RELATIVE
 
@@ -187,6 +188,20 @@ def strided(b):
     return b.add("STRIDED_SLICE", [0, *tables], (1, 3, 2, 1), beginMask=0b0001, endMask=0b1001)
 
 
+def padded_channels(b):
+    table = b.constant([[0, 0], [1, 0], [0, 0], [3, 2]])
+    return b.add("PADV2", [0, table, b.constant(np.float32(0.5))], (1, 5, 3, 7))
+
+
+def split(b):
+    """The second of two parts of the height, and the first of it."""
+    parts = (FLOAT, (1, 2, 3, 2))
+    b.tensors += [TensorEntry(f"part{i}", *parts) for i in range(2)]
+    inputs = (b.constant(1), 0)
+    b.operators.append(OperatorEntry("SPLIT", inputs, (1, 2), {"numSplits": 2}))
+    return b.add("SUB", [2, 1], (1, 2, 3, 2))
+
+
 def bounded(b):
     return b.add("MAXIMUM", [b.constant(np.float32(0.25)), 0], (1, 4, 3, 2))
 
@@ -213,6 +228,11 @@ OPERATORS = {
         lambda x: x[:, None],
     ),
     "SLICE of two axes": (sliced, lambda x: x[:, 1:3, 2:3]),
+    "PADV2 of channels": (
+        padded_channels,
+        lambda x: np.pad(x, ((0, 0), (1, 0), (0, 0), (3, 2)), constant_values=0.5),
+    ),
+    "SPLIT": (split, lambda x: x[:, 2:] - x[:, :2]),
     "STRIDED_SLICE": (strided, lambda x: x[:, -3:9, 0:-1, 1:]),
     "MAXIMUM of a number": (bounded, lambda x: np.maximum(x, 0.25)),
     "a folded kernel": (folded, folded_numbers),

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from bnnzoo.deploy.formats.graph_document import check_stored
 from bnnzoo.deploy.formats.lce.folding import fold
-from bnnzoo.deploy.formats.lce.model_file import ABSENT, ModelFile
+from bnnzoo.deploy.formats.lce.model_file import ABSENT, ModelFile, OperatorEntry
 from bnnzoo.deploy.formats.lce.parsing import parse
 from bnnzoo.deploy.formats.lce.reading import Constant, Operation, Reading, Value
-from bnnzoo.deploy.formats.lce.reading_operators import READ
+from bnnzoo.deploy.formats.lce.reading_operators import READ, RESULT
 from bnnzoo.deploy.formats.lce.writer import INFO_KEY
 from bnnzoo.deploy.formats.reading import from_file
 from bnnzoo.deploy.formats.strict_json import decode, readable
@@ -59,7 +60,7 @@ def from_bytes(data: bytes) -> tuple[Graph, ModelInfo]:
 def _graph(file: ModelFile, file_bytes: int) -> Graph:
     reading = Reading(file, file_bytes)
     fed = reading.feed()
-    for index, entry in enumerate(file.operators):
+    for index, entry in _single_results(file):
         operation = Operation(reading, entry, index)
         if entry.kind not in READ:
             raise operation.wrong(f"only these are read: {', '.join(sorted(READ))}")
@@ -69,6 +70,17 @@ def _graph(file: ModelFile, file_bytes: int) -> Graph:
         else:
             operation.finish(READ[entry.kind](operation))
     return reading.graph(fed, _outputs(reading))
+
+
+def _single_results(file: ModelFile) -> Iterator[tuple[int, OperatorEntry]]:
+    """Yields operators with their index; those of several results once for each of them."""
+    for index, entry in enumerate(file.operators):
+        if entry.kind != "SPLIT":
+            yield index, entry
+            continue
+        for place, output in enumerate(entry.outputs):
+            options = {**entry.options, RESULT: place}
+            yield index, dataclasses.replace(entry, outputs=(output,), options=options)
 
 
 def _outputs(reading: Reading) -> tuple[str, ...]:

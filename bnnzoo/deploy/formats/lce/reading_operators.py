@@ -22,11 +22,13 @@ from bnnzoo.deploy.formats.lce.reading_convolutions import (
     map_shape,
 )
 
-__all__ = ["READ"]
+__all__ = ["READ", "RESULT"]
 
 Array = NDArray[Any]
 
 _MAX_CONCATENATED = 1024
+# Option of an operator with several results, which is read once for each: which one it is.
+RESULT = "result"
 
 
 def _simple(op: str, operation: Operation, **attributes: Any) -> Value:
@@ -221,15 +223,41 @@ def _pad(operation: Operation) -> Value:
     map_shape(operation, value)
     (first, (top, bottom), (left, right), last) = operation.table(1, (4, 2))
     sides = (top, bottom, left, right)
-    if any(first) or any(last) or min(sides) < 0:
-        raise operation.wrong("it must pad height and width only")
+    if any(first) or min(*sides, *last) < 0:
+        raise operation.wrong("it must pad height, width and channels only")
     number = 0.0
     if count == 3:
         constant = operation.constant(2)
         if constant.size != 1:
             raise operation.wrong(f"input 2 must be one number, got {constant.shape}")
         number = float(constant.reshape(()))
-    return operation.add("pad", "pad", value, padding=sides, value=number)
+    if any(last):
+        value = _more_channels(operation, value, last, number)
+    if any(sides) or not any(last):
+        value = operation.add("pad", "pad", value, padding=sides, value=number)
+    return value
+
+
+def _more_channels(
+    operation: Operation, value: Value, counts: Sequence[int], number: float
+) -> Value:
+    """Puts channels of one number before and behind those of a value.
+
+    They are channels of the value between bounds that are that number.
+    """
+    channels = value.type.shape[-1]
+    if sum(counts) > (_MAX_CONCATENATED - 3) * channels:
+        raise operation.wrong(f"it must add fewer channels to {channels}, got {sum(counts)}")
+    filled = operation.add("filled", "clip", value, low=number, high=number)
+    before, behind = (
+        [filled] * (count // channels)
+        + [
+            operation.add(f"some{side}", "slice", filled, axis=2, begin=0, size=count % channels)
+            for _ in range(count % channels > 0)
+        ]
+        for side, count in enumerate(counts)
+    )
+    return operation.add("channels", "concat", *before, value, *behind, axis=2)
 
 
 def _slice(operation: Operation) -> Value:
@@ -265,6 +293,23 @@ def _strided_slice(operation: Operation) -> Value:
         )
     )  # fmt: skip
     return _ranges(operation, value, first, [b - a for a, b in zip(first, last, strict=True)])
+
+
+def _split(operation: Operation) -> Value:
+    """SPLIT: one of its results, a part of an axis that is divided evenly."""
+    operation.operands(2, 2)
+    value = operation.value(1)
+    lengths = (1, *value.type.shape)
+    axis, count = operation.constant(0, "integers"), operation.option("numSplits", least=1)
+    if axis.size != 1 or not -len(lengths) <= axis.item() < len(lengths):
+        raise operation.wrong(f"its axis must be within {len(lengths)}, got {axis.tolist()}")
+    place, at = operation.option(RESULT), axis.item() % len(lengths)
+    if place >= count or lengths[at] % count:
+        raise operation.wrong(f"it must divide {lengths[at]} into {count} results")
+    begins, sizes = [0] * len(lengths), list(lengths)
+    sizes[at] //= count
+    begins[at] = place * sizes[at]
+    return _ranges(operation, value, begins, sizes)
 
 
 def _end(place: int, length: int) -> int:
@@ -327,6 +372,7 @@ READ: dict[str, Callable[[Operation], Value]] = {
     "RESHAPE": _reshape,
     "SLICE": _slice,
     "SOFTMAX": _softmax,
+    "SPLIT": _split,
     "SQUEEZE": _reshape,
     "STRIDED_SLICE": _strided_slice,
     "SUB": partial(_two, "subtract"),

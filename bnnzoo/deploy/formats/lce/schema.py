@@ -47,6 +47,7 @@ OPTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
     "RESHAPE": ("ReshapeOptions", ()),
     "SLICE": ("SliceOptions", ()),
     "SOFTMAX": ("SoftmaxOptions", ("beta",)),
+    "SPLIT": ("SplitOptions", ("numSplits",)),
     "SQUEEZE": ("SqueezeOptions", ()),
     "STRIDED_SLICE": (
         "StridedSliceOptions",
