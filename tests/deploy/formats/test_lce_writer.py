@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -232,6 +233,7 @@ def test_what_cannot_be_written_is_named(name):
 
 def test_a_missing_schema_is_named(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "flatbuffers", None)  # it comes with the schema
     schema.cache_clear()
     try:
         with pytest.raises(MissingDependencyError, match=re.escape("bnnzoo[lce]")):

@@ -25,7 +25,12 @@ _CUSTOM = "CUSTOM"
 
 
 def serialize(file: ModelFile) -> bytes:
-    """Returns the bytes of a file; the same contents give the same bytes."""
+    """Returns the bytes of a file; the same contents give the same bytes.
+
+    Raises:
+        MissingDependencyError: No package that ships the schema is installed.
+    """
+    schema()  # whatever ships it brings flatbuffers
     import flatbuffers
 
     builder = flatbuffers.Builder(1 << 16)
