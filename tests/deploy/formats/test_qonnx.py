@@ -9,10 +9,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import onnx
 import pytest
+
+pytest.importorskip("keras")
+
+import keras
 
 import bnnzoo
 from bnnzoo import registry

@@ -4,24 +4,14 @@ from __future__ import annotations
 
 import json
 
-import keras
 import numpy as np
 import pytest
-from keras import layers
 
-import bnnzoo
-from bnnzoo import nn, registry
-from bnnzoo.deploy.formats import packed
-from bnnzoo.deploy.interpreter import run
-from bnnzoo.deploy.keras_frontend import trace
-from tests.architectures.conftest import quick_initializers  # noqa: F401 (for every test here)
-from tests.architectures.test_contract import MODELS
-from tests.deploy.formats.onnx_runs import assert_agrees, file_of, to_onnx
-from tests.deploy.formats.test_qonnx import SHIPPED, inputs_of, source_graph
-from tests.deploy.keras_networks import seed_weights
-
+pytest.importorskip("keras")
 pytest.importorskip("qonnx", reason="scripts/test_qonnx.sh installs the package qonnx")
 
+import keras
+from keras import layers
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.transformation.batchnorm_to_affine import BatchNormToAffine
 from qonnx.transformation.fold_constants import FoldConstants
@@ -31,8 +21,18 @@ from qonnx.transformation.infer_shapes import InferShapes
 from qonnx.transformation.lower_convs_to_matmul import LowerConvsToMatMul
 from qonnx.util.cleanup import cleanup_model
 
+import bnnzoo
+from bnnzoo import nn, registry
+from bnnzoo.deploy.formats import packed
+from bnnzoo.deploy.interpreter import run
+from bnnzoo.deploy.keras_frontend import trace
+from tests.architectures.conftest import quick_initializers  # noqa: F401 (for every test here)
+from tests.architectures.test_contract import MODELS
 from tests.data import make_qonnx_goldens as goldens
 from tests.data.make_qonnx_goldens import by_qonnx, cost
+from tests.deploy.formats.onnx_runs import assert_agrees, file_of, to_onnx
+from tests.deploy.formats.test_qonnx import SHIPPED, inputs_of, source_graph
+from tests.deploy.keras_networks import seed_weights
 
 COSTS = json.loads(goldens.COSTS.read_text())
 

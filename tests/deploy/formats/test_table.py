@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("keras")
+
 import bnnzoo
 from bnnzoo.deploy.formats import FORMATS
 from tests.deploy.formats.c_source.test_zoo import SMALL as RUN_AS_C

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytest.importorskip("keras")
+
 import bnnzoo
 from bnnzoo.data import open_source
 from bnnzoo.deploy.formats import FORMATS, Network, packed

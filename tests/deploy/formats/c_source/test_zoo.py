@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytest.importorskip("keras")
+
 import bnnzoo
 from bnnzoo.deploy.formats.c_source.lowering import prepare
 from bnnzoo.deploy.formats.c_source.selftest import self_test
