@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 "${PYTHON:-python3}" -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet '.[test]'
+"$folder/venv/bin/pip" install --quiet '.[test,lce]'
 if "$folder/venv/bin/python" -c "import keras" 2>/dev/null; then
     echo "Keras is installed: nothing would be shown." >&2
     exit 1
