@@ -12,8 +12,8 @@ namespace bnnzoo {
 namespace {
 
 // Rough nanoseconds on one fast core; they only decide into how many chunks work is divided.
-constexpr double kBinaryPerNs = 500, kRealPerNs = 60, kInt8PerNs = 200, kDepthwisePerNs = 12, kElementsPerNs = 8,
-                 kBytesPerNs = 25;
+constexpr double kBinaryPerNs = 500, kRealPerNs = 60, kInt8PerNs = 200, kDepthwisePerNs = 12,
+                 kElementsPerNs = 8, kBytesPerNs = 25;
 
 // Rows of the map of a pooled convolution are in memory beside the arena.
 constexpr int64_t kMostMapFloats = int64_t{1} << 26;
