@@ -40,7 +40,10 @@ _MAX_OPTION_BYTES = 2**16
 _CUSTOM = "CUSTOM"
 _DAMAGED = "The file is damaged; download or convert it again."
 # What reading beyond the bytes, or bytes of another kind, makes the accessors raise.
-_NONSENSE = (struct.error, LookupError, ValueError, TypeError, OverflowError, AttributeError)
+_NONSENSE = (
+    *(struct.error, LookupError, ValueError, TypeError, OverflowError, AttributeError),
+    AssertionError,  # of flexbuffers, where a key is none
+)
 
 
 def parse(data: bytes) -> ModelFile:
@@ -213,7 +216,10 @@ def _custom_options(operator: Any, fields: tuple[str, ...], what: str) -> dict[s
     found: dict[str, int | float] = {}
     for name in fields:
         try:
-            found[name] = options[name].AsInt
+            value = options[name]
         except KeyError as error:
             raise ModelFormatError(f"{what} must have the option {name!r}.") from error
+        if not (value.IsInt or value.IsBool):
+            raise ModelFormatError(f"{what} must have a number as {name!r}.")
+        found[name] = value.AsInt
     return found
