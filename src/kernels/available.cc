@@ -1,6 +1,12 @@
 // Which instruction sets this CPU and its operating system support.
 #include "tables.h"
 
+#if defined(BNNZOO_AMX)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 namespace bnnzoo {
 namespace {
 
@@ -24,6 +30,19 @@ struct Available {
   }
 };
 
+#if defined(BNNZOO_AMX)
+// Linux saves tiles for a process that has asked for them, once and for all its threads. It may
+// refuse, as where a thread has a signal stack that is too small to hold them.
+bool ask_for_tiles() {
+  constexpr long kRequest = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  unsigned eax, ebx, ecx, edx;
+  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return false;
+  constexpr unsigned kTile = 1u << 24, kInt8 = 1u << 25;
+  return (edx & kTile) != 0 && (edx & kInt8) != 0 &&
+         syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
+}
+#endif
+
 // Best first. __builtin_cpu_supports says yes only where the system saves the registers too.
 Available detect() {
 #if defined(__x86_64__)
@@ -37,6 +56,9 @@ Available detect() {
   const bool vpopcntdq = vnni && __builtin_cpu_supports("avx512vpopcntdq") &&
                          __builtin_cpu_supports("avx512bitalg");
   const Candidate candidates[] = {
+#if defined(BNNZOO_AMX)
+      {&avx512_amx_kernels, vpopcntdq && ask_for_tiles()},
+#endif
       {&avx512_vpopcntdq_kernels, vpopcntdq},
       {&avx512_vnni_kernels, vnni},
       {&avx512_kernels, avx512},

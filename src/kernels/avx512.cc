@@ -17,12 +17,6 @@
 namespace bnnzoo {
 namespace {
 
-constexpr int kPixels = 4;
-// Units after which a byte lane of carries of weight 16 may overflow: 8 for each two units.
-constexpr int32_t kFlushUnits = 62;
-// Units after which a 16-bit total may overflow, a multiple of kFlushUnits.
-constexpr int32_t kTotalUnits = 992;
-
 #include "blocks.h"
 #include "avx512_vector.h"
 #include "avx512_words.h"
@@ -32,7 +26,6 @@ constexpr int32_t kTotalUnits = 992;
 #include "int8_kernels.h"
 #include "byte_lanes.h"
 #include "avx512_counting.h"
-
 #include "avx512_carry_save.h"
 #include "byte_lane_counting.h"
 #include "binary_kernels.h"

@@ -1,6 +1,12 @@
 // Counting bits by carry-save adders, without an instruction that counts. Included by the AVX-512
 // files that have none inside their anonymous namespaces, after avx512_counting.h.
 
+constexpr int kPixels = 4;
+// Units after which a byte lane of carries of weight 16 may overflow: 8 for each two units.
+constexpr int32_t kFlushUnits = 62;
+// Units after which a 16-bit total may overflow, a multiple of kFlushUnits.
+constexpr int32_t kTotalUnits = 992;
+
 template <int pixels>
 struct Counters {
   __m512i ones[pixels], twos[pixels], fours[pixels], eights[pixels];

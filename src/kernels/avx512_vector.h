@@ -74,6 +74,7 @@ struct Quads {
 };
 
 BNNZOO_INLINE Sums load_sums(const int32_t* from) { return {_mm512_load_si512(from)}; }
+BNNZOO_INLINE Sums add(Sums a, Sums b) { return {_mm512_add_epi32(a.value, b.value)}; }
 BNNZOO_INLINE Quads load_quads(const int32_t* from) { return {_mm512_load_si512(from)}; }
 
 BNNZOO_INLINE Quads broadcast_quad(const uint8_t* from) {

@@ -5,6 +5,7 @@
 //
 //     Op, Input, Weight, Sum       the operation, and types
 //     step                         inputs from one product of a run to the next
+//     tile(left)                   pixels to multiply next, of `left` in a row; at most kTile
 //     Products(op), op
 //     weights(op)                  (blocks, passes, products, kPass) weights
 //     first(channel)               what sums of a vector of channels begin with
@@ -133,13 +134,13 @@ BNNZOO_INLINE void convolve(const typename Products::Op& op, const Range& range)
   // Rows that follow each other without a gap are one long row.
   const bool one_row = op.row == op.columns * op.pixel;
   const int64_t block_weights = int64_t{op.runs} * op.run_length * kBlock;
-  alignas(64) float values[Vector::tile * kBlock] = {};
+  alignas(64) float values[kTile * kBlock] = {};
   for (int32_t block = range.block_begin; block < range.block_end; ++block) {
     const auto* weights = Products::weights(op) + block * block_weights;
     Place at = place_of(range.pixel_begin, op.columns, block, op.channels);
     for (int64_t left = range.pixel_end - range.pixel_begin; left > 0;) {
       const int64_t in_row = one_row ? left : smaller(left, op.columns - at.x);
-      const int count = next_tile(in_row, Vector::tile);
+      const int count = Products::tile(in_row);
       const auto* input = op.input + at.y * op.row + at.x * op.pixel;
       multiply_block(products, count, input, weights, at, values);
       run_steps(op.steps, op.step_count, {values, at, op.columns, count});

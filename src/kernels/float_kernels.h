@@ -13,6 +13,7 @@ struct RealProducts {
   const Op& op;
 
   BNNZOO_INLINE explicit RealProducts(const Op& conv) : op(conv) {}
+  BNNZOO_INLINE static int tile(int64_t left) { return next_tile(left, Vector::tile); }
   BNNZOO_INLINE static const float* weights(const Op& conv) { return conv.weights; }
   BNNZOO_INLINE Sum first(int64_t) const { return broadcast(0.0f); }
   BNNZOO_INLINE static Vector input(const float* from) { return broadcast(*from); }

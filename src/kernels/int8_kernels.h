@@ -85,6 +85,7 @@ struct Int8Products {
 
   BNNZOO_INLINE explicit Int8Products(const Op& conv)
       : op(conv), number(level_scale(conv.largest).number) {}
+  BNNZOO_INLINE static int tile(int64_t left) { return next_tile(left, Vector::tile); }
   BNNZOO_INLINE static const int32_t* weights(const Op& conv) {
     return reinterpret_cast<const int32_t*>(conv.weights) + blocks_of(conv.channels) * kBlock;
   }

@@ -194,6 +194,23 @@ def test_isa_can_be_forced(graph, monkeypatch):
         runtime.compile_graph(graph, isa="sse5")
 
 
+@pytest.mark.skipif("avx512_amx" not in runtime.isas(), reason="this CPU has no AMX")
+def test_where_the_system_refuses_tiles_there_are_none():
+    """Linux refuses them to a process with a signal stack that could not hold them."""
+    code = (
+        "import ctypes\n"
+        "class Stack(ctypes.Structure):\n"
+        "    _fields_ = [('sp', ctypes.c_void_p), ('flags', ctypes.c_int), ('size', ctypes.c_size_t)]\n"
+        "memory = ctypes.create_string_buffer(8192)\n"
+        "stack = Stack(ctypes.addressof(memory), 0, len(memory))\n"
+        "assert ctypes.CDLL(None).sigaltstack(ctypes.byref(stack), None) == 0\n"
+        "from bnnzoo import runtime\n"
+        "print(*runtime.isas())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert tuple(done.stdout.split()) == runtime.isas()[1:]
+
+
 def test_number_of_threads(graph, monkeypatch):
     monkeypatch.delenv("BNNZOO_NUM_THREADS", raising=False)
     assert runtime.compile_graph(graph).threads == min(len(os.sched_getaffinity(0)), 8)

@@ -1,0 +1,65 @@
+// x86-64 with the AVX-512 of avx512_vpopcntdq.cc, and AMX for int8: Sapphire Rapids and later.
+#include "tables.h"
+
+#if defined(BNNZOO_AMX)
+#include <immintrin.h>
+
+#if defined(__clang__)
+#pragma clang attribute push( \
+    __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,"  \
+                          "avx512bitalg,amx-tile,amx-int8,avx2,fma"))), \
+    apply_to = function)
+#else
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vpopcntdq,avx512bitalg,\
+amx-tile,amx-int8,avx2,fma")
+// GCC 12 takes the undefined source of unmasked intrinsics for a mistake (its bug 105593).
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
+namespace bnnzoo {
+namespace {
+
+#include "blocks.h"
+#include "avx512_vector.h"
+#include "avx512_vnni.h"
+#include "epilogue.h"
+#include "convolving.h"
+#include "float_kernels.h"
+#include "int8_kernels.h"
+#include "amx_int8.h"
+#include "byte_lanes.h"
+#include "avx512_counting.h"
+#include "avx512_popcount.h"
+#include "byte_lane_counting.h"
+#include "binary_kernels.h"
+
+}  // namespace
+
+const Kernels avx512_amx_kernels = {
+    "avx512_amx",
+    kExpansion,
+    kBlock,
+    kLevelBytes,
+    weights_bytes,
+    pack_weights,
+    real_weights_floats,
+    pack_real_weights,
+    int8_weights_bytes,
+    pack_int8_weights,
+    bconv2d,
+    conv2d,
+    magnitudes,
+    levels,
+    amx_int8_conv2d,
+    depthwise_conv2d,
+    pool2d,
+    elementwise,
+    bmax_pool2d,
+};
+
+}  // namespace bnnzoo
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
+#endif
