@@ -4,18 +4,21 @@
 
 Runs in the environment that `scripts/test_lce.sh` makes. The first two networks are those of Larq
 Compute Engine's own `end2end_test.py`, on smaller images. `lce/converted.npz` has what Larq Compute
-Engine's interpreter computes for the images of `RandomState(1).standard_normal((3, h, w, c))`.
+Engine's interpreter computes for the images of `RandomState(1).standard_normal((3, h, w, c))`; of
+`quantized.tflite`, which is in 8 bits, the results of all operators, one after the other.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import flatbuffers
 import larq as lq
 import larq_compute_engine as lce
 import numpy as np
 import tensorflow as tf
 from larq_compute_engine.tflite.python.interpreter import Interpreter
+from tensorflow.lite.python import schema_py_generated as schema
 
 FOLDER = Path(__file__).parent / "lce"
 layers = tf.keras.layers
@@ -92,6 +95,31 @@ def dense():
 
 
 NETWORKS = (toy, toy_sequential, thresholds, joined, dense)
+# What the converter takes the range of every value for, there being no images to learn it from.
+RANGE = (-3.0, 3.0)
+
+
+def quantized():
+    """Every operator that writes 8 bits: binary convolutions too, and signs of them."""
+    inputs = layers.Input((13, 14, 3))
+    x = layers.Conv2D(8, 3, strides=2, padding="same", use_bias=False)(inputs)
+    x = layers.ReLU(6.0)(layers.BatchNormalization()(x))
+    x = layers.BatchNormalization()(layers.DepthwiseConv2D(3, padding="same")(x))
+    y = quant(12, 3, padding="same")(x)
+    y = quant(8, 3, padding="same", pad_values=1.0)(layers.BatchNormalization()(y))
+    x = layers.concatenate([x, layers.add([layers.BatchNormalization()(y), x])])
+    x = layers.MaxPooling2D(2)(layers.ZeroPadding2D(((0, 1), (1, 0)))(x))
+    return tf.keras.Model(inputs, layers.Dense(6, activation="softmax")(layers.Flatten()(x)))
+
+
+def with_every_result(data):
+    """Returns a file whose outputs are the results of all operators."""
+    model = schema.ModelT.InitFromPackedBuf(data)
+    graph = model.subgraphs[0]
+    graph.outputs = [operator.outputs[0] for operator in graph.operators]
+    builder = flatbuffers.Builder(0)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
 
 
 def seed(model):
@@ -119,6 +147,16 @@ def main():
         arrays[build.__name__] = Interpreter(data).predict(x)
         difference = np.abs(arrays[build.__name__] - model.predict(x, verbose=0)).max()
         print(build.__name__, len(data), "bytes, off from Keras by", difference)
+    data = lce.convert_keras_model(
+        seed(quantized()), inference_input_type=tf.int8, inference_output_type=tf.int8,
+        experimental_default_int8_range=RANGE,
+    )  # fmt: skip
+    (FOLDER / "quantized.tflite").write_bytes(data)
+    interpreter = Interpreter(with_every_result(data))
+    x = np.random.RandomState(1).standard_normal((3, *interpreter.input_shapes[0][1:]))
+    x = np.rint(x / interpreter.input_scales[0]) + interpreter.input_zero_points[0]
+    for i, array in enumerate(interpreter.predict(np.clip(x, -128, 127).astype(np.int8))):
+        arrays[f"quantized_{i}"] = array
     np.savez_compressed(FOLDER / "converted.npz", **arrays)
 
 

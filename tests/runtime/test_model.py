@@ -198,12 +198,12 @@ def test_isa_can_be_forced(graph, monkeypatch):
 def test_where_the_system_refuses_tiles_there_are_none():
     """Linux refuses them to a process with a signal stack that could not hold them."""
     code = (
-        "import ctypes\n"
-        "class Stack(ctypes.Structure):\n"
-        "    _fields_ = [('sp', ctypes.c_void_p), ('flags', ctypes.c_int), ('size', ctypes.c_size_t)]\n"
-        "memory = ctypes.create_string_buffer(8192)\n"
-        "stack = Stack(ctypes.addressof(memory), 0, len(memory))\n"
-        "assert ctypes.CDLL(None).sigaltstack(ctypes.byref(stack), None) == 0\n"
+        "import ctypes as c\n"
+        "class Stack(c.Structure):\n"
+        "    _fields_ = [('place', c.c_void_p), ('flags', c.c_int), ('size', c.c_size_t)]\n"
+        "memory = c.create_string_buffer(8192)\n"
+        "stack = Stack(c.addressof(memory), 0, len(memory))\n"
+        "assert c.CDLL(None).sigaltstack(c.byref(stack), None) == 0\n"
         "from bnnzoo import runtime\n"
         "print(*runtime.isas())"
     )

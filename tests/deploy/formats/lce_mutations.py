@@ -14,7 +14,13 @@ from typing import Any
 import numpy as np
 
 from bnnzoo.deploy.formats import Network, lce
-from bnnzoo.deploy.formats.lce.model_file import DTYPES, ModelFile, OperatorEntry, TensorEntry
+from bnnzoo.deploy.formats.lce.model_file import (
+    DTYPES,
+    ModelFile,
+    OperatorEntry,
+    Quantization,
+    TensorEntry,
+)
 from bnnzoo.deploy.formats.lce.parsing import parse
 from bnnzoo.deploy.formats.lce.reading_operators import READ
 from bnnzoo.deploy.formats.lce.serializing import serialize
@@ -185,7 +191,7 @@ def shape(rng: Rng, file: ModelFile) -> ModelFile:
         raise NothingToChangeError
     values = None if entry.values is None else np.resize(entry.values, sizes)
     return _with(file, "tensors", index,
-                 TensorEntry(entry.name, entry.dtype, tuple(sizes), values))  # fmt: skip
+                 dataclasses.replace(entry, shape=tuple(sizes), values=values))  # fmt: skip
 
 
 def lie(rng: Rng, file: ModelFile) -> ModelFile:
@@ -194,7 +200,7 @@ def lie(rng: Rng, file: ModelFile) -> ModelFile:
     if rng.random() < 0.7:
         sizes = tuple(max(0, min(int(n), 2**31 - 1)) for n in near(rng, list(entry.shape)))
         return _with(file, "tensors", index, dataclasses.replace(entry, shape=sizes))
-    dtype = pick(rng, [*DTYPES, "INT8", "FLOAT16", "INT64", "STRING"])
+    dtype = pick(rng, [*DTYPES, "STRING"])
     return _with(file, "tensors", index, dataclasses.replace(entry, dtype=dtype))
 
 
@@ -204,9 +210,23 @@ def numbers(rng: Rng, file: ModelFile) -> ModelFile:
     values = entry.values.copy()
     if values.size == 0:
         raise NothingToChangeError
-    choices = REALS if entry.dtype == "FLOAT32" else (*INTEGERS, -(2**31), 2**31 - 1)
-    values.flat[int(rng.integers(values.size))] = pick(rng, choices)
+    choices = REALS if values.dtype.kind == "f" else (*INTEGERS, -(2**31), 2**31 - 1)
+    changed = np.asarray(pick(rng, choices)).astype(values.dtype, casting="unsafe")
+    values.flat[int(rng.integers(values.size))] = changed
     return _with(file, "tensors", index, dataclasses.replace(entry, values=values))
+
+
+def quantization(rng: Rng, file: ModelFile) -> ModelFile:
+    """Gives a tensor another meaning of its integers, or one that it did not have."""
+    index = int(rng.integers(len(file.tensors)))
+    entry = file.tensors[index]
+    count = int(pick(rng, [0, 1, 1, *entry.shape]))
+    if count > 100_000:
+        raise NothingToChangeError
+    scale = np.full(count, pick(rng, REALS), np.float32)
+    zero_point = np.full(max(0, count + int(rng.integers(-1, 2))), pick(rng, INTEGERS))
+    changed = Quantization(scale, zero_point, int(rng.integers(-1, len(entry.shape) + 1)))
+    return _with(file, "tensors", index, dataclasses.replace(entry, quantization=changed))
 
 
 def facts(rng: Rng, file: ModelFile) -> ModelFile:
@@ -215,7 +235,7 @@ def facts(rng: Rng, file: ModelFile) -> ModelFile:
 
 
 STRUCTURED = [option, option, kind, operands, operands, order, ends, shape, shape, lie, numbers,
-              numbers, facts]  # fmt: skip
+              numbers, quantization, facts]  # fmt: skip
 
 
 def mutated(run: int, case: int) -> tuple[bytes, str]:

@@ -47,19 +47,14 @@ class Peer:
             return [outputs[f"arr_{i}"] for i in range(len(outputs.files))]
 
     def values(self, model: bytes, x: np.ndarray) -> dict[str, np.ndarray]:
-        """Returns what every operator of a file computes, by its name; bits as -1 and +1."""
+        """Returns what every operator of a file computes, by its name; see `named`."""
         from bnnzoo.deploy.formats.lce.parsing import parse
         from bnnzoo.deploy.formats.lce.serializing import serialize
 
         file = parse(model)
-        every = tuple(operator.outputs[0] for operator in file.operators)
-        arrays = self.run(serialize(dataclasses.replace(file, outputs=every)), x)
-        channels = _channels(file)
-        values = {file.tensors[file.inputs[0]].name: x}
-        for index, array in zip(every, arrays, strict=True):
-            bits = array.dtype == np.int32
-            values[file.tensors[index].name] = unpacked(array, channels[index]) if bits else array
-        return values
+        every = dataclasses.replace(file, outputs=every_result(file))
+        x = quantized(x, file.tensors[file.inputs[0]])
+        return named(file, x, self.run(serialize(every), x))
 
     def close(self) -> None:
         assert self._process.stdin is not None and self._process.stdout is not None
@@ -67,6 +62,35 @@ class Peer:
         self._process.wait(timeout=60)
         self._process.stdout.close()
         self._folder.cleanup()
+
+
+def every_result(file) -> tuple[int, ...]:
+    """Returns the tensors that operators compute."""
+    return tuple(operator.outputs[0] for operator in file.operators)
+
+
+def named(file, x: np.ndarray, arrays: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns input and results by name: bits as -1 and +1, quantized numbers as what they mean."""
+    channels = _channels(file)
+    values = {}
+    for index, array in zip((*file.inputs, *every_result(file)), (x, *arrays), strict=True):
+        entry = file.tensors[index]
+        if entry.quantization is not None:
+            scale, zero_point = entry.quantization.scale, entry.quantization.zero_point
+            array = ((array.astype(np.float64) - zero_point) * scale).astype(np.float32)
+        elif array.dtype == np.int32:
+            array = unpacked(array, channels[index])
+        values[entry.name] = array
+    return values
+
+
+def quantized(x: np.ndarray, entry) -> np.ndarray:
+    """Returns images as the integers that a file may want."""
+    if entry.quantization is None:
+        return x
+    range_ = np.iinfo(entry.dtype.lower())
+    integers = np.rint(x / entry.quantization.scale) + entry.quantization.zero_point
+    return np.clip(integers, range_.min, range_.max).astype(range_.dtype)
 
 
 def _channels(file) -> dict[int, int]:
@@ -103,8 +127,8 @@ def serve(lines: Sequence[str] | object) -> None:
         folder = Path(line.strip())
         try:
             loaded = np.load(folder / "x.npy")
-            # The interpreter knows NumPy's own float32 only, not an equal one from a file.
-            x = np.empty(loaded.shape, np.float32)
+            # The interpreter knows NumPy's own types only, not equal ones from a file.
+            x = np.empty(loaded.shape, getattr(np, loaded.dtype.name))
             x[...] = loaded
             interpreter = Interpreter((folder / "model.tflite").read_bytes())
             outputs = interpreter.predict(x)

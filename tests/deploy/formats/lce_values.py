@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
 from bnnzoo.deploy import interpreter
+from bnnzoo.deploy.formats.lce.model_file import ModelFile
 from bnnzoo.deploy.ir import Graph, Node
 from bnnzoo.deploy.ops import infer_types
 from bnnzoo.deploy.passes.fold_affine import parameter
@@ -16,6 +19,10 @@ from bnnzoo.deploy.tolerance import Losses, errors
 
 Values = Mapping[str, np.ndarray]
 Run = Callable[[Graph, np.ndarray], Values]
+
+# Between quantized numbers: half a step where they are rounded, and a tenth for the multipliers of
+# fixed point and for the integers in which means and sums are computed.
+STEPS = 0.6
 
 # Of the largest magnitude in a value: sums of float32 in another order, multipliers that are
 # folded into kernels. A wrong border, threshold or epsilon is larger by orders.
@@ -32,11 +39,38 @@ def native(graph: Graph, x: np.ndarray) -> Values:
     return compile_graph(graph).run_values(x, graph.outputs)
 
 
-def assert_layers_agree(graph: Graph, theirs: Values, run: Run = oracle) -> int:
+@dataclass(frozen=True)
+class Grid:
+    """The numbers that a quantized value may be."""
+
+    low: float
+    high: float
+    step: float
+
+
+def grids(file: ModelFile) -> dict[str, Grid]:
+    """Returns those of a file's quantized values, by name."""
+    found = {}
+    for entry in file.tensors:
+        if entry.quantization is not None and entry.values is None:
+            (step,), (zero_point,) = entry.quantization.scale, entry.quantization.zero_point
+            least, most = np.iinfo(entry.dtype.lower()).min, np.iinfo(entry.dtype.lower()).max
+            low, high = (step * (q - zero_point) for q in (least, most))
+            found[entry.name] = Grid(low, high, step)
+    return found
+
+
+def assert_layers_agree(
+    graph: Graph,
+    theirs: Values,
+    run: Run = oracle,
+    grids: Mapping[str, Grid] = MappingProxyType({}),
+) -> int:
     """Checks every value of a graph that has a name in `theirs`; returns how many there are.
 
     Each is computed from their values before it, so that no difference travels: sums of signs have
-    to be equal, real numbers close, and signs equal but where the number is next to zero.
+    to be equal, real numbers close, and signs equal but where the number is next to zero. Quantized
+    ones are off by a step at most, and within their range.
     """
     graph = fold_batch_norm(graph.flat())
     losses = _losses(graph)
@@ -48,7 +82,11 @@ def assert_layers_agree(graph: Graph, theirs: Values, run: Run = oracle) -> int:
         allowed = errors(pieces.graph, values, losses)
         nodes = {node.name: node for node in pieces.graph.nodes}
         for name in pieces.graph.outputs:
-            _assert_close(nodes[name], theirs[name], ours[name], values, allowed)
+            found = ours[name]
+            if name in grids:
+                found = np.clip(found, grids[name].low, grids[name].high)
+                allowed[name] = np.maximum(allowed[name], STEPS * grids[name].step)
+            _assert_close(nodes[name], theirs[name], found, values, allowed)
     return len(known)
 
 

@@ -144,15 +144,16 @@ def of_unknown_kind():
 
 
 NETWORKS = {
-    "int8": (with_input(dtype="INT8"), "its input must be float32 numbers, got INT8"),
+    "int8": (with_input(dtype="INT8"), "its input must be float32 or quantized numbers, got INT8"),
     "a batch of 32": (with_input((32, 4, 3, 2)), "a batch of one image, got \\(32, 4, 3, 2\\)"),
     "an empty map": (with_input((1, 0, 3, 2)), "a batch of one image"),
     "two inputs": (one(inputs=(0, 0)), "must have one input, got 2"),
     "no output": (one(outputs=()), "must have 1 to 64 outputs, got 0"),
     "the output is not computed": (one(outputs=(7,)), "output 7 must be float32"),
     "another operator": (of_unknown_kind, "only these are read: ABS, ADD"),
-    "the result has another shape": (of("RELU", 0, shape=(1, 4, 3, 3)), "must be FLOAT32 \\(1, 4,"),
-    "the result has another type": (of("RELU", 0, dtype=WORDS), "its result must be FLOAT32"),
+    "the result has another shape": (of("RELU", 0, shape=(1, 4, 3, 3)),
+                                     "must be FLOAT32 or quantized \\(1, 4,"),
+    "the result has another type": (of("RELU", 0, dtype=WORDS), "its result must be FLOAT32 or"),
     "too many inputs": (of("RELU", 0, 0), "must have 1 to 1 inputs, got 2"),
     "an input that is not there": (of("RELU", 9), "input 0 must be computed before it"),
     "stride 0": (of("CONV_2D", 0, KERNEL, **{**CONV, "strideH": 0}), "strideH must be 1 to"),

@@ -13,12 +13,13 @@ import pytest
 
 from bnnzoo.deploy import passes
 from bnnzoo.deploy.formats import Network, lce, packed
+from bnnzoo.deploy.formats.lce.parsing import parse
 from bnnzoo.deploy.model_info import ModelInfo
 from bnnzoo.errors import ConversionError
 from tests.conftest import DATA
 from tests.deploy.formats.lce_networks import CASES, images, network, random_network
 from tests.deploy.formats.lce_peer import PYTHON, Peer
-from tests.deploy.formats.lce_values import assert_layers_agree, native, oracle
+from tests.deploy.formats.lce_values import assert_layers_agree, grids, native, oracle
 
 if PYTHON is None:
     pytest.skip(
@@ -102,8 +103,8 @@ def test_files_of_others(peer, path):
     data = path.read_bytes()
     graph, info = lce.from_bytes(data)
     x = np.random.RandomState(5).standard_normal((1, *graph.input_shape)).astype(np.float32)
-    theirs = peer.values(data, x)
+    theirs, steps = peer.values(data, x), grids(parse(data))
     stored, _ = passes.apply(graph, passes.STORED)
     file = packed.from_bytes(packed.to_bytes(stored, info))
     for run in (oracle, native):
-        assert_layers_agree(file.graph, theirs, run)
+        assert_layers_agree(file.graph, theirs, run, steps)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from bnnzoo.deploy import interpreter, passes
 from bnnzoo.deploy.formats import lce, packed
 from bnnzoo.deploy.formats.lce.folding import FOLD
-from bnnzoo.deploy.formats.lce.model_file import OperatorEntry, TensorEntry
+from bnnzoo.deploy.formats.lce.model_file import OperatorEntry, Quantization, TensorEntry
 from bnnzoo.deploy.formats.lce.parsing import parse
 from bnnzoo.deploy.formats.lce.reading_operators import READ
 from bnnzoo.deploy.formats.lce.schema import OPTIONS, schema
@@ -24,8 +25,8 @@ from bnnzoo.deploy.model_info import ModelInfo
 from bnnzoo.errors import MissingDependencyError, ModelFormatError
 from tests.conftest import DATA
 from tests.deploy.formats.lce_files import ABSENT, FLOAT, WORDS, FileBuilder
-from tests.deploy.formats.lce_peer import unpacked
-from tests.deploy.formats.lce_values import RELATIVE
+from tests.deploy.formats.lce_peer import named, quantized, unpacked
+from tests.deploy.formats.lce_values import RELATIVE, assert_layers_agree, grids, native, oracle
 
 try:
     schema()
@@ -88,6 +89,107 @@ def test_plain_data_is_written_as_the_converter_writes_it(name):
     ]
     for one, two in zip(again.tensors, file.tensors, strict=True):
         np.testing.assert_array_equal(one.values, two.values)
+
+
+def test_quantized_files_of_the_converter():
+    """Layer by layer on equal inputs, within what the file's own rounding takes away."""
+    data = (DATA / "lce" / "quantized.tflite").read_bytes()
+    graph, _ = lce.from_bytes(data)
+    file, again = parse(data), parse(serialize(parse(data)))
+    x = np.random.RandomState(1).standard_normal((3, *graph.input_shape))
+    with np.load(DATA / "lce" / "converted.npz") as outputs:
+        arrays = [outputs[f"quantized_{i}"] for i in range(len(file.operators))]
+    theirs = named(file, quantized(x, file.tensors[file.inputs[0]]), arrays)
+    assert {"bconv2d", "conv2d", "concat", "add", "sign", "softmax"} <= {
+        node.op for node in graph.nodes
+    }
+    assert len(grids(again)) > 8
+    for run in (oracle,) if compile_graph is None else (oracle, native):
+        assert assert_layers_agree(graph, theirs, run, grids(again)) > 8
+
+
+def quantized_layer(b, kernel_scale, **changes):
+    """A layer of uint8 in and out, whose kernel has a scale per output channel."""
+    b.tensors[0] = TensorEntry("images", "UINT8", (1, 4, 3, 2), None, steps(0.5, 3))
+    kernel = np.arange(-6, 6, dtype=np.int8).reshape(3, 2, 1, 2)
+    bias = np.int32([100, 0, -7])
+    b.tensors += [
+        TensorEntry("kernel", "INT8", kernel.shape, kernel, steps(kernel_scale, [0, 0, 1])),
+        TensorEntry("bias", "INT32", bias.shape, bias, steps([0.25] * 3, [0, 0, 0])),
+        TensorEntry("sums", "INT8", (1, 3, 3, 3), None, steps(2.0, -1)),
+    ]
+    settings = {"padding": 1, "strideH": 1, "strideW": 1}
+    b.operators.append(OperatorEntry("CONV_2D", (0, 1, 2), (3,), settings))
+    last = b.add("DEQUANTIZE", [3], (1, 3, 3, 3))
+    for index, change in changes.items():
+        place = [entry.name for entry in b.tensors].index(index)
+        b.tensors[place] = dataclasses.replace(b.tensors[place], **change)
+    return b.bytes(last)
+
+
+def steps(scale, zero_point, axis=0):
+    return Quantization(np.atleast_1d(np.float32(scale)), np.atleast_1d(zero_point), axis)
+
+
+def test_quantized_constants_are_the_numbers_that_they_mean():
+    scale = np.float32([0.5, 0.25, 2])
+    graph, _ = lce.from_bytes(quantized_layer(FileBuilder((1, 4, 3, 2)), scale))
+    kernel = np.arange(-6, 6).reshape(3, 2, 1, 2) - np.reshape([0, 0, 1], (3, 1, 1, 1))
+    kernel = kernel * scale.reshape(3, 1, 1, 1)
+    sums = sum(X[:, i : i + 3] @ kernel[:, i, 0].T for i in (0, 1))
+    expected = sums + np.array([25, 0, -1.75])
+    found = interpreter.run(graph, X)[graph.outputs[0]]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)  # float32 sums of four products
+
+
+WRONG_QUANTIZATION = {
+    "two scales for three": (
+        {"kernel": {"quantization": steps([1, 2], [0, 0])}},
+        "got 2 on axis 0",
+    ),
+    "no such axis": ({"kernel": {"quantization": steps(1, 0, axis=4)}}, "got 1 on axis 4"),
+    "an axis below 0": ({"kernel": {"quantization": steps(1, 0, axis=-1)}}, "got 1 on axis -1"),
+    "zero points": (
+        {"kernel": {"quantization": steps([1] * 3, [0])}},
+        "a zero point for each scale",
+    ),
+    "a scale of 0": (
+        {"images": {"quantization": steps(0, 0)}},
+        "'images' must have scales above 0",
+    ),
+    "NaN": ({"sums": {"quantization": steps(np.nan, 0)}}, "'sums' must have scales above 0"),
+    "numbers too large": ({"bias": {"quantization": steps(3e38, 0)}}, "must be finite numbers"),
+    "an input of plain integers": (
+        {"images": {"quantization": None}},
+        "quantized numbers, got UINT8",
+    ),
+    "a result of plain integers": (
+        {"sums": {"quantization": None}},
+        "must be FLOAT32 or quantized",
+    ),
+    "a kernel of plain integers": (
+        {"kernel": {"quantization": None}},
+        "must be computed before it",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_QUANTIZATION)
+def test_wrong_quantization(name):
+    changes, message = WRONG_QUANTIZATION[name]
+    with pytest.raises(ModelFormatError, match=message) as error:
+        lce.from_bytes(quantized_layer(FileBuilder((1, 4, 3, 2)), [1, 1, 1], **changes))
+    assert "\n" not in str(error.value)
+
+
+def test_float16_constants():
+    b = FileBuilder((1, 4, 3, 2))
+    b.tensors.append(TensorEntry("half", "FLOAT16", (2,), np.float16([0.5, -3])))
+    numbers = b.add("DEQUANTIZE", [1], (2,))
+    product = b.add("MUL", [0, numbers], (1, 4, 3, 2))
+    graph, _ = lce.from_bytes(b.bytes(product))
+    found = interpreter.run(graph, X)[graph.outputs[0]]
+    np.testing.assert_array_equal(found, X.astype(np.float64) * [0.5, -3])
 
 
 @pytest.mark.parametrize("channels", [1, 31, 32, 33, 64, 70])

@@ -110,6 +110,7 @@ def _reshape(operation: Operation) -> Constant:
 FOLD: dict[str, Callable[[Operation], Constant]] = {
     "ABS": _unary(np.abs),
     "ADD": _binary(np.add),
+    "DEQUANTIZE": _unary(lambda array: array),
     "LceDequantize": _dequantize,
     "LceQuantize": _quantize,
     "MEAN": _mean,

@@ -9,10 +9,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ABSENT", "DTYPES", "LCE_OPERATORS", "ModelFile", "OperatorEntry", "TensorEntry"]
+__all__ = [
+    "ABSENT",
+    "DTYPES",
+    "LCE_OPERATORS",
+    "ModelFile",
+    "OperatorEntry",
+    "Quantization",
+    "TensorEntry",
+]
 
 # The types that matter here, by the schema's names.
-DTYPES = {"FLOAT32": np.dtype("<f4"), "INT32": np.dtype("<i4")}
+DTYPES: dict[str, np.dtype[Any]] = {
+    "FLOAT32": np.dtype("<f4"),
+    "FLOAT16": np.dtype("<f2"),
+    "INT8": np.dtype("i1"),
+    "UINT8": np.dtype("u1"),
+    "INT16": np.dtype("<i2"),
+    "INT32": np.dtype("<i4"),
+    "INT64": np.dtype("<i8"),
+}
 ABSENT = -1  # the index of an input that is left out
 
 # Larq Compute Engine's operators, and the fields of their options.
@@ -30,6 +46,21 @@ LCE_OPERATORS = {
 
 
 @dataclass(frozen=True, eq=False)
+class Quantization:
+    """How integers q stand for real numbers: scale * (q - zero_point).
+
+    Attributes:
+        scale: `(1,)`, or one for each place on the axis.
+        zero_point: The same.
+        axis: Of the tensor.
+    """
+
+    scale: NDArray[Any]
+    zero_point: NDArray[Any]
+    axis: int = 0
+
+
+@dataclass(frozen=True, eq=False)
 class TensorEntry:
     """A value or a constant.
 
@@ -38,12 +69,38 @@ class TensorEntry:
         dtype: The schema's name of its type: `FLOAT32`, `INT32`, or another one.
         shape: With the batch axis, where it is a value.
         values: What a constant holds, of `shape`; None for values and for types not in `DTYPES`.
+        quantization: Of integers that stand for real numbers.
     """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
     values: NDArray[Any] | None = None
+    quantization: Quantization | None = None
+
+    @property
+    def is_real(self) -> bool:
+        """Whether it is of real numbers, quantized or not."""
+        return self.dtype in ("FLOAT32", "FLOAT16") or self.quantization is not None
+
+    @property
+    def is_words(self) -> bool:
+        """Whether it is of integers that stand for themselves, or for bits."""
+        return self.dtype == "INT32" and self.quantization is None
+
+    def numbers(self) -> NDArray[np.float32]:
+        """Returns the real numbers of a constant."""
+        assert self.values is not None
+        if self.quantization is None:
+            return self.values.astype(np.float32, copy=False)
+        shape = np.ones(max(1, self.values.ndim), int)
+        shape[self.quantization.axis] = -1
+        scale, zero_point = (
+            np.asarray(q, np.float64).reshape(shape)
+            for q in (self.quantization.scale, self.quantization.zero_point)
+        )
+        with np.errstate(over="ignore"):
+            return np.asarray((self.values - zero_point) * scale, np.float32).reshape(self.shape)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from bnnzoo.deploy.formats.lce.model_file import (
     LCE_OPERATORS,
     ModelFile,
     OperatorEntry,
+    Quantization,
     TensorEntry,
 )
 from bnnzoo.deploy.formats.lce.schema import OPTIONS, schema
@@ -119,16 +120,20 @@ class _Reader:
         shape = _integers(tensor.ShapeAsNumpy())
         if len(shape) > MAX_AXES or not all(n >= 0 for n in shape):
             raise ModelFormatError(f"tensor {shown(name)} must have a shape, got {shown(shape)}.")
+        quantization = _quantization(tensor.Quantization(), shape, f"tensor {shown(name)}")
+        if dtype not in DTYPES or DTYPES[dtype].kind not in "iu":
+            quantization = None
         data = self.buffer(tensor.Buffer())
         if data is None or dtype not in DTYPES:
-            return TensorEntry(name, dtype, shape)
+            return TensorEntry(name, dtype, shape, None, quantization)
         needed = math.prod(shape) * DTYPES[dtype].itemsize
         if data.nbytes != needed:
             raise ModelFormatError(
                 f"tensor {shown(name)} must have {needed} bytes for its shape {shape}, "
                 f"got {data.nbytes}. {_DAMAGED}"
             )
-        return TensorEntry(name, dtype, shape, data.view(DTYPES[dtype]).reshape(shape))
+        values = data.view(DTYPES[dtype]).reshape(shape)
+        return TensorEntry(name, dtype, shape, values, quantization)
 
     def buffer(self, index: int) -> NDArray[np.uint8] | None:
         """Returns the bytes of a buffer as a view, None where it is empty."""
@@ -174,6 +179,25 @@ class _Reader:
             return _text(item.Name()), b"" if data is None else data.tobytes()
 
         return dict(self.each("metadata", self.model.MetadataLength(), MAX_METADATA, entry))
+
+
+def _quantization(found: Any, shape: tuple[int, ...], what: str) -> Quantization | None:
+    if found is None or found.ScaleLength() == 0:
+        return None
+    axis, scale, zero_point = (
+        found.QuantizedDimension(),
+        *map(np.atleast_1d, (found.ScaleAsNumpy(), found.ZeroPointAsNumpy())),
+    )
+    if not 0 <= axis < max(1, len(shape)) or len(scale) not in (1, *shape[axis : axis + 1]):
+        raise ModelFormatError(
+            f"{what} must have a scale, or one for each place on an axis of {shape}, "
+            f"got {len(scale)} on axis {axis}. {_DAMAGED}"
+        )
+    if len(zero_point) != len(scale) or found.DetailsType():
+        raise ModelFormatError(f"{what} must have a zero point for each scale. {_DAMAGED}")
+    if not (np.isfinite(scale).all() and (scale > 0).all()):
+        raise ModelFormatError(f"{what} must have scales above 0. {_DAMAGED}")
+    return Quantization(scale, zero_point, axis)
 
 
 def _names(enumeration: Any) -> dict[int, str]:

@@ -71,9 +71,13 @@ class Reading:
         self._kept: dict[tuple[int, str], str] = {}
         self._bytes_left = _CONSTANT_BYTES_PER_BYTE * file_bytes
         for index, entry in enumerate(file.tensors):
-            if entry.values is not None:
-                kind: Any = "real" if entry.dtype == "FLOAT32" else "integers"
-                self.values[index] = Constant(entry.values, kind)
+            if entry.values is None:
+                continue
+            if entry.is_real:
+                self.spend(0 if entry.dtype == "FLOAT32" else 4 * entry.values.size)
+                self.values[index] = Constant(entry.numbers(), "real")
+            elif entry.is_words:
+                self.values[index] = Constant(entry.values, "integers")
 
     def feed(self) -> Value:
         """Returns the network's input."""
@@ -81,10 +85,10 @@ class Reading:
             raise ModelFormatError(f"it must have one input, got {len(self.file.inputs)}.")
         index = self.file.inputs[0]
         entry = self.file.tensors[index] if 0 <= index < len(self.file.tensors) else None
-        if entry is None or index in self.values or entry.dtype != "FLOAT32":
+        if entry is None or index in self.values or not entry.is_real:
             kind = "none" if entry is None else entry.dtype
             raise ModelFormatError(
-                f"its input must be float32 numbers, got {kind}. "
+                f"its input must be float32 or quantized numbers, got {kind}. "
                 "Convert the network with float32 inputs."
             )
         if len(entry.shape) < 2 or entry.shape[0] != _BATCH or not all(entry.shape):
@@ -283,10 +287,11 @@ class Operation:
         *rest, channels = type_.shape
         bits = type_.kind == "bits"
         shape = (_BATCH, *rest, words(channels) if bits else channels)
-        dtype = "INT32" if bits else "FLOAT32"
-        if (self.target.dtype, self.target.shape) != (dtype, shape):
+        fits = self.target.is_words if bits else self.target.is_real
+        if not fits or self.target.shape != shape:
+            kind = "INT32 words" if bits else "FLOAT32 or quantized"
             raise self.wrong(
-                f"its result must be {dtype} {shape}, got {self.target.dtype} {self.target.shape}"
+                f"its result must be {kind} {shape}, got {self.target.dtype} {self.target.shape}"
             )
 
     def reshaped_bits(self, value: Value) -> tuple[int, ...]:

@@ -131,7 +131,7 @@ def bconv2d(operation: Operation) -> Value:
         "conv", "bconv2d", value, tensors={"kernel": (1, kernel)},
         groups=1, pad_value=pad_value, **window,
     )  # fmt: skip
-    if operation.target.dtype == "FLOAT32":
+    if operation.target.is_real:
         return _scaled(operation, sums)
     zeros = pad_value == 0 and operation.option("padding") == SAME and any(window["padding"])
     if zeros or operation.option("fused_activation_function"):

@@ -36,6 +36,12 @@ def _simple(op: str, operation: Operation, **attributes: Any) -> Value:
     return operation.add(op, op, operation.value(0), **attributes)
 
 
+def _same(operation: Operation) -> Value:
+    """QUANTIZE and DEQUANTIZE: other integers, or none, for the same real numbers."""
+    operation.operands(1, 1)
+    return operation.value(0)
+
+
 def _quantize(operation: Operation) -> Value:
     return _simple("sign", operation)
 
@@ -348,6 +354,7 @@ READ: dict[str, Callable[[Operation], Value]] = {
     "CONCATENATION": _concat,
     "CONV_2D": conv2d,
     "DEPTHWISE_CONV_2D": depthwise_conv2d,
+    "DEQUANTIZE": _same,
     "EXPAND_DIMS": _reshape,
     "FULLY_CONNECTED": fully_connected,
     "HARD_SWISH": _hard_swish,
@@ -365,6 +372,7 @@ READ: dict[str, Callable[[Operation], Value]] = {
     "PAD": _pad,
     "PADV2": _pad,
     "PRELU": _prelu,
+    "QUANTIZE": _same,
     "REDUCE_MAX": partial(_global_pool, "global_max_pool2d"),
     "RELU": partial(_clip, 0.0, math.inf),
     "RELU6": partial(_clip, 0.0, 6.0),

@@ -75,6 +75,11 @@ class _Assembly:
         tensor.shape = _indices(entry.shape)
         tensor.hasRank = True
         tensor.buffer = 0 if entry.values is None else self.buffer(entry.values.tobytes())
+        if entry.quantization is not None:
+            tensor.quantization = self.schema.QuantizationParametersT()
+            tensor.quantization.scale = np.asarray(entry.quantization.scale, np.float32)
+            tensor.quantization.zeroPoint = np.asarray(entry.quantization.zero_point, np.int64)
+            tensor.quantization.quantizedDimension = entry.quantization.axis
         return tensor
 
     def operator(self, entry: OperatorEntry) -> Any:
