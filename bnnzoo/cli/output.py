@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from bnnzoo.atomic import replacing
 from bnnzoo.errors import ArgumentError
 
 
@@ -75,21 +74,7 @@ def write_atomic(path: Path, content: bytes | str, force: bool = False) -> None:
     check_writable(path, force)
     data = content.encode() if isinstance(content, str) else content
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with replacing(path) as part:
+            part.write_bytes(data)
     except OSError as error:
         raise ArgumentError(f"{path} cannot be written: {error.strerror}.") from error
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(name).chmod(0o666 & ~_umask())
-        Path(name).replace(path)
-    except OSError as error:
-        raise ArgumentError(f"{path} cannot be written: {error.strerror}.") from error
-    finally:
-        Path(name).unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

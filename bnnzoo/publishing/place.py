@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
 from bnnzoo import manifest, network
+from bnnzoo.atomic import replacing
 from bnnzoo.errors import ArgumentError, BnnZooError
 from bnnzoo.manifest import WeightsFile, WeightsRecord
 from bnnzoo.publishing.manifest_file import with_record
@@ -129,17 +130,12 @@ def find_place(url: str | None, out: str | PathLike[str] | None) -> Place:
     return Place(root, url, None if out is None else Path(out))
 
 
-def _write_all(files: Mapping[Path, bytes]) -> None:
-    """Writes every file under a temporary name, then renames them, in order."""
-    parts = {path.with_name(f".{path.name}.part"): path for path in files}
+def _write_all(files: dict[Path, bytes]) -> None:
+    """Writes all files before the first one is seen; the last one is seen last."""
     try:
-        for part, path in parts.items():
-            part.write_bytes(files[path])
-        for part, path in parts.items():
-            part.replace(path)
+        with ExitStack() as stack:
+            for path in reversed(files):
+                stack.enter_context(replacing(path)).write_bytes(files[path])
     except OSError as error:
         text = error.strerror or error
         raise BnnZooError(f"{path} cannot be written: {text}. Make room and repeat.") from error
-    finally:
-        for part in parts:
-            part.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from bnnzoo.atomic import replacing
 from bnnzoo.errors import ArgumentError, BnnZooError
 from bnnzoo.training.distribution import ALONE, Group
 from bnnzoo.training.recipe import Recipe
@@ -64,19 +65,15 @@ class RunFolder:
             BnnZooError: It cannot be written, as on a full disk. The old file stays.
         """
         target = self.path / name
-        # Keras saves by the suffix, so that the temporary name keeps it.
-        temporary = target.with_name(f".{target.stem}.tmp{target.suffix}")
         try:
             target.parent.mkdir(exist_ok=True)
-            yield temporary
-            temporary.replace(target)
+            with replacing(target, mark="tmp") as part:
+                yield part
         except OSError as error:
             raise BnnZooError(
                 f"{target} cannot be written: {error.strerror or error}. What was there before is "
                 "untouched; make room and go on with --resume."
             ) from error
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def write(self, name: str, data: bytes) -> None:
         """Writes a file in one step: a reader sees the old one or the new one.
@@ -86,7 +83,7 @@ class RunFolder:
         """
         if not self.group.first:
             return
-        with self.replacing(name) as temporary, temporary.open("wb") as file:
+        with self.replacing(name) as part, part.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 
+from bnnzoo.atomic import replacing
 from bnnzoo.deploy.formats import FORMATS, Format
 from bnnzoo.errors import ArgumentError
 
@@ -84,9 +84,5 @@ class Target:
 
 def _replace(path: Path, content: bytes) -> None:
     path.parent.mkdir(exist_ok=True)
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
+    with replacing(path) as part:
         part.write_bytes(content)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
