@@ -331,6 +331,7 @@ void bind_plain(nb::class_<Program>& program) {
 NB_MODULE(_engine, m) {
   using namespace bnnzoo;
   m.doc() = "The native engine of bnnzoo.runtime; bnnzoo.runtime.planner writes its programs.";
+  m.attr("MAGNITUDE_PARTS") = kMagnitudeParts;
   m.def("isas", &isas, "Names of the instruction sets of this CPU that have kernels, best first.");
   m.def(
       "expansion", [](const std::string& isa) { return find_kernels(isa).expansion; }, "isa"_a,

@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["EIGHT_BITS", "with_levels"]
 
-# Before the levels: the largest magnitudes of parts of the map, `kMagnitudeParts`.
-_MAGNITUDES = 16
-
 
 def with_levels(calls: Sequence[Call], types: dict[str, Type], level_bytes: int) -> list[Call]:
     """Returns the calls with one that makes levels before each convolution of inputs in 8 bits.
@@ -61,9 +58,14 @@ def _padded(type_: Type, padding: Sequence[int]) -> tuple[int, int, int]:
 
 
 def _floats(type_: Type, padding: Sequence[int], level_bytes: int) -> int:
-    """Returns the size of the memory of levels; the last ones are read four bytes at a time."""
+    """Returns the size of the memory of levels.
+
+    Before them are the largest magnitudes of parts of the map, and the last ones are read four
+    bytes at a time.
+    """
     levels = math.prod(_padded(type_, padding))
-    return _MAGNITUDES + -(-levels * level_bytes // 4) + 1
+    parts: int = engine().MAGNITUDE_PARTS
+    return parts + -(-levels * level_bytes // 4) + 1
 
 
 def _memory(writer: Writer, name: str) -> Any:

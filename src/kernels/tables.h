@@ -3,7 +3,7 @@
 
 #include "kernels.h"
 
-// Compilers since GCC 11 and Clang 12 know AMX, and Linux lets programs ask for it.
+// Compilers since GCC 11 and Clang 11 know AMX, and Linux lets programs ask for it.
 #if defined(__x86_64__) && defined(__linux__) && \
     (__has_include(<amxint8intrin.h>) || __has_include(<amxintrin.h>))
 #define BNNZOO_AMX
