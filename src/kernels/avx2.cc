@@ -285,30 +285,11 @@ BNNZOO_INLINE void put_total(int32_t* counts, const Total& total, int32_t plane,
 
 #include "byte_lane_counting.h"
 #include "binary_kernels.h"
+#include "kernel_table.h"
 
 }  // namespace
 
-const Kernels avx2_kernels = {
-    "avx2",
-    1,
-    kBlock,
-    kLevelBytes,
-    weights_bytes,
-    pack_weights,
-    real_weights_floats,
-    pack_real_weights,
-    int8_weights_bytes,
-    pack_int8_weights,
-    bconv2d,
-    conv2d,
-    magnitudes,
-    levels,
-    int8_conv2d,
-    depthwise_conv2d,
-    pool2d,
-    elementwise,
-    bmax_pool2d,
-};
+constexpr Kernels avx2_kernels = kernel_table("avx2");
 
 }  // namespace bnnzoo
 

@@ -32,30 +32,11 @@ namespace {
 #include "avx512_popcount.h"
 #include "byte_lane_counting.h"
 #include "binary_kernels.h"
+#include "kernel_table.h"
 
 }  // namespace
 
-const Kernels avx512_amx_kernels = {
-    "avx512_amx",
-    kExpansion,
-    kBlock,
-    kLevelBytes,
-    weights_bytes,
-    pack_weights,
-    real_weights_floats,
-    pack_real_weights,
-    int8_weights_bytes,
-    pack_int8_weights,
-    bconv2d,
-    conv2d,
-    magnitudes,
-    levels,
-    amx_int8_conv2d,
-    depthwise_conv2d,
-    pool2d,
-    elementwise,
-    bmax_pool2d,
-};
+constexpr Kernels avx512_amx_kernels = kernel_table("avx512_amx", amx_int8_conv2d);
 
 }  // namespace bnnzoo
 

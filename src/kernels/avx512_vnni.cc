@@ -29,30 +29,11 @@ namespace {
 #include "avx512_carry_save.h"
 #include "byte_lane_counting.h"
 #include "binary_kernels.h"
+#include "kernel_table.h"
 
 }  // namespace
 
-const Kernels avx512_vnni_kernels = {
-    "avx512_vnni",
-    kExpansion,
-    kBlock,
-    kLevelBytes,
-    weights_bytes,
-    pack_weights,
-    real_weights_floats,
-    pack_real_weights,
-    int8_weights_bytes,
-    pack_int8_weights,
-    bconv2d,
-    conv2d,
-    magnitudes,
-    levels,
-    int8_conv2d,
-    depthwise_conv2d,
-    pool2d,
-    elementwise,
-    bmax_pool2d,
-};
+constexpr Kernels avx512_vnni_kernels = kernel_table("avx512_vnni");
 
 }  // namespace bnnzoo
 

@@ -1,8 +1,8 @@
 // Epilogues: the steps of a chain, over one block of channels of a few pixels.
 //
 // Every instruction set's file includes blocks.h, this header, convolving.h, float_kernels.h,
-// int8_kernels.h and binary_kernels.h inside its own anonymous namespace, after it has enabled its
-// instructions and defined
+// int8_kernels.h, binary_kernels.h and kernel_table.h inside its own anonymous namespace, after it
+// has enabled its instructions and defined
 //
 //     constexpr int kBlockBytes                 bytes of a block in bits views: 8 * expansion
 //     struct Vector                             floats; `lanes` of them, `tile` pixels of conv2d

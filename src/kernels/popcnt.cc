@@ -28,30 +28,11 @@ BNNZOO_INLINE uint64_t count_bits(uint64_t word) {
 #include "int8_kernels.h"
 #include "scalar_counting.h"
 #include "binary_kernels.h"
+#include "kernel_table.h"
 
 }  // namespace
 
-const Kernels popcnt_kernels = {
-    "popcnt",
-    1,
-    kBlock,
-    kLevelBytes,
-    weights_bytes,
-    pack_weights,
-    real_weights_floats,
-    pack_real_weights,
-    int8_weights_bytes,
-    pack_int8_weights,
-    bconv2d,
-    conv2d,
-    magnitudes,
-    levels,
-    int8_conv2d,
-    depthwise_conv2d,
-    pool2d,
-    elementwise,
-    bmax_pool2d,
-};
+constexpr Kernels popcnt_kernels = kernel_table("popcnt");
 
 }  // namespace bnnzoo
 
