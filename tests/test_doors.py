@@ -16,6 +16,7 @@ PACKAGE = Path(bnnzoo.__file__).parent
 
 # Room -> the rooms of bnnzoo that it may import, at the top or inside a function.
 DOORS = {
+    "atomic": set(),
     "errors": set(),
     "manifest": {"errors"},
     "network": {"errors"},
@@ -36,16 +37,16 @@ DOORS = {
     "deploy.keras_frontend": {"architectures", "deploy", "errors", "nn"},
     "deploy.keras_model": {"deploy", "errors", "model_spec", "nn", "registry"},
     "deploy.conversion": {
-        "data", "deploy", "errors", "evaluation", "loading", "manifest", "model_spec", "nn",
-        "registry", "runtime",
+        "atomic", "data", "deploy", "errors", "evaluation", "loading", "manifest", "model_spec",
+        "nn", "registry", "runtime",
     },
     "publishing": {
-        "data", "deploy", "errors", "evaluation", "loading", "manifest", "model_spec", "network",
-        "nn", "registry", "runtime", "training",
+        "atomic", "data", "deploy", "errors", "evaluation", "loading", "manifest", "model_spec",
+        "network", "nn", "registry", "runtime", "training",
     },
     "runtime": {"data", "deploy", "errors", "model_spec"},
     "training": {
-        "data", "deploy", "errors", "evaluation", "loading", "model_spec", "nn", "registry",
+        "atomic", "data", "deploy", "errors", "evaluation", "loading", "model_spec", "nn", "registry",
     },
 }  # fmt: skip
 # Folders of which some files are rooms of their own.
