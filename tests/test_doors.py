@@ -46,7 +46,8 @@ DOORS = {
     },
     "runtime": {"data", "deploy", "errors", "model_spec"},
     "training": {
-        "atomic", "data", "deploy", "errors", "evaluation", "loading", "model_spec", "nn", "registry",
+        "atomic", "data", "deploy", "errors", "evaluation", "loading", "model_spec", "nn",
+        "registry",
     },
 }  # fmt: skip
 # Folders of which some files are rooms of their own.
