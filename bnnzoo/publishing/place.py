@@ -137,5 +137,6 @@ def _write_all(files: dict[Path, bytes]) -> None:
             for path in reversed(files):
                 stack.enter_context(replacing(path)).write_bytes(files[path])
     except OSError as error:
-        text = error.strerror or error
-        raise BnnZooError(f"{path} cannot be written: {text}. Make room and repeat.") from error
+        # Renames are done at the end; their errors name the part first, then the file.
+        where, text = error.filename2 or path, error.strerror or error
+        raise BnnZooError(f"{where} cannot be written: {text}. Make room and repeat.") from error

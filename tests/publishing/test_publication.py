@@ -124,6 +124,13 @@ def test_nothing_is_left_of_what_cannot_be_written(tree, finished, quick):
     assert contents(tree) == before
 
 
+def test_the_file_that_cannot_be_written_is_named(tree, finished, quick):
+    log = tree / "bnnzoo" / "pretrained" / f"{RECIPE}.log.csv"
+    log.mkdir()
+    with pytest.raises(BnnZooError, match=rf"^{log} cannot be written: Is a directory"):
+        publish(finished)
+
+
 WRONG_ARGUMENTS = {
     "tag": ({"tag": "Mnist-2"}, r"--tag must be lower-case .* got 'Mnist-2'"),
     "empty_tag": ({"tag": ""}, r"--tag must be lower-case"),

@@ -121,8 +121,8 @@ def quantized_layer(b, kernel_scale, **changes):
     settings = {"padding": 1, "strideH": 1, "strideW": 1}
     b.operators.append(OperatorEntry("CONV_2D", (0, 1, 2), (3,), settings))
     last = b.add("DEQUANTIZE", [3], (1, 3, 3, 3))
-    for index, change in changes.items():
-        place = [entry.name for entry in b.tensors].index(index)
+    for name, change in changes.items():
+        place = [entry.name for entry in b.tensors].index(name)
         b.tensors[place] = dataclasses.replace(b.tensors[place], **change)
     return b.bytes(last)
 
@@ -131,9 +131,17 @@ def steps(scale, zero_point, axis=0):
     return Quantization(np.atleast_1d(np.float32(scale)), np.atleast_1d(zero_point), axis)
 
 
-def test_quantized_constants_are_the_numbers_that_they_mean():
+WIDER = {
+    "images": {"dtype": "INT16"},
+    "bias": {"dtype": "INT64", "values": np.int64([100, 0, -7])},
+    "sums": {"dtype": "INT16"},
+}
+
+
+@pytest.mark.parametrize("changes", [{}, WIDER], ids=["8 bits", "16 bits"])
+def test_quantized_constants_are_the_numbers_that_they_mean(changes):
     scale = np.float32([0.5, 0.25, 2])
-    graph, _ = lce.from_bytes(quantized_layer(FileBuilder((1, 4, 3, 2)), scale))
+    graph, _ = lce.from_bytes(quantized_layer(FileBuilder((1, 4, 3, 2)), scale, **changes))
     kernel = np.arange(-6, 6).reshape(3, 2, 1, 2) - np.reshape([0, 0, 1], (3, 1, 1, 1))
     kernel = kernel * scale.reshape(3, 1, 1, 1)
     sums = sum(X[:, i : i + 3] @ kernel[:, i, 0].T for i in (0, 1))
@@ -180,6 +188,14 @@ def test_wrong_quantization(name):
     with pytest.raises(ModelFormatError, match=message) as error:
         lce.from_bytes(quantized_layer(FileBuilder((1, 4, 3, 2)), [1, 1, 1], **changes))
     assert "\n" not in str(error.value)
+
+
+def test_the_range_of_real_numbers_is_no_quantization():
+    """Converters leave in float tensors what calibration found; nothing reads it there."""
+    b = FileBuilder((1, 4, 3, 2))
+    b.tensors[0] = dataclasses.replace(b.tensors[0], quantization=steps(0, 0))
+    graph, _ = lce.from_bytes(b.bytes(b.add("ABS", [0], (1, 4, 3, 2))))
+    assert [node.op for node in graph.nodes] == ["prelu"]
 
 
 def test_float16_constants():

@@ -150,11 +150,8 @@ def test_every_architecture_costs_what_summary_says(name):
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_trained_networks_agree_on_real_images(path):
     graph, info = packed.read(path)
-    preprocess = bnnzoo.data.preprocessing.get(info.preprocessing)
     images = [image for image, _, _ in bnnzoo.data.open_source("sample:fashion_mnist")][:5]
-    border = (graph.input_shape[0] - 28) // 2
-    images = np.pad(images, ((0, 0), (border, border), (border, border)))[..., None]
-    x = preprocess(np.repeat(images, graph.input_shape[2], axis=3))
+    x = bnnzoo.data.preprocessing.get(info.preprocessing, graph.input_shape)(images)
     for image in x[:2]:
         model = assert_agrees(graph, image[None])
     best = [

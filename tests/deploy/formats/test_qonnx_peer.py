@@ -79,7 +79,7 @@ def test_qonnx_counts_the_costs_that_summary_has(architecture):
 def test_qonnx_classifies_real_images_as_the_oracle(path):
     graph, info = packed.read(path)
     images = [image for image, _, _ in bnnzoo.data.open_source("sample:fashion_mnist")][:20]
-    x = bnnzoo.data.preprocessing.get(info.preprocessing)(images)
+    x = bnnzoo.data.preprocessing.get(info.preprocessing, graph.input_shape)(images)
     assert_agrees(graph, x[:1], by_qonnx)
     model = file_of(graph)
     output = graph.outputs[0]

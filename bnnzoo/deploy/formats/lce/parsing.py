@@ -120,9 +120,9 @@ class _Reader:
         shape = _integers(tensor.ShapeAsNumpy())
         if len(shape) > MAX_AXES or not all(n >= 0 for n in shape):
             raise ModelFormatError(f"tensor {shown(name)} must have a shape, got {shown(shape)}.")
-        quantization = _quantization(tensor.Quantization(), shape, f"tensor {shown(name)}")
-        if dtype not in DTYPES or DTYPES[dtype].kind not in "iu":
-            quantization = None
+        quantization = None
+        if dtype in DTYPES and DTYPES[dtype].kind in "iu":
+            quantization = _quantization(tensor.Quantization(), shape, f"tensor {shown(name)}")
         data = self.buffer(tensor.Buffer())
         if data is None or dtype not in DTYPES:
             return TensorEntry(name, dtype, shape, None, quantization)

@@ -93,7 +93,7 @@ def _outputs(reading: Reading) -> tuple[str, ...]:
         value = reading.values.get(index)
         if not isinstance(value, Value) or value.type.kind != "real":
             raise ModelFormatError(
-                f"output {index} must be float32 numbers that depend on the input."
+                f"output {index} must be float32 or quantized numbers that depend on the input."
             )
         names.append(value.name)
     return tuple(names)
