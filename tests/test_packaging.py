@@ -17,9 +17,14 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
-    """Built as `pip install .` builds it, but with the tools of the test environment."""
+    """Built as `pip install .` builds it, but with the tools of the test environment.
+
+    And not optimised, which takes half the time: what is in a wheel does not hang on that.
+    """
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index"]
+    command += ["--config-settings=cmake.build-type=Debug"]
+    command += ["--config-settings=cmake.define.CMAKE_CXX_FLAGS_DEBUG=-O0"]
     command += ["--no-build-isolation", "--wheel-dir", str(folder), str(ROOT)]
     subprocess.run(command, check=True, capture_output=True)
     (path,) = folder.glob("*.whl")

@@ -81,28 +81,29 @@ def test_a_resumed_run_equals_an_uninterrupted_one(whole_run, epoch, step):
     assert log(path) == log(folder / "whole")
 
 
-# Arguments: a folder, a run in it, and what to do: run, die after an epoch, or go on.
+# Arguments: a folder, and what to do with a run in it: die after an epoch, or go on.
 PROCESS = """
 import os, pathlib, signal, sys
 from bnnzoo import training
 from tests.training.test_trainer import PHASES, tiny_recipe
-folder, run, task = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+folder, task = pathlib.Path(sys.argv[1]), sys.argv[2]
 def kill(row):
     if task == "die" and row["epoch"] == 1: os.kill(os.getpid(), signal.SIGKILL)
 recipe = tiny_recipe(folder, *PHASES)
-report = training.train(recipe, folder / run, resume=task == "resume", on_epoch=kill)
-assert report["resumed_after"] == (1 if task == "resume" else None)
+report = training.train(recipe, folder / "killed", resume=task == "resume", on_epoch=kill)
+assert report["resumed_after"] == 1
 """
 
 
-def test_a_process_that_is_killed_goes_on(tmp_path):
-    """Every run in a process of its own, as users have it."""
-    for run, task, code in (("whole", "run", 0), ("killed", "die", -9), ("killed", "resume", 0)):
-        command = [sys.executable, "-c", PROCESS, str(tmp_path), run, task]
+def test_a_process_that_is_killed_goes_on(whole_run):
+    """In processes of their own, as users have it; what was not killed ran in this one."""
+    folder, _ = whole_run
+    for task, code in (("die", -9), ("resume", 0)):
+        command = [sys.executable, "-c", PROCESS, str(folder), task]
         done = subprocess.run(command, cwd=ROOT, timeout=300, capture_output=True, text=True)
         assert done.returncode == code, done.stderr
-    for key, value in state(tmp_path / "whole").items():
-        np.testing.assert_array_equal(state(tmp_path / "killed")[key], value, err_msg=key)
+    for key, value in state(folder / "whole").items():
+        np.testing.assert_array_equal(state(folder / "killed")[key], value, err_msg=key)
 
 
 def test_what_a_run_leaves(whole_run):
