@@ -156,14 +156,13 @@ async def _answer(cluster: Cluster, job: Job, limit_s: float) -> tuple[Link | No
         link.send(**_greeting(cluster, job, to=0))
         called.set_result((link, _difference(cluster, 0, job, greeting)))
 
-    async with await _listen(cluster, answer) as server:
-        try:
-            found = await asyncio.wait_for(called, limit_s)
-        except asyncio.TimeoutError:
-            return None, _absent(0, f"did not call within {limit_s:g} s")
-        finally:
-            server.close()
-    return found
+    server = await _listen(cluster, answer)
+    try:
+        return await asyncio.wait_for(called, limit_s)
+    except asyncio.TimeoutError:
+        return None, _absent(0, f"did not call within {limit_s:g} s")
+    finally:
+        server.close()  # not `async with`: from Python 3.12 on that waits for the link to end
 
 
 def _refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
