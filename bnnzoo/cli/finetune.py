@@ -20,7 +20,7 @@ from bnnzoo.cli.train import follow, print_epoch, print_report
 @click.option("--lr", type=float, default=1e-3, show_default=True, help="Highest learning rate.")
 @click.option(
     "--freeze-backbone", type=click.IntRange(min=0), default=5, show_default=True, metavar="N",
-    help="Only the classifier learns for N epochs first.",
+    help="The backbone is frozen for N epochs first.",
 )  # fmt: skip
 @click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True)
 @click.option("--pad", type=click.IntRange(min=0), default=0, help="Shift by up to N pixels.")

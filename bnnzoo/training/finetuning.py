@@ -67,7 +67,7 @@ def finetuning_recipe(
         test_data: Images that are measured at the end.
         epochs: Epochs in which everything learns.
         learning_rate: Its highest value in these.
-        freeze_backbone: Epochs before that in which only the classifier learns.
+        freeze_backbone: Epochs before that in which only what lies behind the last stage learns.
         batch_size: Images per step.
         pad: Shift training images by up to so many pixels.
         flip: Mirror every second one.

@@ -178,6 +178,11 @@ def _check_maps(phase: Phase, teacher: Any, student: Any) -> None:
         [model.get_layer(stage).output.shape[1:-1] for stage in model.stages]
         for model in (teacher, student)
     ]
+    if () in maps[1]:
+        raise ArgumentError(
+            f"attention must be 0 for {student.name}, got {phase.attention:g}. Its stages are "
+            "vectors, which have no places to attend to; set distillation."
+        )
     if maps[0] != maps[1]:
         raise ArgumentError(
             f"Stages of the teacher '{phase.teacher}' must have the sizes {maps[1]}, got {maps[0]}."

@@ -5,7 +5,7 @@ so that the techniques of the papers are phases:
 
 - from a real-valued twin: `Phase(binarize="nothing")`, then `Phase(binarize="everything")`;
 - activations first (two stages): `Phase(binarize="activations")`, then everything;
-- from a teacher: `Phase(teacher="previous")`, or the name of a pretrained network.
+- from a teacher: `Phase(teacher="previous", distillation=0.5)`, or a pretrained network's name.
 """
 
 from __future__ import annotations
@@ -186,6 +186,8 @@ def check(recipe: Recipe) -> Recipe:
     _least("batch_size", recipe.batch_size, 1)
     _least("held_out", recipe.held_out, 0)
     _least("seed", recipe.seed, 0)
+    if recipe.seed >= 2**32:
+        raise ArgumentError(f"seed must be below 2**32, as NumPy's, got {recipe.seed}.")
     _least("augmentation.pad", recipe.augmentation.pad, 0)
     _check_random_crop(recipe)
     _within("batch_norm_momentum", recipe.batch_norm_momentum or 0.0, 0, 1)
@@ -232,6 +234,11 @@ def _check_phase(phase: Phase, *, first: bool) -> None:
         raise ArgumentError(
             "teacher must be given for distillation and attention, got None. Name a network, or "
             "'previous'."
+        )
+    if phase.teacher is not None and not (phase.distillation or phase.attention):
+        raise ArgumentError(
+            f"distillation or attention must be above 0 with teacher={phase.teacher!r}, got 0 for "
+            "both. Set distillation=0.5."
         )
     if phase.teacher == "previous" and first:
         raise ArgumentError("teacher must not be 'previous' in the first phase. Name a network.")

@@ -79,10 +79,18 @@ def both_splits(data: str, test_data: str | None = None) -> tuple[str, str]:
     A folder has the folders `train` and one of `test`, `val` and `validation`.
 
     Raises:
-        ArgumentError: A folder has no test images, and `test_data` names none.
+        ArgumentError: `data` names test images; or there are none in it, and `test_data` names
+            none.
     """
     whole = data.removesuffix(":train")
     folder = Path(whole)
+    base, _, split = whole.rpartition(":")
+    if base and split in TEST_FOLDERS:
+        raise ArgumentError(f"--data must be the images to train on, got '{data}'. Give '{base}'.")
+    if whole.startswith("sample:"):
+        if test_data is None:
+            raise ArgumentError(f"{whole} must have --test-data beside it: it has one split alone.")
+        return whole, test_data
     if whole.startswith("tfds:"):  # which has a default split: test, else validation
         return f"{whole}:train", test_data or whole
     if not folder.exists() and ":" not in whole and folder.suffix != ".npz":
@@ -123,7 +131,7 @@ def _chosen(room: str, count: int) -> range:
     if not room:
         return range(count)
     number = room.removeprefix("phase")
-    if not number.isdigit() or not 1 <= int(number) <= count:
+    if not (number.isascii() and number.isdigit()) or not 1 <= int(number) <= count:
         raise ArgumentError(f"phaseN must be from phase1 to phase{count}, got '{room}'.")
     return range(int(number) - 1, int(number))
 

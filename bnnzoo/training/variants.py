@@ -24,17 +24,23 @@ def make_variant(network: Any, recipe: Recipe, phase: Phase) -> Any:
     """Returns a copy of a network, new weights included, as a phase of a recipe wants it.
 
     Real-valued layers stay what they are: the same types, names and variables, so that weights
-    pass from one variant to the other. The model's spec is copied.
+    pass from one variant to the other. The model's spec is copied. A start has the precision that
+    it was saved with: here it gets the one in force, but for its last layer, the probabilities.
     """
     config = copy.deepcopy(network.get_config())
+    precision = keras.config.dtype_policy().name
     # By name: with mixed precision, Keras 3.5 has casts among the entries that are no layers.
     settings_of = {entry["name"]: entry["config"] for entry in config["layers"]}
     for layer in network.layers:
         settings = settings_of[layer.name]
         if isinstance(layer, QuantizedLayer):
             _change_quantizers(layer, settings, recipe, phase)
-        if isinstance(layer, keras.layers.BatchNormalization) and recipe.batch_norm_momentum:
-            settings["momentum"] = recipe.batch_norm_momentum
+        fixed = layer is network.layers[-1] or isinstance(layer, keras.layers.InputLayer)
+        if recipe.start_from is not None and not fixed:
+            settings["dtype"] = precision
+        momentum = recipe.batch_norm_momentum
+        if isinstance(layer, keras.layers.BatchNormalization) and momentum is not None:
+            settings["momentum"] = momentum
     return type(network).from_config(config)
 
 

@@ -110,6 +110,12 @@ def test_both_splits(tmp_path):
     with pytest.raises(ArgumentError, match="must have the folders train and test"):
         both_splits(str(tmp_path))
     assert both_splits(str(tmp_path), "t") == (str(tmp_path), "t")
+    for data, base in (("keras:mnist:test", "keras:mnist"), ("a.npz:test", "a.npz")):
+        with pytest.raises(ArgumentError, match=f"images to train on, got .*Give '{base}'"):
+            both_splits(data)
+    with pytest.raises(ArgumentError, match="sample:fashion_mnist must have --test-data"):
+        both_splits("sample:fashion_mnist")
+    assert both_splits("sample:fashion_mnist", "t") == ("sample:fashion_mnist", "t")
     (tmp_path / "train").mkdir()
     assert both_splits(str(tmp_path)) == (str(tmp_path / "train"), str(tmp_path / "test"))
 

@@ -10,6 +10,7 @@ from keras import ops
 import bnnzoo
 from bnnzoo import nn
 from bnnzoo.training import Phase
+from bnnzoo.training.heads import backbone_layers
 from bnnzoo.training.optimizers import decayed_variables, make_optimizer
 
 
@@ -53,6 +54,15 @@ def test_bop_trains_the_binary_kernels(network):
     optimizer.apply([ops.ones(v.shape) for v in network.trainable_variables])
     kernel = ops.convert_to_numpy(network.get_layer("stage1_block1_conv").kernel)
     assert set(np.unique(kernel)) <= {-1.0, 1.0}
+
+
+@pytest.mark.parametrize("change", [{"binary_optimizer": "bop"}, {"float_optimizer": "sgd"}])
+def test_frozen_binary_kernels_need_no_optimizer(network, change):
+    for layer in backbone_layers(network):
+        layer.trainable = False
+    optimizer = make_optimizer(Phase(epochs=1, **change), network, steps_per_epoch=4)
+    kinds = {"bop": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}
+    assert type(optimizer) is kinds[next(iter(change.values()))]
 
 
 def test_float_variables_have_an_optimizer_of_their_own(network):

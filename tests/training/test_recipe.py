@@ -18,7 +18,13 @@ RECIPE = Recipe(
     test_data="a.npz:test",
     phases=(
         Phase(epochs=2, binarize="nothing"),
-        Phase(epochs=3, teacher="previous", schedule="steps", drops=((1, 0.1), (2, 0.01))),
+        Phase(
+            epochs=3,
+            teacher="previous",
+            distillation=0.5,
+            schedule="steps",
+            drops=((1, 0.1), (2, 0.01)),
+        ),
     ),
     arguments={"width": 8},
     augmentation=Augmentation(pad=2, flip=True),
@@ -75,6 +81,12 @@ def test_a_wrong_value_is_named(field):
         check(changed)
 
 
+def test_a_seed_beyond_numpys_is_named():
+    check(dataclasses.replace(RECIPE, seed=2**32 - 1))
+    with pytest.raises(ArgumentError, match=r"seed must be below 2\*\*32"):
+        check(dataclasses.replace(RECIPE, seed=2**32))
+
+
 CONTRADICTIONS = {
     "steps_without_drops": (Phase(epochs=1, schedule="steps"), "drops must be given with schedule"),
     "sgd_of_real_kernels": (
@@ -82,7 +94,14 @@ CONTRADICTIONS = {
         "binarize must be 'everything' with two optimizers",
     ),
     "no_teacher": (Phase(epochs=1, distillation=0.5), "teacher must be given"),
-    "no_previous": (Phase(epochs=1, teacher="previous"), "must not be 'previous' in the first"),
+    "no_previous": (
+        Phase(epochs=1, teacher="previous", distillation=0.5),
+        "must not be 'previous' in the first",
+    ),
+    "nothing_to_learn_from_a_teacher": (
+        Phase(epochs=1, teacher="birealnet18.larq_in1k"),
+        "distillation or attention must be above 0 with teacher='birealnet18.larq_in1k'",
+    ),
     "bop_of_real_kernels": (
         Phase(epochs=1, binarize="activations", binary_optimizer="bop"),
         "binarize must be 'everything' with Bop",

@@ -111,3 +111,23 @@ def test_signs_without_a_clip_stay(network):
     layer = quantized(variant(network, clip_value=1.5))[0]
     assert layer.input_quantizer == nn.ApproxSign()  # its gradient ends at 1 by its formula
     assert layer.kernel_quantizer.clip_value == 1.5
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.7, None])
+def test_the_momentum_of_batch_norms(network, momentum):
+    made = variant(network, batch_norm_momentum=momentum)
+    norms = [m for m in made.layers if isinstance(m, keras.layers.BatchNormalization)]
+    before = network.get_layer(norms[0].name).momentum
+    assert {norm.momentum for norm in norms} == {before if momentum is None else momentum}
+
+
+def test_a_start_gets_the_precision_of_the_recipe(network):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        fresh = bnnzoo.builder("birealnet20")(input_shape=(8, 8, 3), num_classes=3)
+        made = variant(network, start_from="model.keras")
+    finally:
+        keras.config.set_dtype_policy("float32")
+    expected = {layer.name: layer.compute_dtype for layer in fresh.layers[1:]}
+    assert {layer.name: layer.compute_dtype for layer in made.layers[1:]} == expected
+    assert set(expected.values()) == {"bfloat16", "float32"}
