@@ -90,6 +90,11 @@ class Preprocessing:
             np.divide(lines, std, out=row.reshape(height, -1))
         return result
 
+    def keeps(self, image: NDArray[np.uint8]) -> bool:
+        """Returns whether `fit` leaves an image `(h, w, c)` as it is."""
+        fits = self.size in (None, image.shape[:2]) and self.channels in (None, image.shape[2])
+        return fits and self.fit is _keep_or_resize
+
     def unscaled(self) -> Preprocessing:
         """Returns the same in pixel values: images are brought to their size, and nothing else."""
         return replace(self, mean=(0.0,), std=(1.0,))

@@ -66,6 +66,12 @@ class Source:
         for item in self.items:
             yield item.read(), item.label, item.id
 
+    def count_classes(self) -> int:
+        """Returns the number of class names; without them one more than the highest label."""
+        if self.class_names:
+            return len(self.class_names)
+        return 1 + max((item.label for item in self.items), default=-1)
+
     def within(self, num_classes: int, skip_bad: bool = False) -> Source:
         """Returns the source with every label checked to be below `num_classes`.
 

@@ -96,8 +96,8 @@ def publish(
     place = find_place(url, out)
     found = open_finished_run(run)
     tag = _checked_tag(tag, found)
-    place.check(f"{found.recipe.network}.{tag}", force=force)
     network = found.network()
+    place.check(f"{network.model_spec.name}.{tag}", force=force)
     draft = dataclasses.replace(
         _draft(found, network.model_spec, tag, default),
         training=found.training(hardware),

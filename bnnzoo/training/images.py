@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -17,10 +18,19 @@ from bnnzoo.errors import ArgumentError, DataError
 from bnnzoo.training.crops import Drawing
 from bnnzoo.training.recipe import Augmentation
 
-__all__ = ["Images", "evaluation_codes", "load_images", "split_codes", "training_codes"]
+__all__ = [
+    "Images",
+    "evaluation_codes",
+    "fitting_of",
+    "load_images",
+    "split_codes",
+    "training_codes",
+    "with_axis",
+]
 
 # Places of pixels are int32 on the device.
 MOST_PIXELS = 2**31 - 1
+PEEKED = 16
 
 
 @dataclass(frozen=True)
@@ -54,10 +64,6 @@ class Images:
         """Returns the pixels of the first images."""
         return self.pixels[:n]
 
-    def count_classes(self) -> int:
-        """Returns one more than the highest label."""
-        return 1 + int(self.labels.max())
-
     @contextlib.contextmanager
     def feed(
         self, codes: NDArray[np.int32], batch_size: int, drawing: Drawing | None = None
@@ -83,29 +89,59 @@ def load_images(
     Args:
         source: The data set.
         preprocessing: Id of the preprocessing, which also says how images are resized.
-        input_shape: `(h, w, c)`; None takes that of the images.
+        input_shape: `(h, w, c)`; None takes that of the preprocessing, else of the first images.
 
     Raises:
-        DataError: The images differ in size and there is no `input_shape`, or are too many.
+        DataError: The first images differ in size and nothing else says which one to take, or the
+            images are too many.
     """
-    pixels, labels = [], []
-    for image, label, _ in source:
-        pixels.append(image)
+    fitting = fitting_of(source, preprocessing, input_shape)
+    pixels: list[np.ndarray] = []
+    labels = []
+    for image, label, _ in source:  # each fitted when it is read: originals may be far larger
+        image = with_axis(image)
+        pixels.append(image if fitting.keeps(image) else fitting(image)[0])
         labels.append(label)
-    stacked = _stacked(pixels, preprocessings.get(preprocessing, input_shape))
+    stacked = np.stack(pixels)
     if stacked[..., 0].size > MOST_PIXELS:
         raise DataError(f"{source.name} is too large to be trained from memory: {stacked.shape}.")
     return Images(stacked, np.array(labels, dtype=np.int32))
 
 
-def _stacked(images: list[NDArray[np.uint8]], fitting: Preprocessing) -> np.ndarray:
-    shapes = {image.shape for image in images}
-    height, width, *channels = next(iter(shapes))
-    fits = fitting.size in (None, (height, width)) and fitting.channels in (None, *channels)
-    if len(shapes) == 1 and fits and (channels or fitting.channels in (None, 1)):
-        stacked = np.stack(images)
-        return stacked if channels else stacked[..., None]
-    return fitting.unscaled()(images)
+def fitting_of(
+    source: Source, preprocessing: str, input_shape: tuple[int, int, int] | None = None
+) -> Preprocessing:
+    """Returns what brings the images of a data set to the network's shape, in pixel values.
+
+    Args:
+        source: The data set.
+        preprocessing: Id of the preprocessing, which also says how images are resized.
+        input_shape: `(h, w, c)`; None takes that of the preprocessing, else of the first images.
+
+    Raises:
+        DataError: The first images differ in size and nothing else says which one to take.
+    """
+    fitting = preprocessings.get(preprocessing, input_shape)
+    if fitting.size is None or fitting.channels is None:
+        fitting = preprocessings.get(preprocessing, _first_shape(source, fitting))
+    return fitting.unscaled()
+
+
+def _first_shape(source: Source, fitting: Preprocessing) -> tuple[int, int, int]:
+    images = [with_axis(item.read()) for item in itertools.islice(source.items, PEEKED)]
+    sizes = {image.shape[:2] for image in images}
+    if fitting.size is None and len(sizes) > 1:
+        raise DataError(
+            f"{source.name}: images must have one size for preprocessing '{fitting.id}', got "
+            f"{sorted(sizes)[:2]}. Resize them, or set preprocessing=larq_in1k."
+        )
+    channels = max(image.shape[2] for image in images)
+    return (*(fitting.size or sizes.pop()), fitting.channels or channels)
+
+
+def with_axis(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Returns an image as `(h, w, c)`."""
+    return image if image.ndim == 3 else image[..., None]
 
 
 def training_codes(

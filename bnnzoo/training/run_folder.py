@@ -29,6 +29,8 @@ __all__ = ["RunFolder", "open_run", "phase_file"]
 LAST = "checkpoints/last.npz"
 BEST = "checkpoints/best.npz"
 RECIPE = "recipe.json"
+ENVIRONMENT = "environment.json"
+REPORT = "report.json"
 
 
 def phase_file(place: int) -> str:
@@ -97,9 +99,18 @@ class RunFolder:
         self.write_text(name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
     def read_json(self, name: str) -> Any:
-        """Returns the value of a JSON file; None if there is none."""
+        """Returns the value of a JSON file; None if there is none.
+
+        Raises:
+            BnnZooError: It is broken.
+        """
         data = self._read(name)
-        return None if data is None else json.loads(data)
+        try:
+            return None if data is None else json.loads(data)
+        except ValueError as error:
+            raise BnnZooError(
+                f"{self.path / name} cannot be read: {error}. Start the run in another folder."
+            ) from error
 
     def write_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
         """Writes a NumPy archive in one step."""
@@ -169,7 +180,9 @@ def open_run(
             left.unlink()  # of a killed run
         folder = RunFolder(path)  # as this process alone: the others learn what it is found to be
         found = folder.read_json(RECIPE)
-        if found is None or not folder.has(LAST):  # where no epoch was finished nothing is lost
+        if found is None or not (folder.has(LAST) or folder.has(REPORT)):
+            # No epoch was finished: nothing is lost, and nothing comes from what was begun.
+            (path / ENVIRONMENT).unlink(missing_ok=True)
             folder.write_json(RECIPE, recipe.to_dict())
         elif not resume:
             raise ArgumentError(f"{path} has a run already. Go on with --resume, or name another.")
@@ -189,9 +202,14 @@ def _locked(path: Path) -> Iterator[None]:
         if fcntl is not None:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+            except BlockingIOError as error:
                 raise BnnZooError(
                     f"Another process trains in {path}. Wait for it, or name another folder."
+                ) from error
+            except OSError as error:
+                raise BnnZooError(
+                    f"{path} cannot be locked: {error.strerror}. Name a folder of a file system "
+                    "that has locks."
                 ) from error
         yield
 

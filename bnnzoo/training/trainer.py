@@ -16,7 +16,7 @@ import numpy as np
 
 from bnnzoo import __version__
 from bnnzoo.data.sources import check_source, open_source
-from bnnzoo.errors import ArgumentError
+from bnnzoo.errors import ArgumentError, DataError
 from bnnzoo.evaluation import evaluate
 from bnnzoo.training import checkpoints
 from bnnzoo.training.devices import device_names, hardware, jit_compile, steps_per_call
@@ -28,7 +28,14 @@ from bnnzoo.training.images import split_codes
 from bnnzoo.training.networks import NetworkMaker, check_teacher, open_teacher
 from bnnzoo.training.optimizers import make_optimizer
 from bnnzoo.training.recipe import Recipe, check
-from bnnzoo.training.run_folder import BEST, RunFolder, open_run, phase_file
+from bnnzoo.training.run_folder import (
+    BEST,
+    ENVIRONMENT,
+    REPORT,
+    RunFolder,
+    open_run,
+    phase_file,
+)
 from bnnzoo.training.trainee import Trainee, input_layer
 
 __all__ = ["Progress", "train"]
@@ -77,7 +84,7 @@ def train(
     group = current_group()
     group.check(recipe.batch_size)
     with open_run(Path(folder), recipe, resume=resume, group=group) as run:
-        report = run.read_json("report.json")
+        report = run.read_json(REPORT)
         if report is not None:
             group.leave()
             return dict(report)
@@ -119,9 +126,15 @@ class _Trainer:
         """Finds the images, and tells the networks what there is to learn."""
         recipe, networks = self.recipe, self.networks
         source = open_source(recipe.data)
+        num_classes = source.count_classes()
+        if num_classes < 2:
+            raise DataError(
+                f"{source.name} must have images of two classes or more, got {num_classes}. There "
+                "is nothing to learn."
+            )
+        source = source.within(num_classes)
         read = image_reader(recipe, source, networks.input_shape)
         images: Any = read(source, networks.input_shape)
-        num_classes = len(source.class_names or ()) or images.count_classes()
         networks.set_data(images.shape, num_classes, source.class_names)
         networks.recalibrate(images.first(CALIBRATION_IMAGES))
         self.test = self.test.labelled_as(source.class_names).within(num_classes)
@@ -182,12 +195,12 @@ class _Trainer:
         return teacher
 
     def _keep(self, trainee: Any, flips: dict[str, float]) -> None:
-        """Writes the checkpoint first: whatever is lost after it can be written again from it."""
+        """Writes what a resumed run cannot make again, then the checkpoint, then the rest."""
         row, epoch = self.rows[-1], len(self.rows)
+        if epoch == _best_epoch(self.rows):
+            checkpoints.write_weights(self.folder, BEST, trainee.network)
         checkpoints.write_state(self.folder, trainee.network, trainee.optimizer, self.rows)
         self.folder.write_log(self.rows)
-        if row["val_top1"] >= max(earlier["val_top1"] for earlier in self.rows):
-            checkpoints.write_weights(self.folder, BEST, trainee.network)
         if self.events is not None:
             named = {f"flip_ratio/{path}": flip for path, flip in flips.items()}
             self.events.write(epoch, {**{k: v for k, v in row.items() if k != "epoch"}, **named})
@@ -211,12 +224,17 @@ class _Trainer:
             "epochs": len(self.rows),
             "seconds": round(sum(row["seconds"] for row in self.rows), 1),
             "resumed_after": resumed_after or None,
-            "best_epoch": 1 + int(np.argmax([row["val_top1"] for row in self.rows])),
+            "best_epoch": _best_epoch(self.rows),
             "curve": "held-out training images" if self.recipe.held_out else self.test.name,
             "evaluation": {**measured, "model": "model.keras", "weights_sha256": digest},
         }
-        self.folder.write_json("report.json", report)
+        self.folder.write_json(REPORT, report)
         return report
+
+
+def _best_epoch(rows: list[Row]) -> int:
+    """Returns the first epoch of the highest accuracy, from 1."""
+    return 1 + int(np.argmax([row["val_top1"] for row in rows]))
 
 
 def _record_environment(run: RunFolder, command: str | None) -> None:
@@ -238,4 +256,4 @@ def _record_environment(run: RunFolder, command: str | None) -> None:
         "devices": device_names(),
         "hardware": hardware(),
     }
-    run.write_json("environment.json", [*(run.read_json("environment.json") or []), start])
+    run.write_json(ENVIRONMENT, [*(run.read_json(ENVIRONMENT) or []), start])

@@ -116,6 +116,14 @@ def test_a_large_file_goes_to_a_folder_and_a_url(tree, finished, tmp_path, quick
     assert [p.name for p in (tree / "bnnzoo" / "pretrained").iterdir()] == [f"{RECIPE}.log.csv"]
 
 
+def test_the_name_that_is_taken_is_that_of_the_network(tree, run, quick):
+    """A recipe may call its network by an alias, or start from another one."""
+    publish(run)
+    edit_json(run / "recipe.json", lambda value: value.update(network="birealnet"))
+    with pytest.raises(ArgumentError, match=f"{RECIPE} is in the manifest already"):
+        publish(run)
+
+
 def test_nothing_is_left_of_what_cannot_be_written(tree, finished, quick):
     (tree / "bnnzoo" / "pretrained").rmdir()
     before = contents(tree)

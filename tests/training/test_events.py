@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("tensorboard")
 
 from bnnzoo.errors import BnnZooError
-from bnnzoo.training.events import EventFile, tensorboard_is_installed
+from bnnzoo.training.events import EventFile, open_events, tensorboard_is_installed
 
 
 def test_scalars_are_read_back(tmp_path):
@@ -29,6 +29,15 @@ def test_a_folder_that_cannot_be_written_is_one_error(tmp_path):
     (tmp_path / "events").write_text("a file")
     with pytest.raises(BnnZooError, match="cannot be written"):
         EventFile(tmp_path / "events")
+
+
+def test_a_full_disk_is_one_error(tmp_path, small_files):
+    with (
+        pytest.raises(BnnZooError, match="cannot be written: File too large"),
+        open_events(tmp_path / "events") as events,
+    ):
+        for step in range(100):
+            events.write(step, {f"flip_ratio/{i}": 0.5 for i in range(100)})
 
 
 def test_it_is_known_whether_events_can_be_written():

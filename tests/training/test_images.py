@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from bnnzoo.data.arrays import from_arrays
 from bnnzoo.data.preprocessing import get
-from bnnzoo.errors import ArgumentError
+from bnnzoo.data.source import Item, Source
+from bnnzoo.errors import ArgumentError, DataError
 from bnnzoo.training import Augmentation
 from bnnzoo.training.images import evaluation_codes, load_images, split_codes, training_codes
 
@@ -35,6 +38,39 @@ def test_other_images_are_fitted_as_the_preprocessing_does(rng, shape):
     images = load_images(from_arrays(x, [0] * 4), "scale_pm1", shape)
     scaled = (images.pixels - np.float32(127.5)) / np.float32(127.5)
     np.testing.assert_array_equal(scaled, get("scale_pm1", shape)(x))
+
+
+def source_of(*images):
+    items = (Item(str(i), i, lambda image=image: image) for i, image in enumerate(images))
+    return Source("images", len(images), tuple(items))
+
+
+def test_one_grey_image_does_not_make_all_grey(rng):
+    x = [rng.integers(0, 256, shape).astype(np.uint8) for shape in ((6, 7), (6, 7, 3), (6, 7, 1))]
+    images = load_images(source_of(*x), "scale_pm1")
+    np.testing.assert_array_equal(images.pixels[0], np.repeat(x[0][..., None], 3, axis=2))
+    np.testing.assert_array_equal(images.pixels[1], x[1])
+    np.testing.assert_array_equal(images.pixels[2], np.repeat(x[2], 3, axis=2))
+
+
+def test_images_of_two_sizes_want_a_shape(rng):
+    x = [rng.integers(0, 256, shape).astype(np.uint8) for shape in ((6, 7, 3), (7, 6, 3))]
+    with pytest.raises(DataError, match=r"one size for preprocessing 'scale_pm1', got \[\(6, 7"):
+        load_images(source_of(*x), "scale_pm1")
+    assert load_images(source_of(*x), "scale_pm1", (6, 6, 3)).shape == (6, 6, 3)
+
+
+def test_large_images_are_fitted_one_by_one(rng):
+    image = rng.integers(0, 256, (1000, 1000, 3)).astype(np.uint8)
+    items = tuple(Item(str(i), i % 2, image.copy) for i in range(20))
+    tracemalloc.start()
+    try:
+        images = load_images(Source("large", 20, items), "scale_pm1", (32, 32, 3))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert images.pixels.nbytes == 20 * 32 * 32 * 3 * 4
+    assert peak < 10 * image.nbytes  # all originals are 20 of these; one is resized in float32
 
 
 def test_the_order_and_the_windows_follow_from_the_epoch():

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
-import resource
+import os
 import subprocess
 import sys
 
@@ -17,15 +18,6 @@ from bnnzoo.training.distribution import Group
 from bnnzoo.training.run_folder import RunFolder, open_run
 
 RECIPE = Recipe("r", "binarynet", "a", "b", (Phase(epochs=1),))
-
-
-@pytest.fixture
-def small_files():
-    """No file may become larger than 64 kB: what writes more fails as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_full_disk_is_one_error_and_leaves_the_old_file(tmp_path, small_files):
@@ -93,6 +85,45 @@ def test_a_run_without_an_epoch_is(tmp_path):
     with open_run(tmp_path, dataclasses.replace(RECIPE, seed=7), resume=False):
         pass
     assert json.loads((tmp_path / "recipe.json").read_text())["seed"] == 7
+
+
+def test_a_finished_run_without_its_checkpoints_is_not_overwritten(tmp_path):
+    with open_run(tmp_path, RECIPE, resume=False) as folder:
+        folder.write_json("report.json", {"epochs": 1})
+    other = dataclasses.replace(RECIPE, seed=7)
+    for resume, message in ((False, "has a run already"), (True, "another recipe: seed differ")):
+        with (
+            pytest.raises(ArgumentError, match=message),
+            open_run(tmp_path, other, resume=resume),
+        ):
+            pass
+    assert json.loads((tmp_path / "recipe.json").read_text())["seed"] == 0
+
+
+def test_starts_that_came_to_nothing_are_forgotten(tmp_path):
+    with open_run(tmp_path, RECIPE, resume=False) as folder:
+        folder.write_json("environment.json", [{"hardware": "a laptop"}])
+    with open_run(tmp_path, RECIPE, resume=True) as folder:
+        assert folder.read_json("environment.json") is None
+
+
+@pytest.mark.parametrize("name", ["recipe.json", "report.json", "environment.json"])
+def test_a_broken_file_is_one_error(tmp_path, name):
+    (tmp_path / name).write_text("{")
+    with pytest.raises(BnnZooError, match=rf"{name} cannot be read: Expecting"):
+        RunFolder(tmp_path).read_json(name)
+
+
+def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch):
+    def flock(file, operation):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with (
+        pytest.raises(BnnZooError, match="cannot be locked: No locks available. Name a folder"),
+        open_run(tmp_path, RECIPE, resume=False),
+    ):
+        pass
 
 
 def test_another_recipe_does_not_go_on(tmp_path):

@@ -20,7 +20,7 @@ from bnnzoo.data.images import read_image
 from bnnzoo.errors import ArgumentError, BnnZooError, DataError
 from bnnzoo.training import Phase
 from bnnzoo.training.epochs import Progress
-from tests.training.tiny import photo_recipe, tiny_recipe, write_photos
+from tests.training.tiny import photo_recipe, tiny_recipe, write_images, write_photos
 
 ROOT = Path(__file__).parents[2]
 
@@ -150,6 +150,56 @@ def test_a_loss_that_is_no_number_keeps_the_last_checkpoint(tmp_path):
         training.train(recipe, tmp_path / "run")
     kept = state(tmp_path / "run")
     assert all(np.isfinite(value).all() for value in kept.values())
+
+
+def test_a_last_step_that_diverges_is_no_epoch(tmp_path):
+    phase = Phase(epochs=2, learning_rate=float("1e38"), schedule="constant")
+    recipe = tiny_recipe(tmp_path, phase, batch_size=64)  # a step per epoch, from finite weights
+    with pytest.raises(BnnZooError, match=r"loss of epoch 1 is (nan|inf)"):
+        training.train(recipe, tmp_path / "run")
+    assert not (tmp_path / "run" / "checkpoints" / "last.npz").exists()
+
+
+def test_the_best_weights_are_those_of_the_best_epoch(tmp_path):
+    snapshots = []
+    report = training.train(
+        tiny_recipe(tmp_path, Phase(epochs=6, learning_rate=0.05)),
+        tmp_path / "run",
+        on_epoch=lambda row: snapshots.append((row["val_top1"], state(tmp_path / "run"))),
+    )
+    reached = [top1 for top1, _ in snapshots]
+    best = reached.index(max(reached))
+    assert report["best_epoch"] == 1 + best
+    with np.load(tmp_path / "run" / "checkpoints" / "best.npz") as found:
+        assert len(found.files) > 5
+        for key in found.files:
+            np.testing.assert_array_equal(found[key], snapshots[best][1][key])
+
+
+# What labels of training images begin with -> what is wrong with the data set.
+WRONG_LABELS = {
+    "below 0": ([-1], "0: class index must be within 0 to 1, got -1"),
+    "one class": ([0] * 64, "must have images of two classes or more, got 1"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_LABELS)
+@pytest.mark.parametrize("images", ["memory", "files"])
+def test_labels_that_cannot_be_learnt(tmp_path, name, images):
+    labels, message = WRONG_LABELS[name]
+    with np.load(write_images(tmp_path)) as archive:
+        arrays = dict(archive)
+    arrays["y_train"][: len(labels)] = labels
+    np.savez(tmp_path / "tiny.npz", **arrays)
+    with pytest.raises(DataError, match=message):
+        training.train(tiny_recipe(tmp_path, images=images), tmp_path / "run")
+
+
+def test_attention_needs_maps(tmp_path):
+    twin = Phase(epochs=1, binarize="nothing")
+    phase = Phase(epochs=1, teacher="previous", attention=1.0)
+    with pytest.raises(ArgumentError, match="attention must be 0 for binarynet_mlp, got 1"):
+        training.train(tiny_recipe(tmp_path, twin, phase), tmp_path / "run")
 
 
 def test_too_few_images_for_a_batch(tmp_path):
