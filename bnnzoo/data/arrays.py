@@ -49,7 +49,7 @@ def from_arrays(
     Raises:
         DataError: The arrays have other types or shapes.
     """
-    images, indices = np.asarray(x), np.asarray(y)
+    images, indices = _as_array(x, "images", name), _as_array(y, "labels", name)
     _check_images(images, name)
     _check_labels(indices, len(images), name)
     items = tuple(
@@ -57,6 +57,15 @@ def from_arrays(
         for i, label in enumerate(indices.reshape(-1))
     )
     return Source(name, len(items), items, class_names)
+
+
+def _as_array(values: Any, what: str, name: str) -> np.ndarray:
+    try:
+        return np.asarray(values)
+    except ValueError as error:  # of lists whose entries have several shapes
+        raise DataError(
+            f"{name}: {what} must have one shape, got several. Resize them, or give a folder."
+        ) from error
 
 
 def _check_images(images: np.ndarray, name: str) -> None:

@@ -50,8 +50,18 @@ def test_labels_may_be_a_column(y: object) -> None:
         (X, Y.astype(float), "labels must be integers, got float64"),
         (X, Y[:2], r"one index per image, \(3,\), got \(2,\)"),
         (X, np.eye(3, dtype=int), r"got \(3, 3\)\. Turn one-hot rows into indices"),
+        ([X[0], X[1], X[2, 1:]], Y, "images must have one shape, got several. Resize them"),
     ],
-    ids=["float", "one image", "channels first", "empty", "float label", "fewer", "one-hot"],
+    ids=[
+        "float",
+        "one image",
+        "channels first",
+        "empty",
+        "float label",
+        "fewer",
+        "one-hot",
+        "sizes",
+    ],
 )
 def test_arrays_that_cannot_be_used(x: np.ndarray, y: np.ndarray, match: str) -> None:
     with pytest.raises(DataError, match=match):
