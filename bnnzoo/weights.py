@@ -278,10 +278,8 @@ def _inside(root: Path, relative: str) -> Path:
     parts = PurePosixPath(relative).parts
     plain = relative.isprintable() and not set(relative) & set("\\:")
     path = root / relative if plain else root
-    try:
-        stays = path.resolve().is_relative_to(root.resolve())
-    except (OSError, RuntimeError):  # a loop of links
-        stays = False
+    # Not Path.resolve, which refuses a loop of links before Python 3.13; a download replaces it.
+    stays = Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))
     if not (plain and parts and ".." not in parts and stays):
         raise WeightsError(
             f"Weight files must lie inside {root}, got {relative!r}. "

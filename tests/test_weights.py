@@ -236,14 +236,20 @@ def test_a_packaged_path_cannot_leave_the_package(path):
         fetch(replace(file_at(), path=path), name=NAME)
 
 
-@pytest.mark.parametrize("target", ["outside.h5", CACHED], ids=["outside", "loop"])
-def test_a_link_cannot_leave_the_cache(target, cache, tmp_path):
+def test_a_link_cannot_leave_the_cache(cache, tmp_path):
     cache.mkdir()
     (tmp_path / "outside.h5").write_bytes(GOOD)
-    (cache / CACHED).symlink_to(cache / target if target == CACHED else tmp_path / target)
+    (cache / CACHED).symlink_to(tmp_path / "outside.h5")
     with pytest.raises(WeightsError, match=f"must lie inside {cache}, got '{CACHED}'. Remove the"):
         get(file_at("https://github.example/file.h5"))
     assert (tmp_path / "outside.h5").read_bytes() == GOOD
+
+
+def test_a_loop_of_links_is_replaced(server, cache):
+    cache.mkdir()
+    (cache / CACHED).symlink_to(cache / CACHED)
+    path = get(file_at(server.serve(Answer())))
+    assert path.read_bytes() == GOOD and not path.is_symlink()
 
 
 def test_the_cache_itself_may_be_a_link(server, cache, tmp_path):

@@ -15,7 +15,7 @@ from bnnzoo.manifest import TrainingRun
 from bnnzoo.model_spec import ModelSpec
 from bnnzoo.training.recipe import Recipe
 from bnnzoo.training.recipes import recipe as known_recipe
-from bnnzoo.training.run_folder import RECIPE, RunFolder
+from bnnzoo.training.run_folder import ENVIRONMENT, RECIPE, REPORT, RunFolder
 from bnnzoo.training.settings import changed_settings
 
 __all__ = ["FinishedRun", "open_finished_run"]
@@ -97,7 +97,7 @@ def open_finished_run(path: str | PathLike[str]) -> FinishedRun:
         WeightsError: Its files contradict each other.
     """
     folder = RunFolder(Path(path))
-    values = _read(folder, RECIPE)
+    values = folder.read_json(RECIPE)
     if values is None:
         raise ArgumentError(f"{path} must be the folder of a run, got none. Name another one.")
     try:
@@ -110,7 +110,7 @@ def open_finished_run(path: str | PathLike[str]) -> FinishedRun:
             f"test_data must be keras:NAME or tfds:NAME, got '{recipe.test_data}'. Others cannot "
             "repeat a measurement on your files."
         )
-    report, starts = _read(folder, "report.json"), _read(folder, "environment.json")
+    report, starts = folder.read_json(REPORT), folder.read_json(ENVIRONMENT)
     log = _read_log(folder)
     done = len(list(csv.DictReader(log.splitlines())))
     if report is None or starts is None or not folder.has(MODEL):
@@ -124,13 +124,6 @@ def open_finished_run(path: str | PathLike[str]) -> FinishedRun:
             f"recipe, got {done} and {report.get('epochs')}. They are of another run."
         )
     return FinishedRun(folder, recipe, settings, report, starts, log)
-
-
-def _read(folder: RunFolder, name: str) -> Any:
-    try:
-        return folder.read_json(name)
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{folder.path / name} cannot be read: {error}.") from error
 
 
 def _read_log(folder: RunFolder) -> str:

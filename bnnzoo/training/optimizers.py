@@ -30,8 +30,8 @@ def make_optimizer(phase: Phase, network: Any, steps_per_epoch: int) -> Any:
         decayed = {id(variable) for variable in decayed_variables(network)}
         rest = [v for v in network.trainable_variables if id(v) not in decayed]
         float_optimizer.exclude_from_weight_decay(var_list=rest)
-    if not any(map(is_binary_variable, network.trainable_variables)):
-        return float_optimizer  # all binary kernels are frozen
+    if phase.freeze_backbone and not any(map(is_binary_variable, network.trainable_variables)):
+        return float_optimizer
     if phase.binary_optimizer == "bop":
         gamma = _schedule(phase, phase.bop_gamma, steps_per_epoch)
         binary_optimizer: Any = nn.Bop(threshold=phase.bop_threshold, gamma=gamma)

@@ -104,10 +104,10 @@ class RunFolder:
         Raises:
             BnnZooError: It is broken.
         """
-        data = self._read(name)
         try:
+            data = self._read(name)
             return None if data is None else json.loads(data)
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             raise BnnZooError(
                 f"{self.path / name} cannot be read: {error}. Start the run in another folder."
             ) from error

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from bnnzoo.errors import ArgumentError, WeightsError
+from bnnzoo.errors import ArgumentError, BnnZooError, WeightsError
 from bnnzoo.publishing.finished_run import open_finished_run
 from tests.publishing.conftest import RECIPE, contents, edit_json
 
@@ -55,7 +55,7 @@ FAULTS = {
     without_report: (ArgumentError, rf"finished run, got 2 of 2 epochs.*train {RECIPE} --out"),
     without_model: (ArgumentError, r"must be a finished run"),
     without_recipe: (ArgumentError, r"must be the folder of a run, got none"),
-    recipe_cut: (WeightsError, r"recipe\.json cannot be read"),
+    recipe_cut: (BnnZooError, r"recipe\.json cannot be read"),
     recipe_of_another_version: (WeightsError, r"is no recipe: .*'more'"),
     own_recipe: (ArgumentError, rf"Unknown recipe .* Did you mean '{RECIPE}'"),
     other_phases: (ArgumentError, r"phases of .* must be 1, got 2"),

@@ -60,7 +60,9 @@ def test_bop_trains_the_binary_kernels(network):
 def test_frozen_binary_kernels_need_no_optimizer(network, change):
     for layer in backbone_layers(network):
         layer.trainable = False
-    optimizer = make_optimizer(Phase(epochs=1, **change), network, steps_per_epoch=4)
+    optimizer = make_optimizer(
+        Phase(epochs=1, freeze_backbone=True, **change), network, steps_per_epoch=4
+    )
     kinds = {"bop": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}
     assert type(optimizer) is kinds[next(iter(change.values()))]
 
