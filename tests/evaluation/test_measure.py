@@ -58,9 +58,8 @@ def test_equals_keras_evaluate() -> None:
     images, truth = sample()
     model = centroid_network("softmax")
     model.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-    loss, accuracy = model.evaluate(
-        (images[..., None] / 127.5 - 1).astype("float32"), truth, verbose=0
-    )
+    x, y = (images[..., None] / 127.5 - 1).astype("float32"), truth.astype("int32")
+    loss, accuracy = model.evaluate(x, y, verbose=0)
     report = evaluate(model=model)
     assert report.top1 == pytest.approx(100 * accuracy)
     assert report.loss == pytest.approx(loss, rel=1e-5)
