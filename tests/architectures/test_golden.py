@@ -89,7 +89,18 @@ def test_logits_are_larq_zoos(name, seeded):
     assert_logits_match(before_softmax.predict_on_batch(larq_zoo.images(name)), name)
 
 
-@pytest.mark.parametrize("name", [name for name in STRICT if BACKEND not in STRICT[name]])
+# DoReFa-Net's dense layers have 58 million weights, which takes half a minute.
+LARGE = {"dorefanet": pytest.mark.slow}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=LARGE.get(name, ()))
+        for name in STRICT
+        if BACKEND not in STRICT[name]
+    ],
+)
 def test_layers_are_those_of_a_strict_backend(name, seeded, tmp_path):
     backend = STRICT[name][0]
     if importlib.util.find_spec(backend) is None:
