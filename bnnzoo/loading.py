@@ -160,7 +160,7 @@ def _open_keras_file(path: Path) -> Any:
         )
     try:
         return keras.models.load_model(path, safe_mode=True)
-    except (ValueError, TypeError, KeyError, OSError) as error:
+    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
         raise WeightsError(f"{path} cannot be opened: {_first_line(error)}") from error
 
 

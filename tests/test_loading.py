@@ -259,6 +259,12 @@ def test_open_model_names_what_is_wrong_with_a_file(tmp_path):
     (tmp_path / "broken.keras").write_bytes(b"no zip")
     with pytest.raises(WeightsError, match="broken.keras cannot be opened: it is no zip archive"):
         loading.open_model(tmp_path / "broken.keras")
+    keras.Sequential([keras.Input((40,)), keras.layers.Dense(40)]).save(tmp_path / "flipped.keras")
+    data = bytearray((tmp_path / "flipped.keras").read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "flipped.keras").write_bytes(data)
+    with pytest.raises(WeightsError, match=r"flipped.keras cannot be opened: Bad CRC-32"):
+        loading.open_model(tmp_path / "flipped.keras")
     for name in ("net.h5", "net.weights.h5", "folder/net", "net.tflite"):
         with pytest.raises(ArgumentError, match=f"must end in .keras or .safetensors, got {name}"):
             loading.open_model(name)

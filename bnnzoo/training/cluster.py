@@ -69,6 +69,8 @@ def read_cluster(
     addresses = tuple(_address(part.strip()) for part in text.split(","))
     _check_count(addresses, environ.get(COUNT) if processes is None else None)
     if len(addresses) == 1:
+        if process_id is not None:
+            _process(process_id, None, 1)
         return None
     if len(set(addresses)) < len(addresses):
         raise ArgumentError(

@@ -35,6 +35,7 @@ def test_a_cluster(processes, process_id, environ, expected):
     "processes, process_id, environ, message",
     [
         (None, 1, {}, "processes must be given with process-id, got process-id 1 alone"),
+        ("localhost", 5, {}, "process-id must be from 0 to 0, .* got 5"),
         ("a,b", None, {}, "process-id must be from 0 to 1, .* got None"),
         ("a,b", 2, {}, "process-id must be from 0 to 1, .* got 2"),
         ("a,b", None, {PROCESS: "one"}, "process-id must be from 0 to 1, .* got one"),
