@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs every test on TensorFlow, and those whose results hang on the backend again on JAX, two files
-# at a time. Of the architectures these are their outputs: the layers are named by no backend.
+# at a time. Of the architectures these are the outputs: layers, names and shapes are the same on all.
 # Arguments go to pytest, as in: scripts/test.sh -k quicknet
 set -euo pipefail
 cd "$(dirname "$0")/.."

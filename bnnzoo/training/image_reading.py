@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import TypeAlias
 
-from bnnzoo.data import preprocessing as preprocessings
 from bnnzoo.data.source import Source
 from bnnzoo.training.image_files import ImageFiles, open_files
-from bnnzoo.training.images import Images, load_images
+from bnnzoo.training.images import Images, fitting_of, load_images
 from bnnzoo.training.recipe import Recipe
 
 __all__ = ["RunImages", "image_reader"]
@@ -42,11 +42,9 @@ def image_reader(
 
 
 def _values(recipe: Recipe, source: Source, input_shape: Shape | None) -> int:
-    fitting = preprocessings.get(recipe.preprocessing, input_shape)
-    shape = next(iter(source.items)).read().shape
-    height, width = fitting.size or shape[:2]
-    channels: int = fitting.channels or (*shape, 1)[2]
-    return len(source) * int(height) * int(width) * channels
+    fitting = fitting_of(source, recipe.preprocessing, input_shape)
+    assert fitting.size is not None and fitting.channels is not None
+    return len(source) * math.prod(fitting.size) * fitting.channels
 
 
 def _load(preprocessing: str, source: Source, shape: Shape | None) -> Images:
