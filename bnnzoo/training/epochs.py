@@ -19,6 +19,7 @@ from bnnzoo.training.crops import Drawing
 from bnnzoo.training.distribution import ALONE, Group
 from bnnzoo.training.image_reading import RunImages
 from bnnzoo.training.images import evaluation_codes, training_codes
+from bnnzoo.training.interrupts import kept_interrupts
 from bnnzoo.training.recipe import Recipe
 
 __all__ = ["EpochRunner", "Progress", "Split", "evaluation_batch"]
@@ -91,9 +92,12 @@ class EpochRunner:
             BnnZooError: The loss is no number.
         """
         start = time.perf_counter()
-        logs = self._fit(epoch)
-        seconds = time.perf_counter() - start
-        curve = self._evaluate()
+        with kept_interrupts() as check:
+            logs = self._fit(epoch, check)
+            seconds = time.perf_counter() - start
+            check()
+            curve = self._evaluate()
+            check()
         for loss in (logs["loss"], curve["loss"]):  # the first is of weights before each step
             if not np.isfinite(loss):
                 raise BnnZooError(
@@ -114,7 +118,7 @@ class EpochRunner:
         }
         return {name: round(value, 6) for name, value in row.items()}, flips
 
-    def _fit(self, epoch: int) -> dict[str, float]:
+    def _fit(self, epoch: int, check: Callable[[], None]) -> dict[str, float]:
         recipe = self.recipe
         codes = training_codes(self.split.train, recipe.augmentation, recipe.seed, epoch)
         codes = codes[: self.steps * recipe.batch_size].reshape(self.steps, recipe.batch_size, 4)
@@ -125,7 +129,7 @@ class EpochRunner:
                 **self._by_calls(data),
                 shuffle=False,
                 verbose=0,
-                callbacks=[_Steps(self, epoch)] if self.progress else [],
+                callbacks=[_Steps(self, epoch, check)],
             )
         return {name: float(values[-1]) for name, values in history.history.items()}
 
@@ -190,16 +194,18 @@ def _weighted(data: dict[str, Any], weights: NDArray[np.float32]) -> dict[str, A
 
 
 class _Steps(keras.callbacks.Callback):  # type: ignore[misc]
-    def __init__(self, runner: EpochRunner, epoch: int) -> None:
+    def __init__(self, runner: EpochRunner, epoch: int, check: Callable[[], None]) -> None:
         super().__init__()
         self.runner = runner
         self.epoch = epoch
+        self.check = check
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         runner = self.runner
-        assert runner.progress is not None
-        step = (batch + 1) * runner.trainee.steps_per_call
-        runner.progress(Progress(self.epoch + 1, runner.recipe.epochs, step, runner.steps))
+        if runner.progress is not None:
+            step = (batch + 1) * runner.trainee.steps_per_call
+            runner.progress(Progress(self.epoch + 1, runner.recipe.epochs, step, runner.steps))
+        self.check()
 
 
 def _learning_rate(optimizer: Any) -> float:

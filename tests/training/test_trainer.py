@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -135,6 +137,22 @@ def test_a_finished_run_is_only_reported(whole_run):
         raise AssertionError("it trains again")
 
     assert training.train(recipe, folder / "whole", resume=True, progress=refuse) == report
+
+
+def test_a_swallowed_interrupt_is_not_lost(tmp_path):
+    """Keras swallows it, as here, where it reads the logs of a step."""
+    steps: list[Progress] = []
+
+    def swallow(progress: Progress) -> None:
+        steps.append(progress)
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        training.train(tiny_recipe(tmp_path, Phase(epochs=2)), tmp_path / "run", progress=swallow)
+    assert len(steps) == 1
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_it_learns(tmp_path):

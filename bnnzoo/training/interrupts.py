@@ -1,0 +1,41 @@
+"""Ctrl-C that Keras swallows: it converts its logs under a bare `except`."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+__all__ = ["kept_interrupts"]
+
+
+@contextmanager
+def kept_interrupts() -> Iterator[Callable[[], None]]:
+    """Gives what raises KeyboardInterrupt where Ctrl-C was pressed since, and nothing came of it.
+
+    JAX computes while Python goes on; it is waited for where Keras reads the loss of a step
+    (`pythonify_logs`), so that nearly every Ctrl-C falls there.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    pressed = threading.Event()
+
+    def note(number: int, frame: FrameType | None) -> None:
+        pressed.set()
+        assert callable(handler)
+        handler(number, frame)
+
+    def check() -> None:
+        if pressed.is_set():
+            raise KeyboardInterrupt
+
+    # Only the main thread may set handlers, and an ignored signal stays ignored.
+    if not callable(handler) or threading.current_thread() is not threading.main_thread():
+        yield check
+        return
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield check
+    finally:
+        signal.signal(signal.SIGINT, handler)
