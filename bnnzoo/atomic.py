@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-__all__ = ["replacing"]
+from bnnzoo.errors import ArgumentError
+
+__all__ = ["check_writable", "replacing", "write_file"]
 
 
 @contextmanager
@@ -27,3 +31,54 @@ def replacing(path: Path, mark: str | None = None) -> Iterator[Path]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def check_writable(path: Path, force: bool, sources: Iterable[Any] = ()) -> None:
+    """Refuses an output before any work is done. Devices and pipes have nothing to lose.
+
+    Args:
+        path: The file to write.
+        force: Whether a file that is there may be overwritten.
+        sources: Paths that are read, and names and None, which are not.
+
+    Raises:
+        ArgumentError: The file exists and `force` is false, it is a source, it is a folder, or
+            its folder does not exist.
+    """
+    if path.is_dir():
+        raise ArgumentError(f"{path} is a folder. Name a file to write.")
+    if path.is_file() and not force:
+        raise ArgumentError(f"{path} exists already. Use --force (force=True) to overwrite it.")
+    if not path.parent.is_dir():
+        raise ArgumentError(f"{path} cannot be written: there is no folder {path.parent}.")
+    for source in sources:
+        if (
+            source is not None
+            and path.is_file()
+            and os.path.realpath(source) == os.path.realpath(path)
+        ):
+            raise ArgumentError(f"{path} is what is read here. Name another file to write.")
+
+
+def write_file(path: Path, content: bytes | str) -> None:
+    """Writes a file in one step: a reader sees the old one or the new one.
+
+    A symbolic link stays, and its target is written; a device or a pipe takes what is written.
+
+    Args:
+        path: In a folder that exists.
+        content: Its bytes, or text for UTF-8. What names of files have that is none is escaped.
+
+    Raises:
+        ArgumentError: It cannot be written, as on a full disk. The old file stays.
+    """
+    if isinstance(content, str):
+        content = content.encode(errors="backslashreplace")
+    try:
+        if path.exists() and not path.is_file():
+            path.write_bytes(content)
+            return
+        with replacing(Path(os.path.realpath(path))) as part:
+            part.write_bytes(content)
+    except OSError as error:
+        raise ArgumentError(f"{path} cannot be written: {error.strerror or error}.") from error

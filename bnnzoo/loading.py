@@ -14,19 +14,22 @@ from typing import TYPE_CHECKING, Any
 
 from bnnzoo import manifest, registry
 from bnnzoo.architectures.catalog import CATALOG
-from bnnzoo.errors import ArgumentError, WeightsError
+from bnnzoo.arguments import as_integers, check_integer
+from bnnzoo.errors import ArgumentError, UnknownModelError, WeightsError
 from bnnzoo.manifest import WeightsRecord
 from bnnzoo.model_spec import ModelSpec
 
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["load", "open_model"]
+__all__ = ["load", "names_file", "open_model"]
 
 POOLINGS = ("avg", "max")
 MODEL_SUFFIXES = (".keras", ".safetensors")
 WEIGHT_SUFFIXES = (".h5", ".safetensors")
-OTHER_SUFFIXES = (".h5", ".hdf5", ".pb", ".tflite")  # of models and weights
+OTHER_SUFFIXES = (  # of models, weights and what else is given for one
+    ".c", ".h5", ".hdf5", ".json", ".npz", ".onnx", ".pb", ".pt", ".pth", ".tflite",
+)  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
@@ -75,12 +78,15 @@ def load(
         WeightsError: The weights cannot be fetched, are broken, or do not fit.
         MissingDependencyError: Keras is not installed.
     """
-    _check_arguments(pretrained, weights, include_top, num_classes, pooling)
-    _check_features(features_only, out_indices, pooling)
+    has_top = include_top and not features_only
+    num_classes = _check_classes(num_classes, has_top)
+    input_shape = _check_shape(input_shape)
+    _check_arguments(pretrained, weights, include_top, pooling)
+    out_indices = _check_features(features_only, out_indices, pooling)
     architecture, tagged = registry.resolve(name)
     record = registry.pretrained_record(name) if pretrained else tagged
     plan = _plan(architecture, record, input_shape, num_classes)
-    plan = replace(plan, include_top=include_top and not features_only)
+    plan = replace(plan, include_top=has_top)
     if pretrained and record is not None:
         model = _load_record(plan, record, cache_dir)
     else:
@@ -117,9 +123,7 @@ def open_model(
         WeightsError: The file is missing or cannot be read.
         BnnZooError: As `load` does.
     """
-    path = Path(source)
-    if path.suffix not in MODEL_SUFFIXES:
-        _refuse_other_files(path)
+    if not names_file(source):
         return load(
             str(source),
             pretrained,
@@ -131,15 +135,34 @@ def open_model(
         raise ArgumentError(
             f"num_classes and input_shape must be None for {source}. The file has its own."
         )
+    path = Path(source)
     return _open_keras_file(path) if path.suffix == ".keras" else _open_packed_file(path)
 
 
-def _refuse_other_files(path: Path) -> None:
-    if path.suffix in OTHER_SUFFIXES or len(path.parts) > 1:
+def names_file(source: str | PathLike[str]) -> bool:
+    """Returns whether a file is meant, not a name of the zoo.
+
+    Raises:
+        ArgumentError: A file or folder is meant that is no model.
+    """
+    path = Path(source)
+    if path.suffix in MODEL_SUFFIXES:
+        return True
+    name = str(source)
+    if path.suffix in OTHER_SUFFIXES or name != path.name or (path.exists() and not _knows(name)):
         raise ArgumentError(
-            f"A model file must end in .keras or .safetensors, got {path}. Save the whole model "
-            "with model.save('model.keras')."
+            f"A model file must end in .keras or .safetensors, got {source}. Save the whole model "
+            "with model.save('model.keras'); `bnnzoo convert` reads .tflite files too."
         )
+    return False
+
+
+def _knows(name: str) -> bool:
+    try:
+        registry.resolve(name)
+    except UnknownModelError:
+        return False
+    return True
 
 
 def _open_keras_file(path: Path) -> Any:
@@ -151,6 +174,8 @@ def _open_keras_file(path: Path) -> Any:
         importlib.import_module(module)
     import keras
 
+    if path.is_dir():
+        raise WeightsError(f"{path} is a folder. Name a file.")
     if not path.is_file():
         raise WeightsError(f"There is no file {path}. Check its path.")
     if not zipfile.is_zipfile(path):  # Keras calls such a file missing
@@ -199,9 +224,12 @@ def _check_arguments(
     pretrained: bool,
     weights: str | PathLike[str] | None,
     include_top: bool,
-    num_classes: int | None,
     pooling: str | None,
 ) -> None:
+    if pretrained not in (True, False):
+        raise ArgumentError(
+            f"pretrained must be True or False, got {pretrained!r}. Name weights as NAME.TAG."
+        )
     if pretrained and weights is not None:
         raise ArgumentError(
             f"weights must be None with pretrained=True, got {str(weights)!r}. Give one of them."
@@ -211,10 +239,6 @@ def _check_arguments(
             f"weights must be a .h5, .weights.h5 or .safetensors file, got {str(weights)!r}. "
             "Open a .keras file with bnnzoo.open_model."
         )
-    if num_classes is not None and (not isinstance(num_classes, int) or num_classes < 1):
-        raise ArgumentError(
-            f"num_classes must be a positive integer, got {num_classes!r}. Count the classes."
-        )
     if pooling is not None and pooling not in POOLINGS:
         raise ArgumentError(f"pooling must be 'avg', 'max' or None, got {pooling!r}. Choose one.")
     if pooling is not None and include_top:
@@ -223,10 +247,35 @@ def _check_arguments(
         )
 
 
+def _check_classes(num_classes: int | None, has_top: bool) -> int | None:
+    if num_classes is None:
+        return None
+    if not has_top:
+        raise ArgumentError(
+            f"num_classes must be None without a classifier, got {num_classes!r}. Leave it out."
+        )
+    return check_integer(num_classes, "num_classes", advice="Count the classes.")
+
+
+def _check_shape(input_shape: Sequence[int] | None) -> tuple[int, ...] | None:
+    shape = None if input_shape is None else as_integers(input_shape)
+    if input_shape is not None and shape is None:
+        raise ArgumentError(
+            f"input_shape must be (height, width, channels), got {input_shape!r}. Give three "
+            "integers."
+        )
+    return shape
+
+
 def _check_features(
     features_only: bool, out_indices: Sequence[int] | None, pooling: str | None
-) -> None:
-    if out_indices is not None and not features_only:
+) -> tuple[int, ...] | None:
+    indices = None if out_indices is None else as_integers(out_indices)
+    if out_indices is not None and indices is None:
+        raise ArgumentError(
+            f"out_indices must be a sequence of integers, got {out_indices!r}. Pass (0, -1)."
+        )
+    if indices is not None and not features_only:
         raise ArgumentError(
             f"out_indices must be None for a whole model, got {out_indices!r}. "
             "Pass features_only=True."
@@ -235,6 +284,7 @@ def _check_features(
         raise ArgumentError(
             f"pooling must be None with features_only=True, got {pooling!r}. Pool each output."
         )
+    return indices
 
 
 def _plan(
@@ -251,7 +301,7 @@ def _plan(
         arguments["num_classes"] = num_classes
     if input_shape is not None:
         arguments["input_shape"] = input_shape
-    if "input_shape" in arguments:
+    if "input_shape" in arguments:  # a list in the manifest
         arguments["input_shape"] = tuple(arguments["input_shape"])
     return _Plan(architecture, arguments)
 

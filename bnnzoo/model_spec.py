@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bnnzoo.arguments import check_integer
 from bnnzoo.errors import ArgumentError
 
 __all__ = ["FeatureInfo", "ModelSpec", "Prediction"]
@@ -96,8 +97,7 @@ class ModelSpec:
                 f"scores must be (n, {self.num_classes}), got {values.shape}. "
                 "Pass what model.predict returns."
             )
-        if top < 1:
-            raise ArgumentError(f"top must be at least 1, got {top}. Ask for one class or more.")
+        top = check_integer(top, "top")
         names = self.class_names()
         order = np.argsort(-values, axis=1, kind="stable")[:, :top]
         return [

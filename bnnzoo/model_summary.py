@@ -7,10 +7,12 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from os import PathLike
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import keras
 
+from bnnzoo.loading import open_model
 from bnnzoo.nn.layers import QuantizedLayer
 
 if TYPE_CHECKING:
@@ -182,7 +184,7 @@ class ModelSummary:
         return "\n".join(lines)
 
 
-def summary(model: keras.Model) -> ModelSummary:
+def summary(model: keras.Model | str | PathLike[str]) -> ModelSummary:
     """Returns parameters, bits, packed bytes and MACs of every layer of a built model.
 
     A MAC has the larger of the bits of its two factors; it is binary if both have one. An input
@@ -202,9 +204,15 @@ def summary(model: keras.Model) -> ModelSummary:
       made, which have 32 bits. Larq gives it the bits of the layer's input.
     - A tensor takes whole bytes.
 
+    Args:
+        model: A Keras model; or what `open_model` takes, which downloads no weights.
+
     Raises:
         ValueError: The model has no weights yet.
+        BnnZooError: It cannot be opened, as in `open_model`.
     """
+    if isinstance(model, (str, PathLike)):
+        model = open_model(model)
     if not model.built:
         raise ValueError(
             f"Model {model.name!r} must be built to be summarized, got one without weights. Give "

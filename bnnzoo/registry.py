@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar, overload
 
 from bnnzoo import manifest
 from bnnzoo.architectures.catalog import CATALOG
-from bnnzoo.errors import UnknownModelError
+from bnnzoo.errors import ArgumentError, UnknownModelError
 from bnnzoo.manifest import Metric, WeightsRecord
 
 __all__ = [
@@ -186,8 +186,13 @@ def resolve(name: str) -> Resolved:
     """Returns the architecture and the weights that `name`, an alias, or `name.tag` means.
 
     Raises:
+        ArgumentError: `name` is no text.
         UnknownModelError: There is no such model, or it has no such tag.
     """
+    if not isinstance(name, str):
+        raise ArgumentError(
+            f"name must be the name of a model, got {name!r}. `bnnzoo list` shows all."
+        )
     base, dot, tag = name.partition(".")
     architecture = _ALIASES.get(base, base)
     names = _names()
@@ -195,7 +200,7 @@ def resolve(name: str) -> Resolved:
         near = difflib.get_close_matches(base, [*names, *_ALIASES], n=1)
         hint = f" Did you mean '{near[0]}'?" if near else ""
         raise UnknownModelError(
-            f"Unknown model '{base}'.{hint} `bnnzoo list` shows all {len(names)}."
+            f"Unknown model '{name}'.{hint} `bnnzoo list` shows all {len(names)}."
         )
     if not dot:
         return Resolved(architecture, None)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
+import threading
+from pathlib import Path
+
 import pytest
 
-from bnnzoo.atomic import replacing
+from bnnzoo.atomic import check_writable, replacing, write_file
+from bnnzoo.errors import ArgumentError
 
 
 def test_the_new_file_takes_the_place_of_the_old_one_at_the_end(tmp_path):
@@ -45,3 +51,54 @@ def test_a_mark_is_taken_again_after_a_crash(tmp_path):
             part.touch()
             names.append(part)
     assert names[0] == names[1]
+
+
+def test_a_link_stays_and_its_target_is_written(tmp_path):
+    target, link = tmp_path / "there" / "real.json", tmp_path / "link.json"
+    target.parent.mkdir()
+    link.symlink_to(target)
+    for content in ("first", "second"):  # the target does not exist, then it does
+        check_writable(link, force=content == "second")
+        write_file(link, content)
+        assert target.read_text() == content
+        assert link.is_symlink()
+    assert list(target.parent.iterdir()) == [target]
+    with pytest.raises(ArgumentError, match=r"link.json exists already. Use --force"):
+        check_writable(link, force=False)
+
+
+def test_a_pipe_takes_what_is_written_and_stays(tmp_path):
+    """So do devices, such as /dev/null, which must not be replaced by files."""
+    pipe, read = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
+    reader.start()
+    check_writable(pipe, force=False)
+    write_file(pipe, b"content")
+    reader.join(timeout=60)
+    assert read == [b"content"]
+    assert pipe.is_fifo()
+
+
+def test_a_full_device_is_one_line():
+    with pytest.raises(ArgumentError, match=r"^/dev/full cannot be written: No space left"):
+        write_file(Path("/dev/full"), b"content")
+    assert Path("/dev/full").is_char_device()
+
+
+def test_a_source_is_not_overwritten(tmp_path):
+    path, link = tmp_path / "images.npz", tmp_path / "link.npz"
+    path.touch()
+    link.symlink_to(path)
+    sources = [None, "birealnet20", tmp_path / "other.npz", path]
+    check_writable(tmp_path / "new.npz", force=True, sources=sources)
+    for output in (path, link):
+        with pytest.raises(ArgumentError, match=f"{output} is what is read here"):
+            check_writable(output, force=True, sources=sources)
+
+
+def test_what_is_no_utf8_is_escaped_as_json_does(tmp_path):
+    write_file(
+        tmp_path / "log.jsonl", json.dumps({"id": os.fsdecode(b"bad\xff")}, ensure_ascii=False)
+    )
+    assert json.loads((tmp_path / "log.jsonl").read_text()) == {"id": os.fsdecode(b"bad\xff")}

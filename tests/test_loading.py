@@ -178,6 +178,18 @@ MISTAKES = {
     "both": ({"pretrained": True, "weights": "a.h5"}, ArgumentError, "weights must be None with"),
     "suffix": ({"weights": "a.ckpt"}, ArgumentError, "or .safetensors file, got"),
     "classes": ({"num_classes": 0}, ArgumentError, "num_classes must be a positive integer"),
+    "bool": ({"num_classes": True}, ArgumentError, "must be a positive integer, got True"),
+    "classes_alone": (
+        {"num_classes": 3, "include_top": False},
+        ArgumentError,
+        "num_classes must be None without a classifier, got 3",
+    ),
+    "classes_features": (
+        {"num_classes": 3, "features_only": True},
+        ArgumentError,
+        "num_classes must be None without a classifier, got 3",
+    ),
+    "pretrained": ({"pretrained": "no"}, ArgumentError, "must be True or False, got 'no'"),
     "pooling": ({"pooling": "mean", "include_top": False}, ArgumentError, "'avg', 'max' or None"),
     "pooling_top": ({"pooling": "avg"}, ArgumentError, "Pass include_top=False"),
     "pooling_features": (
@@ -191,6 +203,13 @@ MISTAKES = {
         ArgumentError,
         r"out_indices must be within 0 to 2, got \[3\]",
     ),
+    "index": (
+        {"features_only": True, "out_indices": 1},
+        ArgumentError,
+        "out_indices must be a sequence of integers, got 1",
+    ),
+    "side": ({"input_shape": 32}, ArgumentError, r"\(height, width, channels\), got 32"),
+    "text": ({"input_shape": "8x8"}, ArgumentError, r"\(height, width, channels\), got '8x8'"),
     "shape": ({"input_shape": (32, 32)}, ArgumentError, r"must be \(height, width, channels\)"),
     "small": ({"input_shape": (4, 4, 3)}, ArgumentError, "must be at least 8 x 8 pixels, got 4"),
     "missing": ({"weights": "none.h5"}, WeightsError, "There is no weight file none.h5"),
@@ -203,6 +222,19 @@ def test_mistake_is_one_clear_error(trained, name):
     with pytest.raises(error, match=message) as caught:
         bnnzoo.load("binarynet", **arguments)
     assert "\n" not in str(caught.value)
+
+
+def test_integers_of_numpy_are_integers(trained):
+    model = bnnzoo.load("binarynet", num_classes=np.int64(3), input_shape=np.array([8, 8, 3]))
+    assert model.output_shape == (None, 3)
+    assert model.input_shape == (None, 8, 8, 3)
+    assert [type(n) for n in model.model_spec.input_shape] == [int] * 3
+
+
+@pytest.mark.parametrize("call", [bnnzoo.load, bnnzoo.info, bnnzoo.builder])
+def test_a_name_is_text(call):
+    with pytest.raises(ArgumentError, match="name must be the name of a model, got None"):
+        call(None)
 
 
 def test_pooling_needs_a_feature_map(trained):
@@ -265,11 +297,25 @@ def test_open_model_names_what_is_wrong_with_a_file(tmp_path):
     (tmp_path / "flipped.keras").write_bytes(data)
     with pytest.raises(WeightsError, match=r"flipped.keras cannot be opened: Bad CRC-32"):
         loading.open_model(tmp_path / "flipped.keras")
-    for name in ("net.h5", "net.weights.h5", "folder/net", "net.tflite"):
+    (tmp_path / "folder.keras").mkdir()
+    with pytest.raises(WeightsError, match=r"folder.keras is a folder. Name a file"):
+        loading.open_model(tmp_path / "folder.keras")
+    for name in ("net.h5", "net.weights.h5", "folder/net", "./net", "net.tflite", "net.onnx"):
         with pytest.raises(ArgumentError, match=f"must end in .keras or .safetensors, got {name}"):
             loading.open_model(name)
     with pytest.raises(ArgumentError, match="must be None for net.keras"):
         loading.open_model("net.keras", num_classes=3)
+
+
+def test_a_folder_is_no_unknown_model_and_hides_none(trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("photos", "binarynet"):
+        Path(name).mkdir()
+    with pytest.raises(ArgumentError, match=r"must end in .keras or .safetensors, got photos"):
+        loading.open_model("photos")
+    assert loading.open_model("binarynet").model_spec.name == "binarynet"
+    with pytest.raises(UnknownModelError, match=r"Unknown model 'net.one'"):
+        loading.open_model("net.one")
 
 
 def test_open_model_runs_no_code_of_a_file(tmp_path):

@@ -142,6 +142,10 @@ def test_public_name():
     assert bnnzoo.summary is summary
 
 
+def test_a_name_is_enough():
+    assert summary("binarynet_mlp").to_dict() == summary(bnnzoo.load("binarynet_mlp")).to_dict()
+
+
 def test_nested_models_and_shared_layers():
     inner = keras.Sequential(
         [keras.Input((8, 8, 4)), nn.QuantConv2D(4, 3, padding="same", use_bias=False, **BINARY)],

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from bnnzoo.arguments import as_integers
 from bnnzoo.errors import ArgumentError
 from bnnzoo.model_spec import FeatureInfo, ModelSpec
 
@@ -68,10 +69,10 @@ def image_input(input_shape: Sequence[int | None], minimum: int, name: str) -> k
     Raises:
         ArgumentError: The shape is not `(h, w, c)`, or smaller than the network can take.
     """
-    shape = tuple(input_shape)
-    if len(shape) != 3 or not all(isinstance(n, int) and n > 0 for n in shape):
+    shape = as_integers(input_shape)
+    if shape is None or len(shape) != 3 or min(shape) < 1:
         raise ArgumentError(
-            f"input_shape of {name} must be (height, width, channels), got {shape}. "
+            f"input_shape of {name} must be (height, width, channels), got {input_shape}. "
             "Give three positive integers, channels last."
         )
     if min(shape[:2]) < minimum:

@@ -14,8 +14,8 @@ import keras
 from keras import layers
 
 from bnnzoo import nn
-from bnnzoo.architectures.arguments import check_positive
 from bnnzoo.architectures.assembly import ZooModel, assemble, image_input
+from bnnzoo.arguments import check_integer
 from bnnzoo.registry import register_model
 
 __all__ = ["binary_alexnet", "binarynet", "binarynet_mlp"]
@@ -50,7 +50,7 @@ def binarynet(
     Raises:
         ArgumentError: The input is too small, or `width` is not positive.
     """
-    check_positive(width, "width")
+    width = check_integer(width, "width")
     inputs = x = image_input(input_shape, minimum=8, name="binarynet")
     stages = []
     for stage, filters in enumerate((width, 2 * width, 4 * width), start=1):
@@ -126,7 +126,7 @@ def binarynet_mlp(
     Raises:
         ArgumentError: `input_shape` or `width` is not positive.
     """
-    check_positive(width, "width")
+    width = check_integer(width, "width")
     inputs = image_input(input_shape, minimum=1, name="binarynet_mlp")
     x = layers.Flatten(name="flatten")(inputs)
     stages = []

@@ -11,8 +11,8 @@ import keras
 from keras import layers
 
 from bnnzoo import nn
-from bnnzoo.architectures.arguments import check_positive
 from bnnzoo.architectures.assembly import ZooModel, assemble, image_input
+from bnnzoo.arguments import check_integer
 from bnnzoo.registry import register_model
 
 __all__ = ["xnornet", "xnornet_vgg"]
@@ -153,7 +153,7 @@ def xnornet_vgg(
     Raises:
         ArgumentError: The input is too small, or `width` is not positive.
     """
-    check_positive(width, "width")
+    width = check_integer(width, "width")
     inputs = image_input(input_shape, minimum=8, name="xnornet_vgg")
     x = _real_conv(inputs, width, 3, 1, "stage1_conv1")
     x = stage1 = _block(x, width, 3, "stage1_conv2", pool=2)

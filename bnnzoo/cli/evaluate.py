@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from tqdm import tqdm
 
-from bnnzoo.cli.output import check_writable, print_json, print_table, write_atomic
+from bnnzoo.atomic import check_writable, write_file
+from bnnzoo.cli.output import print_json, print_table
 from bnnzoo.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -79,7 +80,10 @@ def command(
     """Measure the accuracy of MODEL: a name, NAME.TAG, a .keras or a packed file."""
     if confusion_matrix is not None:
         _check_drawable(confusion_matrix)
-    _check_files([output, confusion_matrix, log_samples], force)
+    archive = data.removesuffix(":train").removesuffix(":test")
+    _check_files(
+        [output, confusion_matrix, log_samples], force, [model, archive, labels, class_map]
+    )
     from bnnzoo.evaluation import evaluate
 
     with tqdm(unit=" images", leave=False, disable=None, delay=0.1) as bar:
@@ -99,11 +103,11 @@ def command(
         )
     result = report.to_dict(per_class)
     if output is not None:
-        write_atomic(output, json.dumps(result, indent=2, ensure_ascii=False) + "\n", force)
+        write_file(output, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
     if log_samples is not None:
-        write_atomic(log_samples, "".join(report.samples()), force)
+        write_file(log_samples, "".join(report.samples()))
     if confusion_matrix is not None:
-        write_atomic(confusion_matrix, _drawn(report, confusion_matrix), force)
+        write_file(confusion_matrix, _drawn(report, confusion_matrix))
     _warn(report)
     if as_json:
         print_json(result)
@@ -111,12 +115,12 @@ def command(
         _print_tables(report, per_class)
 
 
-def _check_files(paths: Sequence[Path | None], force: bool) -> None:
-    named = [path.absolute() for path in paths if path is not None]
-    if len(set(named)) < len(named):
+def _check_files(paths: Sequence[Path | None], force: bool, sources: Sequence[Any]) -> None:
+    named = [path for path in paths if path is not None]
+    if len({path.absolute() for path in named}) < len(named):
         raise ArgumentError("-o, --confusion-matrix and --log-samples must name different files.")
-    for path in paths:
-        check_writable(path, force)
+    for path in named:
+        check_writable(path, force, sources)
 
 
 def _check_drawable(path: Path) -> None:

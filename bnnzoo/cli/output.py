@@ -1,16 +1,12 @@
-"""What the commands write: results on standard output, files without half-written states."""
+"""What the commands write to standard output."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import click
-
-from bnnzoo.atomic import replacing
-from bnnzoo.errors import ArgumentError
 
 
 def print_json(value: Any) -> None:
@@ -47,34 +43,3 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.2f}"
     return str(value).replace("[", r"\[")
-
-
-def check_writable(path: Path | None, force: bool) -> None:
-    """Refuses an output path before any work is done.
-
-    Raises:
-        ArgumentError: `path` exists and `force` is false, or its folder does not exist.
-    """
-    if path is None:
-        return
-    if path.is_dir():
-        raise ArgumentError(f"{path} is a folder. Name a file to write.")
-    if path.exists() and not force:
-        raise ArgumentError(f"{path} exists already. Use --force to overwrite it.")
-    if not path.parent.is_dir():
-        raise ArgumentError(f"{path} cannot be written: there is no folder {path.parent}.")
-
-
-def write_atomic(path: Path, content: bytes | str, force: bool = False) -> None:
-    """Writes a file under a temporary name and renames it, so that no half of it is ever seen.
-
-    Raises:
-        ArgumentError: `path` exists and `force` is false, or it cannot be written.
-    """
-    check_writable(path, force)
-    data = content.encode() if isinstance(content, str) else content
-    try:
-        with replacing(path) as part:
-            part.write_bytes(data)
-    except OSError as error:
-        raise ArgumentError(f"{path} cannot be written: {error.strerror}.") from error

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bnnzoo.cli.output import check_writable, write_atomic
+from bnnzoo.atomic import check_writable, write_file
+from bnnzoo.errors import ArgumentError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,13 +31,11 @@ if TYPE_CHECKING:
 @click.option(
     "--word-bits",
     type=int,
-    default=32,
-    show_default=True,
     metavar="N",
-    help="With --format mem: bits in a word of a binary kernel.",
+    help="With --format mem: bits in a word of a binary kernel, 32 by default.",
 )
 @click.option("--force", is_flag=True, help="Overwrite OUT.")
-def command(file: Path, output: Path, format_name: str, word_bits: int, force: bool) -> None:
+def command(file: Path, output: Path, format_name: str, word_bits: int | None, force: bool) -> None:
     """Write the tensors of the packed file FILE to OUT.
 
     Binary kernels become int8 -1 and +1, (c_out, h, w, c_in), or bits of hex words; everything
@@ -46,19 +45,21 @@ def command(file: Path, output: Path, format_name: str, word_bits: int, force: b
 
     if format_name == "mem":
         from bnnzoo.deploy.conversion.writing import Target
-        from bnnzoo.deploy.formats.mem import MEM, to_files
+        from bnnzoo.deploy.formats.mem import MEM, WORD_BITS, to_files
 
         target = Target(output, MEM, force)
-        files = to_files(*read(file), word_bits)
+        files = to_files(*read(file), WORD_BITS if word_bits is None else word_bits)
         target.write(files)
         click.echo(f"{output}: {len(files):,} files", err=True)
         return
+    if word_bits is not None:
+        raise ArgumentError("--word-bits belongs to --format mem. Give both, or neither.")
     from bnnzoo.deploy.ir import numbers
 
-    check_writable(output, force)
+    check_writable(output, force, [file])
     graph, _ = read(file)
     arrays = {name: numbers(tensor) for name, tensor in graph.tensors.items()}
-    write_atomic(output, _npz(arrays), force)
+    write_file(output, _npz(arrays))
     click.echo(f"{output}: {len(arrays):,} arrays", err=True)
 
 

@@ -12,7 +12,7 @@ from bnnzoo.data import labels
 from bnnzoo.data.preprocessing import Preprocessing
 from bnnzoo.errors import ArgumentError
 from bnnzoo.evaluation.subject import Subject, choose_preprocessing
-from bnnzoo.loading import MODEL_SUFFIXES, open_model
+from bnnzoo.loading import names_file, open_model
 from bnnzoo.model_spec import ModelSpec
 
 __all__ = ["open_keras_subject"]
@@ -75,7 +75,7 @@ def _provenance(
     A file may hold other weights than its spec remembers, and a model in memory may have been
     trained since it was loaded.
     """
-    if path is not None and path.suffix in MODEL_SUFFIXES:
+    if path is not None and names_file(path):
         return path.name, None, hashlib.sha256(path.read_bytes()).hexdigest()
     if path is not None and spec is not None:
         return spec.name, spec.tag, spec.weights_sha256

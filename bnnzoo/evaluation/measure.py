@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bnnzoo import __version__
+from bnnzoo.arguments import check_integer
 from bnnzoo.data.arrays import from_arrays
 from bnnzoo.data.folders import ClassMap
 from bnnzoo.data.prefetch import batches
@@ -24,7 +25,7 @@ from bnnzoo.evaluation.report import EvaluationReport, Predictions
 from bnnzoo.evaluation.scores import join, predictions
 from bnnzoo.evaluation.subject import Subject, open_subject
 
-__all__ = ["BATCH_SIZE", "Data", "evaluate"]
+__all__ = ["BATCH_SIZE", "Data", "check_data", "evaluate"]
 
 BATCH_SIZE = 32
 
@@ -84,9 +85,9 @@ def evaluate(
         WeightsError: The weights cannot be had.
         DataError: An image, a label or the data set cannot be used.
     """
-    _check_positive("batch_size", batch_size)
-    _check_positive("limit", limit)
-    _check_data(data, labels_csv, class_map)  # before a model is downloaded for nothing
+    batch_size = check_integer(batch_size, "batch_size")
+    limit = None if limit is None else check_integer(limit, "limit")
+    check_data(data, labels_csv, class_map)  # before a model is downloaded for nothing
     subject = open_subject(
         model, preprocessing=preprocessing, random_weights=random_weights, runtime=runtime
     )
@@ -114,14 +115,17 @@ def evaluate(
     )
 
 
-def _check_positive(name: str, value: int | None) -> None:
-    if value is not None and value < 1:
-        raise ArgumentError(f"{name} must be at least 1, got {value}. Take one image or more.")
-
-
-def _check_data(
-    data: Data, labels_csv: str | PathLike[str] | None, class_map: ClassMap | None
+def check_data(
+    data: Any,
+    labels_csv: str | PathLike[str] | None = None,
+    class_map: ClassMap | None = None,
 ) -> None:
+    """Checks what needs neither a model nor the images, as `check_source` does for a name.
+
+    Raises:
+        ArgumentError: It is no data, or an option does not go with it.
+        DataError: A file or folder does not exist.
+    """
     if isinstance(data, (str, PathLike)):
         check_source(data, labels_csv=labels_csv, class_map=class_map)
     elif not isinstance(data, Source) and not (isinstance(data, (tuple, list)) and len(data) == 2):

@@ -12,6 +12,7 @@ from bnnzoo.data.preprocessing import Preprocessing
 from bnnzoo.deploy.ir import Graph
 from bnnzoo.errors import ArgumentError, WeightsError
 from bnnzoo.evaluation.subject import Subject, choose_preprocessing
+from bnnzoo.loading import names_file
 
 __all__ = ["open_packed_subject"]
 
@@ -57,10 +58,10 @@ def open_packed_subject(
 def _find(source: str | PathLike[str]) -> tuple[Path, str, str | None]:
     """Returns the packed file with name and tag of what is in it."""
     path = Path(source)
-    if path.suffix == ".safetensors":
+    if names_file(source):
+        if path.suffix == ".keras":
+            raise ArgumentError(f"The packed runtime cannot open {path}. Convert it first.")
         return path, path.name, None
-    if path.suffix == ".keras":
-        raise ArgumentError(f"The packed runtime cannot open {path}. Convert it first.")
     record = registry.pretrained_record(str(source))
     file = record.file("packed")
     if file is None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bnnzoo.arguments import check_integer
 from bnnzoo.data.images import read_image
 from bnnzoo.data.preprocessing import Preprocessing
 from bnnzoo.errors import ArgumentError
@@ -56,8 +57,7 @@ def predict(
         WeightsError: The weights cannot be had.
         DataError: A file is no readable image.
     """
-    if top < 1:
-        raise ArgumentError(f"top must be at least 1, got {top}. Ask for one class or more.")
+    top = check_integer(top, "top")
     images = [read_image(Path(path)) for path in paths]
     if not images:
         raise ArgumentError("paths must be at least one image, got none. Pass an image file.")

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from bnnzoo.data import preprocessing as preprocessings
 from bnnzoo.data.preprocessing import Preprocessing
 from bnnzoo.errors import ArgumentError, BnnZooError
+from bnnzoo.loading import names_file
 
-__all__ = ["RUNTIMES", "Subject", "choose_preprocessing", "open_subject"]
+__all__ = ["RUNTIMES", "Subject", "check_random", "choose_preprocessing", "open_subject"]
 
 RUNTIMES = ("keras", "packed")
 
@@ -110,23 +111,39 @@ def open_subject(
     """
     if isinstance(preprocessing, str):
         preprocessings.get(preprocessing)  # a wrong id is told before anything is downloaded
-    is_name = isinstance(model, (str, PathLike))
+    is_text = isinstance(model, (str, PathLike))
+    if random_weights:
+        check_random(model)
     if runtime is None:
-        runtime = "packed" if is_name and Path(model).suffix == ".safetensors" else "keras"
+        runtime = "packed" if is_text and Path(model).suffix == ".safetensors" else "keras"
     if runtime not in RUNTIMES:
         raise ArgumentError(f"runtime must be one of {RUNTIMES}, got {runtime!r}. Choose one.")
     if runtime == "keras":
         from bnnzoo.evaluation.keras_subject import open_keras_subject
 
         return open_keras_subject(model, preprocessing, random_weights)
-    if not is_name or random_weights:
+    if not is_text or random_weights:
         raise ArgumentError(
             "The packed runtime takes a name or a packed file with trained weights, got "
-            f"{'random weights' if is_name else type(model).__name__}. Convert the model first."
+            f"{'random weights' if is_text else type(model).__name__}. Convert the model first."
         )
     from bnnzoo.evaluation.packed_subject import open_packed_subject
 
     return open_packed_subject(model, preprocessing)
+
+
+def check_random(model: Any) -> None:
+    """Refuses random weights for what has its own.
+
+    Raises:
+        ArgumentError: It is no name of the zoo.
+    """
+    if not isinstance(model, (str, PathLike)) or names_file(model):
+        shown = model if isinstance(model, (str, PathLike)) else type(model).__name__
+        raise ArgumentError(
+            f"Random weights must be for a name of the zoo, got {shown}, which has its own. Leave "
+            "--random-weights (random_weights=True) out."
+        )
 
 
 def choose_preprocessing(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bnnzoo.arguments import check_integer
 from bnnzoo.deploy.ir import Graph
 from bnnzoo.deploy.model_info import ModelInfo
 from bnnzoo.deploy.passes import RUNTIME, Pass, apply
@@ -181,8 +182,7 @@ class Model:
         Raises:
             ArgumentError: `x` has another shape or type, or `runs` is not positive.
         """
-        if runs < 1:
-            raise ArgumentError(f"runs must be at least 1, got {runs}. Ask for one run or more.")
+        runs = check_integer(runs, "runs")
         if x is None:
             shape = (1, *self.graph.input_shape)
             x = np.random.default_rng(0).standard_normal(shape, np.float32)
@@ -211,8 +211,14 @@ class Model:
 
     def _arrays(self, plan: Plan, x: ArrayLike) -> tuple[Floats, list[Floats]]:
         """Checks the input; returns it and memory for the outputs."""
-        images: NDArray[Any] = np.asarray(x)
         shape = self.graph.input_shape
+        try:
+            images: NDArray[Any] = np.asarray(x)
+        except ValueError as error:  # of lists whose entries have several shapes
+            raise ArgumentError(
+                f"x must be (n, {', '.join(map(str, shape))}), got images of several shapes. Give "
+                "raw images to predict, which resizes them."
+            ) from error
         if images.dtype != np.float32:
             raise ArgumentError(
                 f"x must be float32, got {images.dtype}. Give raw uint8 images to predict, and "

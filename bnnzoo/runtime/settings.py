@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
+from bnnzoo.arguments import as_integer
 from bnnzoo.errors import ArgumentError
 from bnnzoo.runtime.extension import engine
 
@@ -51,21 +53,16 @@ def choose_threads(threads: int | None) -> int:
     Raises:
         ArgumentError: It is not an integer from 1 to 1024.
     """
-    name: str
-    text: int | str
-    if threads is not None:
-        name, text = "threads", threads
-    elif os.environ.get("BNNZOO_NUM_THREADS"):
-        name, text = "BNNZOO_NUM_THREADS", os.environ["BNNZOO_NUM_THREADS"]
-    else:
-        return min(available_cores(), _MOST_BY_DEFAULT)
-    try:
-        count = int(text) if isinstance(text, (int, str)) else 0
-    except ValueError:
-        count = 0
-    if not 1 <= count <= _MOST:
+    given: Any
+    name, given, count = "threads", threads, as_integer(threads)
+    if threads is None:
+        name, given = "BNNZOO_NUM_THREADS", os.environ.get("BNNZOO_NUM_THREADS", "")
+        if not given:
+            return min(available_cores(), _MOST_BY_DEFAULT)
+        count = int(given) if given.strip().isdecimal() else None
+    if count is None or not 1 <= count <= _MOST:
         raise ArgumentError(
-            f"{name} must be an integer from 1 to {_MOST}, got {text!r}. "
+            f"{name} must be an integer from 1 to {_MOST}, got {given!r}. "
             "1 is often best for many small requests."
         )
     return count

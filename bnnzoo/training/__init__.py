@@ -1,4 +1,4 @@
-"""Training and fine-tuning: `train(recipe(NAME), FOLDER)`.
+"""Training and fine-tuning: `train(NAME, FOLDER)`.
 
 Names are resolved on first use, so that listing recipes needs no Keras.
 """

@@ -278,7 +278,7 @@ def _one_of(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
 
 
 def _least(name: str, value: int, least: int) -> None:
-    if not isinstance(value, int) or value < least:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ArgumentError(f"{name} must be an integer of at least {least}, got {value!r}.")
 
 

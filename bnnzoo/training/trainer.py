@@ -28,6 +28,7 @@ from bnnzoo.training.images import split_codes
 from bnnzoo.training.networks import NetworkMaker, check_teacher, open_teacher
 from bnnzoo.training.optimizers import make_optimizer
 from bnnzoo.training.recipe import Recipe, check
+from bnnzoo.training.recipes import recipe as find_recipe
 from bnnzoo.training.run_folder import (
     BEST,
     ENVIRONMENT,
@@ -46,7 +47,7 @@ Row = dict[str, Any]
 
 
 def train(
-    recipe: Recipe,
+    recipe: Recipe | str,
     folder: str | PathLike[str],
     *,
     resume: bool = False,
@@ -57,13 +58,13 @@ def train(
     """Trains a network and returns the report, which is in `report.json` too.
 
         from bnnzoo import training
-        report = training.train(training.recipe("binarynet_mlp.mnist"), "runs/mlp")
+        report = training.train("binarynet_mlp.mnist", "runs/mlp")
 
     Python's, NumPy's and the backend's random numbers are seeded with the recipe's seed. On JAX,
     all devices share each batch; so do processes that have joined, of which the first one writes.
 
     Args:
-        recipe: What to train. `training.recipe` finds one by name.
+        recipe: What to train, or its name.
         folder: The folder of the run, see `RunFolder`.
         resume: Go on after the last finished epoch of a run that was killed.
         progress: Called after every step.
@@ -74,10 +75,13 @@ def train(
         The report; in another process than the first nothing, since the first one measures.
 
     Raises:
-        ArgumentError: A value of the recipe cannot be used, or the folder has another run.
+        ArgumentError: There is no such recipe, a value of it cannot be used, or the folder has
+            another run.
         DataError: The images cannot be had.
         BnnZooError: The loss is no number, a file cannot be written, another process trains there.
     """
+    if isinstance(recipe, str):
+        recipe = find_recipe(recipe)
     check(recipe)
     for source in (recipe.data, recipe.test_data):
         check_source(source)

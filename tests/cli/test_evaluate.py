@@ -110,6 +110,19 @@ def test_files_that_exist_are_refused_before_any_work(
     assert taken.read_text() == "mine"
 
 
+@pytest.mark.parametrize("place", ["model", "data"])
+def test_what_is_read_is_not_overwritten(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    files = {"model": tmp_path / "net.safetensors", "data": tmp_path / "d.npz"}
+    for file in files.values():
+        file.write_text("mine")
+    command = ["evaluate", str(files["model"]), "--data", f"{files['data']}:test", "--force"]
+    assert main([*command, "-o", str(files[place])]) == 2
+    assert "is what is read here. Name another file" in capsys.readouterr().err
+    assert [file.read_text() for file in files.values()] == ["mine", "mine"]
+
+
 def test_confusion_picture(arguments: list[str], tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     assert main([*arguments, "--confusion-matrix", str(tmp_path / "c.png")]) == 0

@@ -85,6 +85,16 @@ def test_unpack_writes_signs_and_floats(tmp_path, capsys):
     assert output.read_bytes() == first
 
 
+def test_unpack_does_not_write_over_what_it_reads(tmp_path, capsys):
+    file = tmp_path / "net.safetensors"
+    file.write_bytes(GOLDEN.read_bytes())
+    assert main(["unpack", str(file), str(file), "--force"]) == 2
+    assert "is what is read here. Name another file" in capsys.readouterr().err
+    assert file.read_bytes() == GOLDEN.read_bytes()
+    assert main(["unpack", str(file), str(tmp_path / "out.npz"), "--word-bits", "64"]) == 2
+    assert "--word-bits belongs to --format mem" in capsys.readouterr().err
+
+
 def test_unpack_writes_memory_images_and_an_index(tmp_path, capsys):
     output = tmp_path / "memory"
     command = ["unpack", str(GOLDEN), str(output), "--format", "mem", "--word-bits", "64"]
@@ -97,7 +107,7 @@ def test_unpack_writes_memory_images_and_an_index(tmp_path, capsys):
     words = (output / "binary_kernel.mem").read_text().split()
     assert len(words) == 3 and {len(word) for word in words} == {16}
     assert main(command) == 2
-    assert "exists already. Use --force" in capsys.readouterr().err
+    assert "has files already. Use --force" in capsys.readouterr().err
     assert main([*command, "--force"]) == 0
     assert main([*command[:-1], "30", "--force"]) == 2
     assert "word_bits must be a multiple of 4" in capsys.readouterr().err

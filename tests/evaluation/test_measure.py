@@ -220,11 +220,22 @@ def test_random_weights_are_stamped() -> None:
     assert result["weights_sha256"] is None
 
 
+def test_a_file_has_no_random_weights(tmp_path: Path) -> None:
+    """They would be its trained ones, and be called random."""
+    for model in (tmp_path / "net.keras", tmp_path / "net.safetensors", keras.Sequential()):
+        with pytest.raises(
+            ArgumentError, match=r"must be for a name of the zoo, got .*has its own"
+        ):
+            bnnzoo.evaluate(model, "sample:fashion_mnist", random_weights=True)
+
+
 @pytest.mark.parametrize(
     ("options", "error", "match"),
     [
-        ({"batch_size": 0}, ArgumentError, "batch_size must be at least 1, got 0"),
-        ({"limit": 0}, ArgumentError, "limit must be at least 1, got 0"),
+        ({"batch_size": 0}, ArgumentError, "batch_size must be a positive integer, got 0"),
+        ({"batch_size": "x"}, ArgumentError, "batch_size must be a positive integer, got 'x'"),
+        ({"limit": 0}, ArgumentError, "limit must be a positive integer, got 0"),
+        ({"limit": 5.0}, ArgumentError, "limit must be a positive integer, got 5.0"),
         ({"preprocessing": "scale_pm"}, ArgumentError, "Did you mean 'scale_pm1'"),
         ({"preprocessing": None}, ArgumentError, "centroids does not say how"),
         ({"data": "sample:x"}, ArgumentError, "Unknown data set 'sample:x'"),
@@ -241,7 +252,19 @@ def test_random_weights_are_stamped() -> None:
             r"\(images, labels\), got ndarray",
         ),
     ],
-    ids=["batch", "limit", "id", "none", "sample", "folder", "model", "class map", "images alone"],
+    ids=[
+        "batch",
+        "text",
+        "limit",
+        "real",
+        "id",
+        "none",
+        "sample",
+        "folder",
+        "model",
+        "class map",
+        "images alone",
+    ],
 )
 def test_wrong_arguments(options: dict[str, object], error: type, match: str) -> None:
     with pytest.raises(error, match=match):

@@ -44,7 +44,7 @@ def test_a_colour_photo_of_another_size_is_fitted(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_predicted(tmp_path: Path, files: list[Path]) -> None:
-    with pytest.raises(ArgumentError, match="top must be at least 1, got 0"):
+    with pytest.raises(ArgumentError, match="top must be a positive integer, got 0"):
         predict(centroid_network(), files, top=0, preprocessing="scale_pm1")
     with pytest.raises(ArgumentError, match="at least one image, got none"):
         predict(centroid_network(), [], preprocessing="scale_pm1")

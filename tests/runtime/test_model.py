@@ -176,7 +176,7 @@ def test_profile_measures_every_convolution(model, graph):
         assert macs % K == 0
         assert convs[node.name].gmacs_per_second == pytest.approx(macs / convs[node.name].ms / 1e6)
     assert all(time.ms > 0 for time in times)
-    with pytest.raises(ArgumentError, match="runs must be at least 1, got 0"):
+    with pytest.raises(ArgumentError, match="runs must be a positive integer, got 0"):
         model.profile(runs=0)
 
 
@@ -221,8 +221,10 @@ def test_number_of_threads(graph, monkeypatch):
         monkeypatch.setenv("BNNZOO_NUM_THREADS", wrong)
         with pytest.raises(ArgumentError, match=f"BNNZOO_NUM_THREADS must be .*, got '{wrong}'"):
             runtime.compile_graph(graph)
-    with pytest.raises(ArgumentError, match="threads must be an integer from 1 to 1024, got 0"):
-        runtime.compile_graph(graph, threads=0)
+    assert runtime.compile_graph(graph, threads=np.int64(2)).threads == 2
+    for wrong in (0, "2", True, 1.0):
+        with pytest.raises(ArgumentError, match=f"threads must be .* 1024, got {wrong!r}"):
+            runtime.compile_graph(graph, threads=wrong)
 
 
 def test_a_broken_graph_is_refused():

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bnnzoo.arguments import check_integer
 from bnnzoo.data import preprocessing as preprocessings
 from bnnzoo.data.preprocessing import Preprocessing
-from bnnzoo.data.sources import check_source
 from bnnzoo.deploy import passes
 from bnnzoo.deploy.conversion.file_origin import FileOrigin, is_readable
 from bnnzoo.deploy.conversion.report import ConversionReport, DataReport, Sizes, packed_parts
@@ -27,9 +27,9 @@ from bnnzoo.deploy.formats import Format, Network, Written, packed
 from bnnzoo.deploy.ir import Graph
 from bnnzoo.errors import ArgumentError, ConversionError
 from bnnzoo.evaluation import EvaluationReport, evaluate
-from bnnzoo.evaluation.measure import Data
+from bnnzoo.evaluation.measure import Data, check_data
 from bnnzoo.evaluation.report import same_accuracy
-from bnnzoo.evaluation.subject import choose_preprocessing
+from bnnzoo.evaluation.subject import check_random, choose_preprocessing
 from bnnzoo.loading import open_model
 from bnnzoo.manifest import WeightsRecord
 
@@ -99,9 +99,13 @@ def convert(
         raise ArgumentError("path must be a file to write, got None. Or pass dry_run=True.")
     kind = find_format(path, format)
     target = None if path is None or dry_run else Target(path, kind, force)
-    _check_numbers(kind, weights_dtype, check)
-    if isinstance(data, (str, PathLike)):
-        check_source(data)  # before a model is downloaded for nothing
+    _check_dtype(kind, weights_dtype)
+    check = check_integer(check, "check", least=0, advice="Give a number of images.")
+    limit = None if limit is None else check_integer(limit, "limit")
+    if data is not None:
+        check_data(data)  # before a model is downloaded for nothing
+    elif limit is not None:
+        raise ArgumentError(f"limit must be None without data, got {limit}. Give data as well.")
     origin = _origin(model, preprocessing, random_weights, record)
     job = _Job.of(origin, weights_dtype, preprocessing)
     found = job.compare(check, data)
@@ -112,15 +116,13 @@ def convert(
     return job.report(target, kind, written, check, found, accuracy)
 
 
-def _check_numbers(kind: Format, weights_dtype: str, check: int) -> None:
+def _check_dtype(kind: Format, weights_dtype: str) -> None:
     known = packed.WEIGHTS_DTYPES if kind.name == "packed" else ("float32",)
     if weights_dtype not in known:
         raise ArgumentError(
             f"weights_dtype must be one of {', '.join(known)} for {kind.name}, got "
             f"{weights_dtype!r}. Choose one of them."
         )
-    if check < 0:
-        raise ArgumentError(f"check must be 0 or more, got {check}. Give a number of images.")
 
 
 def _origin(
@@ -130,6 +132,8 @@ def _origin(
     record: WeightsRecord | None,
 ) -> KerasOrigin | FileOrigin:
     """Returns what is converted, from a file without Keras."""
+    if random_weights:
+        check_random(model)
     if is_readable(model):
         return FileOrigin(model, preprocessing)
     from bnnzoo.deploy.conversion.keras_origin import KerasOrigin

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 
-from bnnzoo.atomic import replacing
+from bnnzoo.atomic import check_writable, write_file
 from bnnzoo.deploy.formats import FORMATS, Format
 from bnnzoo.errors import ArgumentError
 
@@ -57,16 +57,20 @@ class Target:
     def __init__(self, path: str | PathLike[str], format: Format, force: bool) -> None:
         self.path = Path(path)
         self.is_folder = not format.suffix
-        if not self.path.parent.is_dir() or (self.path.is_dir() and not self.is_folder):
-            raise ArgumentError(f"path must be a file in a folder that exists, got {path}.")
-        if self.is_folder and self.path.is_file():
+        if not self.is_folder:
+            check_writable(self.path, force)
+        elif self.path.is_dir():
+            if any(self.path.iterdir()) and not force:
+                raise ArgumentError(
+                    f"{path} has files already. Use --force (force=True) to overwrite them."
+                )
+        elif self.path.exists():
             raise ArgumentError(f"path must be a folder for {format.name}, got the file {path}.")
-        taken = any(self.path.iterdir()) if self.path.is_dir() else self.path.exists()
-        if taken and not force:
-            raise ArgumentError(f"{path} exists already. Use --force (force=True) to overwrite it.")
+        elif not self.path.parent.is_dir():
+            raise ArgumentError(f"{path} cannot be made: there is no folder {self.path.parent}.")
 
     def write(self, files: Mapping[str, bytes]) -> None:
-        """Writes files under temporary names and renames them.
+        """Writes files, each in one step.
 
         Args:
             files: Content by name below the folder; the one file has the name "".
@@ -75,14 +79,9 @@ class Target:
             ArgumentError: The disk is full, or the folder is not writable.
         """
         try:
-            for name, content in files.items():
-                _replace(self.path / name if self.is_folder else self.path, content)
+            if self.is_folder:
+                self.path.mkdir(exist_ok=True)
         except OSError as error:
-            text = error.strerror or error
-            raise ArgumentError(f"{self.path} cannot be written: {text}.") from error
-
-
-def _replace(path: Path, content: bytes) -> None:
-    path.parent.mkdir(exist_ok=True)
-    with replacing(path) as part:
-        part.write_bytes(content)
+            raise ArgumentError(f"{self.path} cannot be made: {error.strerror}.") from error
+        for name, content in files.items():
+            write_file(self.path / name if self.is_folder else self.path, content)

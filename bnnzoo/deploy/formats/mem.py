@@ -26,18 +26,19 @@ from bnnzoo.deploy.model_info import ModelInfo
 from bnnzoo.deploy.packing import Int8Kernel, PackedSigns, pack
 from bnnzoo.errors import ArgumentError
 
-__all__ = ["FORMAT", "INDEX", "MEM", "MOST_WORD_BITS", "to_files"]
+__all__ = ["FORMAT", "INDEX", "MEM", "MOST_WORD_BITS", "WORD_BITS", "to_files"]
 
 # Of a packed file alone, so no row of `FORMATS`: `bnnzoo unpack` writes it, not `convert`.
 MEM = Format("mem", "", "your own circuits", "bnnzoo.deploy.formats.mem")
 FORMAT = "bnnzoo-mem/1"
 INDEX = "index.json"
+WORD_BITS = 32
 MOST_WORD_BITS = 4096
 _WORD_ORDER = "filter by filter; the first product is the lowest bit of a filter's first word"
 _NUMBER_ORDER = "row-major: the last axis runs first"
 
 
-def to_files(graph: Graph, info: ModelInfo, word_bits: int = 32) -> dict[str, bytes]:
+def to_files(graph: Graph, info: ModelInfo, word_bits: int = WORD_BITS) -> dict[str, bytes]:
     """Returns the content of the files by name.
 
     Args:

@@ -1,0 +1,49 @@
+"""Rules about arguments that many functions share."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable
+from typing import Any
+
+from bnnzoo.errors import ArgumentError
+
+__all__ = ["as_integer", "as_integers", "check_integer"]
+
+
+def as_integer(value: Any) -> int | None:
+    """Returns an integer of Python or NumPy as Python's; None for anything else, bools too."""
+    if isinstance(value, bool):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
+
+
+def as_integers(values: Iterable[Any] | Any) -> tuple[int, ...] | None:
+    """Returns a sequence of integers as a tuple of Python's; None for anything else."""
+    if not isinstance(values, Iterable):
+        return None
+    numbers = [as_integer(value) for value in values]
+    return None if None in numbers else tuple(n for n in numbers if n is not None)
+
+
+def check_integer(value: Any, name: str, least: int = 1, advice: str = "") -> int:
+    """Returns the argument `name`, an integer of Python or NumPy, as Python's.
+
+    Args:
+        value: What was given.
+        name: For the message.
+        least: What it must not be below.
+        advice: What to do, for the message.
+
+    Raises:
+        ArgumentError: It is no integer, or below `least`.
+    """
+    number = as_integer(value)
+    if number is None or number < least:
+        kind = "a positive integer" if least == 1 else f"an integer of at least {least}"
+        advice = advice or f"Use {least} or more."
+        raise ArgumentError(f"{name} must be {kind}, got {value!r}. {advice}")
+    return number
