@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+BETWEEN, EDGES = 3, 2  # spaces between two columns, and at the sides of a table
+
 
 def print_json(value: Any) -> None:
     """Writes `value` to standard output as indented JSON."""
@@ -17,22 +19,51 @@ def print_json(value: Any) -> None:
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "") -> None:
     """Writes an aligned table to standard output; columns of numbers are right-aligned.
 
-    On a terminal it fits the width; in a pipe or a file no cell is cut.
+    On a terminal texts are broken between words to fit its width. Nothing is cut, since that is
+    what one has to type: where words are too long, lines are longer than the terminal. In a pipe
+    or a file nothing is broken.
     """
     from rich import box
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for i, column in enumerate(columns):
-        numeric = all(isinstance(row[i], (int, float)) or row[i] is None for row in rows)
-        table.add_column(column, justify="right" if numeric else "left", no_wrap=i == 0)
-    for row in rows:
-        table.add_row(*(_cell(value) for value in row))
     console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=250)
-    console.print(table)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    natural, least = [], []
+    for i, column in enumerate(columns):
+        cells = [_cell(row[i]) for row in rows]
+        numeric = all(isinstance(row[i], (int, float)) or row[i] is None for row in rows)
+        whole = cells if numeric or i == 0 else " ".join(cells).split()
+        natural.append(max(map(cell_len, [column, *cells])))
+        least.append(max(map(cell_len, [*column.split(), *whole]), default=0))
+        table.add_column(column, justify="right" if numeric else "left")
+    around = BETWEEN * (len(columns) - 1) + EDGES
+    room = console.width - around
+    widths = _fitted(natural, least, room) if console.is_terminal else natural
+    for place, width in zip(table.columns, widths, strict=True):
+        place.width = width
+    for row in rows:
+        table.add_row(*(Text(_cell(value)) for value in row))
+    if title:
+        console.print(title, style="italic", markup=False, soft_wrap=True)
+    # A dumb terminal's width counts only together with its height.
+    wide = Console(highlight=False, width=sum(widths) + around, height=console.height)
+    with wide.capture() as drawn:
+        wide.print(table)
+    click.echo("\n".join(line.rstrip() for line in drawn.get().splitlines()))
+
+
+def _fitted(natural: Sequence[int], least: Sequence[int], room: int) -> list[int]:
+    """Returns widths of columns: the widest that can give way does so, until all have room."""
+    widths = list(natural)
+    while sum(widths) > room:
+        loose = [i for i, width in enumerate(widths) if width > least[i]]
+        if not loose:
+            break
+        widths[max(loose, key=widths.__getitem__)] -= 1
+    return widths
 
 
 def _cell(value: Any) -> str:
@@ -42,4 +73,4 @@ def _cell(value: Any) -> str:
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:.2f}"
-    return str(value).replace("[", r"\[")
+    return str(value)

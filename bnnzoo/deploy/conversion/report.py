@@ -50,10 +50,11 @@ class Sizes:
 
     @property
     def comparison(self) -> str:
-        """The same in words, as in 23.0 times smaller."""
-        if self.ratio >= 1:
-            return f"{self.ratio:.1f} times smaller"
-        return f"{1 / self.ratio:.1f} times larger"
+        """The same in words, as in 23.0 times smaller than before."""
+        factor = f"{max(self.ratio, 1 / self.ratio):.1f}"
+        if factor == "1.0":
+            return "as large as before"
+        return f"{factor} times {'smaller' if self.ratio > 1 else 'larger'} than before"
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ class ConversionReport:
         parts = ", ".join(f"{name} {count:,}" for name, count in sizes.parts.items())
         real = [layer.name for layer in self.layers if not layer.binary]
         lines = [
-            f"{self.model}: {sizes.total:,} bytes ({parts}), {sizes.comparison} than before.",
+            f"{self.model}: {sizes.total:,} bytes ({parts}), {sizes.comparison}.",
             f"{len(real)} of {len(self.layers)} layers compute in real numbers"
             + (f": {', '.join(real)}." if real else "."),
             *self.in_8_bits(),
