@@ -36,6 +36,7 @@ __all__ = [
 ]
 
 _KERAS_AND_BACKENDS = ("keras", "tensorflow", "jax", "torch")
+_UNKNOWN_BACKEND = "Unable to import backend"  # how Keras calls it
 
 
 class BnnZooError(Exception):
@@ -108,7 +109,10 @@ class MissingDependencyError(BnnZooError, ImportError):
 
 @contextlib.contextmanager
 def naming_keras_extras() -> Iterator[None]:
-    """Turns a missing Keras, or a missing backend of it, into the error that names its extra."""
+    """Turns a missing Keras, or a missing backend of it, into the error that names its extra.
+
+    A backend that Keras does not know becomes an `ArgumentError`.
+    """
     try:
         yield
     except ModuleNotFoundError as error:
@@ -119,4 +123,12 @@ def naming_keras_extras() -> Iterator[None]:
             extra="tensorflow" if error.name == "keras" else error.name,
             purpose="for networks (Keras 3 and a backend come with one of the extras"
             " bnnzoo[tensorflow], bnnzoo[jax] and bnnzoo[torch])",
+        ) from error
+    except ValueError as error:
+        unknown = str(error).partition(_UNKNOWN_BACKEND)[2].strip(" :")
+        if not unknown:
+            raise
+        raise ArgumentError(
+            f"The backend of Keras must be tensorflow, jax or torch, got '{unknown}'. Correct "
+            "KERAS_BACKEND, or keras.json in ~/.keras."
         ) from error

@@ -368,9 +368,12 @@ def _read_weights(model: Any, path: Path) -> None:
             warnings.simplefilter("error", UserWarning)
             model.load_weights(path)
     except (UserWarning, ValueError, KeyError, OSError) as error:
+        # Keras supposes of what is missing that another version of it saved the file.
+        reason = "it has none for some layers."
         raise WeightsError(
             f"{path} does not hold weights of {model.name} with input {model.input_shape[1:]}: "
-            f"{_first_line(error)} Check the model's arguments."
+            f"{reason if isinstance(error, UserWarning) else _first_line(error)} Check the model's "
+            "arguments."
         ) from error
 
 

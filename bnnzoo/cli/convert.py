@@ -94,6 +94,8 @@ def command(
     layer computes the same in Keras and in the packed runtime. Other formats are for other
     runtimes; some can be MODEL as well.
     """
+    if out is None and not dry_run:
+        raise click.UsageError("Missing argument 'OUT'. Name a file, or pass --dry-run.")
     from bnnzoo.deploy.conversion import convert
 
     report = convert(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -39,6 +41,10 @@ EXIT_CODES = (
     "Exit codes: 0 ok, 1 failed, 2 usage, 3 unknown model or tag, 4 download or integrity, "
     "5 data, 6 conversion, 130 interrupted."
 )
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "ResourceExhausted", "OutOfMemory")
 
 
 class LazyGroup(click.Group):
@@ -82,12 +88,13 @@ def command() -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code.
 
-    A `BnnZooError` becomes one line on standard error; any other exception is a bug and passes
-    with its traceback.
+    A `BnnZooError` becomes one line on standard error, and so does what the machine lacks, memory
+    or room on a disk; any other exception is a bug and passes with its traceback.
     """
     try:
         with naming_keras_extras():
             result = command.main(argv, prog_name="bnnzoo", standalone_mode=False)
+        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -97,11 +104,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BnnZooError as error:
         click.echo(f"Error: {error}", err=True)
         return error.exit_code
+    except Exception as error:
+        lacking = _lacking(error)
+        if lacking is None:
+            raise
+        click.echo(f"Error: {lacking}", err=True)
+        return 1
     return result if isinstance(result, int) else 0
+
+
+def _lacking(error: Exception) -> str | None:
+    """Returns what the machine lacks, in one line; None where an error is another one."""
+    if isinstance(error, OSError) and error.errno in _FULL:
+        where = error.filename or "The output"
+        return f"{where} cannot be written: {error.strerror}. Make room and repeat."
+    # JAX, TensorFlow and torch have errors of their own.
+    text = f"{type(error).__name__}: {error}"
+    if isinstance(error, MemoryError) or any(sign in text for sign in _OUT_OF_MEMORY):
+        reason = text.splitlines()[0].rstrip(".")
+        return f"The memory is too small: {reason}. Ask for less, as a smaller batch."
+    return None
 
 
 def run() -> None:
     """The entry point of the installed script."""
     # TensorFlow tells of the processor and of missing GPUs at every start; its errors stay.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    sys.exit(main())
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # of names that the terminal cannot show
+    code = main()
+    try:
+        sys.stdout.flush()
+    except OSError:  # main has told of it; Python would try once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)

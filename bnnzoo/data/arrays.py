@@ -123,7 +123,9 @@ def _read_npz(path: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
     except _BROKEN as error:
         reason = str(error).strip().split("\n")[0]
         if isinstance(error, ValueError) and "allow_pickle" in reason:
-            reason = "it holds pickled objects, which are never opened"
+            reason = "it is no archive of arrays"
+            if zipfile.is_zipfile(path):
+                reason = "it holds pickled objects, which are never opened"
         raise DataError(
             f"{path} is not a readable .npz: {reason.rstrip('.')}. Write it again with "
             "numpy.savez_compressed."

@@ -46,6 +46,8 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     Raises:
         DataError: The file does not exist, or is not a whole image.
     """
+    if path.is_dir():
+        raise DataError(f"{path} is a folder. Name image files.")
     try:
         return _decoded(path, str(path))
     except FileNotFoundError as error:

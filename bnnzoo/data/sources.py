@@ -115,7 +115,7 @@ def _is_named(text: str) -> bool:
 
 
 def _is_npz(text: str) -> bool:
-    return text.removesuffix(":train").removesuffix(":test").endswith(".npz")
+    return text.endswith(".npz") or text.rpartition(":")[0].endswith(".npz")
 
 
 def _refuse_folder_options(
@@ -133,9 +133,8 @@ def _named(text: str) -> Callable[[], Source]:
 
 
 def _npz(text: str) -> Callable[[], Source]:
-    path, colon, split = text.rpartition(":")
-    if not (colon and split in SPLITS):
-        path, split = text, "test"
+    path, split = (text, "test") if text.endswith(".npz") else text.rsplit(":", 1)
+    _check_split(path, split)
     _check_file(Path(path))
     return functools.partial(npz_file, Path(path), split)
 
@@ -145,13 +144,15 @@ def _sample(name: str) -> Callable[[], Source]:
 
 
 def _keras(rest: str) -> Callable[[], Source]:
-    name, _, split = rest.partition(":")
-    if split not in ("", *SPLITS):
-        raise ArgumentError(
-            f"Split of keras:{name} must be one of {', '.join(SPLITS)}, got '{split}'."
-        )
-    known = _known(name, KERAS_DATASETS, "keras")
-    return functools.partial(keras_dataset, known, split or "test")
+    name, colon, split = rest.partition(":")
+    split = split if colon else "test"
+    _check_split(f"keras:{name}", split)
+    return functools.partial(keras_dataset, _known(name, KERAS_DATASETS, "keras"), split)
+
+
+def _check_split(name: str, split: str) -> None:
+    if split not in SPLITS:
+        raise ArgumentError(f"Split of {name} must be one of {', '.join(SPLITS)}, got '{split}'.")
 
 
 def _tfds(rest: str) -> Callable[[], Source]:

@@ -31,10 +31,20 @@ def write_state(
 
 
 def read_log(folder: RunFolder) -> list[dict[str, Any]]:
-    """Returns the rows of the epochs that are in the checkpoint; none where there is none."""
+    """Returns the rows of the epochs that are in the checkpoint; none where there is none.
+
+    Raises:
+        BnnZooError: It is broken, or no checkpoint.
+    """
     if not folder.has(LAST):
         return []
-    rows: list[dict[str, Any]] = json.loads(str(folder.read_arrays(LAST)["log"]))
+    try:
+        rows: list[dict[str, Any]] = json.loads(str(folder.read_arrays(LAST)["log"]))
+    except (KeyError, ValueError) as error:
+        raise BnnZooError(
+            f"{folder.path / LAST} is no checkpoint: it has no log. Start the run again in another "
+            "folder."
+        ) from error
     return rows
 
 

@@ -77,6 +77,10 @@ def finetuning_recipe(
         ArgumentError: There are no test images, no epochs, or the model is none of the zoo.
         BnnZooError: The model cannot be loaded.
     """
+    if not (epochs or freeze_backbone):
+        raise ArgumentError(
+            "epochs or freeze_backbone must be above 0, got 0 for both. Nothing would be trained."
+        )
     spec = getattr(open_model(str(model), pretrained=True), "model_spec", None)
     if spec is None or spec.preprocessing is None:
         raise ArgumentError(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -283,6 +284,8 @@ def _least(name: str, value: int, least: int) -> None:
 
 
 def _within(name: str, value: float, low: float, high: float) -> None:
+    if math.isinf(value):
+        raise ArgumentError(f"{name} must be finite, got {value!r}.")
     if not low <= value <= high:
         bound = f"from {low:g} to {high:g}" if high < float("inf") else f"at least {low:g}"
         raise ArgumentError(f"{name} must be {bound}, got {value!r}.")

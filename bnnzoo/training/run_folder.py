@@ -165,7 +165,8 @@ def open_run(
         group: The processes of the run; only the first one opens the folder.
 
     Raises:
-        ArgumentError: It has finished epochs and `resume` is false, or those of another recipe.
+        ArgumentError: It has finished epochs and `resume` is false, or those of another recipe;
+            or it is no folder of a run.
         BnnZooError: Another process trains there, or the folder cannot be written.
     """
     if not group.first:
@@ -176,11 +177,16 @@ def open_run(
     except OSError as error:
         raise BnnZooError(f"{path} cannot be made: {error.strerror}.") from error
     with _locked(path):
-        for left in (*path.glob(".*.tmp*"), *path.glob("checkpoints/.*.tmp*")):
-            left.unlink()  # of a killed run
+        for part in (*path.glob(".*.tmp*"), *path.glob("checkpoints/.*.tmp*")):
+            part.unlink()  # of a killed run
         folder = RunFolder(path)  # as this process alone: the others learn what it is found to be
         found = folder.read_json(RECIPE)
-        if found is None or not (folder.has(LAST) or folder.has(REPORT)):
+        left = [name for name in (LAST, REPORT) if folder.has(name)]
+        if found is None and left:
+            raise ArgumentError(
+                f"{path} has {left[0]} without {RECIPE}: it is no run's folder. Name another one."
+            )
+        if not left:
             # No epoch was finished: nothing is lost, and nothing comes from what was begun.
             (path / ENVIRONMENT).unlink(missing_ok=True)
             folder.write_json(RECIPE, recipe.to_dict())

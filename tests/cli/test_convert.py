@@ -80,7 +80,7 @@ def test_a_dry_run_says_so(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "match"),
     [
-        ([SMALL], 2, "path must be a file to write, got None"),
+        ([SMALL], 2, "Missing argument 'OUT'. Name a file, or pass --dry-run."),
         ([SMALL, "small.h5"], 2, "path must end in .safetensors"),
         ([SMALL, "there.safetensors"], 2, "exists already. Use --force"),
         (["birealnet34", "a.safetensors"], 3, "has no pretrained weights"),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import bnnzoo
 from bnnzoo.cli import main as cli
@@ -72,6 +75,46 @@ def test_an_interrupt_is_130(monkeypatch, capsys):
     monkeypatch.setattr(cli.command, "main", interrupt)
     assert cli.main(["list"]) == 130
     assert capsys.readouterr().err == "Interrupted.\n"
+
+
+@pytest.mark.parametrize("name", [["list"], ["list", "--json"], ["--help"], ["doctor"]])
+def test_a_full_disk_behind_the_output_is_one_line(name):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "bnnzoo", *name], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: The output cannot be written: No space left on device.")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_backend_that_keras_does_not_know_is_one_line():
+    environment = {**os.environ, "KERAS_BACKEND": "tensorlfow"}
+    command = [sys.executable, "-m", "bnnzoo", "summary", "birealnet20"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "Error: The backend of Keras must be tensorflow, jax or torch, got 'tensorlfow'. Correct "
+        "KERAS_BACKEND, or keras.json in ~/.keras.\n"
+    )
+
+
+def test_more_memory_than_there_is_is_one_line(capsys):
+    file = Path(bnnzoo.__file__).parent / "pretrained" / "binarynet_mlp.mnist.safetensors"
+    assert cli.main(["benchmark", str(file), "--batch-size", str(10**12)]) == 1
+    captured = capsys.readouterr()
+    assert captured.err.startswith("Error: The memory is too small: ")
+    assert captured.err.count("\n") == 1
+
+
+def test_names_that_the_terminal_cannot_show_are_escaped(tmp_path):
+    file = Path(bnnzoo.__file__).parent / "pretrained" / "binarynet_mlp.mnist.safetensors"
+    Image.new("L", (28, 28)).save(tmp_path / "日本.png")
+    command = [sys.executable, "-m", "bnnzoo", "predict", str(file), "日本.png", "--json"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)[0]["file"] == "日本.png"
 
 
 def test_module_and_script_are_the_same_command():

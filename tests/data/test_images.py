@@ -120,6 +120,8 @@ def test_what_is_no_image_is_named(tmp_path: Path, content: bytes, match: str) -
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"There is no image .*a.png"):
         read_image(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"is a folder. Name image files"):
+        read_image(tmp_path)
 
 
 def test_float_pixels_are_refused(tmp_path: Path) -> None:

@@ -120,6 +120,11 @@ def test_both_splits(tmp_path):
     assert both_splits(str(tmp_path)) == (str(tmp_path / "train"), str(tmp_path / "test"))
 
 
+def test_no_epochs_are_refused():
+    with pytest.raises(ArgumentError, match="epochs or freeze_backbone must be above 0, got 0 for"):
+        finetuning_recipe("binarynet_mlp.mnist", "keras:mnist", epochs=0, freeze_backbone=0)
+
+
 def test_another_preprocessing_is_refused(tmp_path):
     write_images(tmp_path)
     recipe = tiny_recipe(tmp_path, start_from=PRETRAINED, preprocessing="scale_01")

@@ -81,6 +81,12 @@ def test_a_wrong_value_is_named(field):
         check(changed)
 
 
+def test_an_infinite_rate_is_no_rate():
+    endless = dataclasses.replace(RECIPE.phases[0], learning_rate=float("inf"))
+    with pytest.raises(ArgumentError, match="learning_rate must be finite, got inf"):
+        check(dataclasses.replace(RECIPE, phases=(endless,)))
+
+
 def test_a_seed_beyond_numpys_is_named():
     check(dataclasses.replace(RECIPE, seed=2**32 - 1))
     with pytest.raises(ArgumentError, match=r"seed must be below 2\*\*32"):

@@ -14,6 +14,7 @@ import pytest
 
 from bnnzoo.errors import ArgumentError, BnnZooError
 from bnnzoo.training import Phase, Recipe
+from bnnzoo.training.checkpoints import read_log
 from bnnzoo.training.distribution import Group
 from bnnzoo.training.run_folder import RunFolder, open_run
 
@@ -114,6 +115,24 @@ def test_a_broken_file_is_one_error(tmp_path, name):
         RunFolder(tmp_path).read_json(name)
 
 
+def test_a_folder_of_something_else_is_left_alone(tmp_path):
+    (tmp_path / "report.json").write_text('{"mine": 1}')
+    for resume in (False, True):
+        with (
+            pytest.raises(ArgumentError, match=r"has report.json without recipe.json: it is no"),
+            open_run(tmp_path, RECIPE, resume=resume),
+        ):
+            pass
+    assert {path.name for path in tmp_path.iterdir()} == {".lock", "report.json"}
+
+
+def test_arrays_of_something_else_are_no_checkpoint(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    np.savez(tmp_path / "checkpoints" / "last.npz", mine=np.zeros(3))
+    with pytest.raises(BnnZooError, match=r"last.npz is no checkpoint: it has no log"):
+        read_log(RunFolder(tmp_path))
+
+
 def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch):
     def flock(file, operation):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
@@ -152,5 +171,6 @@ def test_what_a_killed_run_left_is_removed(tmp_path):
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / ".last.tmp.npz").write_text("half")
     (tmp_path / "checkpoints" / "last.npz").write_text("whole")
-    with open_run(tmp_path, RECIPE, resume=False):
+    (tmp_path / "recipe.json").write_text(json.dumps(RECIPE.to_dict()))
+    with open_run(tmp_path, RECIPE, resume=True):
         assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["last.npz"]
