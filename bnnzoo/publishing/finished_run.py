@@ -78,9 +78,11 @@ class FinishedRun:
         Args:
             hardware: In words; None takes what the run wrote down itself.
         """
-        found = [start.get("hardware") or ", ".join(start["devices"]) for start in self.starts]
+        epochs = self.report["epochs"]
+        trained = [start for start in self.starts if start.get("after_epoch", -1) < epochs]
+        found = [start.get("hardware") or ", ".join(start["devices"]) for start in trained]
         return TrainingRun(
-            epochs=self.report["epochs"],
+            epochs=epochs,
             seconds=self.report["seconds"],
             hardware=hardware or ", then ".join(dict.fromkeys(found)),
             versions=self.starts[-1]["versions"],

@@ -187,8 +187,7 @@ def open_run(
                 f"{path} has {left[0]} without {RECIPE}: it is no run's folder. Name another one."
             )
         if not left:
-            # No epoch was finished: nothing is lost, and nothing comes from what was begun.
-            (path / ENVIRONMENT).unlink(missing_ok=True)
+            # No epoch was finished: nothing is lost.
             folder.write_json(RECIPE, recipe.to_dict())
         elif not resume:
             raise ArgumentError(f"{path} has a run already. Go on with --resume, or name another.")

@@ -92,12 +92,12 @@ def train(
         if report is not None:
             group.leave()
             return dict(report)
-        _record_environment(run, command)
         # JAX compares what every process makes, even what is overwritten by weights from a file.
         keras.utils.set_random_seed(recipe.seed)
         with open_events(run.path / "events", group.first) as events, group.scope():
             trainer = _Trainer(recipe, run, events, progress, on_epoch)
             start = len(trainer.rows)
+            _record_environment(run, command, start)
             for place in range(len(recipe.phases)):
                 trainer.run_phase(place)
         run.group = group.leave()
@@ -241,10 +241,17 @@ def _best_epoch(rows: list[Row]) -> int:
     return 1 + int(np.argmax([row["val_top1"] for row in rows]))
 
 
-def _record_environment(run: RunFolder, command: str | None) -> None:
-    """Adds a start to `environment.json`."""
+def _record_environment(run: RunFolder, command: str | None, epochs: int) -> None:
+    """Adds a start to `environment.json` in the place of those that finished no epoch.
+
+    Args:
+        run: The folder.
+        command: As of `train`.
+        epochs: How many were finished before this start.
+    """
     backend = keras.backend.backend()
     start = {
+        "after_epoch": epochs,
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "command": command,
         "versions": {
@@ -260,4 +267,5 @@ def _record_environment(run: RunFolder, command: str | None) -> None:
         "devices": device_names(),
         "hardware": hardware(),
     }
-    run.write_json(ENVIRONMENT, [*(run.read_json(ENVIRONMENT) or []), start])
+    before = [s for s in run.read_json(ENVIRONMENT) or [] if s.get("after_epoch", -1) < epochs]
+    run.write_json(ENVIRONMENT, [*before, start])

@@ -101,13 +101,6 @@ def test_a_finished_run_without_its_checkpoints_is_not_overwritten(tmp_path):
     assert json.loads((tmp_path / "recipe.json").read_text())["seed"] == 0
 
 
-def test_starts_that_came_to_nothing_are_forgotten(tmp_path):
-    with open_run(tmp_path, RECIPE, resume=False) as folder:
-        folder.write_json("environment.json", [{"hardware": "a laptop"}])
-    with open_run(tmp_path, RECIPE, resume=True) as folder:
-        assert folder.read_json("environment.json") is None
-
-
 @pytest.mark.parametrize("name", ["recipe.json", "report.json", "environment.json"])
 def test_a_broken_file_is_one_error(tmp_path, name):
     (tmp_path / name).write_text("{")

@@ -60,9 +60,9 @@ def whole_run(tmp_path_factory):
     return folder, report
 
 
-# Killed after this many steps of this epoch: in a phase, between phases, in the last one.
-@pytest.mark.parametrize("epoch, step", [(2, 3), (3, 1), (4, 2)])
-def test_a_resumed_run_equals_an_uninterrupted_one(whole_run, epoch, step):
+# Killed after this many steps of this epoch, so often: in a phase, between phases, in the last one.
+@pytest.mark.parametrize("epoch, step, kills", [(2, 3, 1), (3, 1, 2), (4, 2, 1)])
+def test_a_resumed_run_equals_an_uninterrupted_one(whole_run, epoch, step, kills):
     folder, _ = whole_run
     recipe, path = tiny_recipe(folder, *PHASES), folder / f"killed-{epoch}-{step}"
 
@@ -70,10 +70,13 @@ def test_a_resumed_run_equals_an_uninterrupted_one(whole_run, epoch, step):
         if (progress.epoch, progress.step) == (epoch, step):
             raise KilledError
 
-    with pytest.raises(KilledError):
-        training.train(recipe, path, progress=kill)
+    for _ in range(kills):
+        with pytest.raises(KilledError):
+            training.train(recipe, path, progress=kill, resume=True)
     report = training.train(recipe, path, resume=True)
-    assert report["resumed_after"] == (epoch - 1 or None)
+    assert report["resumed_after"] == epoch - 1
+    starts = json.loads((path / "environment.json").read_text())
+    assert [start["after_epoch"] for start in starts] == [0, epoch - 1]  # one finished none
     saved = hashlib.sha256((path / "model.keras").read_bytes()).hexdigest()
     assert report["evaluation"]["weights_sha256"] == saved
     expected, got = state(folder / "whole"), state(path)
