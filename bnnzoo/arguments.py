@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable
 from typing import Any
 
 from bnnzoo.errors import ArgumentError
@@ -21,11 +20,12 @@ def as_integer(value: Any) -> int | None:
         return None
 
 
-def as_integers(values: Iterable[Any] | Any) -> tuple[int, ...] | None:
+def as_integers(values: Any) -> tuple[int, ...] | None:
     """Returns a sequence of integers as a tuple of Python's; None for anything else."""
-    if not isinstance(values, Iterable):
+    try:
+        numbers = [as_integer(value) for value in values]
+    except TypeError:
         return None
-    numbers = [as_integer(value) for value in values]
     return None if None in numbers else tuple(n for n in numbers if n is not None)
 
 

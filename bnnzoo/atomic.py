@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bnnzoo.errors import ArgumentError
+from bnnzoo.errors import ArgumentError, BnnZooError
 
 __all__ = ["check_writable", "replacing", "write_file"]
 
@@ -37,27 +37,34 @@ def check_writable(path: Path, force: bool, sources: Iterable[Any] = ()) -> None
     """Refuses an output before any work is done. Devices and pipes have nothing to lose.
 
     Args:
-        path: The file to write.
+        path: The file to write; of a symbolic link, its target.
         force: Whether a file that is there may be overwritten.
-        sources: Paths that are read, and names and None, which are not.
+        sources: Paths that are read; anything else is passed over.
 
     Raises:
-        ArgumentError: The file exists and `force` is false, it is a source, it is a folder, or
-            its folder does not exist.
+        ArgumentError: The file exists and `force` is false, it is a source or a folder, or its
+            folder does not exist or may not be written.
     """
-    if path.is_dir():
-        raise ArgumentError(f"{path} is a folder. Name a file to write.")
-    if path.is_file() and not force:
-        raise ArgumentError(f"{path} exists already. Use --force (force=True) to overwrite it.")
-    if not path.parent.is_dir():
-        raise ArgumentError(f"{path} cannot be written: there is no folder {path.parent}.")
-    for source in sources:
-        if (
-            source is not None
-            and path.is_file()
-            and os.path.realpath(source) == os.path.realpath(path)
-        ):
-            raise ArgumentError(f"{path} is what is read here. Name another file to write.")
+    real = Path(os.path.realpath(path))
+    try:
+        if real.is_dir():
+            raise ArgumentError(f"{path} is a folder. Name a file to write.")
+        if real.exists() and not real.is_file():
+            return
+        if real.is_file() and not force:
+            raise ArgumentError(f"{path} exists already. Use --force (force=True) to overwrite it.")
+        folder = real.parent if path.is_symlink() else path.parent
+        if not folder.is_dir():
+            raise ArgumentError(f"{path} cannot be written: there is no folder {folder}.")
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise ArgumentError(
+            f"{path} cannot be written: {error.strerror}. Name another file."
+        ) from error
+    if not os.access(folder, os.W_OK):
+        raise ArgumentError(f"{path} cannot be written: {folder} is read-only for you.")
+    read = {os.path.realpath(s) for s in sources if isinstance(s, (str, os.PathLike))}
+    if real.is_file() and str(real) in read:
+        raise ArgumentError(f"{path} is what is read here. Name another file to write.")
 
 
 def write_file(path: Path, content: bytes | str) -> None:
@@ -70,7 +77,7 @@ def write_file(path: Path, content: bytes | str) -> None:
         content: Its bytes, or text for UTF-8. What names of files have that is none is escaped.
 
     Raises:
-        ArgumentError: It cannot be written, as on a full disk. The old file stays.
+        BnnZooError: It cannot be written, as on a full disk. The old file stays.
     """
     if isinstance(content, str):
         content = content.encode(errors="backslashreplace")
@@ -81,4 +88,6 @@ def write_file(path: Path, content: bytes | str) -> None:
         with replacing(Path(os.path.realpath(path))) as part:
             part.write_bytes(content)
     except OSError as error:
-        raise ArgumentError(f"{path} cannot be written: {error.strerror or error}.") from error
+        raise BnnZooError(
+            f"{path} cannot be written: {error.strerror or error}. Make room, or name another file."
+        ) from error

@@ -145,16 +145,24 @@ def names_file(source: str | PathLike[str]) -> bool:
     Raises:
         ArgumentError: A file or folder is meant that is no model.
     """
-    path = Path(source)
+    path, name = Path(source), str(source)
     if path.suffix in MODEL_SUFFIXES:
         return True
-    name = str(source)
-    if path.suffix in OTHER_SUFFIXES or name != path.name or (path.exists() and not _knows(name)):
+    if _knows(name):
+        return False
+    if path.suffix in OTHER_SUFFIXES or name != path.name or _is_there(path):
         raise ArgumentError(
             f"A model file must end in .keras or .safetensors, got {source}. Save the whole model "
             "with model.save('model.keras'); `bnnzoo convert` reads .tflite files too."
         )
     return False
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return bool(path.name) and path.exists()
+    except OSError:  # no file can have such a name
+        return False
 
 
 def _knows(name: str) -> bool:

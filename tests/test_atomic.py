@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bnnzoo.atomic import check_writable, replacing, write_file
-from bnnzoo.errors import ArgumentError
+from bnnzoo.errors import ArgumentError, BnnZooError
 
 
 def test_the_new_file_takes_the_place_of_the_old_one_at_the_end(tmp_path):
@@ -81,9 +81,34 @@ def test_a_pipe_takes_what_is_written_and_stays(tmp_path):
 
 
 def test_a_full_device_is_one_line():
-    with pytest.raises(ArgumentError, match=r"^/dev/full cannot be written: No space left"):
+    with pytest.raises(BnnZooError, match=r"^/dev/full cannot be written: No space left.* Make r"):
         write_file(Path("/dev/full"), b"content")
     assert Path("/dev/full").is_char_device()
+
+
+@pytest.mark.parametrize(
+    ("name", "match"),
+    [
+        ("dangling", r"dangling cannot be written: there is no folder .*gone"),
+        ("folder", r"folder is a folder. Name a file"),
+        ("n" * 300, r"cannot be written: File name too long. Name another file"),
+        ("file/part", r"file/part cannot be written: there is no folder .*file"),
+    ],
+    ids=["link into nowhere", "folder", "long name", "file for a folder"],
+)
+def test_what_cannot_be_written_is_told_before_any_work(name, match, tmp_path):
+    (tmp_path / "dangling").symlink_to(tmp_path / "gone" / "file")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(ArgumentError, match=match):
+        check_writable(tmp_path / name, force=True)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_folder_is_told_before_any_work(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(ArgumentError, match="is read-only for you"):
+        check_writable(tmp_path / "new", force=True)
 
 
 def test_a_source_is_not_overwritten(tmp_path):

@@ -16,35 +16,38 @@ PACKAGE = Path(bnnzoo.__file__).parent
 
 # Room -> the rooms of bnnzoo that it may import, at the top or inside a function.
 DOORS = {
-    "atomic": set(),
+    "arguments": {"errors"},
+    "atomic": {"errors"},
     "errors": set(),
     "manifest": {"errors"},
     "network": {"errors"},
     "weights": {"errors", "manifest", "network"},
     "nn": {"errors"},
-    "architectures": {"errors", "nn", "registry", "model_spec"},
+    "architectures": {"arguments", "errors", "nn", "registry", "model_spec"},
     "registry": {"errors", "manifest", "architectures"},
-    "model_spec": {"errors", "data"},
+    "model_spec": {"arguments", "errors", "data"},
     "loading": {
-        "architectures", "deploy", "errors", "manifest", "model_spec", "registry", "weights",
+        "architectures", "arguments", "deploy", "errors", "manifest", "model_spec", "registry",
+        "weights",
     },
     "data": {"errors", "network"},
-    "model_summary": {"errors", "nn"},
+    "model_summary": {"errors", "loading", "nn"},
     "evaluation": {
-        "data", "deploy", "errors", "loading", "model_spec", "registry", "runtime", "weights",
+        "arguments", "data", "deploy", "errors", "loading", "model_spec", "registry", "runtime",
+        "weights",
     },
     "deploy": {"errors"},
     "deploy.keras_frontend": {"architectures", "deploy", "errors", "nn"},
     "deploy.keras_model": {"deploy", "errors", "model_spec", "nn", "registry"},
     "deploy.conversion": {
-        "atomic", "data", "deploy", "errors", "evaluation", "loading", "manifest", "model_spec",
-        "nn", "registry", "runtime",
+        "arguments", "atomic", "data", "deploy", "errors", "evaluation", "loading", "manifest",
+        "model_spec", "nn", "registry", "runtime",
     },
     "publishing": {
         "atomic", "data", "deploy", "errors", "evaluation", "loading", "manifest", "model_spec",
         "network", "nn", "registry", "runtime", "training",
     },
-    "runtime": {"data", "deploy", "errors", "model_spec"},
+    "runtime": {"arguments", "data", "deploy", "errors", "model_spec"},
     "training": {
         "atomic", "data", "deploy", "errors", "evaluation", "loading", "model_spec", "nn",
         "registry",

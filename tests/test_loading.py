@@ -315,8 +315,9 @@ def test_a_folder_is_no_unknown_model_and_hides_none(trained, tmp_path, monkeypa
     with pytest.raises(ArgumentError, match=r"must end in .keras or .safetensors, got photos"):
         loading.open_model("photos")
     assert loading.open_model("binarynet").model_spec.name == "binarynet"
-    with pytest.raises(UnknownModelError, match=r"Unknown model 'net.one'"):
-        loading.open_model("net.one")
+    for name in ("net.one", "", "a" * 300):
+        with pytest.raises(UnknownModelError, match=f"Unknown model '{name}'"):
+            loading.open_model(name)
 
 
 def test_open_model_runs_no_code_of_a_file(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -81,9 +82,8 @@ def command(
     if confusion_matrix is not None:
         _check_drawable(confusion_matrix)
     archive = data.removesuffix(":train").removesuffix(":test")
-    _check_files(
-        [output, confusion_matrix, log_samples], force, [model, archive, labels, class_map]
-    )
+    sources = [model, archive, Path(data) / "labels.csv", labels, class_map]
+    _check_files([output, confusion_matrix, log_samples], force, sources)
     from bnnzoo.evaluation import evaluate
 
     with tqdm(unit=" images", leave=False, disable=None, delay=0.1) as bar:
@@ -117,7 +117,8 @@ def command(
 
 def _check_files(paths: Sequence[Path | None], force: bool, sources: Sequence[Any]) -> None:
     named = [path for path in paths if path is not None]
-    if len({path.absolute() for path in named}) < len(named):
+    files = [os.path.realpath(path) for path in named if path.is_file() or not path.exists()]
+    if len(set(files)) < len(files):
         raise ArgumentError("-o, --confusion-matrix and --log-samples must name different files.")
     for path in named:
         check_writable(path, force, sources)

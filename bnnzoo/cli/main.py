@@ -94,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with naming_keras_extras():
             result = command.main(argv, prog_name="bnnzoo", standalone_mode=False)
-        sys.stdout.flush()
+        _flush()
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -116,14 +116,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _lacking(error: Exception) -> str | None:
     """Returns what the machine lacks, in one line; None where an error is another one."""
     if isinstance(error, OSError) and error.errno in _FULL:
-        where = error.filename or "The output"
+        where = error.filename or "A file or the output"
         return f"{where} cannot be written: {error.strerror}. Make room and repeat."
     # JAX, TensorFlow and torch have errors of their own.
-    text = f"{type(error).__name__}: {error}"
-    if isinstance(error, MemoryError) or any(sign in text for sign in _OUT_OF_MEMORY):
-        reason = text.splitlines()[0].rstrip(".")
+    lines = f"{type(error).__name__}: {error}".splitlines()
+    telling = [line for line in lines if any(sign in line for sign in _OUT_OF_MEMORY)]
+    if isinstance(error, MemoryError) or telling:
+        reason = (telling or lines)[-1].strip(" .:")
         return f"The memory is too small: {reason}. Ask for less, as a smaller batch."
     return None
+
+
+def _flush() -> None:
+    if sys.stdout is not None:  # as it is where it was closed
+        sys.stdout.flush()
 
 
 def run() -> None:
@@ -134,7 +140,7 @@ def run() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # of names that the terminal cannot show
     code = main()
     try:
-        sys.stdout.flush()
+        _flush()
     except OSError:  # main has told of it; Python would try once more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)

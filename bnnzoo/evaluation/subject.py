@@ -132,13 +132,17 @@ def open_subject(
     return open_packed_subject(model, preprocessing)
 
 
-def check_random(model: Any) -> None:
+def check_random(model: Any, is_file: bool = False) -> None:
     """Refuses random weights for what has its own.
+
+    Args:
+        model: What was given.
+        is_file: It is known to be a file.
 
     Raises:
         ArgumentError: It is no name of the zoo.
     """
-    if not isinstance(model, (str, PathLike)) or names_file(model):
+    if is_file or not isinstance(model, (str, PathLike)) or names_file(model):
         shown = model if isinstance(model, (str, PathLike)) else type(model).__name__
         raise ArgumentError(
             f"Random weights must be for a name of the zoo, got {shown}, which has its own. Leave "

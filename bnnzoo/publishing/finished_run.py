@@ -77,15 +77,23 @@ class FinishedRun:
 
         Args:
             hardware: In words; None takes what the run wrote down itself.
+
+        Raises:
+            WeightsError: The run did not write down a start that trained.
         """
         epochs = self.report["epochs"]
-        trained = [start for start in self.starts if start.get("after_epoch", -1) < epochs]
+        trained = [start for start in self.starts if start.get("after_epoch", 0) < epochs]
+        if not trained:
+            raise WeightsError(
+                f"{self.folder.path / ENVIRONMENT} must have the start that trained, got none. "
+                "Name the hardware of another run, or train again."
+            )
         found = [start.get("hardware") or ", ".join(start["devices"]) for start in trained]
         return TrainingRun(
             epochs=epochs,
             seconds=self.report["seconds"],
             hardware=hardware or ", then ".join(dict.fromkeys(found)),
-            versions=self.starts[-1]["versions"],
+            versions=trained[-1]["versions"],
             date=self.report["evaluation"]["date"][:10],
         )
 

@@ -95,9 +95,7 @@ class EpochRunner:
         with kept_interrupts() as check:
             logs = self._fit(epoch, check)
             seconds = time.perf_counter() - start
-            check()
             curve = self._evaluate()
-            check()
         for loss in (logs["loss"], curve["loss"]):  # the first is of weights before each step
             if not np.isfinite(loss):
                 raise BnnZooError(
@@ -129,7 +127,7 @@ class EpochRunner:
                 **self._by_calls(data),
                 shuffle=False,
                 verbose=0,
-                callbacks=[_Steps(self, epoch, check)],
+                callbacks=[_Steps(self, epoch, check)] if self.progress else [],
             )
         return {name: float(values[-1]) for name, values in history.history.items()}
 
@@ -202,9 +200,9 @@ class _Steps(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         runner = self.runner
-        if runner.progress is not None:
-            step = (batch + 1) * runner.trainee.steps_per_call
-            runner.progress(Progress(self.epoch + 1, runner.recipe.epochs, step, runner.steps))
+        assert runner.progress is not None
+        step = (batch + 1) * runner.trainee.steps_per_call
+        runner.progress(Progress(self.epoch + 1, runner.recipe.epochs, step, runner.steps))
         self.check()
 
 

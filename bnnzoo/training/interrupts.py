@@ -13,18 +13,22 @@ __all__ = ["kept_interrupts"]
 
 @contextmanager
 def kept_interrupts() -> Iterator[Callable[[], None]]:
-    """Gives what raises KeyboardInterrupt where Ctrl-C was pressed since, and nothing came of it.
+    """Raises KeyboardInterrupt at the end of the block where Ctrl-C was swallowed in it.
 
-    JAX computes while Python goes on; it is waited for where Keras reads the loss of a step
-    (`pythonify_logs`), so that nearly every Ctrl-C falls there.
+    Yields a function that raises it earlier. JAX computes while Python goes on; it is waited for
+    where Keras reads the loss of a step (`pythonify_logs`), so that nearly every Ctrl-C falls
+    there.
     """
     handler = signal.getsignal(signal.SIGINT)
     pressed = threading.Event()
 
     def note(number: int, frame: FrameType | None) -> None:
-        pressed.set()
         assert callable(handler)
-        handler(number, frame)
+        try:
+            handler(number, frame)
+        except KeyboardInterrupt:
+            pressed.set()
+            raise
 
     def check() -> None:
         if pressed.is_set():
@@ -39,3 +43,4 @@ def kept_interrupts() -> Iterator[Callable[[], None]]:
         yield check
     finally:
         signal.signal(signal.SIGINT, handler)
+    check()

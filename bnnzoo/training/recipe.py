@@ -229,8 +229,8 @@ def _check_phase(phase: Phase, *, first: bool) -> None:
     _within("bop_threshold", phase.bop_threshold, 0, float("inf"))
     _within("distillation", phase.distillation, 0, 1)
     _within("attention", phase.attention, 0, float("inf"))
-    if not phase.temperature > 0:
-        raise ArgumentError(f"temperature must be positive, got {phase.temperature!r}.")
+    if not 0 < phase.temperature < math.inf:
+        raise ArgumentError(f"temperature must be positive and finite, got {phase.temperature!r}.")
     if phase.teacher is None and (phase.distillation or phase.attention):
         raise ArgumentError(
             "teacher must be given for distillation and attention, got None. Name a network, or "
@@ -280,12 +280,14 @@ def _one_of(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
 
 def _least(name: str, value: int, least: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ArgumentError(f"{name} must be an integer of at least {least}, got {value!r}.")
+        raise ArgumentError(
+            f"{name} must be an integer of at least {least}, as JSON has it, got {value!r}."
+        )
 
 
 def _within(name: str, value: float, low: float, high: float) -> None:
     if math.isinf(value):
-        raise ArgumentError(f"{name} must be finite, got {value!r}.")
+        raise ArgumentError(f"{name} must be finite, got {value!r}. Give a number.")
     if not low <= value <= high:
         bound = f"from {low:g} to {high:g}" if high < float("inf") else f"at least {low:g}"
         raise ArgumentError(f"{name} must be {bound}, got {value!r}.")

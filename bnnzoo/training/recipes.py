@@ -1,8 +1,8 @@
 """The recipes by name, `NETWORK.DATA`: each row trains one network of the zoo.
 
 What a recipe reached is in the manifest, in the records that name it. Epochs are for a GPU with
-bfloat16 (none of those has been trained to its end yet); the MNIST network takes one core a quarter
-of an hour. Those of ImageNet are in `imagenet_recipes`.
+bfloat16 (none of those has been trained to its end yet); the MNIST network takes one core less than
+an hour. Those of ImageNet are in `imagenet_recipes`.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class RunFolder:
     """Files of one run, written under a temporary name and renamed.
 
         recipe.json         the recipe with every value
-        environment.json    versions, device and command of each start
+        environment.json    versions, device and command of each start that finished an epoch
         log.csv             a line per epoch
         events/             the same for TensorBoard, and flip ratios per layer
         checkpoints/        last.npz (everything to go on from), best.npz, phaseN.npz (weights)
@@ -177,8 +177,6 @@ def open_run(
     except OSError as error:
         raise BnnZooError(f"{path} cannot be made: {error.strerror}.") from error
     with _locked(path):
-        for part in (*path.glob(".*.tmp*"), *path.glob("checkpoints/.*.tmp*")):
-            part.unlink()  # of a killed run
         folder = RunFolder(path)  # as this process alone: the others learn what it is found to be
         found = folder.read_json(RECIPE)
         left = [name for name in (LAST, REPORT) if folder.has(name)]
@@ -193,6 +191,8 @@ def open_run(
             raise ArgumentError(f"{path} has a run already. Go on with --resume, or name another.")
         else:
             _compare(path, found, recipe)
+        for part in (*path.glob(".*.tmp*"), *path.glob("checkpoints/.*.tmp*")):
+            part.unlink()  # of a killed run
         yield RunFolder(path, group)
 
 

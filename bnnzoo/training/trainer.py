@@ -267,5 +267,5 @@ def _record_environment(run: RunFolder, command: str | None, epochs: int) -> Non
         "devices": device_names(),
         "hardware": hardware(),
     }
-    before = [s for s in run.read_json(ENVIRONMENT) or [] if s.get("after_epoch", -1) < epochs]
+    before = [s for s in run.read_json(ENVIRONMENT) or [] if s.get("after_epoch", 0) < epochs]
     run.write_json(ENVIRONMENT, [*before, start])

@@ -110,6 +110,17 @@ def test_files_that_exist_are_refused_before_any_work(
     assert taken.read_text() == "mine"
 
 
+def test_files_that_are_the_same_by_another_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "link.json").symlink_to(tmp_path / "a.json")
+    options = ["-o", str(tmp_path / "a.json"), "--log-samples", str(tmp_path / "link.json")]
+    assert main(["evaluate", "gone.keras", "--data", "sample:fashion_mnist", *options]) == 2
+    assert "must name different files" in capsys.readouterr().err
+    options = ["-o", "/dev/null", "--log-samples", "/dev/null"]
+    assert main(["evaluate", "gone.keras", "--data", "sample:fashion_mnist", *options]) == 4
+
+
 @pytest.mark.parametrize("place", ["model", "data"])
 def test_what_is_read_is_not_overwritten(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str

@@ -84,7 +84,7 @@ def test_a_full_disk_behind_the_output_is_one_line(name):
             [sys.executable, "-m", "bnnzoo", *name], stdout=full, stderr=subprocess.PIPE, text=True
         )
     assert done.returncode == 1
-    assert done.stderr.startswith("Error: The output cannot be written: No space left on device.")
+    assert done.stderr.startswith("Error: A file or the output cannot be written: No space left")
     assert done.stderr.count("\n") == 1
 
 
@@ -107,14 +107,29 @@ def test_more_memory_than_there_is_is_one_line(capsys):
     assert captured.err.count("\n") == 1
 
 
-def test_names_that_the_terminal_cannot_show_are_escaped(tmp_path):
+@pytest.mark.parametrize(
+    ("encoding", "name"), [("ascii", "日本"), ("cp1251", "café"), ("cp1252", "😀")]
+)
+def test_names_that_the_output_has_not_are_escaped(encoding, name, tmp_path):
     file = Path(bnnzoo.__file__).parent / "pretrained" / "binarynet_mlp.mnist.safetensors"
-    Image.new("L", (28, 28)).save(tmp_path / "日本.png")
-    command = [sys.executable, "-m", "bnnzoo", "predict", str(file), "日本.png", "--json"]
-    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)[0]["file"] == "日本.png"
+    Image.new("L", (28, 28)).save(tmp_path / f"{name}.png")
+    command = [sys.executable, "-m", "bnnzoo", "predict", str(file), f"{name}.png"]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    for options in ([], ["--json"]):
+        done = subprocess.run(
+            [*command, *options], cwd=tmp_path, env=environment, capture_output=True, check=True
+        )
+        text = done.stdout.decode("utf-8" if encoding == "ascii" else encoding)  # click knows ascii
+        assert ".png" in text
+    assert json.loads(text)[0]["file"] == f"{name}.png"
+
+
+@pytest.mark.parametrize("options", [["list", "--json"], ["--help"]])
+def test_a_closed_output_is_no_error(options):
+    code = "import os, sys; os.close(1); os.execv(sys.executable, sys.argv[1:])"
+    command = [sys.executable, "-c", code, sys.executable, "-m", "bnnzoo", *options]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_module_and_script_are_the_same_command():

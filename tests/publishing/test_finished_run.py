@@ -103,11 +103,16 @@ def test_hardware_is_that_of_every_start(run):
     starts = json.loads((run / "environment.json").read_text())
     older = {key: value for key, value in starts[0].items() if key != "hardware"}
     only_measured = {**starts[0], "hardware": "a laptop", "after_epoch": found.report["epochs"]}
+    only_measured["versions"] = {"backend": "another"}
     starts = [{**older, "devices": ["cuda:0"]}, *starts * 2, only_measured]
     (run / "environment.json").write_text(json.dumps(starts))
     found = open_finished_run(run)
     assert found.training(None).hardware == f"cuda:0, then {starts[1]['hardware']}"
     assert found.training("an H100").hardware == "an H100"
+    assert found.training(None).versions == starts[1]["versions"]
+    (run / "environment.json").write_text(json.dumps([only_measured]))
+    with pytest.raises(WeightsError, match="must have the start that trained, got none"):
+        open_finished_run(run).training(None)
 
 
 def test_nothing_is_written_into_the_run(run):

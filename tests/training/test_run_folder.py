@@ -110,13 +110,14 @@ def test_a_broken_file_is_one_error(tmp_path, name):
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path):
     (tmp_path / "report.json").write_text('{"mine": 1}')
+    (tmp_path / ".notes.tmp").touch()
     for resume in (False, True):
         with (
             pytest.raises(ArgumentError, match=r"has report.json without recipe.json: it is no"),
             open_run(tmp_path, RECIPE, resume=resume),
         ):
             pass
-    assert {path.name for path in tmp_path.iterdir()} == {".lock", "report.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {".lock", ".notes.tmp", "report.json"}
 
 
 def test_arrays_of_something_else_are_no_checkpoint(tmp_path):

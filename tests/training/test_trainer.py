@@ -65,6 +65,8 @@ def whole_run(tmp_path_factory):
 def test_a_resumed_run_equals_an_uninterrupted_one(whole_run, epoch, step, kills):
     folder, _ = whole_run
     recipe, path = tiny_recipe(folder, *PHASES), folder / f"killed-{epoch}-{step}"
+    path.mkdir()
+    (path / "environment.json").write_text('[{"hardware": "a start that came to nothing"}]')
 
     def kill(progress: Progress) -> None:
         if (progress.epoch, progress.step) == (epoch, step):

@@ -98,7 +98,7 @@ def convert(
     if path is None and not dry_run:
         raise ArgumentError("path must be a file to write, got None. Or pass dry_run=True.")
     kind = find_format(path, format)
-    target = None if path is None or dry_run else Target(path, kind, force)
+    target = None if path is None or dry_run else Target(path, kind, force, [model, data])
     _check_dtype(kind, weights_dtype)
     check = check_integer(check, "check", least=0, advice="Give a number of images.")
     limit = None if limit is None else check_integer(limit, "limit")
@@ -132,9 +132,10 @@ def _origin(
     record: WeightsRecord | None,
 ) -> KerasOrigin | FileOrigin:
     """Returns what is converted, from a file without Keras."""
+    readable = is_readable(model)
     if random_weights:
-        check_random(model)
-    if is_readable(model):
+        check_random(model, is_file=readable)
+    if readable:
         return FileOrigin(model, preprocessing)
     from bnnzoo.deploy.conversion.keras_origin import KerasOrigin
 

@@ -51,6 +51,8 @@ class Sizes:
     @property
     def comparison(self) -> str:
         """The same in words, as in 23.0 times smaller than before."""
+        if not self.origin:
+            return "from no weights before"
         factor = f"{max(self.ratio, 1 / self.ratio):.1f}"
         if factor == "1.0":
             return "as large as before"

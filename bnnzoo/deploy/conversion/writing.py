@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from bnnzoo.atomic import check_writable, write_file
 from bnnzoo.deploy.formats import FORMATS, Format
-from bnnzoo.errors import ArgumentError
+from bnnzoo.errors import ArgumentError, BnnZooError
 
 __all__ = ["Target", "find_format"]
 
@@ -49,16 +50,23 @@ class Target:
         path: A file, or a folder for formats of several files.
         format: What is written there.
         force: Whether files that are there are overwritten.
+        sources: What is read, as of `check_writable`.
 
     Raises:
         ArgumentError: It cannot be written.
     """
 
-    def __init__(self, path: str | PathLike[str], format: Format, force: bool) -> None:
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        format: Format,
+        force: bool,
+        sources: Iterable[Any] = (),
+    ) -> None:
         self.path = Path(path)
         self.is_folder = not format.suffix
         if not self.is_folder:
-            check_writable(self.path, force)
+            check_writable(self.path, force, sources)
         elif self.path.is_dir():
             if any(self.path.iterdir()) and not force:
                 raise ArgumentError(
@@ -76,12 +84,14 @@ class Target:
             files: Content by name below the folder; the one file has the name "".
 
         Raises:
-            ArgumentError: The disk is full, or the folder is not writable.
+            BnnZooError: The disk is full, or the folder cannot be made.
         """
         try:
             if self.is_folder:
                 self.path.mkdir(exist_ok=True)
         except OSError as error:
-            raise ArgumentError(f"{self.path} cannot be made: {error.strerror}.") from error
+            raise BnnZooError(
+                f"{self.path} cannot be made: {error.strerror}. Name another folder."
+            ) from error
         for name, content in files.items():
             write_file(self.path / name if self.is_folder else self.path, content)

@@ -17,6 +17,7 @@ from bnnzoo import nn, registry, runtime
 from bnnzoo.data.preprocessing import PREPROCESSINGS
 from bnnzoo.deploy import conversion
 from bnnzoo.deploy.conversion.describe import describe
+from bnnzoo.deploy.conversion.report import Sizes
 from bnnzoo.deploy.formats import packed
 from bnnzoo.errors import ArgumentError, ConversionError, DataError, UnknownModelError
 from tests.architectures.conftest import quick_initializers  # noqa: F401 (for every test here)
@@ -432,6 +433,23 @@ def test_arguments_that_are_wrong(
     with pytest.raises(error, match=match):
         bnnzoo.convert(**arguments)
     assert [p.name for p in tmp_path.iterdir()] == ["there.safetensors"]
+
+
+def test_what_is_converted_is_not_overwritten(net: keras.Model, tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    bnnzoo.convert(net, path, check=0)
+    before = path.read_bytes()
+    with pytest.raises(ArgumentError, match="is what is read here. Name another file"):
+        bnnzoo.convert(path, path, weights_dtype="int8", check=0, force=True)
+    assert path.read_bytes() == before
+    with pytest.raises(ArgumentError, match="must be for a name of the zoo, got .*net.safetensors"):
+        bnnzoo.convert(path, tmp_path / "other.safetensors", random_weights=True)
+
+
+def test_sizes_in_words() -> None:
+    words = {1150: "23.0 times smaller", 50: "as large", 25: "2.0 times larger", 0: "from no"}
+    for origin, expected in words.items():
+        assert Sizes({"all": 50}, origin).comparison.startswith(expected)
 
 
 def test_force_overwrites(net: keras.Model, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from bnnzoo.deploy.conversion.writing import Target, find_format
 from bnnzoo.deploy.formats import FORMATS, Format
-from bnnzoo.errors import ArgumentError
+from bnnzoo.errors import ArgumentError, BnnZooError
 
 FILE = Format("one", ".one", "a test", "one")
 FOLDER = Format("many", "", "a test", "many")
@@ -53,7 +53,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("pathlib.Path.replace", full)
-    with pytest.raises(ArgumentError, match="cannot be written: No space left"):
+    with pytest.raises(BnnZooError, match="cannot be written: No space left"):
         Target(tmp_path / "net.one", FILE, force=False).write({"": b"content"})
     assert not list(tmp_path.iterdir())
 
@@ -96,5 +96,5 @@ def test_a_place_that_cannot_be_written(
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     target = Target(tmp_path / "net", FOLDER, force=False)
     (tmp_path / "net").touch()
-    with pytest.raises(ArgumentError, match="net cannot be made: File exists"):
+    with pytest.raises(BnnZooError, match="net cannot be made: File exists"):
         target.write({"a.c": b""})
