@@ -14,7 +14,7 @@ from tests.publishing.conftest import ROOT
 
 PATH = ROOT / "weights_manifest.json"
 SHIPPED = json.loads(PATH.read_text())["weights"]
-OWN = "binarynet.fashion_mnist_small"
+OWN = "binarynet.fashion_mnist"
 
 
 @pytest.mark.parametrize("name", SHIPPED)
