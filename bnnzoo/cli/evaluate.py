@@ -81,8 +81,9 @@ def command(
     """Measure the accuracy of MODEL: a name, NAME.TAG, a .keras or a packed file."""
     if confusion_matrix is not None:
         _check_drawable(confusion_matrix)
-    archive = data.removesuffix(":train").removesuffix(":test")
-    sources = [model, archive, Path(data) / "labels.csv", labels, class_map]
+    from bnnzoo.data.sources import source_files
+
+    sources = [model, *source_files(data), labels, class_map]
     _check_files([output, confusion_matrix, log_samples], force, sources)
     from bnnzoo.evaluation import evaluate
 

@@ -16,7 +16,7 @@ from bnnzoo.data.source import Source
 from bnnzoo.data.tfds import import_tfds, tfds_dataset
 from bnnzoo.errors import ArgumentError, DataError
 
-__all__ = ["check_source", "open_source"]
+__all__ = ["check_source", "open_source", "source_files"]
 
 LABELS_FILE = "labels.csv"
 
@@ -61,6 +61,17 @@ def open_source(
             Path(spec), labels_csv, class_map, label_set, num_classes, skip_bad=skip_bad
         )
     return source if num_classes is None else _fitting(source, num_classes, skip_bad)
+
+
+def source_files(spec: str) -> tuple[Path, ...]:
+    """Returns the file that `spec` names, or that has its labels without an option; it may not be.
+
+    Args:
+        spec: As in `open_source`.
+    """
+    if _is_npz(spec):
+        return (Path(_npz_path(spec)[0]),)
+    return () if _is_named(spec) else (Path(spec) / LABELS_FILE,)
 
 
 def check_source(
@@ -133,10 +144,15 @@ def _named(text: str) -> Callable[[], Source]:
 
 
 def _npz(text: str) -> Callable[[], Source]:
-    path, split = (text, "test") if text.endswith(".npz") else text.rsplit(":", 1)
+    path, split = _npz_path(text)
     _check_split(path, split)
     _check_file(Path(path))
     return functools.partial(npz_file, Path(path), split)
+
+
+def _npz_path(text: str) -> tuple[str, str]:
+    path, _, split = text.rpartition(":")
+    return (text, "test") if text.endswith(".npz") else (path, split)
 
 
 def _sample(name: str) -> Callable[[], Source]:

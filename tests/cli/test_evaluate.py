@@ -121,17 +121,19 @@ def test_files_that_are_the_same_by_another_name(
     assert main(["evaluate", "gone.keras", "--data", "sample:fashion_mnist", *options]) == 4
 
 
-@pytest.mark.parametrize("place", ["model", "data"])
+@pytest.mark.parametrize("place", ["model", "data", "table"])
 def test_what_is_read_is_not_overwritten(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str
 ) -> None:
     files = {"model": tmp_path / "net.safetensors", "data": tmp_path / "d.npz"}
+    files["table"] = tmp_path / "labels.csv"
     for file in files.values():
         file.write_text("mine")
-    command = ["evaluate", str(files["model"]), "--data", f"{files['data']}:test", "--force"]
+    data = str(tmp_path) if place == "table" else f"{files['data']}:test"
+    command = ["evaluate", str(files["model"]), "--data", data, "--force"]
     assert main([*command, "-o", str(files[place])]) == 2
     assert "is what is read here. Name another file" in capsys.readouterr().err
-    assert [file.read_text() for file in files.values()] == ["mine", "mine"]
+    assert [file.read_text() for file in files.values()] == ["mine"] * 3
 
 
 def test_confusion_picture(arguments: list[str], tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def convert(
     if path is None and not dry_run:
         raise ArgumentError("path must be a file to write, got None. Or pass dry_run=True.")
     kind = find_format(path, format)
-    target = None if path is None or dry_run else Target(path, kind, force, [model, data])
+    target = None if path is None or dry_run else Target(path, kind, force, [model])
     _check_dtype(kind, weights_dtype)
     check = check_integer(check, "check", least=0, advice="Give a number of images.")
     limit = None if limit is None else check_integer(limit, "limit")
