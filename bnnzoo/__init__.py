@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from bnnzoo.deploy.conversion import convert as convert
     from bnnzoo.evaluation import evaluate as evaluate
     from bnnzoo.loading import load as load
-    from bnnzoo.loading import open_model as open_model
     from bnnzoo.model_summary import summary as summary
+    from bnnzoo.opening import open_model as open_model
     from bnnzoo.registry import builder as builder
     from bnnzoo.registry import info as info
     from bnnzoo.registry import list_models as list_models
@@ -38,7 +38,7 @@ _PUBLIC = {
     "info": "bnnzoo.registry",
     "list_models": "bnnzoo.registry",
     "load": "bnnzoo.loading",
-    "open_model": "bnnzoo.loading",
+    "open_model": "bnnzoo.opening",
     "register_model": "bnnzoo.registry",
     "summary": "bnnzoo.model_summary",
 }

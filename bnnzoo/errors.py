@@ -32,6 +32,7 @@ __all__ = [
     "ModelFormatError",
     "UnknownModelError",
     "WeightsError",
+    "first_line",
     "naming_keras_extras",
 ]
 
@@ -105,6 +106,11 @@ class MissingDependencyError(BnnZooError, ImportError):
         )
         self.package = package
         self.extra = extra
+
+
+def first_line(error: Exception) -> str:
+    """Returns the first line of a library's error; its class where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 @contextlib.contextmanager

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import warnings
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
@@ -13,23 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bnnzoo import manifest, registry
-from bnnzoo.architectures.catalog import CATALOG
 from bnnzoo.arguments import as_integers, check_integer
-from bnnzoo.errors import ArgumentError, UnknownModelError, WeightsError
+from bnnzoo.errors import ArgumentError, WeightsError, first_line
 from bnnzoo.manifest import WeightsRecord
 from bnnzoo.model_spec import ModelSpec
 
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["load", "names_file", "open_model"]
+__all__ = ["load"]
 
 POOLINGS = ("avg", "max")
-MODEL_SUFFIXES = (".keras", ".safetensors")
 WEIGHT_SUFFIXES = (".h5", ".safetensors")
-OTHER_SUFFIXES = (  # of models, weights and what else is given for one
-    ".c", ".h5", ".hdf5", ".json", ".npz", ".onnx", ".pb", ".pt", ".pth", ".tflite",
-)  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
@@ -97,112 +90,6 @@ def load(
     if features_only:
         return _stage_outputs(model, out_indices)
     return _pooled(model, pooling) if pooling else model
-
-
-def open_model(
-    source: str | PathLike[str],
-    pretrained: bool = False,
-    *,
-    num_classes: int | None = None,
-    input_shape: Sequence[int] | None = None,
-    cache_dir: str | PathLike[str] | None = None,
-) -> keras.Model:
-    """Returns the model that a user means: a file, a name or `name.tag`.
-
-    Args:
-        source: A path that ends in `.keras` or, for a packed network, in `.safetensors`; or what
-            `load` takes. Binary kernels of a packed network get small latent weights.
-        pretrained: As in `load`; a file has its own weights.
-        num_classes: As in `load`; a file has its own.
-        input_shape: As in `load`; a file has its own.
-        cache_dir: As in `load`.
-
-    Raises:
-        ArgumentError: The file is of another kind, or `num_classes` or `input_shape` is given for
-            one.
-        WeightsError: The file is missing or cannot be read.
-        BnnZooError: As `load` does.
-    """
-    if not names_file(source):
-        return load(
-            str(source),
-            pretrained,
-            num_classes=num_classes,
-            input_shape=input_shape,
-            cache_dir=cache_dir,
-        )
-    if num_classes is not None or input_shape is not None:
-        raise ArgumentError(
-            f"num_classes and input_shape must be None for {source}. The file has its own."
-        )
-    path = Path(source)
-    return _open_keras_file(path) if path.suffix == ".keras" else _open_packed_file(path)
-
-
-def names_file(source: str | PathLike[str]) -> bool:
-    """Returns whether a file is meant, not a name of the zoo.
-
-    Raises:
-        ArgumentError: A file or folder is meant that is no model.
-    """
-    path, name = Path(source), str(source)
-    if path.suffix in MODEL_SUFFIXES:
-        return True
-    if _knows(name):
-        return False
-    if path.suffix in OTHER_SUFFIXES or name != path.name or _is_there(path):
-        raise ArgumentError(
-            f"A model file must end in .keras or .safetensors, got {source}. Save the whole model "
-            "with model.save('model.keras'); `bnnzoo convert` reads .tflite files too."
-        )
-    return False
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        return bool(path.name) and path.exists()
-    except OSError:  # no file can have such a name
-        return False
-
-
-def _knows(name: str) -> bool:
-    try:
-        registry.resolve(name)
-    except UnknownModelError:
-        return False
-    return True
-
-
-def _open_keras_file(path: Path) -> Any:
-    """Opens a saved model without running code that it might carry (`safe_mode`)."""
-    # Layers, initializers and models register themselves when their modules are imported; nn comes
-    # first because its import says which extra is missing.
-    papers = sorted({f"bnnzoo.architectures.{entry.module}" for entry in CATALOG.values()})
-    for module in ("bnnzoo.nn", *papers):
-        importlib.import_module(module)
-    import keras
-
-    if path.is_dir():
-        raise WeightsError(f"{path} is a folder. Name a file.")
-    if not path.is_file():
-        raise WeightsError(f"There is no file {path}. Check its path.")
-    if not zipfile.is_zipfile(path):  # Keras calls such a file missing
-        raise WeightsError(
-            f"{path} cannot be opened: it is no zip archive, as .keras files are. Save the model "
-            "again."
-        )
-    try:
-        return keras.models.load_model(path, safe_mode=True)
-    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
-        raise WeightsError(f"{path} cannot be opened: {_first_line(error)}") from error
-
-
-def _open_packed_file(path: Path) -> Any:
-    """Turns a packed network back into a Keras model, with latent weights."""
-    from bnnzoo.deploy.formats import packed
-    from bnnzoo.deploy.keras_model import to_keras
-
-    return to_keras(*packed.read(path))
 
 
 @dataclass(frozen=True)
@@ -380,7 +267,7 @@ def _read_weights(model: Any, path: Path) -> None:
         reason = "it has none for some layers."
         raise WeightsError(
             f"{path} does not hold weights of {model.name} with input {model.input_shape[1:]}: "
-            f"{reason if isinstance(error, UserWarning) else _first_line(error)} Check the model's "
+            f"{reason if isinstance(error, UserWarning) else first_line(error)} Check the model's "
             "arguments."
         ) from error
 
@@ -396,10 +283,6 @@ def _read_packed_weights(model: Any, path: Path) -> None:
             f"{model.input_shape[1:]}. Check the model's arguments."
         )
     assign_weights(model, graph)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _weighted_layers(model: Any) -> Iterator[Any]:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import keras
 
-from bnnzoo.loading import open_model
 from bnnzoo.nn.layers import QuantizedLayer
+from bnnzoo.opening import open_model
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

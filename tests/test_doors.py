@@ -30,26 +30,27 @@ DOORS = {
         "architectures", "arguments", "deploy", "errors", "manifest", "model_spec", "registry",
         "weights",
     },
+    "opening": {"architectures", "deploy", "errors", "loading", "registry"},
     "data": {"errors", "network"},
-    "model_summary": {"errors", "loading", "nn"},
+    "model_summary": {"errors", "nn", "opening"},
     "evaluation": {
-        "arguments", "data", "deploy", "errors", "loading", "model_spec", "registry", "runtime",
+        "arguments", "data", "deploy", "errors", "model_spec", "opening", "registry", "runtime",
         "weights",
     },
     "deploy": {"errors"},
     "deploy.keras_frontend": {"architectures", "deploy", "errors", "nn"},
     "deploy.keras_model": {"deploy", "errors", "model_spec", "nn", "registry"},
     "deploy.conversion": {
-        "arguments", "atomic", "data", "deploy", "errors", "evaluation", "loading", "manifest",
-        "model_spec", "nn", "registry", "runtime",
+        "arguments", "atomic", "data", "deploy", "errors", "evaluation", "manifest",
+        "model_spec", "nn", "opening", "registry", "runtime",
     },
     "publishing": {
-        "atomic", "data", "deploy", "errors", "evaluation", "loading", "manifest", "model_spec",
-        "network", "nn", "registry", "runtime", "training",
+        "atomic", "data", "deploy", "errors", "evaluation", "manifest", "model_spec", "network",
+        "nn", "opening", "registry", "runtime", "training",
     },
     "runtime": {"arguments", "data", "deploy", "errors", "model_spec"},
     "training": {
-        "atomic", "data", "deploy", "errors", "evaluation", "loading", "model_spec", "nn",
+        "atomic", "data", "deploy", "errors", "evaluation", "model_spec", "nn", "opening",
         "registry",
     },
 }  # fmt: skip
@@ -57,8 +58,8 @@ DOORS = {
 DIVIDED = ("deploy",)
 # Rooms above the line, which may import Keras.
 KERAS_ROOMS = {
-    "nn", "architectures", "loading", "model_summary", "evaluation", "training", "publishing",
-    "deploy.keras_frontend", "deploy.keras_model", "deploy.conversion",
+    "nn", "architectures", "loading", "opening", "model_summary", "evaluation", "training",
+    "publishing", "deploy.keras_frontend", "deploy.keras_model", "deploy.conversion",
 }  # fmt: skip
 
 

@@ -1,80 +1,17 @@
-"""`load`: weights, heads, features, errors; and what `open_model` makes of a file."""
+"""`load`: weights, heads, features, errors."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 
 import bnnzoo
-from bnnzoo import loading, manifest, weights
+from bnnzoo import manifest
 from bnnzoo.errors import ArgumentError, UnknownModelError, WeightsError
-
-SHAPE = (16, 16, 3)
-OPEN_THEN_LOAD = """
-import sys
-import bnnzoo
-print(bnnzoo.open_model(sys.argv[1]).model_spec.tag)
-import keras
-print(keras.models.load_model(sys.argv[1]).model_spec.tag)
-"""
-
-
-def small_net(**arguments):
-    return bnnzoo.builder("binarynet")(input_shape=SHAPE, width=2, **arguments)
-
-
-def record_of(path: Path, **changes) -> dict:
-    return {
-        "architecture": "binarynet",
-        "tag": "small",
-        "default": True,
-        "arguments": {"input_shape": list(SHAPE), "width": 2},
-        "files": [
-            {
-                "role": "full",
-                "url": [f"https://example.org/{path.name}"],
-                "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-                "bytes": path.stat().st_size,
-                "format": "keras_h5",
-            }
-        ],
-        "num_classes": 10,
-        "labels": "cifar10",
-        "preprocessing": "scale_pm1",
-        "metrics": [],
-        "licence": "Apache-2.0",
-        "source": "tests",
-        "paper": "https://arxiv.org/abs/1602.02830",
-        **changes,
-    }
-
-
-@pytest.fixture
-def trained(tmp_path, monkeypatch, rng):
-    """A network with known weights: `binarynet.small` of a manifest of its own, in the cache."""
-    model = small_net()
-    model.set_weights([rng.standard_normal(w.shape) for w in model.get_weights()])
-    path = tmp_path / "binarynet_small.weights.h5"
-    model.save_weights(path)
-    records = tmp_path / "manifest.json"
-    records.write_text(json.dumps({"schema": 1, "weights": {"binarynet.small": record_of(path)}}))
-    monkeypatch.setattr(manifest, "manifest_path", lambda: records)
-    monkeypatch.setenv("BNNZOO_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("BNNZOO_OFFLINE", "1")
-    file = manifest.load(records).weights["binarynet.small"].files[0]
-    cached = weights.cache_path(file, name="binarynet.small")
-    cached.parent.mkdir()
-    shutil.copy(path, cached)
-    return model
+from tests.small_zoo import SHAPE
 
 
 def weighted(model):
@@ -257,72 +194,3 @@ def test_weights_of_another_network_are_an_error(trained, tmp_path):
     with pytest.raises(WeightsError, match="does not hold weights") as caught:
         bnnzoo.load("binarynet", weights=tmp_path / "broken.h5")
     assert "\n" not in str(caught.value)
-
-
-def test_spec_and_stages_survive_a_saved_file(trained, tmp_path, rng):
-    model = bnnzoo.load("binarynet", pretrained=True)
-    model.save(tmp_path / "net.keras")
-    again = loading.open_model(tmp_path / "net.keras")
-    assert again.model_spec == model.model_spec
-    assert again.feature_info == model.feature_info
-    x = rng.standard_normal((2, *SHAPE)).astype("float32")
-    np.testing.assert_array_equal(again.predict(x, verbose=0), model.predict(x, verbose=0))
-
-
-def test_a_copy_of_the_config_keeps_what_a_clone_loses(trained):
-    model = bnnzoo.load("binarynet", pretrained=True)
-    copy = type(model).from_config(model.get_config())
-    assert copy.model_spec == model.model_spec
-    assert copy.feature_info == model.feature_info
-    assert keras.models.clone_model(model).model_spec is None
-
-
-def test_open_model_imports_what_a_file_needs(trained, tmp_path):
-    """In a fresh process, and from then on for Keras's own `load_model` too."""
-    bnnzoo.load("binarynet", pretrained=True).save(tmp_path / "net.keras")
-    command = [sys.executable, "-c", OPEN_THEN_LOAD, tmp_path / "net.keras"]
-    root = Path(bnnzoo.__file__).parents[1]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=root, timeout=300)
-    assert done.stdout.split() == ["small", "small"], done.stderr
-
-
-def test_open_model_names_what_is_wrong_with_a_file(tmp_path):
-    with pytest.raises(WeightsError, match=r"There is no file none.keras"):
-        loading.open_model("none.keras")
-    (tmp_path / "broken.keras").write_bytes(b"no zip")
-    with pytest.raises(WeightsError, match="broken.keras cannot be opened: it is no zip archive"):
-        loading.open_model(tmp_path / "broken.keras")
-    keras.Sequential([keras.Input((40,)), keras.layers.Dense(40)]).save(tmp_path / "flipped.keras")
-    data = bytearray((tmp_path / "flipped.keras").read_bytes())
-    data[len(data) // 2] ^= 1
-    (tmp_path / "flipped.keras").write_bytes(data)
-    with pytest.raises(WeightsError, match=r"flipped.keras cannot be opened: Bad CRC-32"):
-        loading.open_model(tmp_path / "flipped.keras")
-    (tmp_path / "folder.keras").mkdir()
-    with pytest.raises(WeightsError, match=r"folder.keras is a folder. Name a file"):
-        loading.open_model(tmp_path / "folder.keras")
-    for name in ("net.h5", "net.weights.h5", "folder/net", "./net", "net.tflite", "net.onnx"):
-        with pytest.raises(ArgumentError, match=f"must end in .keras or .safetensors, got {name}"):
-            loading.open_model(name)
-    with pytest.raises(ArgumentError, match="must be None for net.keras"):
-        loading.open_model("net.keras", num_classes=3)
-
-
-def test_a_folder_is_no_unknown_model_and_hides_none(trained, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for name in ("photos", "binarynet"):
-        Path(name).mkdir()
-    with pytest.raises(ArgumentError, match=r"must end in .keras or .safetensors, got photos"):
-        loading.open_model("photos")
-    assert loading.open_model("binarynet").model_spec.name == "binarynet"
-    for name in ("net.one", "", "a" * 300):
-        with pytest.raises(UnknownModelError, match=f"Unknown model '{name}'"):
-            loading.open_model(name)
-
-
-def test_open_model_runs_no_code_of_a_file(tmp_path):
-    inputs = keras.Input((4,))
-    model = keras.Model(inputs, keras.layers.Lambda(lambda x: x + 1)(inputs))
-    model.save(tmp_path / "lambda.keras")
-    with pytest.raises(WeightsError, match=r"lambda.keras cannot be opened: .*[Ll]ambda"):
-        loading.open_model(tmp_path / "lambda.keras")

@@ -17,8 +17,8 @@ def command(model: str, input_shape: str | None, num_classes: int | None, as_jso
 
     No weights are downloaded.
     """
-    from bnnzoo.loading import open_model
     from bnnzoo.model_summary import summary
+    from bnnzoo.opening import open_model
 
     shape = None if input_shape is None else _shape(input_shape)
     report = summary(open_model(model, input_shape=shape, num_classes=num_classes))

@@ -18,7 +18,7 @@ import numpy as np
 from bnnzoo import network
 from bnnzoo.data import labels
 from bnnzoo.data.source import Item, Source
-from bnnzoo.errors import DataError, MissingDependencyError
+from bnnzoo.errors import DataError, MissingDependencyError, first_line
 
 __all__ = ["KERAS_DATASETS", "SAMPLES", "from_arrays", "keras_dataset", "npz_file", "sample"]
 
@@ -121,7 +121,7 @@ def _read_npz(path: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
     except FileNotFoundError as error:
         raise DataError(f"There is no file {path}. Check its path.") from error
     except _BROKEN as error:
-        reason = str(error).strip().split("\n")[0]
+        reason = first_line(error)
         if isinstance(error, ValueError) and "allow_pickle" in reason:
             reason = "it is no archive of arrays"
             if zipfile.is_zipfile(path):
@@ -185,7 +185,7 @@ def _download(name: str, split: str, looked: Path) -> tuple[np.ndarray, np.ndarr
             data = module.load_data()
     # keras.utils.get_file raises plain Exception when a URL fails.
     except Exception as error:
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        reason = first_line(error)
         raise DataError(f"keras:{name} cannot be downloaded: {reason}. {advice}") from error
     x, y = data[SPLITS.index(split)]
     return x, y

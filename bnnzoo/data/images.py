@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from bnnzoo.errors import DataError
+from bnnzoo.errors import DataError, first_line
 
 __all__ = ["IMAGE_SUFFIXES", "decode_image", "read_image"]
 
@@ -74,7 +74,7 @@ def _decoded(file: Path | IO[bytes], name: str) -> NDArray[np.uint8]:
     except FileNotFoundError:
         raise
     except _BROKEN as error:
-        reason = str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
+        reason = first_line(error).rstrip(".")
         raise DataError(f"{name} is not a readable image: {reason}. Replace it.") from error
 
 

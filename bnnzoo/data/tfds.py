@@ -15,7 +15,7 @@ from bnnzoo import network
 from bnnzoo.data.images import decode_image
 from bnnzoo.data.records import RecordFile, Records
 from bnnzoo.data.source import Item, Source
-from bnnzoo.errors import DataError, MissingDependencyError
+from bnnzoo.errors import DataError, MissingDependencyError, first_line
 
 __all__ = ["import_tfds", "tfds_dataset"]
 
@@ -74,7 +74,7 @@ def _prepared(tfds: Any, name: str) -> Any:
     try:
         builder = tfds.builder(name)
     except (tfds.core.DatasetNotFoundError, ValueError, AssertionError) as error:
-        reason = str(error).strip().split("\n")[0]
+        reason = first_line(error)
         raise DataError(f"tfds:{name} is no data set: {reason}") from error
     if network.offline() and not _is_on_disk(builder):
         raise DataError(
@@ -86,7 +86,7 @@ def _prepared(tfds: Any, name: str) -> Any:
             builder.download_and_prepare()
     # Downloads fail with the exceptions of each data set's own code.
     except Exception as error:
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        reason = first_line(error)
         raise DataError(
             f"tfds:{name} cannot be downloaded to {builder.data_dir}: {reason}. Prepare it on "
             "another machine and set TFDS_DATA_DIR."

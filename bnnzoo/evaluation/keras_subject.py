@@ -12,8 +12,8 @@ from bnnzoo.data import labels
 from bnnzoo.data.preprocessing import Preprocessing
 from bnnzoo.errors import ArgumentError
 from bnnzoo.evaluation.subject import Subject, choose_preprocessing
-from bnnzoo.loading import names_file, open_model
 from bnnzoo.model_spec import ModelSpec
+from bnnzoo.opening import names_file, open_model
 
 __all__ = ["open_keras_subject"]
 

@@ -12,7 +12,7 @@ from bnnzoo.data.preprocessing import Preprocessing
 from bnnzoo.deploy.ir import Graph
 from bnnzoo.errors import ArgumentError, WeightsError
 from bnnzoo.evaluation.subject import Subject, choose_preprocessing
-from bnnzoo.loading import names_file
+from bnnzoo.opening import names_file
 
 __all__ = ["open_packed_subject"]
 

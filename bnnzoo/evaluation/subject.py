@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bnnzoo.data import preprocessing as preprocessings
 from bnnzoo.data.preprocessing import Preprocessing
 from bnnzoo.errors import ArgumentError, BnnZooError
-from bnnzoo.loading import names_file
+from bnnzoo.opening import names_file
 
 __all__ = ["RUNTIMES", "Subject", "check_random", "choose_preprocessing", "open_subject"]
 

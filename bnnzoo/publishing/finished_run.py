@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from bnnzoo.errors import ArgumentError, WeightsError
-from bnnzoo.loading import open_model
 from bnnzoo.manifest import TrainingRun
 from bnnzoo.model_spec import ModelSpec
+from bnnzoo.opening import open_model
 from bnnzoo.training.recipe import Recipe
 from bnnzoo.training.recipes import recipe as known_recipe
 from bnnzoo.training.run_folder import ENVIRONMENT, RECIPE, REPORT, RunFolder

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bnnzoo.errors import ArgumentError
-from bnnzoo.loading import open_model
+from bnnzoo.opening import open_model
 from bnnzoo.training.recipe import Augmentation, Phase, Recipe
 from bnnzoo.training.settings import both_splits
 from bnnzoo.training.trainer import train

@@ -16,8 +16,8 @@ from bnnzoo.data import labels as label_sets
 from bnnzoo.data import preprocessing as preprocessings
 from bnnzoo.deploy.keras_model import recalibrate
 from bnnzoo.errors import ArgumentError
-from bnnzoo.loading import open_model
 from bnnzoo.model_spec import ModelSpec
+from bnnzoo.opening import open_model
 from bnnzoo.training.heads import backbone_layers, with_new_head
 from bnnzoo.training.recipe import Phase, Recipe
 from bnnzoo.training.variants import make_variant, transfer_weights

@@ -22,7 +22,7 @@ from bnnzoo.errors import ArgumentError
 ROOT = Path(__file__).parents[2]
 OPEN_AND_NAME = """
 import sys
-from bnnzoo.loading import open_model
+from bnnzoo.opening import open_model
 print(open_model(sys.argv[1]).name)
 """
 

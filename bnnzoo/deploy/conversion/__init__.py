@@ -30,8 +30,8 @@ from bnnzoo.evaluation import EvaluationReport, evaluate
 from bnnzoo.evaluation.measure import Data, check_data
 from bnnzoo.evaluation.report import same_accuracy
 from bnnzoo.evaluation.subject import check_random, choose_preprocessing
-from bnnzoo.loading import open_model
 from bnnzoo.manifest import WeightsRecord
+from bnnzoo.opening import open_model
 
 if TYPE_CHECKING:
     from bnnzoo.deploy.conversion.keras_origin import KerasOrigin

@@ -1,0 +1,131 @@
+"""Opens the model that a user means: a file, or a name of the zoo."""
+
+from __future__ import annotations
+
+import importlib
+import zipfile
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bnnzoo import registry
+from bnnzoo.architectures.catalog import CATALOG
+from bnnzoo.errors import ArgumentError, UnknownModelError, WeightsError, first_line
+from bnnzoo.loading import load
+
+if TYPE_CHECKING:
+    import keras
+
+__all__ = ["names_file", "open_model"]
+
+MODEL_SUFFIXES = (".keras", ".safetensors")
+OTHER_SUFFIXES = (  # of models, weights and what else is given for one
+    ".c", ".h5", ".hdf5", ".json", ".npz", ".onnx", ".pb", ".pt", ".pth", ".tflite",
+)  # fmt: skip
+
+
+def open_model(
+    source: str | PathLike[str],
+    pretrained: bool = False,
+    *,
+    num_classes: int | None = None,
+    input_shape: Sequence[int] | None = None,
+    cache_dir: str | PathLike[str] | None = None,
+) -> keras.Model:
+    """Returns the model that a user means: a file, a name or `name.tag`.
+
+    Args:
+        source: A path that ends in `.keras` or, for a packed network, in `.safetensors`; or what
+            `load` takes. Binary kernels of a packed network get small latent weights.
+        pretrained: As in `load`; a file has its own weights.
+        num_classes: As in `load`; a file has its own.
+        input_shape: As in `load`; a file has its own.
+        cache_dir: As in `load`.
+
+    Raises:
+        ArgumentError: The file is of another kind, or `num_classes` or `input_shape` is given for
+            one.
+        WeightsError: The file is missing or cannot be read.
+        BnnZooError: As `load` does.
+    """
+    if not names_file(source):
+        return load(
+            str(source),
+            pretrained,
+            num_classes=num_classes,
+            input_shape=input_shape,
+            cache_dir=cache_dir,
+        )
+    if num_classes is not None or input_shape is not None:
+        raise ArgumentError(
+            f"num_classes and input_shape must be None for {source}. The file has its own."
+        )
+    path = Path(source)
+    return _open_keras_file(path) if path.suffix == ".keras" else _open_packed_file(path)
+
+
+def names_file(source: str | PathLike[str]) -> bool:
+    """Returns whether a file is meant, not a name of the zoo.
+
+    Raises:
+        ArgumentError: A file or folder is meant that is no model.
+    """
+    path, name = Path(source), str(source)
+    if path.suffix in MODEL_SUFFIXES:
+        return True
+    if _knows(name):
+        return False
+    if path.suffix in OTHER_SUFFIXES or name != path.name or _is_there(path):
+        raise ArgumentError(
+            f"A model file must end in .keras or .safetensors, got {source}. Save the whole model "
+            "with model.save('model.keras'); `bnnzoo convert` reads .tflite files too."
+        )
+    return False
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return bool(path.name) and path.exists()
+    except OSError:  # no file can have such a name
+        return False
+
+
+def _knows(name: str) -> bool:
+    try:
+        registry.resolve(name)
+    except UnknownModelError:
+        return False
+    return True
+
+
+def _open_keras_file(path: Path) -> Any:
+    """Opens a saved model without running code that it might carry (`safe_mode`)."""
+    # Layers, initializers and models register themselves when their modules are imported; nn comes
+    # first because its import says which extra is missing.
+    papers = sorted({f"bnnzoo.architectures.{entry.module}" for entry in CATALOG.values()})
+    for module in ("bnnzoo.nn", *papers):
+        importlib.import_module(module)
+    import keras
+
+    if path.is_dir():
+        raise WeightsError(f"{path} is a folder. Name a file.")
+    if not path.is_file():
+        raise WeightsError(f"There is no file {path}. Check its path.")
+    if not zipfile.is_zipfile(path):  # Keras calls such a file missing
+        raise WeightsError(
+            f"{path} cannot be opened: it is no zip archive, as .keras files are. Save the model "
+            "again."
+        )
+    try:
+        return keras.models.load_model(path, safe_mode=True)
+    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
+        raise WeightsError(f"{path} cannot be opened: {first_line(error)}") from error
+
+
+def _open_packed_file(path: Path) -> Any:
+    """Turns a packed network back into a Keras model, with latent weights."""
+    from bnnzoo.deploy.formats import packed
+    from bnnzoo.deploy.keras_model import to_keras
+
+    return to_keras(*packed.read(path))
