@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     type=click.Choice(["float32", "float16", "int8"]),
     help="How kernels of real numbers are stored; float16 where that keeps the accuracy.",
 )
+@click.option("--latent", is_flag=True, help="Publish the latent weights too, to fine-tune from.")
 @click.option("--note", help="What else a user has to know.")
 @click.option("--hardware", help="What it was trained on, in words; as the run says by default.")
 @click.option("--default", is_flag=True, help="Make these the default weights of the network.")
@@ -79,7 +80,7 @@ def _to_dict(published: Publication) -> dict[str, Any]:
 
 def _print(published: Publication) -> None:
     record = published.record
-    (file,), (keras, packed) = record.files, record.metrics
+    keras, packed = record.metrics
     training, golden = record.training, record.golden
     assert training is not None and golden is not None
     facts = {
@@ -93,10 +94,11 @@ def _print(published: Publication) -> None:
         "top-1 in Keras": f"{keras.top1:.2f} %",
         "top-1 packed": f"{packed.top1:.2f} %",
         "golden logits": f"{golden['first']} images, to {golden['tolerance']:g}",
-        "bytes": f"{file.bytes:,}",
         "real kernels": published.weights_dtype,
-        "sha256": file.sha256,
     }
+    for file in record.files:
+        facts[f"{file.role}, bytes"] = f"{file.bytes:,}"
+        facts[f"{file.role}, sha256"] = file.sha256
     print_table(["published", ""], [(name, text) for name, text in facts.items() if text])
     for path in published.files:
         click.echo(f"Wrote {path}")

@@ -26,6 +26,7 @@ from bnnzoo.manifest import WeightsRecord
 from bnnzoo.model_spec import ModelSpec
 from bnnzoo.publishing.finished_run import FinishedRun
 from bnnzoo.publishing.golden import golden_logits
+from bnnzoo.publishing.latent import write_latent
 from bnnzoo.registry import builder
 
 __all__ = ["Packed", "Progress", "pack", "rebuild"]
@@ -39,15 +40,15 @@ class Packed:
     """A packed network, and what was measured of it on all test images.
 
     Attributes:
-        content: Bytes of the file.
+        contents: Bytes of each file by its role: `packed`, and `full` for latent weights.
         weights_dtype: How kernels of real numbers are stored; None where there are none.
         trained: The weights of the run, in Keras.
-        keras: Those of the file, in Keras.
-        packed: Those of the file, in the packed runtime.
-        golden: Golden logits of the file.
+        keras: Those that `load` takes of the files, in Keras.
+        packed: Those of the packed file, in the packed runtime.
+        golden: Golden logits of the files.
     """
 
-    content: bytes
+    contents: dict[str, bytes]
     weights_dtype: str | None
     trained: EvaluationReport
     keras: EvaluationReport
@@ -87,6 +88,7 @@ def pack(
     network: Any,
     record: WeightsRecord,
     weights_dtypes: Sequence[str],
+    latent: bool,
     check_size: Callable[[int], None],
     progress: Progress,
 ) -> Packed:
@@ -97,6 +99,7 @@ def pack(
         network: What it trained, as `rebuild` returns it.
         record: What goes into the file beside the network.
         weights_dtypes: Storage types of the kernels of real numbers.
+        latent: Whether there is a file of the latent weights as well.
         check_size: Raises where a file of so many bytes cannot be published.
         progress: Called after every batch.
 
@@ -107,6 +110,10 @@ def pack(
     trained, source = None, _test_images(run)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{record.name}.safetensors"
+        full = Path(folder) / f"{record.name}.weights.h5"
+        if latent:
+            write_latent(network, full)
+            check_size(full.stat().st_size)
         for weights_dtype in weights_dtypes:
             sizes = convert(
                 network, path, weights_dtype=weights_dtype, record=record, force=True
@@ -114,16 +121,22 @@ def pack(
             check_size(sizes.total)
             trained = trained or _evaluate("the run's weights in Keras", network, source, progress)
             restored = _empty(record, network.model_spec)
-            assign_weights(restored, packed.read(path)[0])
+            if latent:
+                restored.load_weights(full)
+            else:
+                assign_weights(restored, packed.read(path)[0])
+            what = "latent weights" if latent else f"{weights_dtype} file"
             reports = (
                 trained,
-                _evaluate(f"the {weights_dtype} file in Keras", restored, source, progress),
+                _evaluate(f"the {what} in Keras", restored, source, progress),
                 _evaluate(f"the {weights_dtype} file packed", path, source, progress),
             )
             if same_accuracy(*reports):
                 golden = golden_logits(restored, runtime.load(path))
                 dtype = weights_dtype if sizes.parts["float kernels"] else None
-                return Packed(path.read_bytes(), dtype, *reports, golden)
+                files = {"full": full, "packed": path} if latent else {"packed": path}
+                contents = {role: file.read_bytes() for role, file in files.items()}
+                return Packed(contents, dtype, *reports, golden)
     raise ConversionError(
         f"Top-1 of {record.name} must be the same to 0.1 point, got {reports[0].top1:.2f} % with "
         f"the run's weights in Keras, {reports[1].top1:.2f} % with those of the file in Keras and "

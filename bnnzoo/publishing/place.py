@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from os import PathLike
@@ -20,6 +21,9 @@ __all__ = ["MOST_BYTES", "Place", "find_place"]
 MOST_BYTES = 3_000_000
 SHIPPED = "pretrained"
 SUFFIX = ".safetensors"
+# Of a weight file, by its role.
+SUFFIXES = {"full": ".weights.h5", "packed": SUFFIX}
+FORMATS = {"full": "keras_h5", "packed": "bnnzoo-packed/1"}
 
 
 @dataclass(frozen=True)
@@ -28,17 +32,18 @@ class Place:
 
     Attributes:
         root: The source tree.
-        url: Where the weight file will be; None for one that is shipped with the package.
-        out: The folder that it is written to in that case.
+        url: Where the packed file will be, and beside it that of the latent weights; None for those
+            that are shipped with the package.
+        out: The folder that they are written to in that case.
     """
 
     root: Path
     url: str | None
     out: Path | None
 
-    def weights_path(self, name: str) -> Path:
-        """Returns where the weight file is written."""
-        return (self.out or self._shipped) / f"{name}{SUFFIX}"
+    def weights_path(self, name: str, role: str) -> Path:
+        """Returns where a weight file is written."""
+        return (self.out or self._shipped) / f"{name}{SUFFIXES[role]}"
 
     def log_name(self, name: str) -> str:
         """Returns the name of the log inside the package."""
@@ -48,19 +53,20 @@ class Place:
     def _shipped(self) -> Path:
         return self.root / "bnnzoo" / SHIPPED
 
-    def check(self, name: str, *, force: bool) -> None:
+    def check(self, name: str, roles: Iterable[str], *, force: bool) -> None:
         """Refuses what is there already.
 
         Raises:
-            ArgumentError: The name is taken, or the file is there, and `force` is false.
+            ArgumentError: The name is taken, or a file is there, and `force` is false.
         """
         if force:
             return
         hint = "Replace it with --force, or name another --tag."
         if name in manifest.load().weights:
             raise ArgumentError(f"{name} is in the manifest already. {hint}")
-        if self.weights_path(name).exists():
-            raise ArgumentError(f"{self.weights_path(name)} exists already. {hint}")
+        for path in (self.weights_path(name, role) for role in roles):
+            if path.exists():
+                raise ArgumentError(f"{path} exists already. {hint}")
 
     def check_size(self, size: int) -> None:
         """Refuses a file that is too large to be shipped.
@@ -74,18 +80,21 @@ class Place:
                 "Give --out FOLDER, and the --url that you will put it at."
             )
 
-    def file(self, name: str, content: bytes) -> WeightsFile:
-        """Returns what the manifest says of the weight file."""
+    def file(self, name: str, role: str, content: bytes) -> WeightsFile:
+        """Returns what the manifest says of a weight file."""
+        suffix = SUFFIXES[role]
         return WeightsFile(
-            role="packed",
+            role=role,
             sha256=hashlib.sha256(content).hexdigest(),
-            format="bnnzoo-packed/1",
-            url=() if self.url is None else (self.url,),
-            path=f"{SHIPPED}/{name}{SUFFIX}" if self.url is None else None,
+            format=FORMATS[role],
+            url=() if self.url is None else (self.url.removesuffix(SUFFIX) + suffix,),
+            path=f"{SHIPPED}/{name}{suffix}" if self.url is None else None,
             bytes=len(content),
         )
 
-    def write(self, record: WeightsRecord, content: bytes, log: str) -> tuple[Path, ...]:
+    def write(
+        self, record: WeightsRecord, contents: dict[str, bytes], log: str
+    ) -> tuple[Path, ...]:
         """Writes weights, log and manifest, and removes the shipped files that they replace.
 
         Raises:
@@ -94,7 +103,7 @@ class Place:
         path = self.root / "weights_manifest.json"
         old = manifest.load(path).weights.get(record.name)
         files = {
-            self.weights_path(record.name): content,
+            **{self.weights_path(record.name, role): contents[role] for role in contents},
             self.root / "bnnzoo" / self.log_name(record.name): log.encode(),
             path: with_record(path, record).encode(),
         }

@@ -50,6 +50,7 @@ def publish(
     *,
     tag: str | None = None,
     weights_dtype: str | None = None,
+    latent: bool = False,
     note: str | None = None,
     hardware: str | None = None,
     default: bool = False,
@@ -74,11 +75,14 @@ def publish(
             the place of `-`.
         weights_dtype: How kernels of real numbers are stored: `float32`, `float16` or `int8`. None
             takes float16 if that keeps the accuracy, else float32.
+        latent: Publish the latent weights as well, as float16: a better start for fine-tuning than
+            the packed file, and what `load` then takes.
         note: What else a user has to know.
         hardware: What the network was trained on, in words. None takes what the run wrote down.
         default: Make these the weights that `pretrained=True` means. The first weights of an
             architecture are that anyway.
-        url: Where the file will be downloaded from; None ships it with the package.
+        url: Where the file will be downloaded from, and beside it as `.weights.h5` the latent
+            weights; None ships them with the package.
         out: With `url`: the folder that the file is written to.
         force: Replace weights of the same name.
         dry_run: Do everything but write.
@@ -97,7 +101,8 @@ def publish(
     found = open_finished_run(run)
     tag = _checked_tag(tag, found)
     network = found.network()
-    place.check(f"{network.model_spec.name}.{tag}", force=force)
+    roles = ("full", "packed") if latent else ("packed",)
+    place.check(f"{network.model_spec.name}.{tag}", roles, force=force)
     draft = dataclasses.replace(
         _draft(found, network.model_spec, tag, default),
         training=found.training(hardware),
@@ -108,11 +113,12 @@ def publish(
         rebuild(network, draft, found),
         draft,
         weights_dtypes,
+        latent,
         place.check_size,
         progress or (lambda what, done, total: None),
     )
     record = _filled(draft, found, result, place)
-    files = () if dry_run else place.write(record, result.content, found.log)
+    files = () if dry_run else place.write(record, result.contents, found.log)
     return Publication(record, result.weights_dtype, result.trained.top1, files)
 
 
@@ -163,7 +169,9 @@ def _filled(draft: WeightsRecord, run: FinishedRun, result: Packed, place: Place
     """Returns the record with what was measured."""
     return dataclasses.replace(
         draft,
-        files=(place.file(draft.name, result.content),),
+        files=tuple(
+            place.file(draft.name, role, content) for role, content in result.contents.items()
+        ),
         metrics=(_metric(draft, run, result.keras), _metric(draft, run, result.packed)),
         log=place.log_name(draft.name),
         golden=result.golden,

@@ -82,10 +82,13 @@ def _rebuild_once(network, record, run):
     return network if _PACKED else packing.rebuild(network, record, run)
 
 
-def _pack_once(run, network, record, dtypes, check_size, progress):
+def _pack_once(run, network, record, dtypes, latent, check_size, progress):
+    assert not latent
     if not _PACKED:
-        _PACKED.append(packing.pack(run, network, record, dtypes, lambda size: None, progress))
-    check_size(len(_PACKED[0].content))
+        _PACKED.append(
+            packing.pack(run, network, record, dtypes, latent, lambda size: None, progress)
+        )
+    check_size(len(_PACKED[0].contents["packed"]))
     return _PACKED[0]
 
 

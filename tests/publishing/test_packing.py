@@ -68,7 +68,7 @@ def test_float32_is_taken_where_float16_costs_accuracy(tree, finished, monkeypat
     run = open_finished_run(finished)
     record = manifest.load().weights["binarynet.fashion_mnist_small"]
     record = replace(record, architecture="binarynet_mlp", arguments={"width": 16})
-    pack(run, run.network(), record, ("float16", "float32"), lambda size: None, None)
+    pack(run, run.network(), record, ("float16", "float32"), False, lambda size: None, None)
     assert asked == ["float16", "float32"]
 
 

@@ -57,6 +57,28 @@ def test_what_is_published_is_a_network_of_the_zoo(published, tree, finished, im
     assert len(log.read_text().splitlines()) == record.training.epochs + 1
 
 
+def test_latent_weights_are_what_load_then_takes(tree, finished, monkeypatch):
+    found = publish(finished, latent=True)
+    full, packed_file = (tree / "bnnzoo" / file.path for file in found.record.files)
+    assert (full.name, packed_file.name) == (f"{RECIPE}.weights.h5", f"{RECIPE}.safetensors")
+    jsonschema.validate(json.loads((tree / "weights_manifest.json").read_text()), SCHEMA)
+
+    trained = keras.models.load_model(finished / "model.keras")
+    loaded = bnnzoo.load(RECIPE, pretrained=True)
+    assert loaded.model_spec.weights_sha256 == found.record.file("full").sha256
+    for ours, theirs in zip(loaded.get_weights(), trained.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours >= 0, theirs >= 0)
+        # Half a step of float16 for kernels, which are below 2 in magnitude; all else is kept.
+        np.testing.assert_allclose(ours, theirs, atol=2**-11 if ours.ndim > 1 else 0, rtol=0)
+
+    size = found.record.file("full").bytes
+    monkeypatch.setattr(place, "MOST_BYTES", size - 1)
+    with pytest.raises(ArgumentError, match=f"got {size:,}. Give --out FOLDER"):
+        publish(finished, latent=True, force=True)
+    publish(finished, force=True)
+    assert packed_file.exists() and not full.exists(), "what the record has no more is removed"
+
+
 def test_golden_logits_are_those_of_the_run(published, tree, finished):
     golden = published.record.golden
     trained = keras.models.load_model(finished / "model.keras")
@@ -114,6 +136,8 @@ def test_a_large_file_goes_to_a_folder_and_a_url(tree, finished, tmp_path, quick
         0
     ].bytes
     assert [p.name for p in (tree / "bnnzoo" / "pretrained").iterdir()] == [f"{RECIPE}.log.csv"]
+    there = place.find_place(URL, tmp_path / "out")
+    assert there.file(RECIPE, "full", b"").url == ("https://example.org/mlp.weights.h5",)
 
 
 def test_the_name_that_is_taken_is_that_of_the_network(tree, run, quick):

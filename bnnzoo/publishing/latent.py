@@ -1,0 +1,43 @@
+"""The latent weights of a network, to fine-tune from, in the least room that Keras reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["to_float16", "write_latent"]
+
+
+def write_latent(network: Any, path: Path) -> None:
+    """Writes what `network.load_weights` reads: kernels as float16, and compressed.
+
+    Args:
+        network: A Keras model.
+        path: The file, `.weights.h5`.
+    """
+    network.save_weights(path)
+    smaller = path.with_suffix(".smaller")
+    with h5py.File(path) as old, h5py.File(smaller, "w") as new:
+
+        def copy(name: str, item: h5py.Group | h5py.Dataset) -> None:
+            if isinstance(item, h5py.Group):
+                new.require_group(name).attrs.update(item.attrs)
+            elif item.ndim > 1:
+                new.create_dataset(name, data=to_float16(item[()]), compression=9, shuffle=True)
+            else:
+                new.create_dataset(name, data=item[()])
+
+        old.visititems(copy)
+        new.attrs.update(old.attrs)
+    smaller.replace(path)
+
+
+def to_float16(kernel: NDArray[np.floating[Any]]) -> NDArray[np.float16]:
+    """Rounds to float16; what would become zero keeps its sign, all that a binary layer sees."""
+    least = np.finfo(np.float16).smallest_subnormal
+    lost = (kernel != 0) & (np.abs(kernel) < least)
+    return np.where(lost, np.copysign(least, kernel), kernel).astype(np.float16)
