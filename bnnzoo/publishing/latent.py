@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 __all__ = ["to_float16", "write_latent"]
 
 
-def write_latent(network: Any, path: Path) -> None:
-    """Writes what `network.load_weights` reads: kernels as float16, and compressed.
+def write_latent(network: Any, path: Path, *, as_float16: bool) -> None:
+    """Writes what `network.load_weights` reads, with its kernels compressed.
 
     Args:
         network: A Keras model.
         path: The file, `.weights.h5`.
+        as_float16: Whether kernels are rounded, which halves the file.
     """
     network.save_weights(path)
     smaller = path.with_suffix(".smaller")
@@ -27,7 +28,8 @@ def write_latent(network: Any, path: Path) -> None:
             if isinstance(item, h5py.Group):
                 new.require_group(name).attrs.update(item.attrs)
             elif item.ndim > 1:
-                new.create_dataset(name, data=to_float16(item[()]), compression=9, shuffle=True)
+                kernel = to_float16(item[()]) if as_float16 else item[()]
+                new.create_dataset(name, data=kernel, compression=9, shuffle=True)
             else:
                 new.create_dataset(name, data=item[()])
 

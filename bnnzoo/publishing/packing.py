@@ -111,9 +111,6 @@ def pack(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{record.name}.safetensors"
         full = Path(folder) / f"{record.name}.weights.h5"
-        if latent:
-            write_latent(network, full)
-            check_size(full.stat().st_size)
         for weights_dtype in weights_dtypes:
             sizes = convert(
                 network, path, weights_dtype=weights_dtype, record=record, force=True
@@ -122,10 +119,12 @@ def pack(
             trained = trained or _evaluate("the run's weights in Keras", network, source, progress)
             restored = _empty(record, network.model_spec)
             if latent:
+                write_latent(network, full, as_float16=weights_dtype != "float32")
+                check_size(full.stat().st_size)
                 restored.load_weights(full)
             else:
                 assign_weights(restored, packed.read(path)[0])
-            what = "latent weights" if latent else f"{weights_dtype} file"
+            what = f"{weights_dtype} latent weights" if latent else f"{weights_dtype} file"
             reports = (
                 trained,
                 _evaluate(f"the {what} in Keras", restored, source, progress),

@@ -75,8 +75,8 @@ def publish(
             the place of `-`.
         weights_dtype: How kernels of real numbers are stored: `float32`, `float16` or `int8`. None
             takes float16 if that keeps the accuracy, else float32.
-        latent: Publish the latent weights as well, as float16: a better start for fine-tuning than
-            the packed file, and what `load` then takes.
+        latent: Publish the latent weights as well, a better start for fine-tuning than the packed
+            file, and what `load` then takes. They are float32 if the others are, else float16.
         note: What else a user has to know.
         hardware: What the network was trained on, in words. None takes what the run wrote down.
         default: Make these the weights that `pretrained=True` means. The first weights of an
