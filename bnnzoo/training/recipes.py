@@ -83,6 +83,14 @@ _ALL = (
         precision="mixed_bfloat16",
     ),
     _recipe(
+        "binarynet.fashion_mnist-small",
+        Phase(epochs=40, learning_rate=3e-3, warmup_epochs=1),
+        summary="The same with 24 filters in the place of 128: 64 kB, for a microcontroller.",
+        arguments={"width": 24},
+        augmentation=Augmentation(flip=True),
+        precision="mixed_bfloat16",
+    ),
+    _recipe(
         "birealnet18.fashion_mnist",
         Phase(epochs=100, learning_rate=3e-3, warmup_epochs=2),
         summary="Small-input stem; Adam, cosine, shifts and flips.",
