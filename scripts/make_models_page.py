@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 from bnnzoo import manifest, registry
 from bnnzoo.manifest import Metric, TrainingRun, WeightsFile, WeightsRecord
 from bnnzoo.registry import ModelInfo
+from bnnzoo.training.recipe import Recipe
+from bnnzoo.training.recipes import RECIPES
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "models.md"
@@ -46,7 +48,8 @@ not checked here, or *measured* by this project.
 Trained by this project, and shipped with the package where no address is given. Accuracies were
 measured on all test images with the weights of the file; `bnnzoo info NAME --json` has the
 commands. The papers' figures are *theirs, not checked here*: of networks of this kind on the same
-data, by other recipes and partly of other widths.
+data, by other recipes and partly of other widths. Below stand recipes that no
+weights come from yet.
 
 {own}
 
@@ -94,9 +97,12 @@ def page() -> str:
             (_model_row(model) for model in models),
         ),
         own=_table(
-            "Weights|Data|Top-1|Papers' top-1|Trained|Bytes|Recipe",
+            "Weights|Data|Top-1|Papers' top-1|Trained|Packed bytes|Recipe",
             ":-|:-|-:|:-|:-|-:|:-",
-            (_own_row(record) for record in records if _is_own(record)),
+            [
+                *(_own_row(record) for record in records if _is_own(record)),
+                *(_untrained_row(recipe) for recipe in _untrained(records)),
+            ],
         ),
         records=_table(
             "Weights|Classes|Preprocessing|Files|Accuracy|Licence|Source|Recipe",
@@ -111,16 +117,39 @@ def _is_own(record: WeightsRecord) -> bool:
     return not urlsplit(record.source).netloc and bool(record.metrics)
 
 
+def _untrained(records: list[WeightsRecord]) -> list[Recipe]:
+    """Returns the recipes for small images that no weights come from; of variants, none."""
+    made = {record.recipe for record in records}
+    small = (recipe for recipe in RECIPES.values() if recipe.data.startswith("keras:"))
+    return [recipe for recipe in small if recipe.name not in made and "-" not in recipe.name]
+
+
+def _untrained_row(recipe: Recipe) -> list[str]:
+    return [
+        f"– (`{recipe.network}`)",
+        f"`{recipe.test_data}`",
+        "–",
+        _papers(recipe.network, recipe.name.partition(".")[2]),
+        f"not yet: {recipe.epochs} epochs want a GPU",
+        "–",
+        f"`{recipe.name}`<br>tested on two epochs of a small set",
+    ]
+
+
+def _papers(architecture: str, labels: str) -> str:
+    reported = PAPERS.get((architecture, labels), ())
+    return "<br>".join(f"{top1}, [{who}]({url})" for top1, who, url in reported) or "–"
+
+
 def _own_row(record: WeightsRecord) -> list[str]:
     metric = record.metrics[0]
-    reported = PAPERS.get((record.architecture, record.labels), ())
     file = record.file("packed") or record.files[0]
     arguments = "".join(f"<br>{name}={value}" for name, value in record.arguments.items())
     return [
         f"[`{record.name}`](#{record.name}){arguments}",
         f"`{metric.dataset}`<br>n = {metric.n:,}",
         f"{metric.top1:.2f}",
-        "<br>".join(f"{top1}, [{who}]({url})" for top1, who, url in reported) or "–",
+        _papers(record.architecture, record.labels),
         _training(record.training) if record.training else "–",
         f"{file.bytes:,}" if file.bytes else "–",
         _recipe(record),
