@@ -143,6 +143,11 @@ class WeightsRecord:
     notes: str | None = None
     golden: Mapping[str, Any] | None = None
 
+    @property
+    def headline(self) -> Metric | None:
+        """The first metric."""
+        return self.metrics[0] if self.metrics else None
+
     def file(self, role: str) -> WeightsFile | None:
         """Returns the file of a role, None if there is none."""
         return next((file for file in self.files if file.role == role), None)

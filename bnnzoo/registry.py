@@ -98,8 +98,7 @@ class ModelInfo:
     @property
     def headline(self) -> Metric | None:
         """The first metric of the default weights."""
-        metrics = self.weights[0].metrics if self.weights else ()
-        return metrics[0] if metrics else None
+        return self.weights[0].headline if self.weights else None
 
 
 @overload

@@ -1,4 +1,4 @@
-"""`bnnzoo list`: the models, their size and their accuracy."""
+"""`bnnzoo list`: the models, their size, and the accuracy of their weights."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import click
 
 from bnnzoo import registry
 from bnnzoo.cli.output import print_json, print_table
+from bnnzoo.manifest import Metric
 from bnnzoo.registry import ModelInfo
 
 
@@ -18,16 +19,16 @@ from bnnzoo.registry import ModelInfo
 def command(pattern: str, pretrained: bool, as_json: bool) -> None:
     """List the models whose name fits PATTERN, as in 're*'.
 
-    Top-1 is that of the default weights on their own data set; `bnnzoo info NAME` says where it
-    comes from.
+    Each of their weights has a line, the default ones first, with top-1 on their own data set;
+    `bnnzoo info NAME.TAG` says where it comes from.
     """
     models = [registry.info(name) for name in registry.list_models(pattern, pretrained=pretrained)]
     if as_json:
         print_json([_row(model) for model in models])
     elif models:
         print_table(
-            ["name", "tags", "parameters", "packed kB", "top-1 %", "data set"],
-            [_cells(model) for model in models],
+            ["name", "tag", "parameters", "packed kB", "top-1 %", "data set"],
+            [line for model in models for line in _lines(model)],
         )
     else:
         click.echo(f"No model fits '{pattern}'.", err=True)
@@ -42,19 +43,31 @@ def _row(model: ModelInfo) -> dict[str, Any]:
         "default_tag": model.default_tag,
         "params": model.params,
         "packed_bytes": model.packed_bytes,
+        **_accuracy(metric),
+        "weights": [{"tag": w.tag, **_accuracy(w.headline)} for w in model.weights],
+    }
+
+
+def _accuracy(metric: Metric | None) -> dict[str, Any]:
+    return {
         "top1": metric and metric.top1,
         "dataset": metric and metric.dataset,
         "origin": metric and metric.origin,
     }
 
 
-def _cells(model: ModelInfo) -> list[Any]:
-    metric = model.headline
+def _lines(model: ModelInfo) -> list[list[Any]]:
+    """Returns a line for each of its weights, or one if there are none; the first has its size."""
+    packed = None if model.packed_bytes is None else round(model.packed_bytes / 1000)
+    found = [(record.tag, record.headline) for record in model.weights] or [("-", None)]
     return [
-        model.name,
-        ", ".join(model.tags) or "-",
-        model.params,
-        None if model.packed_bytes is None else round(model.packed_bytes / 1000),
-        metric and metric.top1,
-        f"{metric.dataset} ({metric.origin})" if metric else "-",
+        [
+            model.name,
+            tag,
+            None if place else model.params,
+            None if place else packed,
+            metric and metric.top1,
+            f"{metric.dataset} ({metric.origin})" if metric else "-",
+        ]
+        for place, (tag, metric) in enumerate(found)
     ]

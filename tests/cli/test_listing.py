@@ -28,6 +28,19 @@ def test_list_as_json_has_a_row_per_model(capsys):
     assert rows["birealnet34"]["default_tag"] is None and rows["birealnet34"]["top1"] is None
 
 
+def test_list_shows_all_weights_of_our_own_with_their_accuracy(capsys):
+    own = [r for r in manifest.load().weights.values() if r.metrics[0].origin == "measured"]
+    assert main(["list", "--pretrained"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    for record in own:
+        (line,) = (x for x in lines if x[:2] == [record.architecture, record.tag])
+        assert f"{record.metrics[0].top1:.2f}" in line
+        assert line[-1] == "(measured)"
+    rows = {row["name"]: row for row in json_of(capsys, "list", "--pretrained")}
+    found = {(name, w["tag"]): w["top1"] for name in rows for w in rows[name]["weights"]}
+    assert {(r.architecture, r.tag): r.metrics[0].top1 for r in own}.items() <= found.items()
+
+
 def test_list_for_people_cuts_nothing_in_a_pipe(capsys):
     assert main(["list", "binary_densenet*"]) == 0
     out = capsys.readouterr().out
