@@ -101,6 +101,8 @@ class Phase:
 class Recipe:
     """What `train` follows; two runs of equal recipes on one CPU give equal weights.
 
+    They do with equal versions and compiler flags.
+
     Attributes:
         name: What `bnnzoo train` calls it.
         network: Name of the architecture.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import importlib
+import os
 import platform
 from collections.abc import Callable
 from os import PathLike
@@ -42,6 +43,8 @@ from bnnzoo.training.trainee import Trainee, input_layer
 __all__ = ["Progress", "train"]
 
 CALIBRATION_IMAGES = 64
+# What is read from the environment and changes how sums are rounded.
+COMPILER_FLAGS = ("TF_XLA_FLAGS", "XLA_FLAGS")
 
 Row = dict[str, Any]
 
@@ -266,6 +269,7 @@ def _record_environment(run: RunFolder, command: str | None, epochs: int) -> Non
         "system": platform.system(),
         "devices": device_names(),
         "hardware": hardware(),
+        "compiler_flags": {name: os.environ[name] for name in COMPILER_FLAGS if name in os.environ},
     }
     before = [s for s in run.read_json(ENVIRONMENT) or [] if s.get("after_epoch", 0) < epochs]
     run.write_json(ENVIRONMENT, [*before, start])
