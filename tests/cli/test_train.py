@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
 
 import pytest
+from tqdm import tqdm
 
 from bnnzoo.cli.main import main
-from bnnzoo.cli.train import with_data
+from bnnzoo.cli.train import follow, with_data
 from bnnzoo.training import RECIPES
+from bnnzoo.training.epochs import Progress
 from tests.training.tiny import write_images
 
 NAME = "binarynet_mlp.mnist"
@@ -37,6 +40,17 @@ def test_train_resume_and_json(tmp_path, data, capsys):
     assert report["evaluation"]["dataset"] == "tiny.npz"
     (start,) = json.loads((tmp_path / "run" / "environment.json").read_text())
     assert start["command"].startswith(f"bnnzoo train {NAME} --data")
+
+
+def test_the_bar_of_a_resumed_run_begins_where_the_run_stopped():
+    bar = tqdm(file=io.StringIO())
+    advance = follow(bar)
+    advance(Progress(epoch=3, epochs=4, step=2, steps=5))
+    assert (bar.initial, bar.n, bar.total) == (10, 12, 20)
+    advance(Progress(epoch=4, epochs=4, step=5, steps=5))
+    assert bar.n == bar.total and "epoch 4/4" in str(bar)
+    # The rate is that of this start, and so is the time left.
+    assert bar.format_dict["initial"] == 10
 
 
 @pytest.mark.parametrize(

@@ -77,9 +77,10 @@ def test_a_frozen_backbone_does_not_move(trained):
     assert not np.array_equal(*logits)
 
 
-@pytest.mark.parametrize("suffix", ["keras", "safetensors"])
-def test_the_command_ends_with_a_model_that_converts(trained, suffix, tmp_path, capsys):
-    source = str(trained / f"model.{suffix}")
+# The first name has latent weights, the second a packed file alone.
+@pytest.mark.parametrize("start", [".keras", ".safetensors", PRETRAINED, "binarynet_mlp.mnist"])
+def test_the_command_ends_with_a_model_that_converts(trained, start, tmp_path, capsys):
+    source = str(trained / f"model{start}") if start.startswith(".") else start
     arguments = ["--data", str(trained / "tiny.npz"), "--out", str(tmp_path / "run")]
     options = ["--epochs", "1", "--freeze-backbone", "1", "--batch-size", "16", "--pad", "1"]
     assert main(["finetune", source, *arguments, *options]) == 0

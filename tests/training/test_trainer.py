@@ -22,9 +22,11 @@ from bnnzoo.data.images import read_image
 from bnnzoo.errors import ArgumentError, BnnZooError, DataError
 from bnnzoo.training import Phase
 from bnnzoo.training.epochs import Progress
+from tests.training.conftest import files_of_at_most
 from tests.training.tiny import photo_recipe, tiny_recipe, write_images, write_photos
 
 ROOT = Path(__file__).parents[2]
+FLAGS = "--tf_xla_auto_jit=0"  # the default of TensorFlow
 
 # Many techniques at once: a real-valued twin, then Bop, from the twin's weights and answers.
 PHASES = (
@@ -56,7 +58,9 @@ def log(folder: Path) -> list[dict[str, str]]:
 def whole_run(tmp_path_factory):
     """An uninterrupted run of all techniques: its folder and report."""
     folder = tmp_path_factory.mktemp("runs")
-    report = training.train(tiny_recipe(folder, *PHASES), folder / "whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TF_XLA_FLAGS", FLAGS)
+        report = training.train(tiny_recipe(folder, *PHASES), folder / "whole")
     return folder, report
 
 
@@ -86,6 +90,35 @@ def test_a_resumed_run_equals_an_uninterrupted_one(whole_run, epoch, step, kills
     for key in expected:
         np.testing.assert_array_equal(got[key], expected[key], err_msg=key)
     assert log(path) == log(folder / "whole")
+
+
+def test_a_resumed_run_in_bfloat16_equals_an_uninterrupted_one(tmp_path):
+    recipe = tiny_recipe(tmp_path, Phase(epochs=2), precision="mixed_bfloat16")
+    training.train(recipe, tmp_path / "whole")
+
+    def kill(progress: Progress) -> None:
+        if (progress.epoch, progress.step) == (2, 2):
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        training.train(recipe, tmp_path / "killed", progress=kill)
+    assert training.train(recipe, tmp_path / "killed", resume=True)["resumed_after"] == 1
+    expected, got = state(tmp_path / "whole"), state(tmp_path / "killed")
+    for key in expected:
+        np.testing.assert_array_equal(got[key], expected[key], err_msg=key)
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(whole_run):
+    folder, _ = whole_run
+    recipe, path = tiny_recipe(folder, *PHASES), folder / "full"
+    message = r"last\.npz cannot be written: File too large.*--resume"
+    with contextlib.ExitStack() as disk, pytest.raises(BnnZooError, match=message):
+        training.train(
+            recipe, path, on_epoch=lambda row: disk.enter_context(files_of_at_most(2**14))
+        )
+    assert training.train(recipe, path, resume=True)["resumed_after"] == 1
+    for key, value in state(folder / "whole").items():
+        np.testing.assert_array_equal(state(path)[key], value, err_msg=key)
 
 
 # Arguments: a folder, and what to do with a run in it: die after an epoch, or go on.
@@ -124,6 +157,7 @@ def test_what_a_run_leaves(whole_run):
     assert float(rows[-1]["flip_ratio"]) > 0
     (start,) = json.loads((run / "environment.json").read_text())
     assert start["versions"]["backend"] in ("tensorflow", "jax", "torch")
+    assert start["compiler_flags"] == {"TF_XLA_FLAGS": FLAGS}
     names = {path.name for path in (run / "checkpoints").iterdir()}
     assert names == {"last.npz", "best.npz", "phase1.npz", "phase2.npz"}
 
@@ -216,6 +250,21 @@ def test_labels_that_cannot_be_learnt(tmp_path, name, images):
     np.savez(tmp_path / "tiny.npz", **arrays)
     with pytest.raises(DataError, match=message):
         training.train(tiny_recipe(tmp_path, images=images), tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_attention_is_trained_with(tmp_path):
+    """Of three equal runs from one twin, that without attention ends with other weights."""
+    twin = Phase(epochs=1, binarize="nothing")
+    ends = []
+    for attention in (1.0, 1.0, 0.0):
+        phase = Phase(epochs=1, teacher="previous", attention=attention, distillation=0.5)
+        recipe = tiny_recipe(tmp_path, twin, phase, network="birealnet20", arguments={})
+        training.train(recipe, tmp_path / f"run-{len(ends)}")
+        ends.append(state(tmp_path / f"run-{len(ends)}"))
+    kernels = [key for key, value in ends[0].items() if value.ndim == 4]
+    assert kernels and all(np.array_equal(ends[0][key], ends[1][key]) for key in kernels)
+    assert not any(np.array_equal(ends[0][key], ends[2][key]) for key in kernels)
 
 
 def test_attention_needs_maps(tmp_path):
