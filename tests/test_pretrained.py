@@ -136,7 +136,7 @@ def test_the_folder_has_the_files_of_the_manifest_and_no_others():
 @pytest.mark.parametrize("name", OWN)
 def test_every_network_of_our_own_comes_from_a_recipe_with_its_log(name):
     record = RECORDS[name]
-    settings = [f"{key}={value}" for key, value in record.settings.items()]
+    settings = [f"{key}={json.dumps(value)}" for key, value in record.settings.items()]
     epochs = apply_settings(recipe(record.recipe), settings).epochs
     with (PACKAGE / record.log).open() as file:
         assert len(list(csv.DictReader(file))) == record.training.epochs == epochs

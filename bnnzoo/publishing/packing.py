@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from bnnzoo.model_spec import ModelSpec
 from bnnzoo.publishing.finished_run import FinishedRun
 from bnnzoo.publishing.golden import golden_logits
 from bnnzoo.publishing.latent import write_latent
+from bnnzoo.publishing.place import SUFFIXES
 from bnnzoo.registry import builder
 
 __all__ = ["Packed", "Progress", "pack", "rebuild"]
@@ -87,9 +88,10 @@ def pack(
     run: FinishedRun,
     network: Any,
     record: WeightsRecord,
+    *,
+    roles: Sequence[str],
     weights_dtypes: Sequence[str],
-    latent: bool,
-    check_size: Callable[[int], None],
+    check_size: Callable[[str, int], None],
     progress: Progress,
 ) -> Packed:
     """Returns a network with the first of some storage types that keeps its accuracy.
@@ -98,9 +100,9 @@ def pack(
         run: The run.
         network: What it trained, as `rebuild` returns it.
         record: What goes into the file beside the network.
+        roles: The files to make: `packed`, and `full` for latent weights.
         weights_dtypes: Storage types of the kernels of real numbers.
-        latent: Whether there is a file of the latent weights as well.
-        check_size: Raises where a file of so many bytes cannot be published.
+        check_size: Raises where a file of a role and so many bytes cannot be published.
         progress: Called after every batch.
 
     Raises:
@@ -109,38 +111,51 @@ def pack(
     """
     trained, source = None, _test_images(run)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"{record.name}.safetensors"
-        full = Path(folder) / f"{record.name}.weights.h5"
+        files = {role: Path(folder) / f"{record.name}{SUFFIXES[role]}" for role in roles}
         for weights_dtype in weights_dtypes:
-            sizes = convert(
-                network, path, weights_dtype=weights_dtype, record=record, force=True
-            ).sizes
-            check_size(sizes.total)
+            real_bytes = _write(network, record, files, weights_dtype)
+            for role, path in files.items():
+                check_size(role, path.stat().st_size)
             trained = trained or _evaluate("the run's weights in Keras", network, source, progress)
-            restored = _empty(record, network.model_spec)
-            if latent:
-                write_latent(network, full, as_float16=weights_dtype != "float32")
-                check_size(full.stat().st_size)
-                restored.load_weights(full)
-            else:
-                assign_weights(restored, packed.read(path)[0])
-            what = f"{weights_dtype} latent weights" if latent else f"{weights_dtype} file"
+            restored = _restore(record, network.model_spec, files)
             reports = (
                 trained,
-                _evaluate(f"the {what} in Keras", restored, source, progress),
-                _evaluate(f"the {weights_dtype} file packed", path, source, progress),
+                _evaluate(
+                    f"the {weights_dtype} {roles[0]} file in Keras", restored, source, progress
+                ),
+                _evaluate(f"the {weights_dtype} file packed", files["packed"], source, progress),
             )
             if same_accuracy(*reports):
-                golden = golden_logits(restored, runtime.load(path))
-                dtype = weights_dtype if sizes.parts["float kernels"] else None
-                files = {"full": full, "packed": path} if latent else {"packed": path}
-                contents = {role: file.read_bytes() for role, file in files.items()}
-                return Packed(contents, dtype, *reports, golden)
+                golden = golden_logits(restored, runtime.load(files["packed"]))
+                contents = {role: path.read_bytes() for role, path in files.items()}
+                return Packed(contents, weights_dtype if real_bytes else None, *reports, golden)
     raise ConversionError(
         f"Top-1 of {record.name} must be the same to 0.1 point, got {reports[0].top1:.2f} % with "
         f"the run's weights in Keras, {reports[1].top1:.2f} % with those of the file in Keras and "
         f"{reports[2].top1:.2f} % packed ({weights_dtype}). Nothing was written."
     )
+
+
+def _write(
+    network: Any, record: WeightsRecord, files: Mapping[str, Path], weights_dtype: str
+) -> int:
+    """Writes a file for each role; returns how many bytes its kernels of real numbers take."""
+    if "full" in files:
+        write_latent(network, files["full"], as_float16=weights_dtype != "float32")
+    report = convert(
+        network, files["packed"], weights_dtype=weights_dtype, record=record, force=True
+    )
+    return report.sizes.parts["float kernels"]
+
+
+def _restore(record: WeightsRecord, spec: ModelSpec, files: Mapping[str, Path]) -> Any:
+    """Returns the network as `load` makes it of the files."""
+    network = _empty(record, spec)
+    if "full" in files:
+        network.load_weights(files["full"])
+    else:
+        assign_weights(network, packed.read(files["packed"])[0])
+    return network
 
 
 def _empty(record: WeightsRecord, spec: ModelSpec) -> Any:

@@ -15,7 +15,7 @@ from bnnzoo.errors import ArgumentError, BnnZooError
 from bnnzoo.manifest import WeightsFile, WeightsRecord
 from bnnzoo.publishing.manifest_file import with_record
 
-__all__ = ["MOST_BYTES", "Place", "find_place"]
+__all__ = ["MOST_BYTES", "SUFFIXES", "Place", "find_place"]
 
 # Of one file inside the package; a test holds all of them together to 20 MB.
 MOST_BYTES = 3_000_000
@@ -68,7 +68,7 @@ class Place:
             if path.exists():
                 raise ArgumentError(f"{path} exists already. {hint}")
 
-    def check_size(self, size: int) -> None:
+    def check_size(self, role: str, size: int) -> None:
         """Refuses a file that is too large to be shipped.
 
         Raises:
@@ -76,8 +76,8 @@ class Place:
         """
         if self.url is None and size > MOST_BYTES:
             raise ArgumentError(
-                f"A file inside the package must be at most {MOST_BYTES:,} bytes, got {size:,}. "
-                "Give --out FOLDER, and the --url that you will put it at."
+                f"The {role} file inside the package must be at most {MOST_BYTES:,} bytes, got "
+                f"{size:,}. Give --out FOLDER, and the --url that you will put it at."
             )
 
     def file(self, name: str, role: str, content: bytes) -> WeightsFile:

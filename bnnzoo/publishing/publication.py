@@ -75,8 +75,8 @@ def publish(
             the place of `-`.
         weights_dtype: How kernels of real numbers are stored: `float32`, `float16` or `int8`. None
             takes float16 if that keeps the accuracy, else float32.
-        latent: Publish the latent weights as well, a better start for fine-tuning than the packed
-            file, and what `load` then takes. They are float32 if the others are, else float16.
+        latent: Publish the latent weights as well, which a packed file has lost: to fine-tune from,
+            and what `load` then takes. They are float32 if the others are, else float16.
         note: What else a user has to know.
         hardware: What the network was trained on, in words. None takes what the run wrote down.
         default: Make these the weights that `pretrained=True` means. The first weights of an
@@ -112,10 +112,10 @@ def publish(
         found,
         rebuild(network, draft, found),
         draft,
-        weights_dtypes,
-        latent,
-        place.check_size,
-        progress or (lambda what, done, total: None),
+        roles=roles,
+        weights_dtypes=weights_dtypes,
+        check_size=place.check_size,
+        progress=progress or (lambda what, done, total: None),
     )
     record = _filled(draft, found, result, place)
     files = () if dry_run else place.write(record, result.contents, found.log)

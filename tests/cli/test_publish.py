@@ -106,7 +106,7 @@ def test_what_is_refused_is_one_line_and_leaves_nothing(spoil, tree, run, capsys
 
 
 def test_measurements_are_told_on_standard_error(tree, finished, capsys, monkeypatch):
-    def pack(run, network, record, dtypes, latent, check_size, progress):
+    def pack(run, network, record, *, progress, **options):
         for done in (32, 64, 96):
             progress("the file packed", done, 96)
         raise packing.ConversionError("Enough.")

@@ -82,13 +82,12 @@ def _rebuild_once(network, record, run):
     return network if _PACKED else packing.rebuild(network, record, run)
 
 
-def _pack_once(run, network, record, dtypes, latent, check_size, progress):
-    assert not latent
+def _pack_once(run, network, record, *, roles, check_size, **options):
+    assert roles == ("packed",)
     if not _PACKED:
-        _PACKED.append(
-            packing.pack(run, network, record, dtypes, latent, lambda size: None, progress)
-        )
-    check_size(len(_PACKED[0].contents["packed"]))
+        unlimited = {"check_size": lambda role, size: None, "roles": roles}
+        _PACKED.append(packing.pack(run, network, record, **unlimited, **options))
+    check_size("packed", len(_PACKED[0].contents["packed"]))
     return _PACKED[0]
 
 

@@ -52,7 +52,10 @@ class Report:
         return self._hits
 
 
-def test_float32_is_taken_where_float16_costs_accuracy(tree, finished, monkeypatch):
+@pytest.mark.parametrize("roles, worse", [(["packed"], "packed"), (["full", "packed"], "in Keras")])
+def test_float32_is_taken_where_float16_costs_accuracy(
+    tree, finished, monkeypatch, tmp_path, roles, worse
+):
     asked = []
 
     def convert_and_tell(*args, weights_dtype, **options):
@@ -60,7 +63,7 @@ def test_float32_is_taken_where_float16_costs_accuracy(tree, finished, monkeypat
         return convert(*args, weights_dtype=weights_dtype, **{**options, "check": 0})
 
     def evaluate_worse_in_float16(what, subject, source, progress):
-        return Report(96, 80 if what == "the float16 file packed" else 90)
+        return Report(96, 80 if "float16" in what and what.endswith(worse) else 90)
 
     monkeypatch.setattr(packing, "convert", convert_and_tell)
     monkeypatch.setattr(packing, "_evaluate", evaluate_worse_in_float16)
@@ -68,8 +71,25 @@ def test_float32_is_taken_where_float16_costs_accuracy(tree, finished, monkeypat
     run = open_finished_run(finished)
     record = manifest.load().weights["binarynet.fashion_mnist_small"]
     record = replace(record, architecture="binarynet_mlp", arguments={"width": 16})
-    pack(run, run.network(), record, ("float16", "float32"), False, lambda size: None, None)
+    network = run.network()
+    result = pack(
+        run,
+        network,
+        record,
+        roles=roles,
+        weights_dtypes=("float16", "float32"),
+        check_size=lambda role, size: None,
+        progress=None,
+    )
     assert asked == ["float16", "float32"]
+    assert list(result.contents) == roles
+    if "full" in roles:
+        (tmp_path / "full.weights.h5").write_bytes(result.contents["full"])
+        trained = network.get_weights()
+        network.set_weights([np.zeros_like(array) for array in trained])
+        network.load_weights(tmp_path / "full.weights.h5")
+        for ours, theirs in zip(network.get_weights(), trained, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
 
 
 def test_fewer_test_images_than_the_run_was_measured_on_are_refused(
