@@ -211,7 +211,7 @@ class _Job:
         if runtime is None:
             logger.warning("The runtime's engine is not built: only the oracle was compared.")
             return _Found(check, None, None, None)
-        return _Found(check, runtime.isas()[0], *self._compare_outputs(runtime, stored, each))
+        return _Found(check, *self._compare_outputs(runtime, stored, each))
 
     def _images(self, count: int, data: Data | None) -> NDArray[np.float32]:
         """Returns the first images of a data set, or random ones."""
@@ -225,8 +225,12 @@ class _Job:
 
     def _compare_outputs(
         self, runtime: Any, stored: Graph, each: list[Values]
-    ) -> tuple[float, float | None]:
-        """Returns the largest difference of the whole network, and the share of equal classes."""
+    ) -> tuple[str, float, float | None]:
+        """Returns how the whole network compares.
+
+        Returns:
+            The runtime's instruction set, the largest difference, and the share of equal classes.
+        """
         compiled = runtime.compile_graph(stored)
         name = self.origin.graph.outputs[0]
         name = name if name in each[0] else name.removesuffix("/dequantize")
@@ -235,8 +239,9 @@ class _Job:
         found = compiled.run_values(inputs, [stored.outputs[0]])[stored.outputs[0]]
         difference = float(np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-30))
         if expected.ndim != 2:
-            return difference, None
-        return difference, float((found.argmax(axis=1) == expected.argmax(axis=1)).mean())
+            return compiled.isa, difference, None
+        same = float((found.argmax(axis=1) == expected.argmax(axis=1)).mean())
+        return compiled.isa, difference, same
 
     def measure(self, data: Data, limit: int | None) -> DataReport:
         """Measures the accuracy of the origin and of the packed network in the runtime."""

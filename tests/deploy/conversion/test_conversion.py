@@ -369,6 +369,13 @@ def test_what_cannot_be_converted_is_not_written(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_the_report_names_the_instruction_set_that_was_compared(
+    net: keras.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BNNZOO_FORCE_ISA", "portable")
+    assert bnnzoo.convert(net, None, dry_run=True, check=1).runtime == "portable"
+
+
 def test_without_the_engine_the_oracle_alone_is_compared(
     net: keras.Model, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
