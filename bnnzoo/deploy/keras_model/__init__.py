@@ -28,8 +28,9 @@ from bnnzoo.model_spec import ModelSpec
 
 __all__ = ["LATENT_MAGNITUDE", "assign_weights", "build", "recalibrate", "to_keras"]
 
-# A tenth of the range in which the sign's gradient is 1: some ten steps of 0.01 flip a weight.
-LATENT_MAGNITUDE = 0.1
+# Small, as few steps must be able to flip a weight: some thirty at Adam's usual rate of 0.001.
+# docs/finetuning.md has what that is worth.
+LATENT_MAGNITUDE = 0.03
 # Quantizers that take the scale of a filter from the magnitude of its latent weights.
 _SCALED = (nn.MagnitudeAwareSign, nn.XnorWeightScale, nn.DoReFaSign)
 _DEPTHWISE = (
