@@ -78,7 +78,15 @@ def test_a_frozen_backbone_does_not_move(trained):
 
 
 # The first name has latent weights, the second a packed file alone.
-@pytest.mark.parametrize("start", [".keras", ".safetensors", PRETRAINED, "binarynet_mlp.mnist"])
+@pytest.mark.parametrize(
+    "start",
+    [
+        ".keras",
+        ".safetensors",
+        pytest.param(PRETRAINED, marks=pytest.mark.slow),
+        "binarynet_mlp.mnist",
+    ],
+)
 def test_the_command_ends_with_a_model_that_converts(trained, start, tmp_path, capsys):
     source = str(trained / f"model{start}") if start.startswith(".") else start
     arguments = ["--data", str(trained / "tiny.npz"), "--out", str(tmp_path / "run")]
