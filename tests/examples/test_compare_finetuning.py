@@ -14,7 +14,8 @@ def test_a_hundred_digits_are_learnt_better_from_pretrained_weights(example, tmp
         module.reached(tmp_path, start, 100, rate=1e-2, seed=0, epochs=25)
         for start in ("latent", "random")
     )
-    # Measured with five seeds each: 91.3 to 92.7 %, and 89.0 to 91.5 %; with this one 91.3 and 89.5.
+    # Measured with five seeds each: 91.3 to 92.7 %, and 89.0 to 91.5 %. This seed
+    # has 91.3 and 89.5.
     assert pretrained > random + 1
 
 
