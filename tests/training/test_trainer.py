@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -42,9 +43,26 @@ class KilledError(Exception):
     """Stands for a signal: nothing may catch it and tidy up."""
 
 
+def kill_at(epoch: int, step: int) -> Callable[[Progress], None]:
+    """Returns a `progress` that kills the run at a step."""
+
+    def kill(progress: Progress) -> None:
+        if (progress.epoch, progress.step) == (epoch, step):
+            raise KilledError
+
+    return kill
+
+
 def state(folder: Path) -> dict[str, np.ndarray]:
     with np.load(folder / "checkpoints" / "last.npz") as archive:
         return {key: archive[key] for key in archive.files if key != "log"}
+
+
+def assert_same_state(folder: Path, expected: dict[str, np.ndarray]) -> None:
+    got = state(folder)
+    assert got.keys() == expected.keys()
+    for key in expected:
+        np.testing.assert_array_equal(got[key], expected[key], err_msg=key)
 
 
 def log(folder: Path) -> list[dict[str, str]]:
@@ -72,23 +90,16 @@ def test_a_resumed_run_equals_an_uninterrupted_one(whole_run, epoch, step, kills
     path.mkdir()
     (path / "environment.json").write_text('[{"hardware": "a start that came to nothing"}]')
 
-    def kill(progress: Progress) -> None:
-        if (progress.epoch, progress.step) == (epoch, step):
-            raise KilledError
-
     for _ in range(kills):
         with pytest.raises(KilledError):
-            training.train(recipe, path, progress=kill, resume=True)
+            training.train(recipe, path, progress=kill_at(epoch, step), resume=True)
     report = training.train(recipe, path, resume=True)
     assert report["resumed_after"] == epoch - 1
     starts = json.loads((path / "environment.json").read_text())
     assert [start["after_epoch"] for start in starts] == [0, epoch - 1]  # one finished none
     saved = hashlib.sha256((path / "model.keras").read_bytes()).hexdigest()
     assert report["evaluation"]["weights_sha256"] == saved
-    expected, got = state(folder / "whole"), state(path)
-    assert expected.keys() == got.keys()
-    for key in expected:
-        np.testing.assert_array_equal(got[key], expected[key], err_msg=key)
+    assert_same_state(path, state(folder / "whole"))
     assert log(path) == log(folder / "whole")
 
 
@@ -96,16 +107,10 @@ def test_a_resumed_run_in_bfloat16_equals_an_uninterrupted_one(tmp_path):
     recipe = tiny_recipe(tmp_path, Phase(epochs=2), precision="mixed_bfloat16")
     training.train(recipe, tmp_path / "whole")
 
-    def kill(progress: Progress) -> None:
-        if (progress.epoch, progress.step) == (2, 2):
-            raise KilledError
-
     with pytest.raises(KilledError):
-        training.train(recipe, tmp_path / "killed", progress=kill)
+        training.train(recipe, tmp_path / "killed", progress=kill_at(2, 2))
     assert training.train(recipe, tmp_path / "killed", resume=True)["resumed_after"] == 1
-    expected, got = state(tmp_path / "whole"), state(tmp_path / "killed")
-    for key in expected:
-        np.testing.assert_array_equal(got[key], expected[key], err_msg=key)
+    assert_same_state(tmp_path / "killed", state(tmp_path / "whole"))
 
 
 def test_a_full_disk_keeps_the_last_checkpoint(tmp_path):
@@ -118,9 +123,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(tmp_path):
             disk.enter_context(files_of_at_most(2**14))
 
         training.train(recipe, path, on_epoch=fill)
-    assert kept.keys() == state(path).keys()
-    for key, value in kept.items():
-        np.testing.assert_array_equal(state(path)[key], value, err_msg=key)
+    assert_same_state(path, kept)
     assert training.train(recipe, path, resume=True)["resumed_after"] == 1
 
 
@@ -145,8 +148,7 @@ def test_a_process_that_is_killed_goes_on(whole_run):
         command = [sys.executable, "-c", PROCESS, str(folder), task]
         done = subprocess.run(command, cwd=ROOT, timeout=300, capture_output=True, text=True)
         assert done.returncode == code, done.stderr
-    for key, value in state(folder / "whole").items():
-        np.testing.assert_array_equal(state(folder / "killed")[key], value, err_msg=key)
+    assert_same_state(folder / "killed", state(folder / "whole"))
 
 
 def test_what_a_run_leaves(whole_run):
@@ -323,17 +325,11 @@ def test_a_resumed_run_on_files_equals_an_uninterrupted_one(photo_run):
     folder, _ = photo_run
     recipe = photo_recipe(folder)
 
-    def kill(progress: Progress) -> None:
-        if (progress.epoch, progress.step) == (2, 3):
-            raise KilledError
-
     with pytest.raises(KilledError):
-        training.train(recipe, folder / "killed", progress=kill)
+        training.train(recipe, folder / "killed", progress=kill_at(2, 3))
     again = training.train(recipe, folder / "killed", resume=True)
     assert again["resumed_after"] == 1
-    expected, got = state(folder / "whole"), state(folder / "killed")
-    for key in expected:
-        np.testing.assert_array_equal(got[key], expected[key], err_msg=key)
+    assert_same_state(folder / "killed", state(folder / "whole"))
     assert log(folder / "killed") == log(folder / "whole")
 
 
