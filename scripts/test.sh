@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every test on TensorFlow, and those whose results hang on the backend again on JAX, two files
+# Runs every test on TensorFlow, and those whose results depend on the backend again on JAX, two files
 # at a time. Of the architectures these are the outputs: layers, names and shapes are the same on all.
 # Arguments go to pytest, as in: scripts/test.sh -k quicknet
 set -euo pipefail

@@ -35,7 +35,6 @@ def command(pattern: str, pretrained: bool, as_json: bool) -> None:
 
 
 def _row(model: ModelInfo) -> dict[str, Any]:
-    metric = model.headline
     return {
         "name": model.name,
         "aliases": list(model.aliases),
@@ -43,7 +42,7 @@ def _row(model: ModelInfo) -> dict[str, Any]:
         "default_tag": model.default_tag,
         "params": model.params,
         "packed_bytes": model.packed_bytes,
-        **_accuracy(metric),
+        **_accuracy(model.headline),
         "weights": [{"tag": w.tag, **_accuracy(w.headline)} for w in model.weights],
     }
 
