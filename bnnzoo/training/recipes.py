@@ -1,8 +1,8 @@
 """The recipes by name, `NETWORK.DATA`: each row trains one network of the zoo.
 
 What a recipe reached, on what and how long it took, is in the manifest, in the records that name
-it. The networks of MNIST and BinaryNet on Fashion-MNIST are for a CPU; the epochs of the others are
-for a GPU with bfloat16. Those of ImageNet are in `imagenet_recipes`.
+it. The networks of MNIST, BinaryNet on Fashion-MNIST and its half on CIFAR-10 are for a CPU; the
+epochs of the others are for a GPU with bfloat16. Those of ImageNet are in `imagenet_recipes`.
 """
 
 from __future__ import annotations
@@ -102,6 +102,14 @@ _ALL = (
         summary="The paper trains 500 epochs without augmentation; here crops and flips, cosine.",
         augmentation=CROP_AND_FLIP,
         precision="mixed_bfloat16",
+    ),
+    _recipe(
+        "binarynet.cifar10-half",
+        Phase(epochs=8, learning_rate=3e-3, warmup_epochs=1),
+        summary="64 filters in the place of 128, flips only, few epochs; for a CPU.",
+        arguments={"width": 64},
+        augmentation=Augmentation(flip=True),
+        batch_size=64,
     ),
     _recipe(
         "xnornet_vgg.cifar10",
