@@ -11,7 +11,7 @@ from typing import Any
 
 from bnnzoo.errors import ArgumentError, BnnZooError
 
-__all__ = ["check_writable", "replacing", "write_file"]
+__all__ = ["check_writable", "part_of", "replacing", "write_file"]
 
 
 @contextmanager
@@ -25,12 +25,17 @@ def replacing(path: Path, mark: str | None = None) -> Iterator[Path]:
         mark: Part of the new name. By default it is random, so that several processes may write the
             same file; a known one is taken again after a crash.
     """
-    part = path.with_name(f".{path.stem}.{mark or secrets.token_hex(4)}{path.suffix}")
+    part = part_of(path, mark or secrets.token_hex(4))
     try:
         yield part
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def part_of(path: Path, mark: str) -> Path:
+    """Returns where `replacing` writes what becomes `path`."""
+    return path.with_name(f".{path.stem}.{mark}{path.suffix}")
 
 
 def check_writable(path: Path, force: bool, sources: Iterable[Any] = ()) -> None:

@@ -15,12 +15,11 @@ from bnnzoo.model_spec import ModelSpec
 from bnnzoo.opening import open_model
 from bnnzoo.training.recipe import Recipe
 from bnnzoo.training.recipes import recipe as known_recipe
-from bnnzoo.training.run_folder import ENVIRONMENT, RECIPE, REPORT, RunFolder
+from bnnzoo.training.run_folder import ENVIRONMENT, LOG, MODEL, RECIPE, REPORT, RunFolder
 from bnnzoo.training.settings import changed_settings
 
 __all__ = ["FinishedRun", "open_finished_run"]
 
-MODEL = "model.keras"
 # Data that everybody can get, so that everybody can repeat the measurement.
 PUBLIC_DATA = ("keras:", "tfds:")
 
@@ -137,5 +136,5 @@ def open_finished_run(path: str | PathLike[str]) -> FinishedRun:
 
 
 def _read_log(folder: RunFolder) -> str:
-    path = folder.path / "log.csv"
+    path = folder.path / LOG
     return path.read_text(encoding="utf-8") if path.is_file() else ""

@@ -64,6 +64,21 @@ class Group:
                 f"{batch_size}. Set batch_size={fits}."
             )
 
+    def check_images(self, facts: str) -> None:
+        """Checks that all processes have as many images, and so as many steps to take together.
+
+        Args:
+            facts: What there is, in words.
+
+        Raises:
+            ArgumentError: The first process has others.
+        """
+        first = (self.share(facts.encode) or b"").decode()
+        if facts != first:
+            raise ArgumentError(
+                f"--data must be the same images everywhere, got {facts}; process 0 has {first}."
+            )
+
     @contextlib.contextmanager
     def scope(self) -> Iterator[None]:
         """Spreads batches of what is made in the block over all devices; weights are on each."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from bnnzoo.errors import ArgumentError
 from bnnzoo.opening import open_model
+from bnnzoo.training.networks import spec_of
 from bnnzoo.training.recipe import Augmentation, Phase, Recipe
 from bnnzoo.training.settings import both_splits
 from bnnzoo.training.trainer import train
@@ -74,18 +76,18 @@ def finetuning_recipe(
         seed: Of weights, order and shifts.
 
     Raises:
-        ArgumentError: There are no test images, no epochs, or the model is none of the zoo.
+        ArgumentError: There are no test images, no epochs, the learning rate is no rate, or the
+            model is none of the zoo.
         BnnZooError: The model cannot be loaded.
     """
     if not (epochs or freeze_backbone):
         raise ArgumentError(
             "epochs or freeze_backbone must be above 0, got 0 for both. Nothing would be trained."
         )
-    spec = getattr(open_model(str(model), pretrained=True), "model_spec", None)
-    if spec is None or spec.preprocessing is None:
-        raise ArgumentError(
-            f"{model} does not say how its images are preprocessed. Fine-tune a network of the zoo."
-        )
+    if not 0 <= learning_rate < math.inf:
+        raise ArgumentError(f"learning_rate must be finite and from 0, got {learning_rate!r}.")
+    spec = spec_of(open_model(str(model), pretrained=True), str(model))
+    assert spec.preprocessing is not None, "spec_of has checked it"
     head = Phase(freeze_backbone, freeze_backbone=True, learning_rate=HEAD_FACTOR * learning_rate)
     whole = Phase(epochs, learning_rate=learning_rate)
     train_data, measured = both_splits(data, test_data)

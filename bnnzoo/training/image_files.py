@@ -59,9 +59,9 @@ class ImageFiles:
         """Returns these images and then the others."""
         return replace(self, items=_Chain(self.items, other.items))
 
-    def first(self, n: int) -> NDArray[np.float32]:
-        """Returns the pixels of the first images."""
-        return self.fitting([self.items[i].read() for i in range(min(n, len(self)))])
+    def some(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Returns the pixels of the images at some places."""
+        return self.fitting([self.items[place].read() for place in places])
 
     @contextlib.contextmanager
     def feed(

@@ -20,6 +20,7 @@ from bnnzoo.training.recipe import Augmentation
 
 __all__ = [
     "Images",
+    "calibration_places",
     "evaluation_codes",
     "fitting_of",
     "load_images",
@@ -60,9 +61,9 @@ class Images:
         pixels = np.concatenate([self.pixels, other.pixels])
         return Images(pixels, np.concatenate([self.labels, other.labels]))
 
-    def first(self, n: int) -> NDArray[np.uint8] | NDArray[np.float32]:
-        """Returns the pixels of the first images."""
-        return self.pixels[:n]
+    def some(self, places: NDArray[np.int64]) -> NDArray[np.uint8] | NDArray[np.float32]:
+        """Returns the pixels of the images at some places."""
+        return self.pixels[places]
 
     @contextlib.contextmanager
     def feed(
@@ -193,3 +194,8 @@ def split_codes(
         return np.arange(train), np.arange(train, train + test)
     chosen = np.random.default_rng([seed, 2**32 - 1]).permutation(train)
     return np.sort(chosen[held_out:]), np.sort(chosen[:held_out])
+
+
+def calibration_places(train: NDArray[np.int64], n: int, seed: int) -> NDArray[np.int64]:
+    """Returns `n` training images at most, drawn at random: files may be sorted by class."""
+    return train[np.random.default_rng([seed, 2**32 - 2]).permutation(len(train))[:n]]

@@ -18,11 +18,11 @@ from bnnzoo.deploy.keras_model import recalibrate
 from bnnzoo.errors import ArgumentError
 from bnnzoo.model_spec import ModelSpec
 from bnnzoo.opening import open_model
-from bnnzoo.training.heads import backbone_layers, with_new_head
+from bnnzoo.training.heads import with_new_head
 from bnnzoo.training.recipe import Phase, Recipe
 from bnnzoo.training.variants import make_variant, transfer_weights
 
-__all__ = ["NetworkMaker", "check_teacher", "open_teacher"]
+__all__ = ["NetworkMaker", "check_teacher", "open_teacher", "spec_of"]
 
 
 class NetworkMaker:
@@ -32,7 +32,8 @@ class NetworkMaker:
         recipe: The recipe.
 
     Raises:
-        ArgumentError: `start_from` has another preprocessing than the recipe.
+        ArgumentError: `start_from` is another network than the recipe's, or has another
+            preprocessing.
         BnnZooError: `start_from` cannot be loaded.
     """
 
@@ -94,8 +95,6 @@ class NetworkMaker:
             made = make_variant(whole, self.recipe, phase)
         if self.start is not None:
             transfer_weights(whole, made)
-        for layer in backbone_layers(made) if phase.freeze_backbone else ():
-            layer.trainable = False
         return made
 
     def _whole(self) -> Any:
@@ -127,14 +126,35 @@ def _is_packed(start: str) -> bool:
     return record.file("full") is None and record.file("packed") is not None
 
 
-def _open_start(recipe: Recipe) -> Any:
-    network = open_model(str(recipe.start_from), pretrained=True)
-    found = network.model_spec and network.model_spec.preprocessing
-    if found != recipe.preprocessing:
+def spec_of(network: Any, name: str) -> ModelSpec:
+    """Returns the spec of a network to learn from.
+
+    Raises:
+        ArgumentError: It has none, or one without preprocessing.
+    """
+    spec = getattr(network, "model_spec", None)
+    if spec is None or spec.preprocessing is None:
         raise ArgumentError(
-            f"preprocessing must be {found}, that of {recipe.start_from}, got "
-            f"{recipe.preprocessing!r}. Set preprocessing={found}."
+            f"{name} does not say how its images are preprocessed. Name a network of the zoo, or "
+            "one that was trained here."
         )
+    known: ModelSpec = spec
+    return known
+
+
+def _open_start(recipe: Recipe) -> Any:
+    start = str(recipe.start_from)
+    network = open_model(start, pretrained=True)
+    spec = spec_of(network, start)
+    wanted = {
+        "network": (spec.name, registry.resolve(recipe.network).architecture),
+        "preprocessing": (spec.preprocessing, recipe.preprocessing),
+    }
+    for field, (found, ours) in wanted.items():
+        if found != ours:
+            raise ArgumentError(
+                f"{field} must be {found}, that of {start}, got {ours!r}. Set {field}={found}."
+            )
     return network
 
 
@@ -146,6 +166,7 @@ def open_teacher(phase: Phase, student: Any) -> Any:
         BnnZooError: It cannot be loaded.
     """
     teacher = open_model(str(phase.teacher), pretrained=True)
+    spec_of(teacher, f"The teacher '{phase.teacher}'")
     check_teacher(phase, teacher, student)
     return teacher
 

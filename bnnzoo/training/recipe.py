@@ -111,7 +111,8 @@ class Recipe:
         phases: In order.
         arguments: Arguments of the architecture's builder, beside shape and classes.
         start_from: Trained network to begin with, which gets a new classifier: `name.tag`, or a
-            `.keras` or packed file. Its shape and preprocessing count.
+            `.keras` or packed file. It is one of `network`; its arguments, shape and preprocessing
+            count.
         preprocessing: Id of the preprocessing.
         augmentation: What happens to training images.
         images: Where they are while training: decoded once into `memory`, on the device; in their
@@ -193,9 +194,13 @@ def check(recipe: Recipe) -> Recipe:
         raise ArgumentError(f"seed must be below 2**32, as NumPy's, got {recipe.seed}.")
     _least("augmentation.pad", recipe.augmentation.pad, 0)
     _check_random_crop(recipe)
-    _within("batch_norm_momentum", recipe.batch_norm_momentum or 0.0, 0, 1)
-    if recipe.clip_value is not None and not recipe.clip_value > 0:
-        raise ArgumentError(f"clip_value must be positive, got {recipe.clip_value!r}.")
+    if not 0 <= (recipe.batch_norm_momentum or 0.0) < 1:
+        raise ArgumentError(
+            f"batch_norm_momentum must be from 0 to below 1, got {recipe.batch_norm_momentum!r}. "
+            "With 1 the statistics would never be learnt."
+        )
+    if recipe.clip_value is not None and not 0 < recipe.clip_value < math.inf:
+        raise ArgumentError(f"clip_value must be positive and finite, got {recipe.clip_value!r}.")
     if not recipe.phases:
         raise ArgumentError("phases must be one or more, got none. Add a Phase.")
     for place, phase in enumerate(recipe.phases):

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from bnnzoo.atomic import replacing
+from bnnzoo.atomic import part_of, replacing
 from bnnzoo.errors import ArgumentError, BnnZooError
 from bnnzoo.training.distribution import ALONE, Group
 from bnnzoo.training.recipe import Recipe
@@ -31,6 +31,12 @@ BEST = "checkpoints/best.npz"
 RECIPE = "recipe.json"
 ENVIRONMENT = "environment.json"
 REPORT = "report.json"
+LOG = "log.csv"
+MODEL = "model.keras"
+# Of files that are being written. Those of a run that was killed are known by it.
+MARK = "tmp"
+PHASES = "checkpoints/phase*.npz"
+WRITTEN = (RECIPE, ENVIRONMENT, REPORT, LOG, MODEL, LAST, BEST, PHASES)
 
 
 def phase_file(place: int) -> str:
@@ -69,7 +75,7 @@ class RunFolder:
         target = self.path / name
         try:
             target.parent.mkdir(exist_ok=True)
-            with replacing(target, mark="tmp") as part:
+            with replacing(target, mark=MARK) as part:
                 yield part
         except OSError as error:
             raise BnnZooError(
@@ -141,7 +147,7 @@ class RunFolder:
         writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-        self.write_text("log.csv", text.getvalue())
+        self.write_text(LOG, text.getvalue())
 
     def has(self, name: str) -> bool:
         """Returns whether there is such a file."""
@@ -184,6 +190,8 @@ def open_run(
             raise ArgumentError(
                 f"{path} has {left[0]} without {RECIPE}: it is no run's folder. Name another one."
             )
+        if found is not None:
+            found = _parsed(path, found)
         if not left:
             # No epoch was finished: nothing is lost.
             folder.write_json(RECIPE, recipe.to_dict())
@@ -191,8 +199,9 @@ def open_run(
             raise ArgumentError(f"{path} has a run already. Go on with --resume, or name another.")
         else:
             _compare(path, found, recipe)
-        for part in (*path.glob(".*.tmp*"), *path.glob("checkpoints/.*.tmp*")):
-            part.unlink()  # of a killed run
+        for name in WRITTEN:
+            for part in path.glob(str(part_of(Path(name), MARK))):
+                part.unlink()  # of a killed run
         yield RunFolder(path, group)
 
 
@@ -219,14 +228,18 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _compare(path: Path, found: dict[str, Any], recipe: Recipe) -> None:
-    wanted = json.loads(json.dumps(recipe.to_dict()))
+def _parsed(path: Path, found: Any) -> dict[str, Any]:
+    """Returns every value of the recipe in a folder, as JSON values."""
     try:
-        found = json.loads(json.dumps(Recipe.from_dict(found).to_dict()))
-    except (KeyError, TypeError) as error:
+        return dict(json.loads(json.dumps(Recipe.from_dict(found).to_dict())))
+    except (KeyError, TypeError, AttributeError) as error:
         raise BnnZooError(
             f"{path / RECIPE} is no recipe: {error}. Start the run in another folder."
         ) from error
+
+
+def _compare(path: Path, found: dict[str, Any], recipe: Recipe) -> None:
+    wanted = json.loads(json.dumps(recipe.to_dict()))
     # What a recipe says of itself may be worded anew.
     different = [key for key in wanted if key != "summary" and found[key] != wanted[key]]
     if different:

@@ -24,8 +24,9 @@ from bnnzoo.training.devices import device_names, hardware, jit_compile, steps_p
 from bnnzoo.training.distribution import current_group
 from bnnzoo.training.epochs import EpochRunner, Progress, Split, evaluation_batch
 from bnnzoo.training.events import EventFile, open_events
+from bnnzoo.training.heads import backbone_layers
 from bnnzoo.training.image_reading import image_reader
-from bnnzoo.training.images import split_codes
+from bnnzoo.training.images import calibration_places, split_codes
 from bnnzoo.training.networks import NetworkMaker, check_teacher, open_teacher
 from bnnzoo.training.optimizers import make_optimizer
 from bnnzoo.training.recipe import Recipe, check
@@ -33,6 +34,7 @@ from bnnzoo.training.recipes import recipe as find_recipe
 from bnnzoo.training.run_folder import (
     BEST,
     ENVIRONMENT,
+    MODEL,
     REPORT,
     RunFolder,
     open_run,
@@ -143,7 +145,6 @@ class _Trainer:
         read = image_reader(recipe, source, networks.input_shape)
         images: Any = read(source, networks.input_shape)
         networks.set_data(images.shape, num_classes, source.class_names)
-        networks.recalibrate(images.first(CALIBRATION_IMAGES))
         self.test = self.test.labelled_as(source.class_names).within(num_classes)
         test = read(self.test, images.shape)
         train, curve = split_codes(len(images), len(test), recipe.held_out, recipe.seed)
@@ -152,6 +153,18 @@ class _Trainer:
                 f"batch_size must be at most {len(train)}, the number of training images, got "
                 f"{recipe.batch_size}."
             )
+        side = min(images.shape[:2])
+        if recipe.augmentation.pad > side:
+            raise ArgumentError(
+                f"augmentation.pad must be at most {side}, as images are {images.shape}, got "
+                f"{recipe.augmentation.pad}."
+            )
+        self.folder.group.check_images(
+            f"{len(images)} to train on and {len(test)} to measure on, of shape {images.shape}, in "
+            f"{num_classes} classes"
+        )
+        places = calibration_places(train, CALIBRATION_IMAGES, recipe.seed)
+        networks.recalibrate(images.some(places))
         return Split(images.followed_by(test), train, curve)
 
     def run_phase(self, place: int) -> None:
@@ -178,6 +191,9 @@ class _Trainer:
         network = self.networks.network(place)
         if place:
             self._read_phase(place - 1, network)
+        # Here and not in the result, which learns everything again.
+        for layer in backbone_layers(network) if phase.freeze_backbone else ():
+            layer.trainable = False
         steps = len(self.split.train) // self.recipe.batch_size
         optimizer = make_optimizer(phase, network, steps)
         teacher = self._teacher(place, network)
@@ -220,11 +236,11 @@ class _Trainer:
         network = self.networks.network(last, "float32")
         self._read_phase(last, network)
         self.folder.write_log(self.rows)
-        with self.folder.replacing("model.keras") as path:
+        with self.folder.replacing(MODEL) as path:
             network.save(path)
         batch_size = evaluation_batch(self.split.images.shape)
         measured = evaluate(network, self.test, batch_size=batch_size).to_dict()
-        digest = hashlib.sha256((self.folder.path / "model.keras").read_bytes()).hexdigest()
+        digest = hashlib.sha256((self.folder.path / MODEL).read_bytes()).hexdigest()
         report = {
             "recipe": self.recipe.name,
             "network": network.model_spec.name,
@@ -233,7 +249,7 @@ class _Trainer:
             "resumed_after": resumed_after or None,
             "best_epoch": _best_epoch(self.rows),
             "curve": "held-out training images" if self.recipe.held_out else self.test.name,
-            "evaluation": {**measured, "model": "model.keras", "weights_sha256": digest},
+            "evaluation": {**measured, "model": MODEL, "weights_sha256": digest},
         }
         self.folder.write_json(REPORT, report)
         return report

@@ -64,6 +64,10 @@ def _change_quantizers(
     if phase.binarize == "nothing" and layer.input_quantizer is not None:
         activation = REAL_ACTIVATIONS[recipe.real_activation]
         settings["input_quantizer"] = keras.saving.serialize_keras_object(activation)
+    if phase.binary_optimizer == "bop":
+        # Bop flips what gradients of one direction say: a decay alone would flip all weights.
+        for argument in layer.kernel_quantizers.values():
+            settings[argument.replace("quantizer", "regularizer")] = None
     if phase.binarize != "everything":
         for argument in layer.kernel_quantizers.values():
             settings[argument] = None

@@ -193,6 +193,22 @@ def test_a_killed_worker_is_named_and_the_run_goes_on(tmp_path):
         process.communicate()
 
 
+@needs_jax
+@pytest.mark.slow
+def test_other_images_in_one_process_are_told(tmp_path):
+    among = addresses(2)
+    folders = [tmp_path / "0", tmp_path / "1"]
+    for folder, n in zip(folders, (64, 48), strict=True):
+        folder.mkdir()
+        write_images(folder, n)
+    pair = [start(command(folder, among, i)) for i, folder in enumerate(folders)]
+    outputs = [process.communicate(timeout=LIMIT_S)[0] for process in pair]
+    assert [process.returncode for process in pair] == [1, 2]
+    assert "same images everywhere, got 48 to train on and 48 to measure on, of sha" in outputs[1]
+    assert "process 0 has 64 to train on" in outputs[1]
+    assert f"Error: Process 1 at {among[1]}" in outputs[0]
+
+
 def test_parts_are_the_whole_without_overlap():
     batches = np.arange(3 * 8 * 2).reshape(3, 8, 2)
     parts = [Group(process, 4, 8).part(batches) for process in range(4)]
@@ -210,6 +226,7 @@ def test_a_batch_that_does_not_divide(batch, devices, fits):
 
 def test_alone_everything_is_as_it_was():
     ALONE.check(7)
+    ALONE.check_images("64 images")
     assert ALONE.share(lambda: b"as it is") == b"as it is"
     assert ALONE.share(lambda: None) is None
     assert ALONE.leave() is ALONE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -14,6 +15,7 @@ from bnnzoo.errors import ArgumentError
 from bnnzoo.training.finetuning import finetuning_recipe
 from bnnzoo.training.heads import backbone_layers, with_new_head
 from bnnzoo.training.networks import NetworkMaker
+from bnnzoo.training.recipe import Phase
 from bnnzoo.training.settings import both_splits
 from tests.training.tiny import tiny_recipe, write_images
 
@@ -76,6 +78,17 @@ def test_a_frozen_backbone_does_not_move(trained):
     logits = [ops.convert_to_numpy(m.get_layer("logits").kernel) for m in (before, after)]
     assert not np.array_equal(*logits)
 
+    again = finetuning_recipe(
+        trained / "frozen" / "model.keras", str(trained / "tiny.npz"), epochs=1, freeze_backbone=0
+    )
+    training.train(again, trained / "again")
+    learnt = bnnzoo.open_model(trained / "again" / "model.keras")
+    for name in ("fc1", "fc1_bn"):
+        pairs = zip(
+            after.get_layer(name).get_weights(), learnt.get_layer(name).get_weights(), strict=True
+        )
+        assert not any(np.array_equal(old, new) for old, new in pairs), name
+
 
 # The first name has latent weights, the second a packed file alone.
 @pytest.mark.parametrize(
@@ -136,6 +149,30 @@ def test_no_epochs_are_refused():
 
 def test_another_preprocessing_is_refused(tmp_path):
     write_images(tmp_path)
-    recipe = tiny_recipe(tmp_path, start_from=PRETRAINED, preprocessing="scale_01")
+    recipe = tiny_recipe(tmp_path, start_from="binarynet_mlp.mnist", preprocessing="scale_01")
     with pytest.raises(ArgumentError, match="preprocessing must be scale_pm1, that of binarynet"):
         training.train(recipe, tmp_path / "run")
+
+
+def test_another_network_is_refused(tmp_path):
+    recipe = tiny_recipe(tmp_path, start_from=PRETRAINED)
+    with pytest.raises(ArgumentError, match="network must be binarynet, .*got 'binarynet_mlp'"):
+        training.train(recipe, tmp_path / "run")
+
+
+def test_a_plain_keras_model_is_no_start_and_no_teacher(tmp_path):
+    plain = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()])
+    plain.save(tmp_path / "plain.keras")
+    path = str(tmp_path / "plain.keras")
+    for recipe in (
+        tiny_recipe(tmp_path, start_from=path),
+        tiny_recipe(tmp_path, Phase(epochs=1, teacher=path, distillation=0.5)),
+    ):
+        with pytest.raises(ArgumentError, match=r"plain.keras'? does not say how its images are"):
+            training.train(recipe, tmp_path / "run")
+
+
+@pytest.mark.parametrize("rate", [-1.0, float("nan"), float("inf")])
+def test_a_learning_rate_that_is_none_is_refused(rate):
+    with pytest.raises(ArgumentError, match=f"learning_rate must be finite and from 0, got {rate}"):
+        finetuning_recipe(PRETRAINED, "keras:mnist", learning_rate=rate)

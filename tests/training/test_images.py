@@ -12,7 +12,13 @@ from bnnzoo.data.preprocessing import get
 from bnnzoo.data.source import Item, Source
 from bnnzoo.errors import ArgumentError, DataError
 from bnnzoo.training import Augmentation
-from bnnzoo.training.images import evaluation_codes, load_images, split_codes, training_codes
+from bnnzoo.training.images import (
+    calibration_places,
+    evaluation_codes,
+    load_images,
+    split_codes,
+    training_codes,
+)
 
 ALL = Augmentation(pad=3, flip=True)
 
@@ -103,3 +109,16 @@ def test_held_out_images_are_not_trained_on():
     np.testing.assert_array_equal(curve, range(100, 120))
     with pytest.raises(ArgumentError, match="held_out must be below 100"):
         split_codes(100, 20, held_out=100, seed=1)
+
+
+def test_calibration_images_are_of_every_class():
+    """As a file may be sorted by class: ten classes of 100 images, of which 64 are taken.
+
+    That a class is missing has a chance of 0.9^64 = 0.1 %, and the seed is fixed.
+    """
+    train = np.arange(1000) + 7
+    places = calibration_places(train, 64, seed=0)
+    assert len(set(places)) == 64
+    assert set(places) <= set(train)
+    assert set((places - 7) // 100) == set(range(10))
+    assert sorted(calibration_places(train[:5], 64, seed=0)) == list(train[:5])

@@ -120,6 +120,17 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {".lock", ".notes.tmp", "report.json"}
 
 
+@pytest.mark.parametrize("foreign", ['{"mine": 1}', "[]", '"text"'])
+def test_a_recipe_of_something_else_is_left_alone(tmp_path, foreign):
+    (tmp_path / "recipe.json").write_text(foreign)
+    with (
+        pytest.raises(BnnZooError, match=r"recipe.json is no recipe: .* in another folder"),
+        open_run(tmp_path, RECIPE, resume=False),
+    ):
+        pass
+    assert (tmp_path / "recipe.json").read_text() == foreign
+
+
 def test_arrays_of_something_else_are_no_checkpoint(tmp_path):
     (tmp_path / "checkpoints").mkdir()
     np.savez(tmp_path / "checkpoints" / "last.npz", mine=np.zeros(3))
@@ -166,5 +177,11 @@ def test_what_a_killed_run_left_is_removed(tmp_path):
     (tmp_path / "checkpoints" / ".last.tmp.npz").write_text("half")
     (tmp_path / "checkpoints" / "last.npz").write_text("whole")
     (tmp_path / "recipe.json").write_text(json.dumps(RECIPE.to_dict()))
+    (tmp_path / "checkpoints" / ".phase12.tmp.npz").write_text("half")
+    (tmp_path / ".model.tmp.keras").write_text("half")
+    (tmp_path / ".draft.tmp").write_text("somebody's")
+    (tmp_path / ".cache.tmpdir").mkdir()
     with open_run(tmp_path, RECIPE, resume=True):
         assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["last.npz"]
+        hidden = {path.name for path in tmp_path.glob(".*")}
+    assert hidden == {".lock", ".draft.tmp", ".cache.tmpdir"}

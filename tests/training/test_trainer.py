@@ -21,7 +21,7 @@ from bnnzoo import training
 from bnnzoo.data import preprocessing
 from bnnzoo.data.images import read_image
 from bnnzoo.errors import ArgumentError, BnnZooError, DataError
-from bnnzoo.training import Phase
+from bnnzoo.training import Augmentation, Phase
 from bnnzoo.training.epochs import Progress
 from tests.training.conftest import files_of_at_most
 from tests.training.tiny import photo_recipe, tiny_recipe, write_images, write_photos
@@ -282,6 +282,12 @@ def test_attention_needs_maps(tmp_path):
 def test_too_few_images_for_a_batch(tmp_path):
     with pytest.raises(ArgumentError, match="batch_size must be at most 64"):
         training.train(tiny_recipe(tmp_path, batch_size=65), tmp_path / "run")
+
+
+def test_a_border_larger_than_the_images_is_refused(tmp_path):
+    recipe = tiny_recipe(tmp_path, augmentation=Augmentation(pad=5_000_000_000))
+    with pytest.raises(ArgumentError, match=r"augmentation.pad must be at most 8, as images are"):
+        training.train(recipe, tmp_path / "run")
 
 
 def test_arguments_that_the_network_does_not_take(tmp_path):

@@ -131,3 +131,16 @@ def test_a_start_gets_the_precision_of_the_recipe(network):
     expected = {layer.name: layer.compute_dtype for layer in fresh.layers[1:]}
     assert {layer.name: layer.compute_dtype for layer in made.layers[1:]} == expected
     assert set(expected.values()) == {"bfloat16", "float32"}
+
+
+def test_bop_has_no_decay_of_binary_kernels():
+    """XNOR-Net decays all kernels; Bop would flip those that nothing else acts on."""
+    network = bnnzoo.builder("xnornet_vgg")(input_shape=(8, 8, 3), num_classes=3)
+    bop = make_variant(network, RECIPE, Phase(epochs=1, binary_optimizer="bop"))
+    decayed = [
+        {q.name for q in made.layers if getattr(q, "kernel_regularizer", None) is not None}
+        for made in (network, bop)
+    ]
+    binary = {layer.name for layer in quantized(bop)}
+    assert binary and binary < decayed[0]
+    assert decayed[1] == decayed[0] - binary != set()
