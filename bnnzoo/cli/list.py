@@ -8,7 +8,7 @@ import click
 
 from bnnzoo import registry
 from bnnzoo.cli.output import print_json, print_table
-from bnnzoo.manifest import Metric
+from bnnzoo.manifest import Metric, WeightsRecord
 from bnnzoo.registry import ModelInfo
 
 
@@ -19,8 +19,9 @@ from bnnzoo.registry import ModelInfo
 def command(pattern: str, pretrained: bool, as_json: bool) -> None:
     """List the models whose name fits PATTERN, as in 're*'.
 
-    Each of their weights has a line, the default ones first, with top-1 on their own data set;
-    `bnnzoo info NAME.TAG` says where it comes from.
+    Each of their weights has a line, the default ones first, with their size and top-1 on their own
+    data set; `bnnzoo info NAME.TAG` says where it comes from. Parameters are those of the default
+    arguments, and left out for weights of others.
     """
     models = [registry.info(name) for name in registry.list_models(pattern, pretrained=pretrained)]
     if as_json:
@@ -43,7 +44,20 @@ def _row(model: ModelInfo) -> dict[str, Any]:
         "params": model.params,
         "packed_bytes": model.packed_bytes,
         **_accuracy(model.headline),
-        "weights": [{"tag": w.tag, **_accuracy(w.headline)} for w in model.weights],
+        "weights": [_weights(model, record) for record in model.weights],
+    }
+
+
+def _weights(model: ModelInfo, record: WeightsRecord) -> dict[str, Any]:
+    """Returns what is known of weights; those of other arguments have not the model's size."""
+    packed = record.file("packed")
+    usual = not record.arguments
+    return {
+        "tag": record.tag,
+        "arguments": dict(record.arguments),
+        "params": model.params if usual else None,
+        "packed_bytes": packed.bytes if packed else model.packed_bytes if usual else None,
+        **_accuracy(record.headline),
     }
 
 
@@ -56,17 +70,16 @@ def _accuracy(metric: Metric | None) -> dict[str, Any]:
 
 
 def _lines(model: ModelInfo) -> list[list[Any]]:
-    """Returns a line for each of its weights, or one if there are none; the first has its size."""
-    packed = None if model.packed_bytes is None else round(model.packed_bytes / 1000)
-    found = [(record.tag, record.headline) for record in model.weights] or [("-", None)]
+    """Returns a line for each of its weights, with their size; else one with its own."""
+    nothing = {**_row(model), "tag": "-", "dataset": None}
     return [
         [
             model.name,
-            tag,
-            None if place else model.params,
-            None if place else packed,
-            metric and metric.top1,
-            f"{metric.dataset} ({metric.origin})" if metric else "-",
+            row["tag"],
+            row["params"],
+            None if row["packed_bytes"] is None else round(row["packed_bytes"] / 1000),
+            row["top1"],
+            f"{row['dataset']} ({row['origin']})" if row["dataset"] else "-",
         ]
-        for place, (tag, metric) in enumerate(found)
+        for row in [_weights(model, record) for record in model.weights] or [nothing]
     ]
