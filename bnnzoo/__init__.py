@@ -2,7 +2,8 @@
 
 The public names are resolved on first use, so that importing the package is quick and needs no
 Keras: `load`, `open_model`, `list_models`, `info`, `register_model`, `builder`, `evaluate`,
-`summary`, `convert`, and the subpackages `nn`, `runtime`, `data`, `architectures`.
+`summary`, `convert`, and the subpackages `nn`, `runtime`, `data`, `architectures`, `training` and
+`errors`.
 """
 
 from __future__ import annotations

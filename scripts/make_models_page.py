@@ -226,7 +226,9 @@ def _file(file: WeightsFile) -> str:
 
 def _accuracy(metric: Metric) -> str:
     top5 = "" if metric.top5 is None else f" / {metric.top5:.2f}"
-    return f"{metric.top1:.2f}{top5} on `{metric.dataset}`,<br>n = {metric.n:,}; {_origin(metric)}"
+    runtime = ", packed" if "--runtime packed" in (metric.command or "") else ""
+    where = f"`{metric.dataset}`{runtime}"
+    return f"{metric.top1:.2f}{top5} on {where},<br>n = {metric.n:,}; {_origin(metric)}"
 
 
 def _origin(metric: Metric) -> str:
