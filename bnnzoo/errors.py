@@ -19,6 +19,7 @@ The message of each is one line: what is wrong, what was got, what to do.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
 ]
 
 _KERAS_AND_BACKENDS = ("keras", "tensorflow", "jax", "torch")
+_UNTRAINABLE_BACKENDS = ("numpy", "openvino")  # which Keras has, for inference
 _UNKNOWN_BACKEND = "Unable to import backend"  # how Keras calls it
 
 
@@ -122,6 +124,8 @@ def naming_keras_extras() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
+        if os.environ.get("KERAS_BACKEND") in _UNTRAINABLE_BACKENDS:
+            raise _no_backend(os.environ["KERAS_BACKEND"]) from error
         if error.name not in _KERAS_AND_BACKENDS:
             raise
         raise MissingDependencyError(
@@ -134,7 +138,11 @@ def naming_keras_extras() -> Iterator[None]:
         unknown = str(error).partition(_UNKNOWN_BACKEND)[2].strip(" :")
         if not unknown:
             raise
-        raise ArgumentError(
-            f"The backend of Keras must be tensorflow, jax or torch, got '{unknown}'. Correct "
-            "KERAS_BACKEND, or keras.json in ~/.keras."
-        ) from error
+        raise _no_backend(unknown) from error
+
+
+def _no_backend(name: str) -> ArgumentError:
+    return ArgumentError(
+        f"The backend of Keras must be tensorflow, jax or torch, got '{name}'. Correct "
+        "KERAS_BACKEND, or keras.json in ~/.keras."
+    )

@@ -158,7 +158,8 @@ COMMANDS = sorted(
     {
         line
         for page in PAGES
-        for block in blocks(page, "bash")
+        for language in ("bash", "sh")
+        for block in blocks(page, language)
         for line in block.text.splitlines()
         if line.startswith("bnnzoo ")
     }

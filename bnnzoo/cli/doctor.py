@@ -23,6 +23,7 @@ OPTIONAL = {
     "jax": ("run Keras on JAX", "jax"),
     "torch": ("run Keras on PyTorch", "torch"),
     "tensorflow-datasets": ("evaluate on TFDS data sets", "tfds"),
+    "tensorboard": ("write events of training", "train"),
     "matplotlib": ("write confusion matrices as pictures", "plots"),
     "ai-edge-litert": ("read and write files of Larq Compute Engine", "lce"),
     "onnx": ("write QONNX files", "qonnx"),
@@ -31,7 +32,14 @@ OPTIONAL = {
 _TENSORFLOW = ("tensorflow-cpu", "tensorflow-macos", "tf-nightly")
 ALTERNATIVES = {"tensorflow": _TENSORFLOW, "ai-edge-litert": ("tensorflow", *_TENSORFLOW)}
 BACKENDS = ("tensorflow", "jax", "torch")
-ENVIRONMENT = ("BNNZOO_CACHE_DIR", "BNNZOO_DATA_DIR", "BNNZOO_OFFLINE", "BNNZOO_BASE_URL")
+ENVIRONMENT = (
+    "BNNZOO_CACHE_DIR",
+    "BNNZOO_DATA_DIR",
+    "BNNZOO_OFFLINE",
+    "BNNZOO_BASE_URL",
+    "BNNZOO_NUM_THREADS",
+    "BNNZOO_FORCE_ISA",
+)
 
 
 @click.command("doctor")
@@ -128,5 +136,8 @@ def _print_report(report: dict[str, Any]) -> None:
         )
     if report["ready"]:
         click.echo("Ready.")
+    elif report["backend"] not in BACKENDS:
+        known = ", ".join(BACKENDS)
+        click.echo(f"Not ready: KERAS_BACKEND must be one of {known}, got '{report['backend']}'.")
     else:
         click.echo(f"Not ready: Keras with the backend {report['backend']} is not installed.")

@@ -266,8 +266,8 @@ def _check_phase(phase: Phase, *, first: bool) -> None:
 def _check_drops(phase: Phase) -> None:
     if phase.schedule == "steps" and not phase.drops:
         raise ArgumentError(
-            f"drops must be given with schedule='steps', got {phase.drops!r}. Write drops=((epoch, "
-            "share), ...), or choose another schedule."
+            f"drops must be given with schedule='steps', got {phase.drops!r}. Choose another "
+            "schedule, or write a Phase in Python with drops=((epoch, share), ...)."
         )
     epochs = [epoch for epoch, _ in phase.drops]
     if epochs != sorted(set(epochs)) or not all(0 <= share <= 1 for _, share in phase.drops):

@@ -132,7 +132,8 @@ def _chosen(room: str, count: int) -> range:
         return range(count)
     number = room.removeprefix("phase")
     if not (number.isascii() and number.isdigit()) or not 1 <= int(number) <= count:
-        raise ArgumentError(f"phaseN must be from phase1 to phase{count}, got '{room}'.")
+        last = f" to phase{count}" if count > 1 else ", the only one"
+        raise ArgumentError(f"phaseN must be phase1{last}, got '{room}'.")
     return range(int(number) - 1, int(number))
 
 

@@ -27,7 +27,10 @@ def from_file(path: str | os.PathLike[str], from_bytes: Callable[[bytes], T]) ->
     try:
         data = Path(path).read_bytes()
     except FileNotFoundError as error:
-        raise ModelFormatError(f"There is no file {os.fspath(path)}. Check its path.") from error
+        raise ModelFormatError(
+            f"There is no file {os.fspath(path)}. Check its path; `bnnzoo convert NAME FILE` makes "
+            "one of a network of the zoo."
+        ) from error
     except OSError as error:
         raise ModelFormatError(f"{os.fspath(path)} cannot be read: {error.strerror}.") from error
     try:
