@@ -119,7 +119,7 @@ def first_line(error: Exception) -> str:
 def naming_keras_extras() -> Iterator[None]:
     """Turns a missing Keras, or a missing backend of it, into the error that names its extra.
 
-    A backend that Keras does not know becomes an `ArgumentError`.
+    A backend that Keras does not know, or that does not train, becomes an `ArgumentError`.
     """
     try:
         yield

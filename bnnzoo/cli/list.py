@@ -71,7 +71,7 @@ def _accuracy(metric: Metric | None) -> dict[str, Any]:
 
 def _lines(model: ModelInfo) -> list[list[Any]]:
     """Returns a line for each of its weights, with their size; else one with its own."""
-    nothing = {**_row(model), "tag": "-", "dataset": None}
+    whole = _row(model)
     return [
         [
             model.name,
@@ -81,5 +81,5 @@ def _lines(model: ModelInfo) -> list[list[Any]]:
             row["top1"],
             f"{row['dataset']} ({row['origin']})" if row["dataset"] else "-",
         ]
-        for row in [_weights(model, record) for record in model.weights] or [nothing]
+        for row in whole["weights"] or [{**whole, "tag": "-"}]
     ]

@@ -9,7 +9,7 @@ from typing import Any
 
 from bnnzoo.errors import ArgumentError
 from bnnzoo.opening import open_model
-from bnnzoo.training.networks import spec_of
+from bnnzoo.training.networks import preprocessing_of
 from bnnzoo.training.recipe import Augmentation, Phase, Recipe
 from bnnzoo.training.settings import both_splits
 from bnnzoo.training.trainer import train
@@ -86,19 +86,19 @@ def finetuning_recipe(
         )
     if not 0 <= learning_rate < math.inf:
         raise ArgumentError(f"learning_rate must be finite and from 0, got {learning_rate!r}.")
-    spec = spec_of(open_model(str(model), pretrained=True), str(model))
-    assert spec.preprocessing is not None, "spec_of has checked it"
+    network = open_model(str(model), pretrained=True)
+    preprocessing = preprocessing_of(network, str(model))
     head = Phase(freeze_backbone, freeze_backbone=True, learning_rate=HEAD_FACTOR * learning_rate)
     whole = Phase(epochs, learning_rate=learning_rate)
     train_data, measured = both_splits(data, test_data)
     return Recipe(
         name=f"{Path(model).name}-finetuned",
-        network=spec.name,
+        network=network.model_spec.name,
         data=train_data,
         test_data=measured,
         phases=tuple(phase for phase in (head, whole) if phase.epochs),
         start_from=str(model),
-        preprocessing=spec.preprocessing,
+        preprocessing=preprocessing,
         augmentation=Augmentation(pad, flip),
         batch_size=batch_size,
         batch_norm_momentum=None,

@@ -22,7 +22,7 @@ from bnnzoo.training.heads import with_new_head
 from bnnzoo.training.recipe import Phase, Recipe
 from bnnzoo.training.variants import make_variant, transfer_weights
 
-__all__ = ["NetworkMaker", "check_teacher", "open_teacher", "spec_of"]
+__all__ = ["NetworkMaker", "check_teacher", "open_teacher", "preprocessing_of"]
 
 
 class NetworkMaker:
@@ -126,11 +126,11 @@ def _is_packed(start: str) -> bool:
     return record.file("full") is None and record.file("packed") is not None
 
 
-def spec_of(network: Any, name: str) -> ModelSpec:
-    """Returns the spec of a network to learn from.
+def preprocessing_of(network: Any, name: str) -> str:
+    """Returns the id of the preprocessing of a network to learn from, which has a spec then.
 
     Raises:
-        ArgumentError: It has none, or one without preprocessing.
+        ArgumentError: It does not say one, as plain Keras models.
     """
     spec = getattr(network, "model_spec", None)
     if spec is None or spec.preprocessing is None:
@@ -138,17 +138,16 @@ def spec_of(network: Any, name: str) -> ModelSpec:
             f"{name} does not say how its images are preprocessed. Name a network of the zoo, or "
             "one that was trained here."
         )
-    known: ModelSpec = spec
-    return known
+    return str(spec.preprocessing)
 
 
 def _open_start(recipe: Recipe) -> Any:
     start = str(recipe.start_from)
     network = open_model(start, pretrained=True)
-    spec = spec_of(network, start)
+    preprocessing = preprocessing_of(network, start)
     wanted = {
-        "network": (spec.name, registry.resolve(recipe.network).architecture),
-        "preprocessing": (spec.preprocessing, recipe.preprocessing),
+        "network": (network.model_spec.name, registry.resolve(recipe.network).architecture),
+        "preprocessing": (preprocessing, recipe.preprocessing),
     }
     for field, (found, ours) in wanted.items():
         if found != ours:
@@ -166,7 +165,7 @@ def open_teacher(phase: Phase, student: Any) -> Any:
         BnnZooError: It cannot be loaded.
     """
     teacher = open_model(str(phase.teacher), pretrained=True)
-    spec_of(teacher, f"The teacher '{phase.teacher}'")
+    preprocessing_of(teacher, f"The teacher '{phase.teacher}'")
     check_teacher(phase, teacher, student)
     return teacher
 

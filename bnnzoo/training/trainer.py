@@ -148,17 +148,7 @@ class _Trainer:
         self.test = self.test.labelled_as(source.class_names).within(num_classes)
         test = read(self.test, images.shape)
         train, curve = split_codes(len(images), len(test), recipe.held_out, recipe.seed)
-        if len(train) < recipe.batch_size:
-            raise ArgumentError(
-                f"batch_size must be at most {len(train)}, the number of training images, got "
-                f"{recipe.batch_size}."
-            )
-        side = min(images.shape[:2])
-        if recipe.augmentation.pad > side:
-            raise ArgumentError(
-                f"augmentation.pad must be at most {side}, as images are {images.shape}, got "
-                f"{recipe.augmentation.pad}."
-            )
+        _check_fits(recipe, images.shape, len(train))
         self.folder.group.check_images(
             f"{len(images)} to train on and {len(test)} to measure on, of shape {images.shape}, in "
             f"{num_classes} classes"
@@ -253,6 +243,21 @@ class _Trainer:
         }
         self.folder.write_json(REPORT, report)
         return report
+
+
+def _check_fits(recipe: Recipe, shape: tuple[int, ...], count: int) -> None:
+    """Refuses batches and borders that are too large for `count` images of `shape`."""
+    if count < recipe.batch_size:
+        raise ArgumentError(
+            f"batch_size must be at most {count}, the number of training images, got "
+            f"{recipe.batch_size}."
+        )
+    side = min(shape[:2])
+    if recipe.augmentation.pad > side:
+        raise ArgumentError(
+            f"augmentation.pad must be at most {side}, as images are {shape}, got "
+            f"{recipe.augmentation.pad}."
+        )
 
 
 def _best_epoch(rows: list[Row]) -> int:
