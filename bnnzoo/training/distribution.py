@@ -25,6 +25,10 @@ LEAST_VERSIONS = {"keras": (3, 11), "jax": (0, 7)}
 JOIN_TIMEOUT_S = 60
 RETRY_S = 0.5
 
+# Begins a ValueError of JAX, which is what a failure within the call is; a later one is a
+# JaxRuntimeError.
+LOST_CONTACT_STATUS = ("UNKNOWN: ", "UNAVAILABLE: ", "INTERNAL: ", "ABORTED: ")
+
 
 class LostContactError(BnnZooError):
     """Another process is gone; the supervisor finds out which."""
@@ -159,11 +163,18 @@ def joined(cluster: Cluster | None) -> Iterator[None]:
     try:
         _join(jax, cluster)
         yield
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" in str(error):  # out of memory, on this device
+    except (jax.errors.JaxRuntimeError, ValueError) as error:
+        if not _is_lost_contact(error):
             raise
         reason = str(error).splitlines()[0].split("dispatching computation: ")[-1]
         raise LostContactError(f"Another process cannot be reached: {reason}") from error
+
+
+def _is_lost_contact(error: Exception) -> bool:
+    """Tells what JAX says of other processes from what is wrong in this one."""
+    if isinstance(error, ValueError):
+        return str(error).startswith(LOST_CONTACT_STATUS)
+    return "RESOURCE_EXHAUSTED" not in str(error)  # out of memory, on this device
 
 
 def _reach(cluster: Cluster) -> None:

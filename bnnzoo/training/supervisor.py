@@ -110,11 +110,12 @@ class _Board:
         Raises:
             BnnZooError: A process has failed.
         """
-        own = self.ends.get(self.cluster.process)
+        code = self.code or 0
         causes = [end for end in self.ends.values() if not end.consequence]
-        told = [end for end in causes if end is not own and (not own or end.how != own.how)]
-        if not told and (not self.ends or (own in causes and (self.code or 0) > 0)):
-            return self.code or 0
+        spoken = self.ends.get(self.cluster.process) if code > 0 else None
+        told = [end for end in causes if spoken is None or end.how != spoken.how]
+        if not told and (not self.ends or spoken in causes):
+            return code
         shown = told or causes or list(self.ends.values())
         raise BnnZooError(" ".join([*map(self._sentence, shown), shown[0].advice]))
 

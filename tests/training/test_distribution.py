@@ -16,6 +16,7 @@ import pytest
 from bnnzoo.errors import ArgumentError, MissingDependencyError
 from bnnzoo.training import distribution
 from bnnzoo.training.distribution import ALONE, Group, check_backend
+from bnnzoo.training.lifeline import LOST_CONTACT
 from tests.training.ports import addresses
 from tests.training.tiny import write_images
 
@@ -40,7 +41,7 @@ def start(arguments, environ=None):
     environment = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
     environment |= {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", **(environ or {})}
     return subprocess.Popen(
-        [sys.executable, "-m", *arguments],
+        [sys.executable, *arguments],
         cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
 
@@ -64,7 +65,14 @@ def train(recipe, folder, how):
     among = addresses(2) if how == "two processes" else ["alone"]
     return [
         start(
-            ["tests.training.distributed_training", recipe, str(folder / how), str(i), *among],
+            [
+                "-m",
+                "tests.training.distributed_training",
+                recipe,
+                str(folder / how),
+                str(i),
+                *among,
+            ],
             TWO_DEVICES if how == "two devices" else None,
         )
         for i in range(len(among))
@@ -147,7 +155,7 @@ def command(folder, among, process, *arguments):
     settings = ("epochs=5000", "batch_size=16", "arguments.width=8")
     values = [part for setting in settings for part in ("--set", setting)]
     return [
-        "bnnzoo", "train", "binarynet_mlp.mnist", "--data", str(folder / "tiny.npz"), *values,
+        "-m", "bnnzoo", "train", "binarynet_mlp.mnist", "--data", str(folder / "tiny.npz"), *values,
         "--processes", ",".join(among), "--process-id", str(process),
         "--out", str(folder / f"run{process}"), *arguments,
     ]  # fmt: skip
@@ -207,6 +215,35 @@ def test_other_images_in_one_process_are_told(tmp_path):
     assert "same images everywhere, got 48 to train on and 48 to measure on, of sha" in outputs[1]
     assert "process 0 has 64 to train on" in outputs[1]
     assert f"Error: Process 1 at {among[1]}" in outputs[0]
+
+
+# Process 1 is gone when process 0 calls for it.
+GONE = """
+import os, sys
+from bnnzoo.training.cluster import Cluster
+from bnnzoo.training.distribution import LostContactError, current_group, joined
+process = int(sys.argv[1])
+try:
+    with joined(Cluster(tuple(sys.argv[2:]), process)):
+        group = current_group()
+        group.share(lambda: b"everybody is here")
+        if process == 1:
+            os._exit(9)
+        while True:
+            group.share(lambda: b"who is there?")
+except LostContactError as error:
+    print(error, flush=True)
+    os._exit(error.exit_code)
+"""
+
+
+@needs_jax
+def test_a_process_that_is_gone_is_lost_contact():
+    among = addresses(2)
+    pair = [start(["-c", GONE, str(i), *among]) for i in (0, 1)]
+    outputs = [process.communicate(timeout=LIMIT_S)[0] for process in pair]
+    assert [process.returncode for process in pair] == [LOST_CONTACT, 9], outputs
+    assert "Another process cannot be reached: UNKNOWN: Gloo all-reduce failed" in outputs[0]
 
 
 def test_parts_are_the_whole_without_overlap():

@@ -247,6 +247,18 @@ def test_a_consequence_waits_for_its_cause(run):
         assert "lost contact" not in ended[i].error
 
 
+def test_a_killed_worker_is_named_beside_what_comes_of_it(run):
+    """The other worker may fail of it before its supervisor knows, in its own words."""
+    pair = run()
+    victim = pair.pid(1)
+    pair.pid(0)
+    pair.files[0].write_text("1")
+    os.kill(victim, signal.SIGKILL)
+    ended = pair.ends()
+    for i in (0, 1):
+        assert f"{pair.name(1)} was killed by signal 9 (SIGKILL)." in ended[i].error
+
+
 @pytest.mark.parametrize(
     "start, absent, how",
     [
