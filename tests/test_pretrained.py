@@ -110,7 +110,11 @@ def test_every_accuracy_is_reproduced_to_the_image(name, place, capsys):
     found = json.loads(capsys.readouterr().out)
     assert (found["dataset"], found["n"]) == (metric.dataset, metric.n)
     hits = [round(report * metric.n / 100) for report in (found["top1"], metric.top1)]
-    assert hits[0] == hits[1], f"{found['versions']} instead of {metric.versions}"
+    # Another instruction set rounds the sums of real numbers otherwise, so that a sign may turn:
+    # there the 0.1 point of `bnnzoo publish` has to do.
+    same = found["versions"]["isa"] == metric.versions["isa"]
+    apart = 0 if same else metric.n // 1000
+    assert abs(hits[0] - hits[1]) <= apart, f"{found['versions']} instead of {metric.versions}"
 
 
 def is_there(dataset: str) -> bool:

@@ -24,6 +24,7 @@ from bnnzoo.errors import ArgumentError, DataError
 from bnnzoo.evaluation.report import EvaluationReport, Predictions
 from bnnzoo.evaluation.scores import join, predictions
 from bnnzoo.evaluation.subject import Subject, open_subject
+from bnnzoo.runtime import isas
 
 __all__ = ["BATCH_SIZE", "Data", "check_data", "evaluate"]
 
@@ -193,11 +194,16 @@ def _run(
 
 
 def _versions(subject: Subject) -> dict[str, str]:
-    """Returns the version of everything that computes, and the kind of machine."""
+    """Returns the version of everything that computes, and the kind of machine.
+
+    `isa` is the best that the processor has; what takes another one says so itself. Sums of real
+    numbers are rounded otherwise on another, which can turn a sign.
+    """
     return {
         "bnnzoo": __version__,
         "python": platform.python_version(),
         "numpy": np.__version__,
         "machine": platform.machine(),
+        "isa": isas()[0],
         **subject.versions,
     }

@@ -77,7 +77,7 @@ class EvaluationReport:
         batch_size: Images per call of the model.
         skipped: Images that `skip_bad` left out.
         runtime: What ran the model.
-        versions: Version of each package that can change the result.
+        versions: Version of each package that can change the result, with the kind of machine.
         command: The command line, if there was one.
         date: When, in UTC.
     """

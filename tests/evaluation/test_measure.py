@@ -198,6 +198,7 @@ def test_versions_and_settings_are_kept(tmp_path: Path) -> None:
     report = evaluate(model=path, limit=4, batch_size=2, command="made by a test")
     result = report.to_dict()
     assert {"bnnzoo", "python", "numpy", "machine", "keras", "backend"} < set(result["versions"])
+    assert result["versions"]["isa"] == bnnzoo.runtime.isas()[0]
     assert result["versions"]["backend"] in result["versions"]
     assert (result["model"], result["command"]) == ("centroids.keras", "made by a test")
     assert (result["preprocessing"], result["batch_size"]) == ("scale_pm1", 2)
