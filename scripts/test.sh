@@ -5,6 +5,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-3}
+# One thread for each of the two: more of them wait for each other.
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} TF_NUM_INTRAOP_THREADS=${TF_NUM_INTRAOP_THREADS:-1}
 pytest="python -m pytest -n 2 --dist loadfile"
 KERAS_BACKEND=tensorflow $pytest "$@"
 KERAS_BACKEND=jax $pytest tests/nn tests/architectures/test_golden.py \

@@ -12,11 +12,11 @@ import numpy as np
 
 from bnnzoo import registry
 from tests.architectures import larq_zoo
-from tests.architectures.conftest import numpy_kernel
+from tests.architectures.conftest import quick_kernel
 
 
 def main(name: str, weights: str, path: str) -> None:
-    keras.initializers.VarianceScaling.__call__ = numpy_kernel
+    keras.initializers.VarianceScaling.__call__ = quick_kernel
     model = registry.builder(name)()
     model.load_weights(weights)
     names = [layer.name for layer in model.layers]

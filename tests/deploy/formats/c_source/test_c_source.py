@@ -101,7 +101,7 @@ def test_own_networks(compiler, images, tmp_path):
             assert sure.sum() > 15
             program.self_test(index)
         (found,) = program.run(index, x)
-        np.testing.assert_array_equal(found, program.run(index, pixels)[0])
+        np.testing.assert_array_equal(found[:5], program.run(index, pixels[:5])[0])
         np.testing.assert_array_equal(found.argmax(1), values[output].argmax(1))
         right = np.all(np.abs(found - values[output]) <= lost[output], axis=1)
         assert right[sure].all() and right.sum() > 15
