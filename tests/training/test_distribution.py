@@ -63,20 +63,9 @@ def train(recipe, folder, how):
     (folder / how).mkdir()
     write_images(folder / how)
     among = addresses(2) if how == "two processes" else ["alone"]
-    return [
-        start(
-            [
-                "-m",
-                "tests.training.distributed_training",
-                recipe,
-                str(folder / how),
-                str(i),
-                *among,
-            ],
-            TWO_DEVICES if how == "two devices" else None,
-        )
-        for i in range(len(among))
-    ]
+    worker = ["-m", "tests.training.distributed_training", recipe, str(folder / how)]
+    environ = TWO_DEVICES if how == "two devices" else None
+    return [start([*worker, str(i), *among], environ) for i in range(len(among))]
 
 
 def weights(folder, process, epoch):
