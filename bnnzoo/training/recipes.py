@@ -75,6 +75,14 @@ _ALL = (
         summary="The same epochs, from the weights and the answers of the real-valued twin.",
     ),
     _recipe(
+        "binarynet.mnist-small",
+        Phase(epochs=60, learning_rate=3e-3, warmup_epochs=1),
+        summary="24 filters in the place of 128, images shifted by up to 2; for a microcontroller.",
+        arguments={"width": 24},
+        augmentation=Augmentation(pad=2),
+        precision="mixed_bfloat16",
+    ),
+    _recipe(
         "binarynet.fashion_mnist",
         Phase(epochs=20, learning_rate=3e-3, warmup_epochs=1),
         summary="The paper's CIFAR-10 network on 28 x 28; Adam, cosine, flips.",
