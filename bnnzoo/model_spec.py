@@ -63,7 +63,8 @@ class ModelSpec:
         """Returns raw images as the model wants them.
 
         Args:
-            images: uint8; `(h, w)`, `(h, w, c)`, `(n, h, w, c)`, or a list of images of any size.
+            images: uint8; `(h, w)`, `(h, w, c)`, `(n, h, w, c)`, or a list of images of any size;
+                images of Pillow too.
 
         Returns:
             float32 `(n, h, w, c)` of the model's input shape.

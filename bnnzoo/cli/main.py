@@ -8,6 +8,7 @@ import importlib
 import io
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 import click
@@ -136,6 +137,8 @@ def run() -> None:
     """The entry point of the installed script."""
     # TensorFlow tells of the processor and of missing GPUs at every start; its errors stay.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # Pillow warns of broken files without their names; the error that follows has the name.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")  # of names that the terminal cannot show
     code = main()

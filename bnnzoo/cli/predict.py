@@ -19,6 +19,7 @@ from bnnzoo.cli.output import print_json, print_table
     type=click.Choice(["keras", "packed"]),
     help="What runs it; a packed file runs packed, all else on Keras by default.",
 )
+@click.option("--skip-bad", is_flag=True, help="Leave out broken images, and name them.")
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON array.")
 def command(
     model: str,
@@ -26,12 +27,15 @@ def command(
     top: int,
     preprocessing: str | None,
     runtime: str | None,
+    skip_bad: bool,
     as_json: bool,
 ) -> None:
     """Classify IMAGES with MODEL: a name, NAME.TAG, a .keras or a packed file."""
     from bnnzoo.evaluation.prediction import predict
 
-    results = predict(model, images, top=top, preprocessing=preprocessing, runtime=runtime)
+    results = predict(
+        model, images, top=top, preprocessing=preprocessing, runtime=runtime, skip_bad=skip_bad
+    )
     if as_json:
         print_json(
             [{"file": r.file, "predictions": [p._asdict() for p in r.predictions]} for r in results]

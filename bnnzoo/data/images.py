@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import stat
 import struct
 import zlib
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,15 +15,36 @@ from PIL import Image, ImageOps
 
 from bnnzoo.errors import DataError, first_line
 
-__all__ = ["IMAGE_SUFFIXES", "decode_image", "read_image"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "MOST_PIXELS",
+    "as_pixels",
+    "check_image",
+    "decode_image",
+    "read_image",
+]
 
-IMAGE_SUFFIXES = frozenset(
-    (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-)
+# Pillow's name of each format that is opened, and the suffixes of its files. Pillow looks at the
+# content and knows some forty formats; one of them, PostScript, starts another program.
+FORMATS = {
+    "BMP": (".bmp",),
+    "GIF": (".gif",),
+    "JPEG": (".jfif", ".jpe", ".jpeg", ".jpg"),
+    "PNG": (".apng", ".png"),
+    "PPM": (".pbm", ".pgm", ".pnm", ".ppm"),
+    "TIFF": (".tif", ".tiff"),
+    "WEBP": (".webp",),
+}
+IMAGE_SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
+
+# Pillow holds up to 16 bytes for a pixel, of WebP, while it decodes: 1 GiB for an image.
+MOST_PIXELS = 2**26
+STRIP_PIXELS = 2**20
 
 # What Pillow raises for broken files, plugin by plugin; an unknown format is an OSError too.
 _BROKEN = (
     Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
     AttributeError,
     EOFError,
     IndexError,
@@ -44,14 +66,29 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     upper 8 bits, CMYK and palettes become RGB, and of an animation the first frame is taken.
 
     Raises:
-        DataError: The file does not exist, or is not a whole image.
+        DataError: The file does not exist, is not a whole image of a format of `FORMATS`, or has
+            more than `MOST_PIXELS` pixels.
     """
-    if path.is_dir():
-        raise DataError(f"{path} is a folder. Name image files.")
+    check_image(path)
+    return _decoded(path, str(path))
+
+
+def check_image(path: Path) -> None:
+    """Checks that there is a file to read; what is in it is not looked at.
+
+    Raises:
+        DataError: There is none.
+    """
     try:
-        return _decoded(path, str(path))
-    except FileNotFoundError as error:
-        raise DataError(f"There is no image {path}. Check its path.") from error
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:
+        dangling = isinstance(error, FileNotFoundError) and path.is_symlink()
+        link = f", a link to {path.readlink()}" if dangling else ""
+        raise DataError(f"There is no image {path!s:.200}{link}. Check its path.") from error
+    if stat.S_ISDIR(mode):
+        raise DataError(f"{path} is a folder. Name image files.")
+    if not stat.S_ISREG(mode):
+        raise DataError(f"{path} is not a regular file. Name image files.")
 
 
 def decode_image(data: bytes, name: str) -> NDArray[np.uint8]:
@@ -67,32 +104,73 @@ def decode_image(data: bytes, name: str) -> NDArray[np.uint8]:
     return _decoded(io.BytesIO(data), name)
 
 
+def as_pixels(image: Any) -> NDArray[Any]:
+    """Returns the array of an image: of one of Pillow what `read_image` gives, of others their own.
+
+    An EXIF orientation is not applied.
+
+    Raises:
+        DataError: Pillow cannot turn it into RGB with 8 bits, or its 16 or 32 bits a channel have
+            no known range.
+    """
+    if not isinstance(image, Image.Image):
+        return np.asarray(image)
+    try:
+        return _pixels(image, image.format)
+    except _BROKEN as error:
+        reason = first_line(error).rstrip(".")
+        raise DataError(
+            f"An image of mode '{image.mode}' cannot be converted to RGB: {reason}."
+        ) from error
+
+
 def _decoded(file: Path | IO[bytes], name: str) -> NDArray[np.uint8]:
     try:
-        with Image.open(file) as image:
-            return _pixels(ImageOps.exif_transpose(image))
-    except FileNotFoundError:
-        raise
+        with Image.open(file, formats=tuple(FORMATS)) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise ValueError(
+                    f"it has {image.width} x {image.height} pixels, of at most {MOST_PIXELS:,}"
+                )
+            format = image.format  # which a turned image has lost
+            ImageOps.exif_transpose(image, in_place=True)
+            return _pixels(image, format)
     except _BROKEN as error:
         reason = first_line(error).rstrip(".")
         raise DataError(f"{name} is not a readable image: {reason}. Replace it.") from error
 
 
-def _pixels(image: Image.Image) -> NDArray[np.uint8]:
-    if image.mode == "F":
-        raise ValueError("it has 32-bit float pixels; save it with 8 bits a channel")
-    if image.mode.startswith("I"):
-        return _upper_byte(np.asarray(image))
-    if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
-        layers = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", layers.size, "white"), layers)
-    grey = image.mode in ("1", "L")
-    pixels = np.array(image.convert("L" if grey else "RGB"))
-    return pixels[..., None] if grey else pixels
+def _pixels(image: Image.Image, format: str | None) -> NDArray[np.uint8]:
+    """Converts strip by strip: some conversions hold the image several times."""
+    is_deep = _is_deep(image.mode, format)
+    is_grey = is_deep or (image.mode in ("1", "L") and "transparency" not in image.info)
+    pixels = np.empty((image.height, image.width, 1 if is_grey else 3), np.uint8)
+    rows = max(1, STRIP_PIXELS // max(1, image.width))
+    for top in range(0, image.height, rows):
+        bottom = min(top + rows, image.height)
+        strip = image.crop((0, top, image.width, bottom))
+        if is_deep:
+            pixels[top:bottom, :, 0] = np.asarray(strip) >> 8
+        elif is_grey:
+            pixels[top:bottom, :, 0] = np.asarray(strip.convert("L"))
+        else:
+            pixels[top:bottom] = np.asarray(_over_white(strip).convert("RGB"))
+    return pixels
 
 
-def _upper_byte(pixels: np.ndarray) -> NDArray[np.uint8]:
-    """Returns 8 of 16 bits `(h, w, 1)`; Pillow reads some 16-bit files as 32-bit integers."""
-    if pixels.min() < 0 or pixels.max() > 0xFFFF:
-        raise ValueError("it has 32-bit pixels; save it with 8 bits a channel")
-    return (pixels >> 8).astype(np.uint8)[..., None]
+def _is_deep(mode: str, format: str | None) -> bool:
+    """Returns whether the pixels have 16 bits, which only a file says; refuses 32 bits."""
+    if mode.startswith("I;16") and format in FORMATS:
+        return True
+    if mode == "I" and format in ("PNG", "PPM"):  # which have no more than 16 bits
+        return True
+    if mode == "F" or mode.startswith("I"):
+        bits = {"F": "32-bit float", "I": "32-bit"}.get(mode, "16-bit")
+        raise ValueError(f"it has {bits} pixels; save it with 8 bits a channel")
+    return False
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    if image.mode not in ("RGBA", "RGBa", "LA", "La", "PA") and "transparency" not in image.info:
+        return image
+    layers = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layers.size, "white"), layers)

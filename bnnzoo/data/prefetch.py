@@ -129,15 +129,15 @@ def batches(
 
 
 def _make_batch(chunk: Sequence[Item], preprocessing: Preprocessing, skip_bad: bool) -> Batch:
-    good, pixels, skipped = [], [], []
-    for item in chunk:
+    good, prepared, skipped = [], [], []
+    for item in chunk:  # each prepared when it is read: originals may be far larger
         try:
-            pixels.append(item.read())
+            prepared.append(preprocessing([item.read()])[0])
             good.append(item)
         except DataError as error:
             if not skip_bad:
                 raise DataError(f"{error} Or go on without it with --skip-bad.") from error
             skipped.append(Skipped(item.id, str(error)))
-    images = preprocessing(pixels) if pixels else None
+    images = preprocessing.stack(prepared) if prepared else None
     labels = np.array([item.label for item in good], dtype=np.int64)
     return Batch(images, labels, tuple(item.id for item in good), tuple(skipped))

@@ -19,6 +19,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bnnzoo.data.images import as_pixels
 from bnnzoo.data.resampling import resize_bicubic_tf1, resize_bilinear
 from bnnzoo.errors import ArgumentError, DataError
 
@@ -27,6 +28,9 @@ __all__ = ["PREPROCESSINGS", "Box", "Images", "Preprocessing", "get", "known_id"
 Images: TypeAlias = ArrayLike | Sequence[ArrayLike]
 Fit: TypeAlias = Callable[[NDArray[np.uint8], int, int], NDArray[np.float32]]
 Box: TypeAlias = tuple[int, int, int, int]
+
+MOST_CHANNELS = 4
+BLOCK_PIXELS = 2**20
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -65,30 +69,41 @@ class Preprocessing:
         Args:
             images: uint8. One image `(h, w)` or `(h, w, c)`, a batch `(n, h, w)` or
                 `(n, h, w, c)`, or a list of images of any sizes. Three axes are one image if the
-                last has 1 or 3 entries.
+                last has 4 entries or fewer. Images of Pillow are converted to RGB, transparency
+                laid over white.
 
         Raises:
             DataError: An image has another type or shape, or without a `size` the images differ.
         """
-        batch = [self._with_channels(image) for image in _as_list(images)]
-        shapes = {image.shape for image in batch}
-        if self.size is None and len(shapes) > 1:
+        return self.stack([self.prepare(image) for image in _as_list(images)])
+
+    def prepare(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Returns one image `(h, w, c)` as float32 `(height, width, channels)`."""
+        image = self._with_channels(image)
+        height, width = self.size or image.shape[:2]
+        # One long row per line of pixels: NumPy is slow where the last axis has 3 entries.
+        mean, std = (
+            np.resize(np.asarray(values, dtype=np.float32), width * image.shape[2])
+            for values in (self.mean, self.std)
+        )
+        lines = self.fit(image, height, width).reshape(height, -1)
+        np.subtract(lines, mean, out=lines)
+        np.divide(lines, std, out=lines)
+        return lines.reshape(height, width, -1).astype(np.float32, copy=False)
+
+    def stack(self, prepared: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Returns prepared images as one array.
+
+        Raises:
+            DataError: Without a `size` the images differ.
+        """
+        shapes = {image.shape for image in prepared}
+        if len(shapes) > 1:
             raise DataError(
                 f"Images of one batch must have one shape, got {sorted(shapes)}. "
                 f"Give '{self.id}' an input shape, or resize the images."
             )
-        height, width = self.size or batch[0].shape[:2]
-        result = np.empty((len(batch), height, width, batch[0].shape[2]), dtype=np.float32)
-        # One long row per line of pixels: NumPy is slow where the last axis has 3 entries.
-        mean, std = (
-            np.resize(np.asarray(values, dtype=np.float32), width * result.shape[3])
-            for values in (self.mean, self.std)
-        )
-        for row, image in zip(result, batch, strict=True):
-            lines = self.fit(image, height, width).reshape(height, -1)
-            np.subtract(lines, mean, out=lines)
-            np.divide(lines, std, out=row.reshape(height, -1))
-        return result
+        return np.stack(prepared)
 
     def keeps(self, image: NDArray[np.uint8]) -> bool:
         """Returns whether `fit` leaves an image `(h, w, c)` as it is."""
@@ -124,19 +139,23 @@ class Preprocessing:
 def grey(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Returns the Rec. 601 luma `(h, w, 1)` of `(h, w, 3)`, rounded as Pillow's mode L is."""
     weights = np.array([19595, 38470, 7471], dtype=np.uint32)
-    luma = (image.astype(np.uint32) @ weights + 0x8000) >> 16
-    return luma.astype(np.uint8)[..., None]
+    luma = np.empty((*image.shape[:2], 1), np.uint8)
+    rows = max(1, BLOCK_PIXELS // image.shape[1])
+    for top in range(0, len(image), rows):  # the sums take 16 bytes for a pixel
+        block = image[top : top + rows].astype(np.uint32)
+        luma[top : top + rows, :, 0] = (block @ weights + 0x8000) >> 16
+    return luma
 
 
 def _as_list(images: Images) -> list[NDArray[np.uint8]]:
     """Splits what `Preprocessing` takes into images `(h, w, c)`."""
-    if isinstance(images, np.ndarray):
-        single = images.ndim < 3 or (images.ndim == 3 and images.shape[2] in (1, 3))
-        arrays = [images] if single else list(images)
-    elif isinstance(images, (list, tuple)):
-        arrays = [np.asarray(image) for image in images]
+    if isinstance(images, (list, tuple)):
+        arrays = [as_pixels(image) for image in images]
     else:
-        return _as_list(np.asarray(images))
+        array = as_pixels(images)
+        # No batch of grey images is four pixels wide: that is one image, with an alpha channel.
+        single = array.ndim < 3 or (array.ndim == 3 and array.shape[2] <= MOST_CHANNELS)
+        arrays = [array] if single else list(array)
     if not arrays:
         raise DataError("images must be at least one image, got none. Pass an image.")
     return [_checked(array) for array in arrays]

@@ -16,6 +16,8 @@ __all__ = ["resize_bicubic_tf1", "resize_bilinear"]
 # TensorFlow 1 rounds the distance to a neighbour to 1/1024 pixel and looks its weight up.
 _TABLE_SIZE = 1024
 _BICUBIC_A = -0.75
+# Values that are float32 at a time: a large image as a whole would take four times its bytes.
+BLOCK_VALUES = 2**24
 
 
 @functools.cache
@@ -48,14 +50,14 @@ def _bicubic_taps(size_in: int, size_out: int) -> tuple[NDArray[np.int64], NDArr
 
 
 def _weighted_rows(
-    image: NDArray[np.float32], indices: NDArray[np.int64], weights: NDArray[np.float32]
+    image: NDArray[np.generic], indices: NDArray[np.int64], weights: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """Sums `weights[k, i] * image[indices[k, i]]` over k, along the first axis."""
     shape = (-1,) + (1,) * (image.ndim - 1)
-    total: NDArray[np.float32] = image[indices[0]]
+    total: NDArray[np.float32] = image[indices[0]].astype(np.float32, copy=False)
     total *= weights[0].reshape(shape)
     for index, weight in zip(indices[1:], weights[1:], strict=True):
-        rows = image[index]
+        rows = image[index].astype(np.float32, copy=False)
         rows *= weight.reshape(shape)
         total += rows
     return total
@@ -72,14 +74,14 @@ def resize_bicubic_tf1(image: NDArray[np.generic], height: int, width: int) -> N
     Returns:
         float32 `(height, width, c)`; bicubic weights overshoot, so values may leave [0, 255].
     """
-    rows = _weighted_rows(image.astype(np.float32), *_bicubic_taps(image.shape[0], height))
+    rows = _weighted_rows(image, *_bicubic_taps(image.shape[0], height))
     # The second pass runs over the first axis too: whole rows are faster to gather than pixels.
     columns = np.ascontiguousarray(rows.transpose(1, 0, 2))
     resized = _weighted_rows(columns, *_bicubic_taps(image.shape[1], width))
     return np.swapaxes(resized, 0, 1)
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=16)  # 224 x 6,000 takes 5 MiB
 def _bilinear_matrix(size_in: int, size_out: int) -> NDArray[np.float32]:
     """Weights `(size_out, size_in)` of a triangle that widens when the image shrinks."""
     scale = max(size_in / size_out, 1.0)
@@ -102,7 +104,13 @@ def resize_bilinear(image: NDArray[np.generic], height: int, width: int) -> NDAr
         float32 `(height, width, c)`, within the range of the input.
     """
     h, w, c = image.shape
-    rows = _bilinear_matrix(h, height) @ image.astype(np.float32).reshape(h, w * c)
+    rows = np.empty((height, w * c), np.float32)
+    flat = image.reshape(h, w * c)
+    width_of_block = max(1, BLOCK_VALUES // h)
+    for left in range(0, w * c, width_of_block):
+        place = slice(left, left + width_of_block)
+        block = flat[:, place].astype(np.float32)
+        np.matmul(_bilinear_matrix(h, height), block, out=rows[:, place])
     # Columns become rows, so that both passes are one product of matrices.
     turned = np.ascontiguousarray(rows.reshape(height, w, c).transpose(1, 0, 2))
     columns = _bilinear_matrix(w, width) @ turned.reshape(w, height * c)

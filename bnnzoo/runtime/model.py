@@ -96,7 +96,8 @@ class Model:
         """Returns the network's output for raw images.
 
         Args:
-            images: uint8; `(h, w)`, `(h, w, c)`, `(n, h, w, c)`, or a list of images of any size.
+            images: uint8; `(h, w)`, `(h, w, c)`, `(n, h, w, c)`, or a list of images of any size;
+                images of Pillow too.
 
         Raises:
             ArgumentError: The preprocessing of this network is not known.

@@ -61,7 +61,8 @@ class ImageFiles:
 
     def some(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
         """Returns the pixels of the images at some places."""
-        return self.fitting([self.items[place].read() for place in places])
+        fitted = (self.fitting([self.items[place].read()])[0] for place in places)
+        return self.fitting.stack(list(fitted))
 
     @contextlib.contextmanager
     def feed(
@@ -98,11 +99,11 @@ class ImageFiles:
         item = self.items[place]
         image = with_axis(item.read())
         if drawing is None:
-            return self.fitting(image)[0], item.label
+            return self.fitting([image])[0], item.label
         if drawing.min_area < 1:
             fitted = self.fitting.part(image, drawing.box(place, *image.shape[:2]))
         else:
-            fitted = self.fitting(image)[0]
+            fitted = self.fitting([image])[0]
         if self.pad:
             height, width, _ = self.shape
             padded = np.pad(fitted, ((self.pad, self.pad), (self.pad, self.pad), (0, 0)))

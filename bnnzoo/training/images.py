@@ -101,7 +101,7 @@ def load_images(
     labels = []
     for image, label, _ in source:  # each fitted when it is read: originals may be far larger
         image = with_axis(image)
-        pixels.append(image if fitting.keeps(image) else fitting(image)[0])
+        pixels.append(image if fitting.keeps(image) else fitting([image])[0])
         labels.append(label)
     stacked = np.stack(pixels)
     if stacked[..., 0].size > MOST_PIXELS:
@@ -129,14 +129,15 @@ def fitting_of(
 
 
 def _first_shape(source: Source, fitting: Preprocessing) -> tuple[int, int, int]:
-    images = [with_axis(item.read()) for item in itertools.islice(source.items, PEEKED)]
-    sizes = {image.shape[:2] for image in images}
+    first = itertools.islice(source.items, PEEKED)
+    shapes = {with_axis(item.read()).shape for item in first}
+    sizes = {shape[:2] for shape in shapes}
     if fitting.size is None and len(sizes) > 1:
         raise DataError(
             f"{source.name}: images must have one size for preprocessing '{fitting.id}', got "
             f"{sorted(sizes)[:2]}. Resize them, or set preprocessing=larq_in1k."
         )
-    channels = max(image.shape[2] for image in images)
+    channels = max(shape[2] for shape in shapes)
     return (*(fitting.size or sizes.pop()), fitting.channels or channels)
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from bnnzoo.data.images import IMAGE_SUFFIXES, read_image
+from bnnzoo.data.images import FORMATS, IMAGE_SUFFIXES, MOST_PIXELS, as_pixels, read_image
 from bnnzoo.errors import DataError
 
 
@@ -23,7 +26,13 @@ def pixels(rng: np.random.Generator) -> np.ndarray:
     return rng.integers(0, 256, (6, 9, 3), dtype=np.uint8)
 
 
-LOSSLESS = sorted(IMAGE_SUFFIXES - {".jpg", ".jpeg", ".gif", ".webp", ".pgm"})
+def test_suffixes_are_those_that_pillow_knows_of_the_formats() -> None:
+    known = {s for s, format in Image.registered_extensions().items() if format in FORMATS}
+    assert known - IMAGE_SUFFIXES <= {".pfm"}  # of float pixels
+    assert {".jfif", ".jpe"} <= IMAGE_SUFFIXES <= known
+
+
+LOSSLESS = sorted({s for f in ("BMP", "PNG", "PPM", "TIFF") for s in FORMATS[f]} - {".pgm"})
 
 
 @pytest.mark.parametrize("suffix", LOSSLESS)
@@ -75,6 +84,35 @@ def test_sixteen_bit_grey_keeps_its_upper_byte(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(path)[..., 0], [[0, 0, 0x12, 0xFF]])
 
 
+@pytest.mark.parametrize(
+    "mode", ["1", "L", "P", "CMYK", "YCbCr", "HSV", "RGBX", "RGBA", "LA", "PA"]
+)
+def test_an_open_image_of_any_mode_is_its_rgb_conversion(pixels: np.ndarray, mode: str) -> None:
+    step = "L" if mode in ("LA", "PA") else "RGB"
+    image = Image.fromarray(pixels).convert(step).convert(mode)
+    expected = np.asarray(image.convert("RGB"))
+    np.testing.assert_array_equal(np.broadcast_to(as_pixels(image), expected.shape), expected)
+
+
+def test_a_transparent_open_image_is_what_its_file_is(tmp_path: Path, pixels: np.ndarray) -> None:
+    image = Image.fromarray(np.dstack([pixels, pixels[..., 0]]), "RGBA")
+    path = save(tmp_path / "a.png", image)
+    np.testing.assert_array_equal(as_pixels(image), read_image(path))
+
+
+@pytest.mark.parametrize(("mode", "bits"), [("I;16", "16-bit"), ("I", "32-bit"), ("F", "32-bit")])
+def test_an_open_image_of_deep_pixels_is_refused(mode: str, bits: str) -> None:
+    match = rf"An image of mode '{mode}' cannot be converted to RGB: .*{bits}.*save it with 8 bits"
+    with pytest.raises(DataError, match=match):
+        as_pixels(Image.new(mode, (4, 4)))
+
+
+def test_a_file_of_32_bit_integers_is_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.tif", Image.fromarray(np.full((4, 4), 200, dtype=np.int32)))
+    with pytest.raises(DataError, match="a.tif is not a readable image: it has 32-bit pixels"):
+        read_image(path)
+
+
 def test_cmyk_becomes_colour(tmp_path: Path) -> None:
     path = save(tmp_path / "a.jpg", Image.new("CMYK", (8, 8), (0, 255, 255, 0)), quality=100)
     red = read_image(path)
@@ -122,6 +160,14 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
         read_image(tmp_path / "a.png")
     with pytest.raises(DataError, match=r"is a folder. Name image files"):
         read_image(tmp_path)
+    with pytest.raises(DataError, match=r"There is no image aaaa"):
+        read_image(Path("a" * 5000))
+    (tmp_path / "link.png").symlink_to("gone.png")
+    with pytest.raises(DataError, match=r"There is no image .*link.png, a link to gone.png"):
+        read_image(tmp_path / "link.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(DataError, match=r"pipe.png is not a regular file"):
+        read_image(tmp_path / "pipe.png")
 
 
 def test_float_pixels_are_refused(tmp_path: Path) -> None:
@@ -130,11 +176,75 @@ def test_float_pixels_are_refused(tmp_path: Path) -> None:
         read_image(path)
 
 
-def test_huge_image_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = save(tmp_path / "a.png", Image.new("L", (100, 100)))
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    with pytest.raises(DataError, match="decompression bomb"):
+@pytest.mark.parametrize(
+    ("content", "format"),
+    [
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n", "EPS"),
+        (None, "ICO"),
+        (None, "TGA"),
+        (None, "PCX"),
+    ],
+)
+def test_formats_that_are_not_meant_are_not_opened(
+    tmp_path: Path, content: bytes | None, format: str
+) -> None:
+    path = tmp_path / "a.png"
+    if content is None:
+        Image.new("RGB", (8, 8)).save(path, format)
+    path.write_bytes(content or path.read_bytes())
+    with Image.open(path) as image:
+        assert image.format == format
+    with pytest.raises(DataError, match=r"a\.png is not a readable image: cannot identify"):
         read_image(path)
+
+
+def test_huge_image_is_refused(tmp_path: Path) -> None:
+    side = 8200
+    assert side**2 > MOST_PIXELS
+    path = save(tmp_path / "a.png", Image.new("1", (side, side)))
+    with pytest.raises(DataError, match=r"a\.png .*8200 x 8200 pixels, of at most 67,108,864"):
+        read_image(path)
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_pillows_own_limit_is_an_error_too(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", Image.new("1", (1, 1)))
+    header = bytearray(path.read_bytes())
+    header[16:24] = (60_000).to_bytes(4, "big") * 2
+    path.write_bytes(header)
+    with pytest.raises(DataError, match=r"a\.png is not a readable image"):
+        read_image(path)
+
+
+PEAK = """
+import resource, sys
+from pathlib import Path
+from bnnzoo.data.images import read_image
+from PIL import Image
+Image.init()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+read_image(Path(sys.argv[1]))
+print(1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has another unit")
+@pytest.mark.parametrize(
+    ("name", "mode", "options"),
+    [
+        ("a.png", "LA", {}),
+        ("a.webp", "RGB", {"method": 0}),
+        ("a.jpg", "CMYK", {"progressive": True}),
+    ],
+)
+def test_decoding_holds_16_bytes_for_a_pixel(
+    tmp_path: Path, name: str, mode: str, options: dict[str, object]
+) -> None:
+    side = 3000
+    path = save(tmp_path / name, Image.new(mode, (side, side)), **options)
+    command = [sys.executable, "-c", PEAK, str(path)]
+    peak = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    assert peak < 16 * side**2 + 16 * 2**20
 
 
 @pytest.mark.filterwarnings("ignore")  # Pillow warns of some broken headers before it raises

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bnnzoo.data import preprocessing
+from bnnzoo.data import preprocessing, resampling
 from bnnzoo.data.images import read_image
 from bnnzoo.data.preprocessing import PREPROCESSINGS
 from bnnzoo.data.resampling import resize_bilinear
@@ -149,17 +149,49 @@ def test_grey_becomes_three_equal_channels(rng: np.random.Generator) -> None:
         np.testing.assert_array_equal(result[0, ..., channel], image)
 
 
+@pytest.mark.parametrize("mode", ["P", "RGBA", "LA", "CMYK", "L"])
+def test_an_open_image_is_one_image_in_rgb(rng: np.random.Generator, mode: str) -> None:
+    colours = Image.fromarray(rng.integers(0, 256, (6, 5, 3), dtype=np.uint8))
+    image = (colours.convert("L") if mode == "LA" else colours).convert(mode)
+    expected = preprocessing.get("raw", (None, None, 3))(np.asarray(image.convert("RGB")))
+    for images in (image, [image], (image,)):
+        found = preprocessing.get("raw", (None, None, 3))(images)
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_large_images_are_resized_in_blocks(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = rng.integers(0, 256, (50, 41, 3), dtype=np.uint8)
+    whole = resize_bilinear(image, 7, 9)
+    monkeypatch.setattr(resampling, "BLOCK_VALUES", 50 * 10)
+    np.testing.assert_allclose(resize_bilinear(image, 7, 9), whole, rtol=1e-6)
+    monkeypatch.setattr("bnnzoo.data.preprocessing.BLOCK_PIXELS", 41 * 3)
+    test_colour_becomes_grey_as_in_pillow(rng)
+
+
 @pytest.mark.parametrize(
     ("images", "match"),
     [
         (np.zeros((4, 4, 3), dtype=np.float32), "must be uint8, got float32. Pass raw pixels"),
         (np.zeros((4,), dtype=np.uint8), r"must be \(h, w\).* got \(4,\)"),
         (np.zeros((1, 4, 4, 4), dtype=np.uint8), "drop an alpha channel"),
+        (np.zeros((9, 9, 4), dtype=np.uint8), r"got \(9, 9, 4\)\. .*drop an alpha channel"),
+        (np.zeros((9, 9, 2), dtype=np.uint8), r"got \(9, 9, 2\)"),
         (np.zeros((0, 4, 4, 3), dtype=np.uint8), "at least one image, got none"),
         ([], "at least one image, got none"),
         ([np.zeros((4, 4), np.uint8), np.zeros((5, 4), np.uint8)], "must have one shape"),
     ],
-    ids=["float", "one axis", "alpha", "no rows", "empty list", "two sizes"],
+    ids=[
+        "float",
+        "one axis",
+        "alpha",
+        "one of alpha",
+        "grey alpha",
+        "no rows",
+        "empty list",
+        "two sizes",
+    ],
 )
 def test_images_that_cannot_be_used(images: object, match: str) -> None:
     with pytest.raises(DataError, match=match):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -50,3 +52,47 @@ def test_what_cannot_be_predicted(tmp_path: Path, files: list[Path]) -> None:
         predict(centroid_network(), [], preprocessing="scale_pm1")
     with pytest.raises(DataError, match=r"There is no image .*gone\.png"):
         predict(centroid_network(), [tmp_path / "gone.png"], preprocessing="scale_pm1")
+
+
+def test_skip_bad_leaves_broken_files_out(
+    tmp_path: Path, files: list[Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "broken.png").write_bytes(b"")
+    paths = [files[0], tmp_path / "broken.png", tmp_path / "gone.png", files[1]]
+    found = predict(centroid_network(), paths, preprocessing="scale_pm1", skip_bad=True)
+    assert [result.file for result in found] == [str(files[0]), str(files[1])]
+    assert "broken.png is not a readable image" in caplog.text
+    assert "There is no image" in caplog.text
+
+
+PEAK = """
+import resource, sys
+from pathlib import Path
+import bnnzoo
+from bnnzoo.evaluation import evaluate
+from bnnzoo.evaluation.prediction import predict
+
+model = Path(bnnzoo.__file__).parent / "pretrained" / "binarynet.fashion_mnist_small.safetensors"
+what, count = sys.argv[1], int(sys.argv[2])
+if what == "predict":
+    assert len(predict(model, ["ankle_boot/0.png"] * count)) == count
+else:
+    assert evaluate(model, ".", limit=count, class_map={"ankle_boot": 9}).n == count
+print(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has another unit")
+@pytest.mark.parametrize("what", ["predict", "evaluate"])
+def test_memory_does_not_grow_with_the_number_of_photos(tmp_path: Path, what: str) -> None:
+    (tmp_path / "ankle_boot").mkdir()
+    photo = tmp_path / "ankle_boot" / "0.png"
+    Image.new("RGB", (2000, 1500)).save(photo, compress_level=1)
+    decoded = 3 * 2000 * 1500
+    for i in range(1, 48):
+        photo.with_name(f"{i}.png").hardlink_to(photo)
+    peaks = [
+        int(subprocess.check_output([sys.executable, "-c", PEAK, what, n], cwd=tmp_path))
+        for n in ("4", "48")
+    ]
+    assert peaks[1] - peaks[0] < 10 * decoded  # 44 more of them
