@@ -47,6 +47,7 @@ CATALOG: dict[str, CatalogEntry] = {
     "quicknet": CatalogEntry("quicknet", 13_243_720, 4_368_032),
     "quicknet_large": CatalogEntry("quicknet", 23_359_304, 5_660_320),
     "quicknet_small": CatalogEntry("quicknet", 12_664_344, 4_197_152),
+    "reactnet_resnet20": CatalogEntry("reactnet", 272_394, 48_424, (32, 32, 3), 10),
     "real_to_binary": CatalogEntry("real_to_binary", 11_995_624, 5_378_976),
     "resnet_e18": CatalogEntry("resnet_e", 11_699_368, 4_189_856),
     "xnornet": CatalogEntry("xnornet", 62_396_768, 23_880_320),

@@ -16,6 +16,7 @@ from bnnzoo.nn.callbacks import FlipRatioLogger, HyperparameterScheduler
 from bnnzoo.nn.constraints import WeightClip
 from bnnzoo.nn.latent_weights import BinaryKernel, binary_weights, quantized_scope
 from bnnzoo.nn.layers import (
+    LearnableShift,
     QuantConv1D,
     QuantConv2D,
     QuantConv2DTranspose,
@@ -25,6 +26,7 @@ from bnnzoo.nn.layers import (
     QuantDepthwiseConv2D,
     QuantSeparableConv1D,
     QuantSeparableConv2D,
+    RPReLU,
     StarvedWeightsWarning,
 )
 from bnnzoo.nn.metrics import FlipRatio
@@ -53,6 +55,7 @@ __all__ = [
     "FlipRatio",
     "FlipRatioLogger",
     "HyperparameterScheduler",
+    "LearnableShift",
     "MagnitudeAwareSign",
     "NoOp",
     "QuantConv1D",
@@ -65,6 +68,7 @@ __all__ = [
     "QuantSeparableConv1D",
     "QuantSeparableConv2D",
     "Quantizer",
+    "RPReLU",
     "StarvedWeightsWarning",
     "SteHeaviside",
     "SteSign",

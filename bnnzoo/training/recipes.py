@@ -163,6 +163,14 @@ _ALL = (
         precision="mixed_bfloat16",
     ),
     _recipe(
+        "reactnet_resnet20.cifar10",
+        Phase(epochs=100, learning_rate=3e-3, warmup_epochs=2),
+        summary="32 channels in the place of 16; Adam, cosine, crops and flips; for a CPU.",
+        arguments={"width": 32},
+        augmentation=CROP_AND_FLIP,
+        precision="mixed_bfloat16",
+    ),
+    _recipe(
         "birealnet20.cifar10-two-stage",
         Phase(epochs=150, binarize="activations", learning_rate=2e-3, warmup_epochs=3),
         Phase(epochs=250, learning_rate=2e-3),

@@ -192,6 +192,8 @@ CASES: dict[str, tuple[Any, tuple[int, ...]]] = {
     "PReLU": (partial(layers.PReLU, shared_axes=[1, 2]), IMAGE),
     "PReLU of one number": (partial(layers.PReLU, shared_axes=[1, 2, 3]), IMAGE),
     "PReLU of vectors": (partial(layers.PReLU), VECTOR),
+    "LearnableShift": (partial(nn.LearnableShift), IMAGE),
+    "RPReLU": (partial(nn.RPReLU), IMAGE),
     "Softmax": (partial(layers.Softmax), IMAGE),
     "Softmax of the last axis": (partial(layers.Softmax, axis=3), IMAGE),
     "Rescaling": (partial(layers.Rescaling, 1 / 127.5, offset=-1), IMAGE),

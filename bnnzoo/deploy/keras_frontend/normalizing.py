@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from bnnzoo import nn
 from bnnzoo.deploy.keras_frontend.activating import activate, affine, leaky, relu
 from bnnzoo.deploy.keras_frontend.emitter import Emitter, numbers
 
@@ -63,6 +64,21 @@ def prelu(emit: Emitter) -> str:
     return leaky(emit, emit.x, alpha.reshape(-1))
 
 
+def learnable_shift(emit: Emitter) -> str:
+    """Writes x + shift."""
+    return _shifted(emit, emit.x, "shift")
+
+
+def rprelu(emit: Emitter) -> str:
+    """Writes a PReLU between two shifts."""
+    z = _shifted(emit, emit.x, "input_shift")
+    return _shifted(emit, leaky(emit, z, numbers(emit.layer.alpha)), "output_shift")
+
+
+def _shifted(emit: Emitter, x: str, name: str) -> str:
+    return emit.add(name, "affine", x, {"bias": (name, numbers(getattr(emit.layer, name)))})
+
+
 def rescaling(emit: Emitter) -> str:
     """Writes x * scale + offset."""
     vectors = [np.asarray(v, np.float32) for v in (emit.layer.scale, emit.layer.offset)]
@@ -85,6 +101,8 @@ NORMALIZING = {
     layers.LeakyReLU: leaky_relu,
     layers.PReLU: prelu,
     layers.Rescaling: rescaling,
+    nn.LearnableShift: learnable_shift,
+    nn.RPReLU: rprelu,
     layers.Identity: nothing,
     layers.ActivityRegularization: nothing,
     layers.Dropout: nothing,

@@ -1,4 +1,4 @@
-"""Keras layers that quantize their input and their kernels at every call."""
+"""Keras layers that quantize their input and kernels at every call, and learnable activations."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from bnnzoo.nn.layers.convolutional import (
 from bnnzoo.nn.layers.dense import QuantDense
 from bnnzoo.nn.layers.quantized_layer import QuantizedLayer, StarvedWeightsWarning
 from bnnzoo.nn.layers.separable import QuantSeparableConv1D, QuantSeparableConv2D
+from bnnzoo.nn.layers.shifting import LearnableShift, RPReLU
 from bnnzoo.nn.layers.transposed import QuantConv2DTranspose, QuantConv3DTranspose
 
 __all__ = [
+    "LearnableShift",
     "QuantConv1D",
     "QuantConv2D",
     "QuantConv2DTranspose",
@@ -24,5 +26,6 @@ __all__ = [
     "QuantSeparableConv1D",
     "QuantSeparableConv2D",
     "QuantizedLayer",
+    "RPReLU",
     "StarvedWeightsWarning",
 ]
