@@ -15,6 +15,7 @@ from bnnzoo.arguments import as_integers, check_integer
 from bnnzoo.errors import ArgumentError, WeightsError, first_line
 from bnnzoo.manifest import WeightsRecord
 from bnnzoo.model_spec import ModelSpec
+from bnnzoo.snapshot import Snapshot
 
 if TYPE_CHECKING:
     import keras
@@ -86,7 +87,7 @@ def load(
         model = plan.build()
         model.model_spec = _spec(model, plan, tagged or _usual_record(architecture), sha256=None)
     if weights is not None:
-        _read_weights(model, Path(weights))
+        _read_weights(model, Snapshot(weights))
     if features_only:
         return _stage_outputs(model, out_indices)
     return _pooled(model, pooling) if pooling else model
@@ -250,18 +251,22 @@ def _spec(model: Any, plan: _Plan, record: WeightsRecord | None, sha256: str | N
     )
 
 
-def _read_weights(model: Any, path: Path) -> None:
+def _read_weights(model: Any, path: Snapshot) -> None:
     """Reads a weight file of Keras 3, a legacy one of Keras 2 in order of its layers, or packed."""
-    if not path.is_file():
-        raise WeightsError(f"There is no weight file {path}. Check its path.")
+    try:
+        path.read_bytes()
+    except OSError as error:
+        raise WeightsError(
+            f"There is no weight file {path}: {error.strerror}. Check its path."
+        ) from error
     if path.suffix == ".safetensors":
         _read_packed_weights(model, path)
         return
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), path.private_copy() as copy:
             # Keras only warns where a file lacks a layer, and leaves that layer random.
             warnings.simplefilter("error", UserWarning)
-            model.load_weights(path)
+            model.load_weights(copy)
     except (UserWarning, ValueError, KeyError, OSError) as error:
         # Keras supposes of what is missing that another version of it saved the file.
         reason = "it has none for some layers."

@@ -28,6 +28,7 @@ SCHEMA = 1
 ROLES = ("full", "notop", "packed")
 FORMATS = ("keras_h5", "bnnzoo-packed/1")
 ORIGINS = ("published", "measured")
+_MOST_BYTES = 4 * 2**30
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class WeightsFile:
         url: Where it can be downloaded, tried in this order.
         path: Where it lies inside the installed package, for a file that is shipped with it.
         bytes: Its size; None where it is not known, then the sha256 alone decides.
+        max_bytes: What a download may have at most, where the size is not known.
     """
 
     role: str
@@ -49,6 +51,12 @@ class WeightsFile:
     url: tuple[str, ...] = ()
     path: str | None = None
     bytes: int | None = None
+    max_bytes: int | None = None
+
+    @property
+    def most_bytes(self) -> int:
+        """How many bytes it may have."""
+        return self.bytes or self.max_bytes or _MOST_BYTES
 
 
 @dataclass(frozen=True)
@@ -271,13 +279,17 @@ def _file(value: Any, where: str) -> WeightsFile:
         format=get.take("format", lambda v: v in FORMATS, f"one of {', '.join(FORMATS)}"),
         url=tuple(urls),
         path=get.take("path", _is_inner_path, "a path inside the package", None),
-        bytes=get.take("bytes", _is_count, "a positive integer or null", None),
+        bytes=get.take("bytes", _is_count, "a positive integer", None),
+        max_bytes=get.take("max_bytes", _is_count, "a positive integer", None),
     )
     get.finish()
-    if not all(_is_text(url) for url in urls):
-        raise ManifestError(f"{where}: url must be a list of URLs, got {urls!r}. Mend it.")
+    if not all(map(_is_text, urls)):
+        raise ManifestError(f"{where}: url must be a list of URLs, got {urls!r}. Correct it.")
     if bool(file.url) == bool(file.path):
         raise ManifestError(f"{where} must have either url or path. Give one of them.")
+    if file.bytes is None and file.max_bytes is None:
+        rule = "must have bytes, or max_bytes where its size is not known"
+        raise ManifestError(f"{where} {rule}. Add one of them.")
     return file
 
 

@@ -25,6 +25,7 @@ Only https, and http to this machine, is spoken, by redirects too. A weight file
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import logging
 import os
@@ -36,11 +37,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path, PurePosixPath
+from typing import IO
 from urllib.parse import urlsplit
 
 from bnnzoo import network
-from bnnzoo.errors import WeightsError
+from bnnzoo.errors import WeightsError, first_line
 from bnnzoo.manifest import Manifest, WeightsFile
+from bnnzoo.snapshot import Snapshot
 
 __all__ = [
     "CachedFile",
@@ -54,8 +57,9 @@ __all__ = [
 
 SUFFIXES = (".weights.h5", ".h5", ".safetensors")
 # A part that nobody has written to for so long is dead: a download ends when its server is silent
-# for `Patience.read_timeout_s`.
+# for `Patience.read_timeout_s`, and pauses for `Patience.retry_after_s` at most.
 STALE_PART_S = 3600.0
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 CACHEDIR_TAG = (
     "Signature: 8a477f597d28d172789f06886806bc55\n"
     "# This folder is a cache of bnnzoo. See https://bford.info/cachedir/\n"
@@ -98,8 +102,11 @@ def fetch(
     cache_dir: str | PathLike[str] | None = None,
     progress: bool | None = None,
     patience: network.Patience = network.PATIENCE,
-) -> Path:
-    """Returns the path of a verified weight file; downloads it if need be.
+) -> Snapshot:
+    """Returns a verified weight file; downloads it if need be.
+
+    It was read once: `read_bytes` of what is returned gives the bytes that were verified, whatever
+    another process has put in the place of the file since. They stay in memory as long as it does.
 
     Args:
         file: What the manifest says of the file.
@@ -113,7 +120,7 @@ def fetch(
     """
     if file.path is not None:
         return _packaged(file, file.path, name)
-    target = cache_path(file, name=name, cache_dir=cache_dir)
+    target = Snapshot(cache_path(file, name=name, cache_dir=cache_dir))
     urls = _candidates(file, target.name)
     problem = mismatch(target, file)
     if problem is None:
@@ -125,34 +132,34 @@ def fetch(
         )
     try:
         if target.exists():
-            logger.warning("%s %s. It is downloaded again.", target, problem)
-            target.unlink(missing_ok=True)
-        _download(file, name, target, urls, patience, progress)
+            _remove_broken(target, problem)
+        return _download(file, name, target, urls, patience, progress)
     except OSError as error:
+        room = "Make room there, or set" if error.errno in _FULL else "Set"
         raise WeightsError(
-            f"{name} ({file.role}) cannot be written to {target.parent}: "
-            f"{error.strerror or error}. Make room there, or set BNNZOO_CACHE_DIR to a folder "
-            "that can be written."
+            f"{name} ({file.role}) cannot be written to {target.parent}: {error.strerror or error}."
+            f" {room} BNNZOO_CACHE_DIR to a folder that can be written."
         ) from error
-    return target
 
 
 def cache_folder(cache_dir: str | PathLike[str] | None = None) -> Path:
     """Returns the cache's folder, which need not exist: argument, `BNNZOO_CACHE_DIR`, or default.
 
     Raises:
-        WeightsError: It starts with the home folder of a user who has none.
+        WeightsError: It is in the home folder of a user who has none.
     """
     folder = cache_dir or os.environ.get("BNNZOO_CACHE_DIR")
-    if not folder:
-        import pooch
-
-        folder = pooch.os_cache("bnnzoo")
     try:
+        if not folder:
+            import platformdirs
+
+            folder = platformdirs.user_cache_dir("bnnzoo")
         return Path(folder).expanduser().absolute()
-    except RuntimeError as error:
+    except RuntimeError as error:  # of Path, and of platformdirs
+        reason = first_line(error).rstrip(".")
         raise WeightsError(
-            f"BNNZOO_CACHE_DIR must be a folder, got {str(folder)!r}: {error} Name another one."
+            f"The cache must be a folder, got {str(folder or '~')!r}: {reason}. Set "
+            "BNNZOO_CACHE_DIR to a folder that can be written."
         ) from error
 
 
@@ -180,17 +187,27 @@ def cache_path(
 def mismatch(path: Path, file: WeightsFile) -> str | None:
     """Returns what is wrong with a file on disk, None if it is what the manifest says."""
     try:
-        size = path.stat().st_size
-        if file.bytes is not None and size != file.bytes:
-            return f"must have {file.bytes} bytes, got {size}"
-        digest = _sha256(path)
+        problem = _wrong_size(path.stat().st_size, file)
+        return problem or _wrong_digest(path.read_bytes(), file)
     except FileNotFoundError:
         return "is missing"
     except OSError as error:
         return f"cannot be read ({error.strerror})"
-    if digest != file.sha256:
-        return f"must have sha256 {file.sha256[:16]}..., got {digest[:16]}..."
+
+
+def _wrong_size(size: int, file: WeightsFile) -> str | None:
+    if file.bytes is not None and size != file.bytes:
+        return f"must have {file.bytes} bytes, got {size}"
+    if size > file.most_bytes:
+        return f"must have at most {file.most_bytes} bytes, got {size}"
     return None
+
+
+def _wrong_digest(data: bytes, file: WeightsFile) -> str | None:
+    digest = hashlib.sha256(data).hexdigest()
+    if digest == file.sha256:
+        return None
+    return f"must have sha256 {file.sha256[:16]}..., got {digest[:16]}..."
 
 
 def cached_files(
@@ -254,9 +271,9 @@ def remove(entry: CachedFile) -> None:
         ) from error
 
 
-def _packaged(file: WeightsFile, relative: str, name: str) -> Path:
+def _packaged(file: WeightsFile, relative: str, name: str) -> Snapshot:
     _suffix(relative, name)
-    path = _inside(Path(__file__).parent, relative)
+    path = Snapshot(_inside(Path(__file__).parent, relative))
     problem = mismatch(path, file)
     if problem is not None:
         raise WeightsError(f"{name} ({file.role}): {path} {problem}. Install bnnzoo again.")
@@ -298,6 +315,17 @@ def _candidates(file: WeightsFile, cache_name: str) -> list[str]:
     return list(dict.fromkeys(base + path for path in paths))
 
 
+def _remove_broken(target: Path, problem: str) -> None:
+    logger.warning("%s %s. It is downloaded again.", target, problem)
+    try:
+        target.unlink(missing_ok=True)
+    except PermissionError as error:  # of another user, in a folder where only owners may remove
+        raise WeightsError(
+            f"{target} {problem}, and cannot be replaced: {error.strerror}. Ask the owner of the "
+            "file to remove it, or set BNNZOO_CACHE_DIR to a folder of your own."
+        ) from error
+
+
 def _download(
     file: WeightsFile,
     name: str,
@@ -305,23 +333,43 @@ def _download(
     urls: Sequence[str],
     patience: network.Patience,
     progress: bool | None,
-) -> None:
+) -> Snapshot:
+    from bnnzoo.download import download
+
+    verified = b""
+
+    def verify(stream: IO[bytes]) -> str | None:
+        nonlocal verified
+        stream.seek(0)
+        verified = stream.read()
+        return _wrong_size(len(verified), file) or _wrong_digest(verified, file)
+
     _make_folder(target.parent)
     _remove_dead_parts(target.parent)
     part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
-        network.download(
-            urls,
-            part,
-            what=f"{name} ({file.role})",
-            verify=lambda path: mismatch(path, file),
-            max_bytes=file.bytes,
-            patience=patience,
-            progress=progress,
-        )
+        with part.open("xb+") as stream:
+            download(
+                urls,
+                stream,
+                what=f"{name} ({file.role})",
+                verify=verify,
+                max_bytes=file.most_bytes,
+                patience=patience,
+                progress=progress,
+            )
+        _share(part)
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
+    return Snapshot.holding(target, verified)
+
+
+def _share(part: Path) -> None:
+    """Lets those read a file who may read its folder, whatever the umask of who downloaded it."""
+    readers = stat.S_IMODE(part.parent.stat().st_mode) & 0o444
+    with contextlib.suppress(PermissionError):  # of file systems without permissions
+        part.chmod(0o600 | readers)
 
 
 def _make_folder(folder: Path) -> None:
@@ -349,15 +397,7 @@ def _target(path: Path) -> Path:
 def _remove_dead_parts(folder: Path) -> None:
     """Removes what killed processes left."""
     for part in folder.glob(".*.part"):
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):  # removed meanwhile, or of another user
             dead = time.time() - part.stat().st_mtime > STALE_PART_S
             if dead and _CACHE_NAME.fullmatch(_target(part).name):
                 part.unlink()
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(2**20):
-            digest.update(chunk)
-    return digest.hexdigest()

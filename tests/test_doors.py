@@ -21,21 +21,23 @@ DOORS = {
     "errors": set(),
     "manifest": {"errors"},
     "network": {"errors"},
-    "weights": {"errors", "manifest", "network"},
+    "download": {"errors", "network"},
+    "snapshot": set(),
+    "weights": {"download", "errors", "manifest", "network", "snapshot"},
     "nn": {"errors"},
     "architectures": {"arguments", "errors", "nn", "registry", "model_spec"},
     "registry": {"errors", "manifest", "architectures"},
     "model_spec": {"arguments", "errors", "data"},
     "loading": {
         "architectures", "arguments", "deploy", "errors", "manifest", "model_spec", "registry",
-        "weights",
+        "snapshot", "weights",
     },
     "opening": {"architectures", "deploy", "errors", "loading", "registry"},
     "data": {"errors", "network"},
     "model_summary": {"errors", "nn", "opening"},
     "evaluation": {
         "arguments", "data", "deploy", "errors", "model_spec", "opening", "registry", "runtime",
-        "weights",
+        "snapshot", "weights",
     },
     "deploy": {"errors"},
     "deploy.keras_frontend": {"architectures", "deploy", "errors", "nn"},
@@ -120,7 +122,9 @@ def test_registry_sees_only_the_catalog_of_the_architectures():
     assert opened == ["bnnzoo.architectures.catalog.CATALOG"]
 
 
-HEAVY = "'keras', 'tensorflow', 'jax', 'torch', 'pooch', 'requests', 'rich', 'PIL', 'matplotlib'"
+HEAVY = (
+    "'keras', 'tensorflow', 'jax', 'torch', 'platformdirs', 'requests', 'rich', 'PIL', 'matplotlib'"
+)
 LIGHT_STATEMENTS = {
     "import": "import bnnzoo",
     "list_models": "import bnnzoo; bnnzoo.list_models()",

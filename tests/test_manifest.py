@@ -32,7 +32,7 @@ VALID = {
                     "role": "full",
                     "url": ["https://example.org/net.h5"],
                     "sha256": "0" * 64,
-                    "bytes": None,
+                    "bytes": 1234,
                     "format": "keras_h5",
                 }
             ],
@@ -84,6 +84,8 @@ FAULTS = {
     "role": ((*FILE, "role"), "top", "role must be one of full, notop, packed"),
     "short_sha256": ((*FILE, "sha256"), "abc", "sha256 must be 64 hex digits"),
     "zero_bytes": ((*FILE, "bytes"), 0, "bytes must be a positive integer"),
+    "zero_max_bytes": ((*FILE, "max_bytes"), 0, "max_bytes must be a positive integer"),
+    "no_bound": ((*FILE, "bytes"), DELETE, "must have bytes, or max_bytes where its size"),
     "neither_place": ((*FILE, "url"), DELETE, "must have either url or path"),
     "climbing_path": ((*FILE, "path"), "../net.h5", "path must be a path inside the package"),
     "absolute_path": ((*FILE, "path"), "/net.h5", "path must be a path inside the package"),
@@ -120,6 +122,13 @@ def test_shipped_manifest_fits_its_schema():
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     jsonschema.validate(SHIPPED, SCHEMA)
     assert len(manifest.load().weights) == len(SHIPPED["weights"])
+
+
+def test_a_bound_of_an_unknown_size_lets_every_float32_weight_through():
+    for record in manifest.load().weights.values():
+        for file in record.files:
+            least = 4 * CATALOG[record.architecture].params
+            assert file.bytes or least < file.max_bytes < 3 * least
 
 
 def test_valid_manifest_is_read_whole():

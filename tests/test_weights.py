@@ -122,6 +122,17 @@ def test_a_cached_file_has_the_permissions_of_the_umask(server, cache):
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
+def test_whoever_may_read_a_shared_cache_may_read_its_files(server, cache):
+    cache.mkdir()
+    cache.chmod(0o1777)
+    previous = os.umask(0o077)
+    try:
+        path = get(file_at(server.serve(Answer())))
+    finally:
+        os.umask(previous)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
 def test_the_argument_beats_the_environment_and_home_is_expanded(cache, monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert weights.cache_folder() == cache
@@ -132,8 +143,56 @@ def test_the_argument_beats_the_environment_and_home_is_expanded(cache, monkeypa
 
 def test_an_unknown_home_folder_is_a_clear_error(monkeypatch):
     monkeypatch.setenv("BNNZOO_CACHE_DIR", "~nobody_of_this_name/cache")
-    with pytest.raises(WeightsError, match="BNNZOO_CACHE_DIR must be a folder, got '~nobody"):
+    with pytest.raises(WeightsError, match="The cache must be a folder, got '~nobody.*Set BNNZ"):
         weights.cache_folder()
+
+
+def test_a_user_without_a_home_is_told_to_name_a_cache(monkeypatch):
+    def unknown(_uid):
+        raise KeyError
+
+    for name in ("HOME", "XDG_CACHE_HOME", "BNNZOO_CACHE_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    with pytest.raises(
+        WeightsError, match=r"The cache must be a folder, got '~': .*ome dir.*\. Set"
+    ):
+        weights.cache_folder()
+
+
+# --- what was verified is what is used
+
+
+def test_a_file_that_is_swapped_after_it_was_verified_is_not_used(server, cache):
+    file = file_at(server.serve(Answer()))
+    for fetched in (get(file), get(file)):  # downloaded, and from the cache
+        content = (cache / CACHED).read_bytes()
+        (cache / CACHED).write_bytes(BAD)
+        assert fetched.read_bytes() == GOOD
+        with fetched.private_copy() as copy:
+            assert copy.read_bytes() == GOOD and copy.name == CACHED
+            assert stat.S_IMODE(copy.parent.stat().st_mode) == 0o700
+        (cache / CACHED).write_bytes(content)
+
+
+def test_a_part_that_is_swapped_before_it_has_its_name_is_not_used(server, cache, monkeypatch):
+    replace_ = Path.replace
+
+    def swapped(part, target):
+        part.write_bytes(BAD)
+        return replace_(part, target)
+
+    monkeypatch.setattr(Path, "replace", swapped)
+    assert get(file_at(server.serve(Answer()))).read_bytes() == GOOD
+    assert (cache / CACHED).read_bytes() == BAD
+
+
+def test_a_file_without_a_known_size_is_not_read_beyond_its_bound(server, cache):
+    file = replace(file_at(server.serve(Answer()), size=None), max_bytes=len(GOOD) - 1)
+    with pytest.raises(WeightsError, match=f"gives more than {len(GOOD) - 1} bytes"):
+        get(file)
+    (cache / CACHED).write_bytes(GOOD)
+    assert weights.mismatch(cache / CACHED, file) == "must have at most 255999 bytes, got 256000"
 
 
 # --- offline and mirror

@@ -33,6 +33,9 @@ class Answer:
         declared: The Content-Length if it is not that of the body; None sends no such header.
         stall_after: Sends so many bytes of the body, then nothing more; at -1 not even a status.
         gated: Waits with the answer until the test opens the gate.
+        ranges: Answers a `Range` with 206 and the rest of the body.
+        sends: Closes the connection after so many bytes of what it declared.
+        drips: Sends one byte after the other, slowly and without end, of the `body` or `headers`.
     """
 
     status: int = 200
@@ -41,6 +44,17 @@ class Answer:
     declared: int | str | None = "body"
     stall_after: int | None = None
     gated: bool = False
+    ranges: bool = False
+    sends: int | None = None
+    drips: str | None = None
+
+    def to(self, asked: str | None) -> Answer:
+        """The answer to a request with this `Range`."""
+        if asked is None or not self.ranges:
+            return self
+        begin, end = int(asked.removeprefix("bytes=").removesuffix("-")), len(self.body)
+        place = ("Content-Range", f"bytes {begin}-{end - 1}/{end}")
+        return replace(self, status=206, body=self.body[begin:], headers=(*self.headers, place))
 
 
 @dataclass
@@ -158,6 +172,7 @@ class _Handler(BaseHTTPRequestHandler):
         state.headers.append(dict(self.headers))
         answers = state.answers.get(self.path, (Answer(404, b"no"),))
         answer = answers[min(state.requests.count(self.path), len(answers)) - 1]
+        answer = answer.to(self.headers.get("Range"))
         if answer.gated:
             state.gate.wait(30)
         if answer.stall_after == -1:
@@ -169,11 +184,21 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(declared))
         for header in answer.headers:
             self.send_header(*header)
+        if answer.drips == "headers":
+            self.flush_headers()
+            self.drip()
         self.end_headers()
-        self.wfile.write(answer.body[: answer.stall_after])
+        if answer.drips == "body":
+            self.drip()
+        self.wfile.write(answer.body[: answer.sends][: answer.stall_after])
         if answer.stall_after is not None:
             self.wfile.flush()
             state.closing.wait(5)
+
+    def drip(self) -> None:
+        while not self.server.state.closing.wait(0.02):
+            self.wfile.write(b"a")
+            self.wfile.flush()
 
     def log_message(self, *_arguments: object) -> None:
         """Standard error belongs to the tests."""

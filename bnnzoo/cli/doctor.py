@@ -13,9 +13,10 @@ import click
 
 from bnnzoo import __version__, manifest, network, registry
 from bnnzoo.cli.output import print_json
+from bnnzoo.errors import WeightsError
 from bnnzoo.weights import cache_folder
 
-BASE = ("numpy", "click", "pooch", "requests", "tqdm", "safetensors", "rich", "pillow")
+BASE = ("numpy", "click", "platformdirs", "requests", "tqdm", "safetensors", "rich", "pillow")
 # Package -> what it is needed for, and the extra that brings it.
 OPTIONAL = {
     "keras": ("load, evaluate and train models", "tensorflow"),
@@ -61,7 +62,6 @@ def examine() -> dict[str, Any]:
     """Returns what `doctor` finds, as JSON values."""
     optional = {name: _version(name) for name in OPTIONAL}
     backend = configured_backend()
-    folder = cache_folder()
     return {
         "bnnzoo": __version__,
         "python": platform.python_version(),
@@ -75,7 +75,7 @@ def examine() -> dict[str, Any]:
             for name, (purpose, extra) in OPTIONAL.items()
             if optional[name] is None
         ],
-        "cache": {"path": str(folder), "writable": _is_writable(folder)},
+        "cache": _cache(),
         "manifest": {
             "path": str(manifest.manifest_path()),
             "weights": len(manifest.load().weights),
@@ -103,16 +103,21 @@ def configured_backend() -> str:
     """Returns the backend that Keras will have, without importing it."""
     if os.environ.get("KERAS_BACKEND"):
         return os.environ["KERAS_BACKEND"]
-    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
     try:
+        home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
         return str(json.loads((home / "keras.json").read_text())["backend"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, RuntimeError, ValueError, KeyError):  # the second: there is no home folder
         return "tensorflow"
 
 
-def _is_writable(folder: Path) -> bool:
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
-    return existing.is_dir() and os.access(existing, os.W_OK)
+def _cache() -> dict[str, Any]:
+    try:
+        folder = cache_folder()
+    except WeightsError as error:
+        return {"path": None, "writable": False, "problem": str(error)}
+    existing = next(path for path in (folder, *folder.parents) if os.access(path, os.F_OK))
+    writable = existing.is_dir() and os.access(existing, os.W_OK)
+    return {"path": str(folder), "writable": writable, "problem": None}
 
 
 def _print_report(report: dict[str, Any]) -> None:
@@ -125,7 +130,8 @@ def _print_report(report: dict[str, Any]) -> None:
     for name, found in {**report["packages"], **report["optional"]}.items():
         line(name, found or "not installed")
     cache = report["cache"]
-    line("cache", cache["path"] + ("" if cache["writable"] else " (cannot be written)"))
+    where = cache["path"] or cache["problem"]
+    line("cache", where if cache["writable"] or cache["problem"] else f"{where} (not writable)")
     line("manifest", f"{report['manifest']['path']} ({report['manifest']['weights']} weights)")
     for name, value in report["environment"].items():
         line(name, value)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from os import PathLike
-from pathlib import Path
 
 from bnnzoo import registry, runtime, weights
 from bnnzoo.data import labels
@@ -13,6 +12,7 @@ from bnnzoo.deploy.ir import Graph
 from bnnzoo.errors import ArgumentError, WeightsError
 from bnnzoo.evaluation.subject import Subject, choose_preprocessing
 from bnnzoo.opening import names_file
+from bnnzoo.snapshot import Snapshot
 
 __all__ = ["open_packed_subject"]
 
@@ -55,9 +55,9 @@ def open_packed_subject(
     )
 
 
-def _find(source: str | PathLike[str]) -> tuple[Path, str, str | None]:
+def _find(source: str | PathLike[str]) -> tuple[Snapshot, str, str | None]:
     """Returns the packed file with name and tag of what is in it."""
-    path = Path(source)
+    path = Snapshot(source)
     if names_file(source):
         if path.suffix == ".keras":
             raise ArgumentError(f"The packed runtime cannot open {path}. Convert it first.")

@@ -18,7 +18,7 @@ __all__ = ["record_to_dict", "with_record"]
 _FIRST = (
     *("architecture", "tag", "default", "arguments"),
     *("dataset", "n", "top1", "top5"),
-    *("role", "url", "path", "sha256", "bytes"),
+    *("role", "url", "path", "sha256", "bytes", "max_bytes"),
 )
 
 
@@ -26,7 +26,7 @@ def record_to_dict(record: WeightsRecord) -> dict[str, Any]:
     """Returns a record as the JSON value that `manifest.parse` reads; empty fields are left out."""
     fields = _known(dataclasses.asdict(record))
     del fields["name"]
-    fields["files"] = [{**_known(vars(file)), "bytes": file.bytes} for file in record.files]
+    fields["files"] = [_known(vars(file)) for file in record.files]
     fields["metrics"] = [_known(vars(metric)) for metric in record.metrics]
     return fields
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import bnnzoo
-from bnnzoo import manifest, network
+from bnnzoo import download, manifest
 from bnnzoo.cli.main import main
 from tests.weight_server import GOOD, Answer, Server, file_at, serving, use_cache, write_manifest
 
@@ -38,7 +38,7 @@ def cache(server, tmp_path, monkeypatch) -> Path:
         },
     )
     monkeypatch.setattr(manifest, "manifest_path", lambda: tmp_path / "manifest.json")
-    monkeypatch.setattr(network.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(download.time, "sleep", lambda _seconds: None)
     return use_cache(tmp_path / "cache", monkeypatch)
 
 

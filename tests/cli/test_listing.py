@@ -93,7 +93,7 @@ def test_doctor_says_what_is_there_and_what_is_missing(capsys, monkeypatch, tmp_
     monkeypatch.setenv("BNNZOO_BASE_URL", "https://me:secret@example.org/mirror")
     report = json_of(capsys, "doctor")
     assert report["ready"] is True and report["models"] == len(CATALOG)
-    assert report["cache"] == {"path": str(tmp_path / "cache"), "writable": True}
+    assert report["cache"] == {"path": str(tmp_path / "cache"), "writable": True, "problem": None}
     assert report["environment"]["BNNZOO_BASE_URL"] == "https://example.org/mirror"
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out

@@ -25,7 +25,7 @@ def from_file(path: str | os.PathLike[str], from_bytes: Callable[[bytes], T]) ->
         ModelFormatError: There is no such file, it cannot be read, or `from_bytes` raised it.
     """
     try:
-        data = Path(path).read_bytes()
+        data = (path if isinstance(path, Path) else Path(path)).read_bytes()
     except FileNotFoundError as error:
         raise ModelFormatError(
             f"There is no file {os.fspath(path)}. Check its path; `bnnzoo convert NAME FILE` makes "

@@ -313,7 +313,17 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_the_reader_imports_neither_keras_nor_what_is_slow():
-    slow = ["keras", "tensorflow", "jax", "torch", "h5py", "pooch", "requests", "rich", "click"]
+    slow = [
+        "keras",
+        "tensorflow",
+        "jax",
+        "torch",
+        "h5py",
+        "platformdirs",
+        "requests",
+        "rich",
+        "click",
+    ]
     code = (
         f"import sys, bnnzoo.deploy.formats.packed as p; p.read({str(GOLDEN)!r}); "
         f"print(*{{m.split('.')[0] for m in sys.modules}} & set({slow}))"

@@ -1,0 +1,384 @@
+"""Downloads one file: several URLs, retries, resumption, bounds, verification.
+
+A connection that breaks goes on where it broke, if the server can (`Range`). Where it cannot, or
+where what came together is not the right file, the download starts again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import email.utils
+import logging
+import os
+import queue
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import timezone
+from typing import IO, Any
+from urllib.parse import urljoin
+
+import requests
+from tqdm import tqdm
+
+from bnnzoo.errors import WeightsError
+from bnnzoo.network import PATIENCE, Patience, allowed, shown
+
+__all__ = ["LEAST_BYTES", "download"]
+
+# What must come within a read timeout and a connect timeout. Timeouts of a socket count from one
+# byte to the next: a byte now and then would hold a download for months.
+LEAST_BYTES = 2**16
+_CHUNK_BYTES = 2**14  # what a connection that breaks can lose
+_MAX_REDIRECTS = 10
+_TRY_AGAIN_STATUS = {408, 425, 429}  # and all from 500
+_PARTIAL_CONTENT, _RANGE_NOT_SATISFIABLE = 206, 416
+_NUMBER = re.compile(r"[0-9]{1,18}")
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]+/(?:([0-9]{1,18})|\*)")
+# What urllib3 puts before the reason: the connection, in old versions as an address in memory.
+_CONNECTION = re.compile(r"^(<urllib3[^>]*>|HTTPS?Connection(Pool)?\(.*?\)): ")
+
+logger = logging.getLogger(__name__)
+
+Verify = Callable[[IO[bytes]], "str | None"]
+
+
+class _AttemptError(Exception):
+    """A URL did not give the file; `transient` if it may the next time, after `wait_s`."""
+
+    def __init__(self, reason: str, transient: bool, wait_s: float = 0.0) -> None:
+        super().__init__(reason)
+        self.transient = transient
+        self.wait_s = wait_s
+
+
+def download(
+    urls: Sequence[str],
+    part: IO[bytes],
+    *,
+    what: str,
+    verify: Verify,
+    max_bytes: int,
+    patience: Patience = PATIENCE,
+    progress: bool | None = None,
+) -> None:
+    """Writes the file of the first URL that gives the right one to `part`.
+
+    Args:
+        urls: Tried in this order; after a failure that may pass, again, `patience.rounds` times.
+        part: An empty file, open to be written and read.
+        what: What is downloaded, for messages.
+        verify: Returns what is wrong with a file, None if it is right.
+        max_bytes: A server that sends more is stopped.
+        patience: Timeouts and retries.
+        progress: Whether a bar is drawn on standard error. None draws it on a terminal only.
+
+    Raises:
+        WeightsError: No URL gave the file; the message has the reason of each.
+        OSError: `part` cannot be written.
+    """
+    failures: dict[str, str] = {}
+    ready = dict.fromkeys(urls, 0.0)  # when a URL may be asked
+    with _bar(progress) as bar:
+        arriving = _Part(part, max_bytes, bar)
+        for pause_s in _pauses(patience):
+            time.sleep(pause_s if ready else 0.0)
+            for url in tuple(ready):
+                _wait_until(ready[url], failures.get(url))
+                logger.info("Downloading %s from %s", what, shown(url))
+                try:
+                    return _complete(url, arriving, verify, patience)
+                except _AttemptError as error:
+                    failures[url] = f"{shown(url)} {error}"
+                    ready[url] = time.monotonic() + error.wait_s
+                    if not error.transient:
+                        del ready[url]
+    raise WeightsError(
+        f"{what} cannot be downloaded: {'; '.join(failures.values())}. "
+        "Check the connection, or set BNNZOO_BASE_URL to a mirror."
+    )
+
+
+def _pauses(patience: Patience) -> list[float]:
+    waits = [patience.backoff_s * 2**i for i in range(patience.rounds - 1)]
+    return [0.0, *waits]
+
+
+def _wait_until(moment: float, reason: str | None) -> None:
+    wait_s = moment - time.monotonic()
+    if wait_s > 0:
+        logger.warning("%s. It is asked again in %.0f s.", reason, wait_s)
+        time.sleep(wait_s)
+
+
+def _bar(progress: bool | None) -> Any:
+    if progress is None:
+        progress = sys.stderr is not None and sys.stderr.isatty()
+    return tqdm(disable=not progress, unit="B", unit_scale=True, ncols=79)
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """How a server begins.
+
+    Attributes:
+        begin: The place in the file of the first byte that comes.
+        end: The number of bytes of the file; None where it is not said.
+        version: What names this version of the file, for `If-Range`.
+    """
+
+    begin: int
+    end: int | None
+    version: str | None
+
+
+@dataclass
+class _Part:
+    """What has come of the file.
+
+    Attributes:
+        stream: Where it is.
+        limit: How many bytes it may have.
+        bar: Shows `size`.
+        size: How many bytes there are.
+        most: How many there have ever been.
+        versions: URL -> the version it gave.
+    """
+
+    stream: IO[bytes]
+    limit: int
+    bar: Any
+    size: int = 0
+    most: int = 0
+    versions: dict[str, str | None] = field(default_factory=dict)
+
+    def begin(self, answer: _Answer) -> None:
+        if answer.begin != self.size:
+            self.clear()
+        self.bar.total = answer.end
+        self.bar.refresh()
+
+    def write(self, data: bytes) -> None:
+        if self.size + len(data) > self.limit:
+            self.clear()
+            raise _AttemptError(f"gives more than {self.limit} bytes", transient=True)
+        self.stream.write(data)
+        self.size += len(data)
+        self.most = max(self.most, self.size)
+        self.bar.update(len(data))
+
+    def clear(self) -> None:
+        self.stream.seek(0)
+        self.stream.truncate()
+        self.size = 0
+        self.bar.reset()
+
+
+def _complete(url: str, part: _Part, verify: Verify, patience: Patience) -> None:
+    """Fetches the file from one URL, going on as long as each answer brings it further."""
+    while True:
+        begin, most = part.size, part.most
+        try:
+            _fetch(url, part, patience)
+        except _AttemptError as error:
+            if not error.transient or part.size < most + LEAST_BYTES:
+                raise
+            logger.info("%s %s. It goes on at byte %d.", shown(url), error, part.size)
+            time.sleep(patience.backoff_s)
+            continue
+        problem = verify(part.stream)
+        if problem is None:
+            return
+        part.clear()
+        if begin == 0:
+            raise _AttemptError(f"gives a file that {problem}", transient=True)
+
+
+def _fetch(url: str, part: _Part, patience: Patience) -> None:
+    """Adds to the part what one request brings."""
+    answered = _answered(url, part.size, part.versions.get(url), patience)
+    for item in _in_time(answered, patience.connect_timeout_s + patience.read_timeout_s):
+        if isinstance(item, bytes):
+            part.write(item)
+        else:
+            part.begin(item)
+            part.versions[url] = item.version
+
+
+def _in_time(items: Iterator[_Answer | bytes], seconds: float) -> Iterator[_Answer | bytes]:
+    """Yields what comes, as long as `LEAST_BYTES` come within so many seconds.
+
+    A thread waits for the server: names that are not resolved, headers without end and single
+    bytes have no timeout of their own.
+    """
+    arrived: queue.Queue[_Answer | bytes | Exception | None] = queue.Queue(maxsize=16)
+    stopped = threading.Event()
+
+    def receive() -> None:
+        try:
+            for item in items:
+                if stopped.is_set():
+                    return
+                arrived.put(item)
+            arrived.put(None)
+        except Exception as error:
+            arrived.put(error)
+
+    threading.Thread(target=receive, name="bnnzoo-download", daemon=True).start()
+    try:
+        yield from _taken(arrived, seconds)
+    finally:
+        stopped.set()
+        with contextlib.suppress(queue.Empty):  # the thread may wait for room
+            while True:
+                arrived.get_nowait()
+
+
+def _taken(
+    arrived: queue.Queue[_Answer | bytes | Exception | None], seconds: float
+) -> Iterator[_Answer | bytes]:
+    deadline, fresh = time.monotonic() + seconds, 0
+    while True:
+        try:
+            item = arrived.get(timeout=max(0.0, deadline - time.monotonic()))
+        except queue.Empty:
+            reason = f"gives less than {LEAST_BYTES} bytes in {seconds:g} s"
+            raise _AttemptError(reason, transient=True) from None
+        if item is None:
+            return
+        if isinstance(item, Exception):
+            raise item
+        yield item
+        fresh += len(item) if isinstance(item, bytes) else 0
+        if fresh >= LEAST_BYTES:
+            deadline, fresh = time.monotonic() + seconds, 0
+
+
+def _answered(
+    url: str, begin: int, version: str | None, patience: Patience
+) -> Iterator[_Answer | bytes]:
+    """Yields how a server begins and what comes then: from `begin` on, from 0 where it cannot."""
+    headers = {"Accept-Encoding": "identity"}
+    if begin:
+        headers["Range"] = f"bytes={begin}-"
+    if begin and version:
+        headers["If-Range"] = version
+    try:
+        with _opened(url, headers, patience) as response:
+            if not (begin and response.status_code == _RANGE_NOT_SATISFIABLE):
+                response.raise_for_status()
+            answer = _answer(response, begin)
+            if answer is not None:
+                yield answer
+                yield from response.iter_content(_CHUNK_BYTES)
+                return
+    except (requests.RequestException, ValueError) as error:
+        raise _failure(error, patience) from error
+    yield from _answered(url, 0, None, patience)
+
+
+def _answer(response: requests.Response, begin: int) -> _Answer | None:
+    """Returns how an answer begins; None for another part of the file than was asked for."""
+    headers = response.headers
+    tag, length = headers.get("ETag", ""), headers.get("Content-Length", "")
+    # A weak tag names what is equivalent, not what is equal.
+    version = tag if tag and not tag.startswith("W/") else headers.get("Last-Modified")
+    if response.status_code == _RANGE_NOT_SATISFIABLE:
+        return None
+    if not begin or response.status_code != _PARTIAL_CONTENT:
+        return _Answer(0, int(length) if _NUMBER.fullmatch(length) else None, version)
+    found = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
+    if found is None or int(found[1]) != begin:
+        return None
+    return _Answer(begin, int(found[2]) if found[2] else None, version)
+
+
+class _Session(requests.Session):
+    """Follows no redirect by itself: it would read the whole body of each, however long."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
+
+
+@contextlib.contextmanager
+def _opened(url: str, headers: dict[str, str], patience: Patience) -> Iterator[requests.Response]:
+    """Follows redirects, and yields the last answer."""
+    with _Session() as session:
+        for _ in range(_MAX_REDIRECTS + 1):
+            response = session.get(
+                url,
+                headers=headers,
+                stream=True,
+                timeout=(patience.connect_timeout_s, patience.read_timeout_s),
+                proxies={"no_proxy": _no_proxy()},
+            )
+            with response:
+                if not response.is_redirect:
+                    yield response
+                    return
+                url = _target(response)
+                password = response.request.headers.get("Authorization")
+                if password and not session.should_strip_auth(response.url, url):  # type: ignore[no-untyped-call]
+                    headers = {**headers, "Authorization": password}
+                else:
+                    headers = {k: v for k, v in headers.items() if k != "Authorization"}
+        raise _AttemptError(f"redirects more than {_MAX_REDIRECTS} times", transient=False)
+
+
+def _target(response: requests.Response) -> str:
+    target = urljoin(response.url, response.headers["location"])
+    if not allowed(target):
+        reason = f"redirects to {shown(target)!r}, which is neither https nor this machine"
+        raise _AttemptError(reason, transient=False)
+    return target
+
+
+def _no_proxy() -> str:
+    """Returns the user's NO_PROXY and this machine: http to it must not go through another."""
+    user = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    return ",".join(filter(None, [user, "localhost", "127.0.0.0/8", "::1"]))
+
+
+def _failure(error: Exception, patience: Patience) -> _AttemptError:
+    reason, transient, wait_s = _reason(error), _transient(error), _retry_after_s(error)
+    if transient and wait_s > patience.retry_after_s:
+        return _AttemptError(f"{reason} and asks for a pause of {wait_s:.0f} s", transient=False)
+    return _AttemptError(reason, transient, wait_s)
+
+
+def _transient(error: Exception) -> bool:
+    if isinstance(error, requests.HTTPError):
+        status = error.response.status_code
+        return status >= 500 or status in _TRY_AGAIN_STATUS
+    return not isinstance(error, ValueError)
+
+
+def _retry_after_s(error: Exception) -> float:
+    """Returns how long a server asks to wait, as a number of seconds or as a date."""
+    response = error.response if isinstance(error, requests.HTTPError) else None
+    text = "" if response is None else response.headers.get("Retry-After", "").strip()
+    if _NUMBER.fullmatch(text):
+        return float(text)
+    try:
+        moment = email.utils.parsedate_to_datetime(text)
+    except (TypeError, ValueError):  # the first, in Python 3.10 to 3.12, where it is no date at all
+        return 0.0
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=timezone.utc)
+    return max(0.0, moment.timestamp() - time.time())
+
+
+def _reason(error: BaseException) -> str:
+    """Returns why a request failed, from its innermost cause, as the end of a sentence."""
+    if isinstance(error, requests.HTTPError):
+        return f"answers {error.response.status_code} {error.response.reason}"
+    while True:
+        inner = (getattr(error, "reason", None), *error.args)
+        cause = next((e for e in inner if isinstance(e, BaseException)), None)
+        if cause is None:
+            text = _CONNECTION.sub("", " ".join(str(error).split())) or type(error).__name__
+            return f"fails: {text.rstrip('.')}"
+        error = cause

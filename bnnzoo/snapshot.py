@@ -1,0 +1,50 @@
+"""A file that is read once, so that what was verified is what is opened."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+__all__ = ["Snapshot"]
+
+if TYPE_CHECKING:
+    _Path = Path
+else:
+    _Path = type(Path())  # before Python 3.12 only this has subclasses
+
+
+class Snapshot(_Path):
+    """A path whose `read_bytes` reads the file the first time only.
+
+    Another process may put something else in its place; whoever reads by this object gets what was
+    there first. The bytes stay in memory as long as the object.
+    """
+
+    _data: bytes | None = None
+
+    @classmethod
+    def holding(cls, path: Path, data: bytes | None) -> Snapshot:
+        """Returns the path of a file that was read already."""
+        snapshot = cls(path)
+        snapshot._data = data
+        return snapshot
+
+    def read_bytes(self) -> bytes:
+        """Returns what the file held when it was read first."""
+        if self._data is None:
+            self._data = super().read_bytes()
+        return self._data
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Snapshot.holding, (Path(str(self)), self._data)
+
+    @contextlib.contextmanager
+    def private_copy(self) -> Iterator[Path]:
+        """Yields a file with these bytes that nobody else can change, for what only takes paths."""
+        with tempfile.TemporaryDirectory(prefix="bnnzoo-") as folder:
+            copy = Path(folder) / self.name
+            copy.write_bytes(self.read_bytes())
+            yield copy
