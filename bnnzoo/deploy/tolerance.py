@@ -34,7 +34,7 @@ from bnnzoo.deploy.ir import Graph
 from bnnzoo.deploy.ops import infer_types
 from bnnzoo.deploy.packing import LEVELS
 
-__all__ = ["FEW", "Losses", "errors"]
+__all__ = ["FEW", "Losses", "errors", "sum_of"]
 
 Array = NDArray[Any]
 
@@ -119,7 +119,7 @@ def errors(
     return found
 
 
-def _sum_of(n: int) -> float:
+def sum_of(n: int) -> float:
     """Returns what a sum of n terms may lose of the sum of their magnitudes."""
     return (FEW + 8 * math.sqrt(n) * U) if n > 1 else FEW
 
@@ -148,7 +148,7 @@ def _conv2d(case: _Case) -> Array:
         return _int8_conv2d(case)
     kernel = np.abs(case.call.tensors["kernel"])
     K = int(np.prod(kernel.shape[1:]))
-    lost = case.same(np.abs(case.x), kernel=kernel) * _sum_of(K) + TINY
+    lost = case.same(np.abs(case.x), kernel=kernel) * sum_of(K) + TINY
     return lost + case.same(case.error, kernel=kernel) if case.error.any() else lost
 
 
@@ -194,7 +194,7 @@ def _bconv2d(case: _Case) -> Array:
     K = int(np.prod(case.call.tensors["kernel"].shape[1:]))
     levels = case.call.types[0].kind == "levels"
     if case.rounded:
-        return np.full(case.value.shape, K * _sum_of(K))
+        return np.full(case.value.shape, K * sum_of(K))
     return FEW * np.abs(case.value) if levels else _exact(case)
 
 
@@ -223,7 +223,7 @@ def _softmax(case: _Case) -> Array:
     """The exponents' error is relative to the result, and so is that of their sum."""
     largest = case.error.max(axis=-1, keepdims=True)
     size = np.abs(case.x).max(axis=-1, keepdims=True)
-    relative = 2 * largest + FEW * (2 + size) + _sum_of(case.x.shape[-1])
+    relative = 2 * largest + FEW * (2 + size) + sum_of(case.x.shape[-1])
     return np.asarray(case.value * relative + TINY)
 
 
@@ -242,7 +242,7 @@ def _multiply(case: _Case) -> Array:
 
 def _mean(case: _Case) -> Array:
     n = math.prod(case.call.attributes.get("pool", case.x.shape[1:3]))
-    return case.same(case.error) + _sum_of(n) * case.same(np.abs(case.x)) + TINY
+    return case.same(case.error) + sum_of(n) * case.same(np.abs(case.x)) + TINY
 
 
 def _dequantized(case: _Case) -> Array:

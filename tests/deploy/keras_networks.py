@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from bnnzoo import nn
 from tests.architectures.larq_zoo import seeded_weight
 
 
@@ -55,3 +56,63 @@ def random_images(model: keras.Model, count: int, seed: int = 11) -> np.ndarray:
     """Returns standard normal inputs of a model."""
     shape = (count, *model.input_shape[1:])
     return np.random.RandomState(seed).standard_normal(shape).astype(np.float32)
+
+
+def put_thresholds_on_counts(
+    norm: keras.layers.BatchNormalization, K: int, unit: float = 1, origin: float = 0
+) -> None:
+    """Lets a batch norm change its sign within some roundings of a sum of K signs.
+
+    Args:
+        norm: Of unit * sum + origin.
+        K: Of how many signs.
+        unit: What a count is worth.
+        origin: What the count 0 is.
+    """
+    rng = np.random.RandomState(K)
+    size = norm.moving_mean.shape[0]
+    count = K - 2 * rng.randint(0, K + 1, size) + K * rng.uniform(-4, 4, size) * 2.0**-24
+    slope = rng.choice([-1, 1], size) * rng.uniform(0.1, 2, size) if norm.scale else np.ones(size)
+    variance = rng.uniform(0.3, 3, size) * K * unit**2
+    beta = rng.normal(size=size) if norm.center else np.zeros(size)
+    mean = unit * count + origin + beta * np.sqrt(variance + norm.epsilon) / slope
+    values = {"gamma": slope, "beta": beta, "moving_mean": mean, "moving_variance": variance}
+    for variable in norm.weights:
+        variable.assign(values[variable.name].astype(np.float32))
+
+
+def counting(
+    K: int,
+    *between: Any,
+    norm: Any = None,
+    unit: float = 1,
+    origin: float = 0,
+    **dense: Any,
+) -> keras.Model:
+    """Returns a network of two outputs: signs of a batch norm of sums of K signs, and the norm.
+
+    Args:
+        K: Of how many signs.
+        between: Layers between the sums and the batch norm.
+        norm: The batch norm; None takes Keras's default.
+        unit: What the layers in front of the norm make of a count.
+        origin: And of the count 0.
+        dense: Settings of the layer that counts.
+    """
+    inputs = keras.Input((K,))
+    settings = {"input_quantizer": "ste_sign", "kernel_quantizer": "ste_sign", "use_bias": False}
+    x = nn.QuantDense(64, **{**settings, **dense})(inputs)
+    for layer in between:
+        x = layer(x)
+    norm = norm or keras.layers.BatchNormalization()
+    x = norm(x)
+    model = keras.Model(inputs, [keras.layers.Activation(nn.SteSign())(x), x])
+    for variable in model.layers[1].weights:
+        variable.assign(np.full(variable.shape, 0.03 if variable.name == "kernel" else 1))
+    put_thresholds_on_counts(norm, K, unit, origin)
+    return model
+
+
+def every_count(K: int) -> np.ndarray:
+    """Returns the inputs that give every sum of K signs."""
+    return np.where(np.arange(K) < np.arange(K + 1)[:, None], 1, -1).astype(np.float32)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -13,16 +15,18 @@ from keras import layers
 from bnnzoo import nn, registry
 from bnnzoo.deploy import passes
 from bnnzoo.deploy.formats import packed
+from bnnzoo.deploy.interpreter import run
 from bnnzoo.deploy.ir import Graph
 from bnnzoo.deploy.keras_frontend import from_keras
 from bnnzoo.deploy.keras_model import LATENT_MAGNITUDE, recalibrate, to_keras
 from bnnzoo.deploy.keras_model.config import from_config, to_config
 from bnnzoo.deploy.model_info import ModelInfo
+from bnnzoo.deploy.passes.steady_signs import steady_signs
 from bnnzoo.errors import ConversionError, ModelFormatError
 from tests.architectures.conftest import quick_initializers  # noqa: F401 (for every test here)
 from tests.backend import evaluate
 from tests.deploy.keras_cases import BINARY, CASES, IMAGE, model_of
-from tests.deploy.keras_networks import random_images, seed_weights
+from tests.deploy.keras_networks import counting, every_count, random_images, seed_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore::bnnzoo.nn.StarvedWeightsWarning")
 
@@ -48,6 +52,7 @@ def assert_same_outputs(found: keras.Model, expected: keras.Model) -> None:
 def assert_same_network(found: keras.Model, expected: Graph) -> None:
     """Both compute the same: sharper than outputs, where a sign may flip at a rounding."""
     graph, _ = passes.apply(from_keras(found), passes.STORED)
+    expected = steady_signs(expected)
     assert graph.nodes == expected.nodes
     assert graph.tensors.keys() == expected.tensors.keys()
     for name, tensor in expected.tensors.items():
@@ -121,6 +126,34 @@ def test_latent_weights_have_the_stated_magnitude(quantizer: str, magnitude: flo
     if magnitude is None:
         magnitude = np.abs(np.clip(latent, -1, 1)).mean(axis=(0, 1, 2))
     np.testing.assert_allclose(found, np.where(latent < 0, -1, 1) * magnitude, rtol=1e-6)
+
+
+COUNTING: dict[str, Callable[[], keras.Model]] = {
+    "plain": lambda: counting(1152),
+    "without scale": lambda: counting(600, norm=layers.BatchNormalization(scale=False)),
+    "without center": lambda: counting(600, norm=layers.BatchNormalization(center=False)),
+    "counts of equal signs": lambda: counting(999, layers.Rescaling(0.5, 999 / 2), unit=0.5),
+    "a bias": lambda: counting(700, use_bias=True, origin=1),
+    "a scale per filter": lambda: counting(
+        500, kernel_quantizer="magnitude_aware_sign", unit=float(np.float32(0.03))
+    ),
+    "moved": lambda: counting(200, layers.Reshape((1, 8, 8)), layers.Flatten()),
+    "rescaled": lambda: counting(
+        800, layers.Rescaling(3.0), unit=3, norm=layers.BatchNormalization(center=False)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", COUNTING)
+def test_signs_of_counts_are_those_of_the_file(name: str) -> None:
+    model = COUNTING[name]()
+    graph, info = stored(model)
+    x = every_count(model.input_shape[1])
+    expected = run(graph, x)
+    signs, norms = to_keras(graph, info).predict(x, verbose=0)
+    np.testing.assert_array_equal(signs, expected[graph.outputs[0]])
+    largest = np.abs(expected[graph.outputs[1]]).max()
+    np.testing.assert_allclose(norms, expected[graph.outputs[1]], rtol=0, atol=2e-5 * largest)
 
 
 def test_kernels_that_an_optimizer_keeps_binary_are_theirs() -> None:
@@ -301,24 +334,31 @@ def test_configs_that_are_none(text: str, match: str) -> None:
         from_config(text)
 
 
-def changed(graph: Graph, **tensors: Any) -> Graph:
-    kept = {
-        name: tensor for name, tensor in graph.tensors.items() if tensors.get(name, 0) is not None
-    }
-    new = {name: tensor for name, tensor in tensors.items() if tensor is not None}
-    return Graph(graph.input, graph.input_shape, graph.nodes, graph.outputs, {**kept, **new})
+def renamed(graph: Graph, old: str, new: str) -> Graph:
+    nodes = tuple(
+        dataclasses.replace(node, tensors={r: t.replace(old, new) for r, t in node.tensors.items()})
+        for node in graph.nodes
+    )
+    tensors = {name.replace(old, new): tensor for name, tensor in graph.tensors.items()}
+    return Graph(graph.input, graph.input_shape, nodes, graph.outputs, tensors)
 
 
 def test_files_that_describe_another_network() -> None:
     graph, info = stored(model_of("BatchNormalization without scale"))
     (name,) = {tensor.rpartition("/")[0] for tensor in graph.tensors}
     with pytest.raises(ModelFormatError, match=f"Tensor '{name}/bias' is missing"):
-        to_keras(changed(graph, **{f"{name}/bias": None}), info)
+        to_keras(renamed(graph, f"{name}/bias", "other/bias"), info)
     with pytest.raises(ModelFormatError, match=f"Tensor '{name}/scale' must be positive"):
-        to_keras(changed(graph, **{f"{name}/scale": -graph.tensors[f"{name}/scale"]}), info)
-    with pytest.raises(ModelFormatError, match=r"must be \(4,\), got \(3,\)"):
-        three = np.ones(3, np.float32)
-        to_keras(changed(graph, **{f"{name}/scale": three, f"{name}/bias": three}), info)
+        negative = {f"{name}/scale": -graph.tensors[f"{name}/scale"]}
+        to_keras(dataclasses.replace(graph, tensors={**graph.tensors, **negative}), info)
+    three, four = (
+        stored(keras.Sequential([keras.Input((6,)), layers.Dense(units, name="dense")]))
+        for units in (3, 4)
+    )
+    with pytest.raises(
+        ModelFormatError, match=r"'dense/kernel' must be \(6, 4\), got \(1, 1, 6, 3\)"
+    ):
+        to_keras(three[0], four[1])
     with pytest.raises(ModelFormatError, match="neither an architecture nor a Keras config"):
         to_keras(graph, ModelInfo("net"))
     other = Graph(graph.input, (6, 7, 5), graph.nodes, graph.outputs, graph.tensors)

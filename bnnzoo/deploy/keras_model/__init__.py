@@ -23,6 +23,7 @@ from bnnzoo.deploy.keras_frontend import walk
 from bnnzoo.deploy.keras_frontend.values import KerasValues
 from bnnzoo.deploy.keras_model.config import from_config
 from bnnzoo.deploy.model_info import ModelInfo
+from bnnzoo.deploy.passes.steady_signs import steady_signs
 from bnnzoo.errors import ArgumentError, ModelFormatError, UnknownModelError
 from bnnzoo.model_spec import ModelSpec
 
@@ -59,14 +60,18 @@ def to_keras(graph: Graph, info: ModelInfo) -> keras.Model:
 def assign_weights(model: keras.Model, graph: Graph) -> None:
     """Gives every layer of a model the weights that a packed network has under the layer's path.
 
+    Biases between counts and signs move by a rounding where Keras, which adds in float32, would
+    get another sign than the file has.
+
     Raises:
         ModelFormatError: The network lacks a weight of the model, or has it in another shape.
     """
+    tensors = steady_signs(graph).tensors
     assigned: set[int] = set()
     for call in walk(model).calls:
         if id(call.layer) not in assigned and getattr(call.layer, "weights", None):
             assigned.add(id(call.layer))
-            _Weights(graph.tensors, call.first_path, call.layer).assign()
+            _Weights(tensors, call.first_path, call.layer).assign()
 
 
 def build(info: ModelInfo, graph: Graph) -> keras.Model:

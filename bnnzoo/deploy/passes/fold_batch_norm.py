@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bnnzoo.deploy.ir import Graph, Node
 
-__all__ = ["fold_batch_norm"]
+__all__ = ["fold_batch_norm", "scale_and_bias"]
 
 
 def fold_batch_norm(graph: Graph) -> Graph:
@@ -29,14 +29,15 @@ def fold_batch_norm(graph: Graph) -> Graph:
         if node.op == "batch_norm":
             prefix = node.tensors["mean"].removesuffix("/mean")
             names = {"scale": f"{prefix}/scale", "bias": f"{prefix}/bias"}
-            scale, bias = _scale_and_bias(graph, node)
+            scale, bias = scale_and_bias(graph, node)
             tensors[names["scale"]], tensors[names["bias"]] = scale, bias
             node = Node(node.name, "affine", node.inputs, {}, names)
         nodes.append(node)
     return dataclasses.replace(graph, nodes=tuple(nodes), tensors=tensors)
 
 
-def _scale_and_bias(graph: Graph, node: Node) -> tuple[NDArray[Any], NDArray[Any]]:
+def scale_and_bias(graph: Graph, node: Node) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Returns what a batch norm multiplies by, and what it adds, in float64."""
     mean, variance, gamma, beta = (
         None if (tensor := graph.tensor(node, role)) is None else np.asarray(tensor, np.float64)
         for role in ("mean", "variance", "gamma", "beta")

@@ -43,7 +43,7 @@ from tests.deploy.formats.onnx_runs import (
 )
 from tests.deploy.graphs import GraphBuilder, random_graph
 from tests.deploy.keras_cases import CASES, model_of
-from tests.deploy.keras_networks import seed_weights
+from tests.deploy.keras_networks import counting, every_count, seed_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore::bnnzoo.nn.StarvedWeightsWarning")
 
@@ -177,6 +177,20 @@ def test_sign_of_zero_is_plus_one():
     x = np.float32([[0.0, -0.0, -1e-45, 1e-45]])
     found = by_onnxruntime(model, "images", x)
     assert found[model.graph.output[0].name].tolist() == [[1, 1, -1, 1]]
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_signs_of_counts_are_those_of_the_network(stored):
+    graph = trace(counting(1152)).graph
+    graph = passes.apply(graph, passes.STORED)[0] if stored else graph
+    model, (signs, _) = file_of(graph), graph.outputs
+    x = every_count(1152)
+    expected = run(graph, x)[signs]
+    # Where a channel changes its sign.
+    for k in np.flatnonzero((np.diff(expected, axis=0) != 0).any(axis=1)):
+        for place in (k, k + 1):
+            found = by_onnxruntime(model, graph.input, x[place : place + 1])[signs]
+            np.testing.assert_array_equal(found[0], expected[place])
 
 
 # What a file says --------------------------------------------------------------------------------

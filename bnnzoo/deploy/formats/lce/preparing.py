@@ -20,13 +20,15 @@ from bnnzoo.deploy.passes.fold_batch_norm import fold_batch_norm
 from bnnzoo.deploy.passes.hoist_elementwise import hoist_elementwise
 from bnnzoo.deploy.passes.sign_before_pool import sign_before_pool
 from bnnzoo.deploy.passes.sign_thresholds import sign_thresholds
+from bnnzoo.deploy.passes.steady_signs import steady_signs
 
 __all__ = ["packs_output", "prepare"]
 
 
 def prepare(graph: Graph) -> Graph:
     """Returns the graph with affines and signs where the writer looks for them."""
-    graph = fold_batch_norm(graph.flat())
+    # What a sign and something else read is computed in float32.
+    graph = fold_batch_norm(steady_signs(graph.flat()))
     # Brings affines and signs of dense layers next to their convolution, past the reshape.
     graph = merge_affines(drop_identities(hoist_elementwise(graph)))
     graph = sign_thresholds(graph, shared=False)

@@ -22,10 +22,13 @@ from bnnzoo.deploy.ir import Graph
 from bnnzoo.deploy.model_info import ModelInfo
 from bnnzoo.deploy.passes.drop_unused import drop_identities, drop_unused
 from bnnzoo.deploy.passes.flatten_channels_first import flatten_channels_first
+from bnnzoo.deploy.passes.steady_signs import steady_signs
 
 __all__ = ["drawn", "write"]
 
 _PASSES = (
+    # ONNX multiplies and adds in float32 where the runtime compares counts.
+    steady_signs,
     drop_identities,
     drop_unused,
     # After them: what stands between an image and a dense layer is then one reshape.
