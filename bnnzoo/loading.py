@@ -312,14 +312,14 @@ def _copy_weights(source: Any, target: Any) -> None:
 
 
 def _pooled(model: Any, pooling: str) -> Any:
-    import keras
+    from bnnzoo.architectures.channels_last import GlobalAveragePooling2D, GlobalMaxPooling2D
 
     if len(model.output.shape) != 4:
         raise ArgumentError(
             f"pooling must be None for {model.name}, whose output is {model.output.shape[1:]}. "
             "It is no feature map."
         )
-    pool = {"avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
+    pool = {"avg": GlobalAveragePooling2D, "max": GlobalMaxPooling2D}
     return _rewired(model, pool[pooling]()(model.output), model.stages)
 
 

@@ -15,6 +15,12 @@ from keras import layers
 from bnnzoo import nn
 from bnnzoo.architectures.arguments import takes_small_stem
 from bnnzoo.architectures.assembly import ZooModel, assemble, image_input
+from bnnzoo.architectures.channels_last import (
+    Conv2D,
+    GlobalAveragePooling2D,
+    MaxPooling2D,
+    QuantConv2D,
+)
 from bnnzoo.registry import register_model
 
 __all__ = [
@@ -35,7 +41,7 @@ def _norm(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
 def _real_conv(
     x: keras.KerasTensor, filters: int, kernel_size: int, strides: int, name: str
 ) -> keras.KerasTensor:
-    return layers.Conv2D(
+    return Conv2D(
         filters,
         kernel_size,
         strides=strides,
@@ -51,13 +57,13 @@ def _stem(inputs: keras.KerasTensor, *, small: bool) -> keras.KerasTensor:
         return _real_conv(inputs, 64, 3, 1, "stem_conv")
     x = _norm(_real_conv(inputs, 64, 7, 2, "stem_conv"), "stem_bn")
     x = layers.Activation("relu", name="stem_relu")(x)
-    return layers.MaxPooling2D(3, strides=2, padding="same", name="stem_pool")(x)
+    return MaxPooling2D(3, strides=2, padding="same", name="stem_pool")(x)
 
 
 def _dense_block(x: keras.KerasTensor, dilation_rate: int, name: str) -> keras.KerasTensor:
     """Appends `GROWTH_RATE` binary channels to `x`."""
     y = _norm(x, f"{name}_bn")
-    y = nn.QuantConv2D(
+    y = QuantConv2D(
         GROWTH_RATE,
         3,
         dilation_rate=dilation_rate,
@@ -78,7 +84,7 @@ def _transition(
     filters = round(x.shape[-1] // reduction / 32) * 32
     x = _norm(x, f"{name}_bn")
     if pool:
-        x = layers.MaxPooling2D(2, name=f"{name}_pool")(x)
+        x = MaxPooling2D(2, name=f"{name}_pool")(x)
     x = layers.Activation("relu", name=f"{name}_relu")(x)
     return _real_conv(x, filters, 1, 1, f"{name}_conv")
 
@@ -106,7 +112,7 @@ def _binary_densenet(
             )
     x = stages[-1] = layers.Activation("relu", name="head_relu")(_norm(x, "head_bn"))
     if include_top:
-        x = layers.GlobalAveragePooling2D(name="pool")(x)
+        x = GlobalAveragePooling2D(name="pool")(x)
         x = layers.Dense(num_classes, kernel_initializer="he_normal", name="logits")(x)
         x = layers.Activation("softmax", dtype="float32", name="probabilities")(x)
     return assemble(inputs, x, stages=stages, name=name)

@@ -15,6 +15,7 @@ from keras import layers
 
 from bnnzoo import nn
 from bnnzoo.architectures.assembly import ZooModel, assemble, image_input
+from bnnzoo.architectures.channels_last import Flatten, MaxPooling2D, QuantConv2D
 from bnnzoo.arguments import check_integer
 from bnnzoo.registry import register_model
 
@@ -59,7 +60,7 @@ def binarynet(
         x = _vgg_conv(x, filters, f"{name}_conv2", pool=True)
         stages.append(x)
     if include_top:
-        x = layers.Flatten(name="flatten")(x)
+        x = Flatten(name="flatten")(x)
         x = _dense(x, 8 * width, "fc1")
         x = _dense(x, 8 * width, "fc2")
         x = _dense(x, num_classes, "logits")
@@ -70,7 +71,7 @@ def binarynet(
 def _vgg_conv(
     x: keras.KerasTensor, filters: int, name: str, *, pool: bool = False, real_input: bool = False
 ) -> keras.KerasTensor:
-    x = nn.QuantConv2D(
+    x = QuantConv2D(
         filters,
         3,
         padding="same",
@@ -81,7 +82,7 @@ def _vgg_conv(
         name=name,
     )(x)
     if pool:
-        x = layers.MaxPooling2D(2, name=f"{name}_pool")(x)
+        x = MaxPooling2D(2, name=f"{name}_pool")(x)
     return layers.BatchNormalization(momentum=0.9, epsilon=1e-4, name=f"{name}_bn")(x)
 
 
@@ -128,7 +129,7 @@ def binarynet_mlp(
     """
     width = check_integer(width, "width")
     inputs = image_input(input_shape, minimum=1, name="binarynet_mlp")
-    x = layers.Flatten(name="flatten")(inputs)
+    x = Flatten(name="flatten")(inputs)
     stages = []
     for hidden in (1, 2, 3):
         x = _dense(x, width, f"fc{hidden}", real_input=hidden == 1)
@@ -175,7 +176,7 @@ def binary_alexnet(
         x = _alexnet_conv(x, 4096, 1, "fc6")
         x = _alexnet_conv(x, 4096, 1, "fc7")
         x = _alexnet_conv(x, num_classes, 1, "fc8")
-        x = layers.Flatten(name="logits")(x)
+        x = Flatten(name="logits")(x)
         x = layers.Activation("softmax", dtype="float32", name="probabilities")(x)
     return assemble(inputs, x, stages=[stage1, stage2, stage3], name="binary_alexnet")
 
@@ -190,7 +191,7 @@ def _alexnet_conv(
     pool: bool = False,
     real_input: bool = False,
 ) -> keras.KerasTensor:
-    x = nn.QuantConv2D(
+    x = QuantConv2D(
         filters,
         kernel_size,
         strides=strides,
@@ -202,5 +203,5 @@ def _alexnet_conv(
         name=name,
     )(x)
     if pool:
-        x = layers.MaxPooling2D(3, strides=2, name=f"{name}_pool")(x)
+        x = MaxPooling2D(3, strides=2, name=f"{name}_pool")(x)
     return layers.BatchNormalization(scale=False, momentum=0.9, name=f"{name}_bn")(x)

@@ -16,6 +16,13 @@ from keras import layers
 from bnnzoo import nn
 from bnnzoo.architectures.arguments import takes_small_stem
 from bnnzoo.architectures.assembly import ZooModel, assemble, image_input
+from bnnzoo.architectures.channels_last import (
+    AveragePooling2D,
+    Conv2D,
+    GlobalAveragePooling2D,
+    MaxPooling2D,
+    QuantConv2D,
+)
 from bnnzoo.registry import register_model
 
 __all__ = ["birealnet18", "birealnet20", "birealnet34"]
@@ -28,7 +35,7 @@ def _norm(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
 def _real_conv(
     x: keras.KerasTensor, filters: int, kernel_size: int, strides: int, name: str
 ) -> keras.KerasTensor:
-    return layers.Conv2D(
+    return Conv2D(
         filters,
         kernel_size,
         strides=strides,
@@ -43,7 +50,7 @@ def _stem(inputs: keras.KerasTensor, filters: int, *, small: bool) -> keras.Kera
     if small:
         return _norm(_real_conv(inputs, filters, 3, 1, "stem_conv"), "stem_bn")
     x = _norm(_real_conv(inputs, filters, 7, 2, "stem_conv"), "stem_bn")
-    return layers.MaxPooling2D(3, strides=2, padding="same", name="stem_pool")(x)
+    return MaxPooling2D(3, strides=2, padding="same", name="stem_pool")(x)
 
 
 def _residual_block(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
@@ -51,10 +58,10 @@ def _residual_block(x: keras.KerasTensor, filters: int, name: str) -> keras.Kera
     downsample = x.shape[-1] != filters
     shortcut = x
     if downsample:
-        shortcut = layers.AveragePooling2D(2, padding="same", name=f"{name}_shortcut_pool")(x)
+        shortcut = AveragePooling2D(2, padding="same", name=f"{name}_shortcut_pool")(x)
         shortcut = _real_conv(shortcut, filters, 1, 1, f"{name}_shortcut_conv")
         shortcut = _norm(shortcut, f"{name}_shortcut_bn")
-    x = nn.QuantConv2D(
+    x = QuantConv2D(
         filters,
         3,
         strides=2 if downsample else 1,
@@ -87,7 +94,7 @@ def _birealnet(
             x = _residual_block(x, filters * 2 ** (stage - 1), f"stage{stage}_block{block}")
         stages.append(x)
     if include_top:
-        x = layers.GlobalAveragePooling2D(name="pool")(x)
+        x = GlobalAveragePooling2D(name="pool")(x)
         x = layers.Dense(num_classes, name="logits")(x)
         x = layers.Activation("softmax", dtype="float32", name="probabilities")(x)
     return assemble(inputs, x, stages=stages, name=name)

@@ -12,6 +12,7 @@ from keras import layers
 
 from bnnzoo import nn
 from bnnzoo.architectures.assembly import ZooModel, assemble, image_input
+from bnnzoo.architectures.channels_last import Conv2D, Flatten, MaxPooling2D, QuantConv2D
 from bnnzoo.registry import register_model
 
 __all__ = ["dorefanet"]
@@ -48,13 +49,13 @@ def dorefanet(
         ArgumentError: The input is too small.
     """
     inputs = image_input(input_shape, minimum=44, name="dorefanet")
-    x = layers.Conv2D(96, 12, strides=4, name="conv1")(inputs)
+    x = Conv2D(96, 12, strides=4, name="conv1")(inputs)
     x = stage1 = _conv(x, 256, 5, "conv2", activation_bits, pool_padding="same")
     x = stage2 = _conv(x, 384, 3, "conv3", activation_bits, pool_padding="same")
     x = _conv(x, 384, 3, "conv4", activation_bits)
     x = stage3 = _conv(x, 256, 3, "conv5", activation_bits, pool_padding="valid")
     if include_top:
-        x = layers.Flatten(name="flatten")(x)
+        x = Flatten(name="flatten")(x)
         x = _dense(x, 4096, "fc6", activation_bits)
         x = _dense(x, 4096, "fc7", activation_bits)
         x = layers.ReLU(max_value=1.0, name="fc7_clip")(x)
@@ -76,7 +77,7 @@ def _conv(
     *,
     pool_padding: str | None = None,
 ) -> keras.KerasTensor:
-    x = nn.QuantConv2D(
+    x = QuantConv2D(
         filters,
         kernel_size,
         padding="same",
@@ -87,7 +88,7 @@ def _conv(
     )(x)
     x = _norm(x, f"{name}_bn")
     if pool_padding:
-        x = layers.MaxPooling2D(3, strides=2, padding=pool_padding, name=f"{name}_pool")(x)
+        x = MaxPooling2D(3, strides=2, padding=pool_padding, name=f"{name}_pool")(x)
     return x
 
 

@@ -15,6 +15,12 @@ from keras import layers, ops
 from bnnzoo import nn
 from bnnzoo.architectures.arguments import takes_small_stem
 from bnnzoo.architectures.assembly import ZooModel, assemble, image_input
+from bnnzoo.architectures.channels_last import (
+    Conv2D,
+    GlobalAveragePooling2D,
+    MaxPooling2D,
+    QuantConv2D,
+)
 from bnnzoo.registry import register_model
 
 __all__ = ["AddToLastChannels", "SplitChannels", "meliusnet22"]
@@ -103,7 +109,7 @@ def meliusnet22(
             x = _transition(x, (160, 224, 256)[section - 1], f"transition{section}")
     x = stages[-1] = _norm_relu(x, "head")
     if include_top:
-        x = layers.GlobalAveragePooling2D(name="pool")(x)
+        x = GlobalAveragePooling2D(name="pool")(x)
         x = layers.Dense(num_classes, kernel_initializer="glorot_normal", name="logits")(x)
         x = layers.Activation("softmax", dtype="float32", name="probabilities")(x)
     return assemble(inputs, x, stages=stages, name="meliusnet22")
@@ -120,7 +126,7 @@ def _norm_relu(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
 def _real_conv(
     x: keras.KerasTensor, filters: int, kernel_size: int, strides: int, name: str
 ) -> keras.KerasTensor:
-    return layers.Conv2D(
+    return Conv2D(
         filters,
         kernel_size,
         strides=strides,
@@ -145,12 +151,12 @@ def _group_stem(inputs: keras.KerasTensor, *, small: bool) -> keras.KerasTensor:
     x = _norm_relu(_real_conv(inputs, 32, 3, 1 if small else 2, "stem1_conv"), "stem1")
     x = _norm_relu(_group_conv(x, 32, 4, "stem2"), "stem2")
     x = _norm_relu(_group_conv(x, 64, 8, "stem3"), "stem3")
-    return x if small else layers.MaxPooling2D(2, padding="same", name="stem_pool")(x)
+    return x if small else MaxPooling2D(2, padding="same", name="stem_pool")(x)
 
 
 def _binary_conv(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
     x = _norm(x, f"{name}_bn")
-    return nn.QuantConv2D(
+    return QuantConv2D(
         GROWTH_RATE,
         3,
         padding="same",
@@ -175,6 +181,6 @@ def _improvement_block(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
 
 def _transition(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
     x = _norm(x, f"{name}_bn")
-    x = layers.MaxPooling2D(2, padding="same", name=f"{name}_pool")(x)
+    x = MaxPooling2D(2, padding="same", name=f"{name}_pool")(x)
     x = layers.Activation("relu", name=f"{name}_relu")(x)
     return _real_conv(x, filters, 1, 1, f"{name}_conv")

@@ -18,6 +18,13 @@ from keras import layers, ops
 from bnnzoo import nn
 from bnnzoo.architectures.arguments import takes_small_stem
 from bnnzoo.architectures.assembly import ZooModel, assemble, image_input
+from bnnzoo.architectures.channels_last import (
+    DepthwiseConv2D,
+    GlobalAveragePooling2D,
+    MaxPooling2D,
+    QuantConv2D,
+    QuantDepthwiseConv2D,
+)
 from bnnzoo.registry import register_model
 
 __all__ = ["BlurPool", "quicknet", "quicknet_large", "quicknet_small"]
@@ -42,7 +49,7 @@ class BlurPool(keras.initializers.Initializer):
 def _stem(inputs: keras.KerasTensor, filters: int, *, small: bool) -> keras.KerasTensor:
     """A thin convolution, a depthwise one and a pointwise one; real in spite of their type."""
     strides = 1 if small else 2
-    x = nn.QuantConv2D(
+    x = QuantConv2D(
         filters // 4,
         3,
         strides=strides,
@@ -53,11 +60,11 @@ def _stem(inputs: keras.KerasTensor, filters: int, *, small: bool) -> keras.Kera
     )(inputs)
     x = layers.BatchNormalization(name="stem_conv_bn")(x)
     x = layers.Activation("relu", name="stem_relu")(x)
-    x = nn.QuantDepthwiseConv2D(
+    x = QuantDepthwiseConv2D(
         3, strides=strides, padding="same", use_bias=False, name="stem_depthwise"
     )(x)
     x = layers.BatchNormalization(scale=False, center=False, name="stem_depthwise_bn")(x)
-    x = nn.QuantConv2D(
+    x = QuantConv2D(
         filters, 1, use_bias=False, kernel_initializer="he_normal", name="stem_pointwise"
     )(x)
     return layers.BatchNormalization(name="stem_pointwise_bn")(x)
@@ -69,7 +76,7 @@ def _norm(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
 
 def _residual_block(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
     """One binary convolution, padded with ones so that no border needs a correction."""
-    y = nn.QuantConv2D(
+    y = QuantConv2D(
         x.shape[-1],
         3,
         padding="same",
@@ -89,8 +96,8 @@ def _residual_block(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
 def _transition(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
     """Halves the map with an antialiased max pooling, then changes the channels."""
     x = layers.Activation("relu", name=f"{name}_relu")(x)
-    x = layers.MaxPooling2D(2, strides=1, name=f"{name}_pool")(x)
-    x = layers.DepthwiseConv2D(
+    x = MaxPooling2D(2, strides=1, name=f"{name}_pool")(x)
+    x = DepthwiseConv2D(
         3,
         strides=2,
         padding="same",
@@ -99,7 +106,7 @@ def _transition(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTen
         trainable=False,
         name=f"{name}_blur",
     )(x)
-    x = nn.QuantConv2D(
+    x = QuantConv2D(
         filters, 1, use_bias=False, kernel_initializer="glorot_normal", name=f"{name}_conv"
     )(x)
     return _norm(x, f"{name}_bn")
@@ -125,7 +132,7 @@ def _quicknet(
         stages.append(x)
     if include_top:
         x = layers.Activation("relu", name="head_relu")(x)
-        x = layers.GlobalAveragePooling2D(name="pool")(x)
+        x = GlobalAveragePooling2D(name="pool")(x)
         x = nn.QuantDense(num_classes, kernel_initializer="glorot_normal", name="logits")(x)
         x = layers.Activation("softmax", dtype="float32", name="probabilities")(x)
     return assemble(inputs, x, stages=stages, name=name)

@@ -13,6 +13,13 @@ from keras import layers
 from bnnzoo import nn
 from bnnzoo.architectures.arguments import takes_small_stem
 from bnnzoo.architectures.assembly import ZooModel, assemble, image_input
+from bnnzoo.architectures.channels_last import (
+    AveragePooling2D,
+    Conv2D,
+    GlobalAveragePooling2D,
+    MaxPooling2D,
+    QuantConv2D,
+)
 from bnnzoo.registry import register_model
 
 __all__ = ["real_to_binary"]
@@ -56,7 +63,7 @@ def real_to_binary(
             x = _half_block(x, filters, f"stage{stage}_block{block}")
         stages.append(x)
     if include_top:
-        x = layers.GlobalAveragePooling2D(name="pool")(x)
+        x = GlobalAveragePooling2D(name="pool")(x)
         x = layers.Dense(num_classes, name="logits")(x)
         x = layers.Activation("softmax", dtype="float32", name="probabilities")(x)
     return assemble(inputs, x, stages=stages, name="real_to_binary")
@@ -65,7 +72,7 @@ def real_to_binary(
 def _real_conv(
     x: keras.KerasTensor, filters: int, kernel_size: int, strides: int, name: str
 ) -> keras.KerasTensor:
-    return layers.Conv2D(
+    return Conv2D(
         filters,
         kernel_size,
         strides=strides,
@@ -82,20 +89,20 @@ def _stem(inputs: keras.KerasTensor, filters: int, *, small: bool) -> keras.Kera
     x = layers.PReLU(shared_axes=[1, 2], name="stem_prelu")(x)
     if small:
         return x
-    return layers.MaxPooling2D(3, strides=2, padding="same", name="stem_pool")(x)
+    return MaxPooling2D(3, strides=2, padding="same", name="stem_pool")(x)
 
 
 def _shortcut(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
     if x.shape[-1] == filters:
         return x
-    x = layers.AveragePooling2D(2, padding="same", name=f"{name}_shortcut_pool")(x)
+    x = AveragePooling2D(2, padding="same", name=f"{name}_shortcut_pool")(x)
     x = _real_conv(x, filters, 1, 1, f"{name}_shortcut_conv")
     return layers.BatchNormalization(name=f"{name}_shortcut_bn")(x)
 
 
 def _channel_scales(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
     """Predicts one scale in (0, 1) per output channel from the input of the convolution."""
-    x = layers.GlobalAveragePooling2D(name=f"{name}_pool")(x)
+    x = GlobalAveragePooling2D(name=f"{name}_pool")(x)
     for units, activation, part in (
         (x.shape[-1] // SCALING_REDUCTION, "relu", "reduce"),
         (filters, "sigmoid", "expand"),
@@ -114,7 +121,7 @@ def _half_block(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTen
     """Half of the block of figure 1: one binary convolution with its own shortcut."""
     shortcut = _shortcut(x, filters, name)
     normed = layers.BatchNormalization(name=f"{name}_bn")(x)
-    y = nn.QuantConv2D(
+    y = QuantConv2D(
         filters,
         3,
         strides=1 if x.shape[-1] == filters else 2,

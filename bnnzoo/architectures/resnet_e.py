@@ -13,6 +13,13 @@ from keras import layers
 from bnnzoo import nn
 from bnnzoo.architectures.arguments import takes_small_stem
 from bnnzoo.architectures.assembly import ZooModel, assemble, image_input
+from bnnzoo.architectures.channels_last import (
+    AveragePooling2D,
+    Conv2D,
+    GlobalAveragePooling2D,
+    MaxPooling2D,
+    QuantConv2D,
+)
 from bnnzoo.registry import register_model
 
 __all__ = ["resnet_e18"]
@@ -56,7 +63,7 @@ def resnet_e18(
         stages.append(x)
     x = stages[-1] = layers.Activation("relu", name="head_relu")(x)
     if include_top:
-        x = layers.GlobalAveragePooling2D(name="pool")(x)
+        x = GlobalAveragePooling2D(name="pool")(x)
         x = layers.Dense(num_classes, kernel_initializer="glorot_normal", name="logits")(x)
         x = layers.Activation("softmax", dtype="float32", name="probabilities")(x)
     return assemble(inputs, x, stages=stages, name="resnet_e18")
@@ -67,7 +74,7 @@ def _norm(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
 
 
 def _stem(inputs: keras.KerasTensor, filters: int, *, small: bool) -> keras.KerasTensor:
-    x = layers.Conv2D(
+    x = Conv2D(
         filters,
         3 if small else 7,
         strides=1 if small else 2,
@@ -80,7 +87,7 @@ def _stem(inputs: keras.KerasTensor, filters: int, *, small: bool) -> keras.Kera
         return x
     x = _norm(x, "stem_bn1")
     x = layers.Activation("relu", name="stem_relu")(x)
-    x = layers.MaxPooling2D(3, strides=2, padding="same", name="stem_pool")(x)
+    x = MaxPooling2D(3, strides=2, padding="same", name="stem_pool")(x)
     return _norm(x, "stem_bn2")
 
 
@@ -89,8 +96,8 @@ def _residual_block(x: keras.KerasTensor, filters: int, name: str) -> keras.Kera
     downsample = x.shape[-1] != filters
     shortcut = x
     if downsample:
-        shortcut = layers.AveragePooling2D(2, padding="same", name=f"{name}_shortcut_pool")(x)
-        shortcut = layers.Conv2D(
+        shortcut = AveragePooling2D(2, padding="same", name=f"{name}_shortcut_pool")(x)
+        shortcut = Conv2D(
             filters,
             1,
             use_bias=False,
@@ -98,7 +105,7 @@ def _residual_block(x: keras.KerasTensor, filters: int, name: str) -> keras.Kera
             name=f"{name}_shortcut_conv",
         )(shortcut)
         shortcut = _norm(shortcut, f"{name}_shortcut_bn")
-    x = nn.QuantConv2D(
+    x = QuantConv2D(
         filters,
         3,
         strides=2 if downsample else 1,

@@ -12,6 +12,7 @@ from keras import layers
 
 from bnnzoo import nn
 from bnnzoo.architectures.assembly import ZooModel, assemble, image_input
+from bnnzoo.architectures.channels_last import Conv2D, Flatten, MaxPooling2D, QuantConv2D
 from bnnzoo.arguments import check_integer
 from bnnzoo.registry import register_model
 
@@ -36,7 +37,7 @@ def _block(
 ) -> keras.KerasTensor:
     """BNorm - BinActiv - BinConv - Pool, as the paper's figure of a block has them."""
     x = _norm(x, f"{name}_bn", epsilon)
-    x = nn.QuantConv2D(
+    x = QuantConv2D(
         filters,
         kernel_size,
         padding=padding,
@@ -48,14 +49,14 @@ def _block(
         name=name,
     )(x)
     if pool:
-        x = layers.MaxPooling2D(pool, strides=2, name=f"{name}_pool")(x)
+        x = MaxPooling2D(pool, strides=2, name=f"{name}_pool")(x)
     return x
 
 
 def _real_conv(
     x: keras.KerasTensor, filters: int, kernel_size: int, strides: int, name: str
 ) -> keras.KerasTensor:
-    x = layers.Conv2D(
+    x = Conv2D(
         filters,
         kernel_size,
         strides=strides,
@@ -71,7 +72,7 @@ def _real_conv(
 def _real_classifier(x: keras.KerasTensor, num_classes: int) -> keras.KerasTensor:
     x = _norm(x, "classifier_bn", epsilon=1e-3)
     x = layers.Activation("relu", name="classifier_relu")(x)
-    x = layers.Flatten(name="flatten")(x)
+    x = Flatten(name="flatten")(x)
     x = layers.Dense(
         num_classes,
         use_bias=False,
@@ -110,7 +111,7 @@ def xnornet(
     """
     inputs = image_input(input_shape, minimum=217, name="xnornet")
     x = _real_conv(inputs, 96, 11, 4, "conv1")
-    x = stage1 = layers.MaxPooling2D(3, strides=2, name="conv1_pool")(x)
+    x = stage1 = MaxPooling2D(3, strides=2, name="conv1_pool")(x)
     x = stage2 = _block(x, 256, 5, "conv2", pool=3)
     x = _block(x, 384, 3, "conv3")
     x = _block(x, 384, 3, "conv4")

@@ -188,4 +188,6 @@ def _download(name: str, split: str, looked: Path) -> tuple[np.ndarray, np.ndarr
         reason = first_line(error)
         raise DataError(f"keras:{name} cannot be downloaded: {reason}. {advice}") from error
     x, y = data[SPLITS.index(split)]
+    if x.ndim == 4 and keras.config.image_data_format() == "channels_first":
+        x = x.transpose(0, 2, 3, 1)  # Keras gives images as its settings say
     return x, y

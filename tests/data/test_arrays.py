@@ -186,6 +186,15 @@ def test_keras_dataset_is_taken_from_keras_without_a_file(
     data = ((X[:1], Y[:1, None]), (X, Y[:, None]))
     monkeypatch.setattr(keras.datasets.cifar10, "load_data", lambda: data)
     assert [len(open_source(f"keras:cifar10:{split}")) for split in ("train", "test")] == [1, 3]
+    keras.config.set_image_data_format("channels_first")
+    colour = np.stack([X, X + 1, X + 2], axis=-1)
+    first = (colour.transpose(0, 3, 1, 2), Y[:, None])  # as Keras then gives them
+    monkeypatch.setattr(keras.datasets.cifar10, "load_data", lambda: (first, first))
+    try:
+        image, _, _ = next(iter(open_source("keras:cifar10")))
+    finally:
+        keras.config.set_image_data_format("channels_last")
+    np.testing.assert_array_equal(image, colour[0])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,35 @@
+"""Layers of images `(n, h, w, c)`, whatever `image_data_format` in Keras's settings says.
+
+The networks of the zoo, their weights and their preprocessing are channels last. A layer that
+does not say so itself computes something else where `~/.keras/keras.json` has `channels_first`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from keras import layers
+
+from bnnzoo import nn
+
+__all__ = [
+    "AveragePooling2D",
+    "Conv2D",
+    "DepthwiseConv2D",
+    "Flatten",
+    "GlobalAveragePooling2D",
+    "GlobalMaxPooling2D",
+    "MaxPooling2D",
+    "QuantConv2D",
+    "QuantDepthwiseConv2D",
+]
+
+AveragePooling2D = partial(layers.AveragePooling2D, data_format="channels_last")
+Conv2D = partial(layers.Conv2D, data_format="channels_last")
+DepthwiseConv2D = partial(layers.DepthwiseConv2D, data_format="channels_last")
+Flatten = partial(layers.Flatten, data_format="channels_last")
+GlobalAveragePooling2D = partial(layers.GlobalAveragePooling2D, data_format="channels_last")
+GlobalMaxPooling2D = partial(layers.GlobalMaxPooling2D, data_format="channels_last")
+MaxPooling2D = partial(layers.MaxPooling2D, data_format="channels_last")
+QuantConv2D = partial(nn.QuantConv2D, data_format="channels_last")
+QuantDepthwiseConv2D = partial(nn.QuantDepthwiseConv2D, data_format="channels_last")
