@@ -41,6 +41,16 @@ CASES: dict[str, tuple[Any, tuple[int, ...]]] = {
         partial(nn.QuantConv2D, 5, (2, 3), padding="same", pad_values=-1, strides=2, **BINARY),
         IMAGE,
     ),
+    "QuantConv2D symmetric": (partial(nn.QuantConv2D, 5, 3, strides=2, padding=1, **BINARY), IMAGE),
+    "QuantConv2D other sides": (
+        partial(nn.QuantConv2D, 5, 3, padding=((0, 2), (3, 1)), pad_values=-1, **BINARY),
+        IMAGE,
+    ),
+    "QuantConv1D symmetric": (partial(nn.QuantConv1D, 5, 3, padding=(2, 1), **BINARY), SEQUENCE),
+    "QuantSeparableConv2D symmetric": (
+        partial(nn.QuantSeparableConv2D, 5, 3, 2, padding=1, pad_values=1, **SEPARABLE),
+        IMAGE,
+    ),
     "QuantConv2D strides": (
         partial(nn.QuantConv2D, 5, 3, strides=(2, 3), padding="same", **BINARY),
         IMAGE,
@@ -229,6 +239,11 @@ CASES: dict[str, tuple[Any, tuple[int, ...]]] = {
     "Reshape": (partial(layers.Reshape, (3, -1)), IMAGE),
     "Permute": (partial(layers.Permute, (3, 1, 2)), IMAGE),
     "ZeroPadding1D": (partial(layers.ZeroPadding1D, (1, 2)), SEQUENCE),
+    "Pad": (lambda x: keras.ops.pad(x, ((0, 0), (1, 2), (0, 3), (0, 0))), IMAGE),
+    "Pad of ones": (
+        lambda x: keras.ops.pad(x, [[0, 0], [1, 2], [0, 0]], constant_values=1),
+        SEQUENCE,
+    ),
     "ZeroPadding2D": (partial(layers.ZeroPadding2D, ((1, 2), (0, 3))), IMAGE),
     "SplitChannels": (
         lambda x: layers.Concatenate()(SplitChannels(2)(x)[::-1]),

@@ -211,6 +211,15 @@ REFUSED: dict[str, tuple[Callable[[], keras.Model], str]] = {
         lambda: of(nn.QuantConv2DTranspose(2, 2, name="layer", **BINARY)),
         r"'layer' \(QuantConv2DTranspose\): this kind",
     ),
+    "mirrored border": (
+        lambda: of(lambda x: keras.ops.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], mode="reflect")),
+        r"'pad.*' \(Pad\): it must pad rows and columns with one number, got mode 'reflect' and "
+        r"pad_width .*Use keras.layers.ZeroPadding2D",
+    ),
+    "border of channels": (
+        lambda: of(lambda x: keras.ops.pad(x, [[0, 0], [0, 0], [0, 0], [1, 1]])),
+        r"'pad.*' \(Pad\): it must pad rows and columns with one number, got mode 'constant' and",
+    ),
     "operation": (
         lambda: of(lambda x: x + layers.ReLU()(x)),
         r"'add.*' \(Add\): operations of keras.ops are not supported. Use a layer in its place: "

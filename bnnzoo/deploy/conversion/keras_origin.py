@@ -76,10 +76,15 @@ class KerasOrigin:
         )
 
     def _layer(self, call: TracedCall, file: PackedFile) -> LayerReport:
-        nodes = list(_convolutions(self.graph, call.call.path))
+        nodes = list(_convolutions(file.graph, call.call.path))
         layer, kind = call.call.layer, type(call.call.layer).__name__
         stored = [file.stored[node.tensors["kernel"]].encoding for node in nodes]
-        why = _why_real(layer, call.quantized, stored)
+        producers = {node.name: node for node in file.graph.nodes}
+        border = next((producers.get(n.inputs[0]) for n in nodes), None)
+        if border is not None and border.op == "pad" and "bits" in stored:
+            why = _why_border(border)
+        else:
+            why = _why_real(layer, call.quantized, stored)
         return layer_report(call.call.path, kind, nodes, file, *why)
 
 
@@ -102,6 +107,16 @@ def _convolutions(graph: Graph, path: str) -> Iterator[Node]:
         own = node.name == path or node.name.rpartition("/")[0] == path
         if own and node.op in ("conv2d", "bconv2d"):
             yield node
+
+
+def _why_border(pad: Node) -> tuple[str, bool]:
+    """Returns why a convolution cannot have a border of its own in the place of a padding."""
+    value = pad.attributes["value"]
+    return (
+        f"its input has a border of {value:g} that it cannot take over: signs may have one of -1, "
+        "0 or 1, levels and real numbers one of 0, and a border of its own must hold the same",
+        True,
+    )
 
 
 def _why_real(layer: Any, quantized: str | None, stored: list[str]) -> tuple[str, bool]:

@@ -153,12 +153,15 @@ def _window(emit: Emitter, x: str, kernel: Kernel, groups: int) -> Window:
     """Returns how the layer's kernel moves over its input."""
     layer = emit.layer
     strides, dilation = _pair(layer.strides), _pair(layer.dilation_rate)
-    sides = [
-        borders(size, taps, stride, rate, layer.padding)
-        for size, taps, stride, rate in zip(
-            emit.shape(x)[:2], kernel.values.shape[:2], strides, dilation, strict=True
-        )
-    ]
+    if isinstance(layer.padding, str):
+        sides = [
+            borders(size, taps, stride, rate, layer.padding)
+            for size, taps, stride, rate in zip(
+                emit.shape(x)[:2], kernel.values.shape[:2], strides, dilation, strict=True
+            )
+        ]
+    else:
+        sides = [(0, 0), *layer.padding][-2:]
     pad_value = int(getattr(layer, "pad_values", 0))
     return Window(strides, dilation, (*sides[0], *sides[1]), pad_value, groups)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from keras import layers
+from keras.src.ops.numpy import Pad
 
 from bnnzoo.architectures.meliusnet import AddToLastChannels, SplitChannels
 from bnnzoo.deploy.keras_frontend.activating import affine
@@ -112,13 +113,32 @@ def permute(emit: Emitter) -> str:
 def zero_padding(emit: Emitter) -> str:
     """Writes a border of zeros around an image or a sequence."""
     channels_last(emit)
-    padding, shape = emit.layer.padding, emit.shape(emit.x)
-    if len(shape) == 2:
-        x = emit.reshape("image", emit.x, (1, *shape))
-        y = emit.add("pad", "pad", x, padding=(0, 0, *map(int, padding)), value=0.0)
-        return emit.reshape("sequence", y, emit.shape(y)[1:])
-    sides = tuple(int(side) for axis in padding for side in axis)
-    return emit.add("pad", "pad", emit.x, padding=sides, value=0.0)
+    padding = emit.layer.padding
+    return _bordered(emit, padding if len(emit.shape(emit.x)) == 3 else [padding], 0.0)
+
+
+def _bordered(emit: Emitter, sides: Sequence[Sequence[int]], value: float) -> str:
+    """Writes a border around an image or a sequence."""
+    shape = emit.shape(emit.x)
+    x = emit.reshape("image", emit.x, (1, *shape) if len(shape) == 2 else shape)
+    padding = tuple(int(side) for axis in [(0, 0), *sides][-2:] for side in axis)
+    y = emit.add("pad", "pad", x, padding=padding, value=value)
+    return emit.reshape("sequence", y, emit.shape(y)[1:]) if len(shape) == 2 else y
+
+
+def pad(emit: Emitter) -> str:
+    """Writes `keras.ops.pad` of an image or a sequence by one number."""
+    rank, sides = len(emit.shape(emit.x)), emit.layer.pad_width
+    sides = [tuple(map(int, axis)) for axis in (sides if len(sides) > 1 else sides * (rank + 1))]
+    spatial = sides[1:-1]
+    if emit.layer.mode != "constant" or any(sides[0] + sides[-1]) or len(spatial) not in (1, 2):
+        emit.refuse(
+            "it must pad rows and columns with one number, got mode "
+            f"{emit.layer.mode!r} and pad_width {tuple(sides)}",
+            "Use keras.layers.ZeroPadding2D, or pad_width=((0, 0), (top, bottom), (left, right), "
+            "(0, 0)).",
+        )
+    return _bordered(emit, spatial, float(emit.call.settings.get("constant_values") or 0))
 
 
 def split_channels(emit: Emitter) -> list[str]:
@@ -163,6 +183,7 @@ SHAPING: dict[Any, Callable[[Emitter], Result]] = {
     layers.Permute: permute,
     layers.ZeroPadding1D: zero_padding,
     layers.ZeroPadding2D: zero_padding,
+    Pad: pad,
     SplitChannels: split_channels,
     AddToLastChannels: add_to_last_channels,
 }

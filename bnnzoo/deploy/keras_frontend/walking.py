@@ -7,7 +7,7 @@ What is read of Keras is what `Functional` itself is built on, and the same sinc
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,7 @@ class LayerCall:
         outputs: Numbers of the values that it returns.
         shapes: Shapes of these, without the batch axis.
         listed: Whether it takes its inputs as a list.
+        settings: Of an operation of `keras.ops`, what else it is called with.
     """
 
     path: str
@@ -38,6 +39,7 @@ class LayerCall:
     outputs: tuple[int, ...]
     shapes: tuple[tuple[int | None, ...], ...]
     listed: bool
+    settings: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,12 @@ def _is_model(operation: Any) -> bool:
     return isinstance(operation, keras.Model)
 
 
+def _is_layer(operation: Any) -> bool:
+    import keras
+
+    return isinstance(operation, keras.layers.Layer)
+
+
 def _is_cast(operation: Any) -> bool:
     """Returns whether Keras wrote a change of dtype by itself, as 3.5 does for mixed precision."""
     kind = type(operation)
@@ -151,6 +159,7 @@ class _Walker:
             outputs=tuple(returned),
             shapes=tuple(tuple(tensor.shape[1:]) for tensor in node.outputs),
             listed=isinstance(next(iter(node.arguments.args), None), (list, tuple)),
+            settings={} if _is_layer(layer) else dict(node.arguments.kwargs),
         )
         self.calls.append(call)
         return returned

@@ -20,6 +20,8 @@ __all__ = ["from_config", "to_config"]
 _MODELS = ("Functional", "Sequential")
 _PARTS = ("keras.regularizers", "keras.constraints")
 _PLAIN = ("__keras_tensor__", "__tuple__")
+# Operations of keras.ops: Keras 3.5 writes Cast where the precision is mixed.
+_OPERATIONS = {"Cast": "keras.src.ops.core", "Pad": "keras.src.ops.numpy"}
 # What only a fresh start or a running training needs.
 _DROPPED = ("compile_config", "build_config")
 # Arguments of layers that say how much memory their weights take.
@@ -132,8 +134,8 @@ def _is_known(value: dict[str, Any]) -> bool:
         return False
     if module == "keras.layers":
         return name in {kind.__name__ for kind in HANDLERS}
-    if name == "Cast":  # Keras 3.5 writes it where the precision is mixed
-        return module == "keras.src.ops.core"
+    if name in _OPERATIONS:
+        return module == _OPERATIONS[name]
     if name in _MODELS:
         return module in ("keras", "keras.models", "keras.src.models.functional")
     return name in _PLAIN or module in _PARTS

@@ -13,6 +13,7 @@ from bnnzoo.deploy.ir import Graph
 from bnnzoo.deploy.passes.drop_unused import drop_identities, drop_unused
 from bnnzoo.deploy.passes.fold_affine import fold_into_conv, merge_affines
 from bnnzoo.deploy.passes.fold_batch_norm import fold_batch_norm
+from bnnzoo.deploy.passes.fold_padding import fold_padding
 from bnnzoo.deploy.passes.group_epilogues import group_epilogues
 from bnnzoo.deploy.passes.hoist_elementwise import hoist_elementwise
 from bnnzoo.deploy.passes.pack_kernels import pack_kernels
@@ -27,6 +28,8 @@ Pass = Callable[[Graph], Graph]
 STORED: tuple[Pass, ...] = (
     fold_batch_norm,
     drop_identities,
+    # After it: reshapes of sequences would stand between a border and its convolution.
+    fold_padding,
     # After the passes that take nodes out of use.
     drop_unused,
     pack_kernels,
@@ -37,6 +40,8 @@ RUNTIME: tuple[Pass, ...] = (
     # Brings affines and signs of dense layers next to their convolution, past the reshape.
     hoist_elementwise,
     drop_identities,
+    # Before the next, which look for a sign right behind the affine.
+    fold_padding,
     # One affine per chain, so that the next two see all of it.
     merge_affines,
     sign_thresholds,

@@ -21,7 +21,7 @@ from bnnzoo.deploy.ops import infer_types
 from bnnzoo.deploy.packing import pack
 from bnnzoo.deploy.passes.drop_unused import drop_unused
 
-__all__ = ["binary_kernels"]
+__all__ = ["binary_kernels", "free_name"]
 
 
 def binary_kernels(graph: Graph) -> Graph:
@@ -36,7 +36,7 @@ def binary_kernels(graph: Graph) -> Graph:
         if node.op == "dequantize" and types[source].kind == "bits":
             bits_of[node.name] = source
         elif node.op == "reshape" and source in bits_of:
-            name = _free(f"{node.name}/bits", taken)
+            name = free_name(f"{node.name}/bits", taken)
             nodes.append(dataclasses.replace(node, name=name, inputs=(bits_of[source],)))
             bits_of[node.name] = name
         elif node.op == "conv2d" and source in bits_of:
@@ -48,7 +48,7 @@ def binary_kernels(graph: Graph) -> Graph:
     return drop_unused(dataclasses.replace(graph, nodes=tuple(nodes), tensors=tensors))
 
 
-def _free(wanted: str, taken: set[str]) -> str:
+def free_name(wanted: str, taken: set[str]) -> str:
     """Returns a name that nothing has yet."""
     name, number = wanted, 1
     while name in taken:
@@ -73,7 +73,7 @@ def _binary(
     """Returns the nodes in the place of a convolution."""
     kernel = numbers(tensors[node.tensors["kernel"]])
     sums, signs, by = (
-        _free(f"{node.name}/{part}", taken) for part in ("sums", "signs", "kernel_scale")
+        free_name(f"{node.name}/{part}", taken) for part in ("sums", "signs", "kernel_scale")
     )
     tensors[signs] = pack(np.where(kernel < 0, np.int8(-1), np.int8(1)))
     tensors[by] = scale

@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from bnnzoo.nn import quantizers
-from bnnzoo.nn.layers.padding import PaddedLayer, check_pad_values
+from bnnzoo.nn.layers.padding import PaddedLayer, keras_rule
 from bnnzoo.nn.layers.quantized_layer import QuantizedLayer, resolve_aliases
 
 __all__ = ["QuantConv1D", "QuantConv2D", "QuantConv3D", "QuantDepthwiseConv2D"]
@@ -32,9 +32,13 @@ class QuantizedConvolution(QuantizedLayer, PaddedLayer):
         **kwargs,
     ):
         super().__init__(
-            filters, kernel_size, strides=strides, padding=padding, **resolve_aliases(kwargs)
+            filters,
+            kernel_size,
+            strides=strides,
+            padding=keras_rule(padding),
+            **resolve_aliases(kwargs),
         )
-        self.pad_values = check_pad_values(pad_values)
+        self.set_padding(padding, pad_values)
         self.input_quantizer = quantizers.get(input_quantizer)
         self.kernel_quantizer = quantizers.get(kernel_quantizer)
         self.warn_of_starvation()
@@ -63,7 +67,7 @@ class QuantConv1D(QuantizedConvolution, keras.layers.Conv1D):
         filters: Number of output channels.
         kernel_size: Length of the window.
         strides: Step of the window.
-        padding: "valid", "same" or "causal".
+        padding: "valid", "same", "causal", one border for all sides, or `(left, right)`.
         pad_values: Border value after quantization: -1, 0 or +1.
         input_quantizer: Applied to `x` at every call. `None` leaves `x` real.
         kernel_quantizer: Applied to the kernel at every call. `None` leaves it real.
@@ -76,7 +80,8 @@ class QuantConv1D(QuantizedConvolution, keras.layers.Conv1D):
         K = kernel_w * c_in / groups.
 
     Raises:
-        ValueError: `pad_values` is not -1, 0 or +1, or a quantizer is unknown.
+        ValueError: `pad_values` is not -1, 0 or +1, `padding` is none of these, or a quantizer is
+            unknown.
 
     Reference:
         Courbariaux et al. 2016, https://arxiv.org/abs/1602.02830
@@ -93,7 +98,8 @@ class QuantConv2D(QuantizedConvolution, keras.layers.Conv2D):
         filters: Number of output channels.
         kernel_size: Height and width of the window.
         strides: Steps of the window.
-        padding: "valid" or "same".
+        padding: "valid", "same", one border for all sides, `(vertical, horizontal)`, or
+            `((top, bottom), (left, right))`: PyTorch's `padding=1` is 1 here.
         pad_values: Border value after quantization: -1, 0 or +1.
         input_quantizer: Applied to `x` at every call. `None` leaves `x` real.
         kernel_quantizer: Applied to the kernel at every call. `None` leaves it real.
@@ -106,7 +112,8 @@ class QuantConv2D(QuantizedConvolution, keras.layers.Conv2D):
         K = kernel_h * kernel_w * c_in / groups.
 
     Raises:
-        ValueError: `pad_values` is not -1, 0 or +1, or a quantizer is unknown.
+        ValueError: `pad_values` is not -1, 0 or +1, `padding` is none of these, or a quantizer is
+            unknown.
 
     Reference:
         Courbariaux et al. 2016, https://arxiv.org/abs/1602.02830
@@ -123,7 +130,7 @@ class QuantConv3D(QuantizedConvolution, keras.layers.Conv3D):
         filters: Number of output channels.
         kernel_size: Depth, height and width of the window.
         strides: Steps of the window.
-        padding: "valid" or "same".
+        padding: "valid", "same", one border for all sides, or one or a pair of them per axis.
         pad_values: Border value after quantization: -1, 0 or +1.
         input_quantizer: Applied to `x` at every call. `None` leaves `x` real.
         kernel_quantizer: Applied to the kernel at every call. `None` leaves it real.
@@ -136,7 +143,8 @@ class QuantConv3D(QuantizedConvolution, keras.layers.Conv3D):
         K = kernel_d * kernel_h * kernel_w * c_in / groups.
 
     Raises:
-        ValueError: `pad_values` is not -1, 0 or +1, or a quantizer is unknown.
+        ValueError: `pad_values` is not -1, 0 or +1, `padding` is none of these, or a quantizer is
+            unknown.
 
     Reference:
         Courbariaux et al. 2016, https://arxiv.org/abs/1602.02830
@@ -152,7 +160,8 @@ class QuantDepthwiseConv2D(QuantizedLayer, PaddedLayer, keras.layers.DepthwiseCo
     Args:
         kernel_size: Height and width of the window.
         strides: Steps of the window.
-        padding: "valid" or "same".
+        padding: "valid", "same", one border for all sides, `(vertical, horizontal)`, or
+            `((top, bottom), (left, right))`: PyTorch's `padding=1` is 1 here.
         pad_values: Border value after quantization: -1, 0 or +1.
         depth_multiplier: Output channels per input channel.
         input_quantizer: Applied to `x` at every call. `None` leaves `x` real.
@@ -166,7 +175,8 @@ class QuantDepthwiseConv2D(QuantizedLayer, PaddedLayer, keras.layers.DepthwiseCo
         [-K, K], K = kernel_h * kernel_w.
 
     Raises:
-        ValueError: `pad_values` is not -1, 0 or +1, or a quantizer is unknown.
+        ValueError: `pad_values` is not -1, 0 or +1, `padding` is none of these, or a quantizer is
+            unknown.
 
     Reference:
         Courbariaux et al. 2016, https://arxiv.org/abs/1602.02830
@@ -189,11 +199,11 @@ class QuantDepthwiseConv2D(QuantizedLayer, PaddedLayer, keras.layers.DepthwiseCo
         super().__init__(
             kernel_size,
             strides=strides,
-            padding=padding,
+            padding=keras_rule(padding),
             depth_multiplier=depth_multiplier,
             **resolve_aliases(kwargs),
         )
-        self.pad_values = check_pad_values(pad_values)
+        self.set_padding(padding, pad_values)
         self.input_quantizer = quantizers.get(input_quantizer)
         self.depthwise_quantizer = quantizers.get(depthwise_quantizer)
         self.warn_of_starvation()

@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from bnnzoo.nn import quantizers
-from bnnzoo.nn.layers.padding import PaddedLayer, check_pad_values
+from bnnzoo.nn.layers.padding import PaddedLayer, keras_rule
 from bnnzoo.nn.layers.quantized_layer import QuantizedLayer, resolve_aliases
 
 __all__ = ["QuantSeparableConv1D", "QuantSeparableConv2D"]
@@ -38,9 +38,13 @@ class QuantizedSeparableConvolution(QuantizedLayer, PaddedLayer):
         **kwargs,
     ):
         super().__init__(
-            filters, kernel_size, strides=strides, padding=padding, **resolve_aliases(kwargs)
+            filters,
+            kernel_size,
+            strides=strides,
+            padding=keras_rule(padding),
+            **resolve_aliases(kwargs),
         )
-        self.pad_values = check_pad_values(pad_values)
+        self.set_padding(padding, pad_values)
         self.input_quantizer = quantizers.get(input_quantizer)
         self.depthwise_quantizer = quantizers.get(depthwise_quantizer)
         self.pointwise_quantizer = quantizers.get(pointwise_quantizer)
@@ -72,7 +76,7 @@ class QuantSeparableConv1D(QuantizedSeparableConvolution, keras.layers.Separable
         filters: Number of output channels.
         kernel_size: Length of the window.
         strides: Step of the window.
-        padding: "valid" or "same".
+        padding: "valid", "same", one border for all sides, or `(left, right)`.
         pad_values: Border value after quantization: -1, 0 or +1.
         input_quantizer: Applied to `x` at every call. `None` leaves `x` real.
         depthwise_quantizer: Applied to the depthwise kernel. `None` leaves it real.
@@ -86,7 +90,8 @@ class QuantSeparableConv1D(QuantizedSeparableConvolution, keras.layers.Separable
         K = kernel_w * c_in * depth_multiplier.
 
     Raises:
-        ValueError: `pad_values` is not -1, 0 or +1, or a quantizer is unknown.
+        ValueError: `pad_values` is not -1, 0 or +1, `padding` is none of these, or a quantizer is
+            unknown.
 
     Reference:
         Courbariaux et al. 2016, https://arxiv.org/abs/1602.02830
@@ -104,7 +109,8 @@ class QuantSeparableConv2D(QuantizedSeparableConvolution, keras.layers.Separable
         filters: Number of output channels.
         kernel_size: Height and width of the window.
         strides: Steps of the window.
-        padding: "valid" or "same".
+        padding: "valid", "same", one border for all sides, `(vertical, horizontal)`, or
+            `((top, bottom), (left, right))`: PyTorch's `padding=1` is 1 here.
         pad_values: Border value after quantization: -1, 0 or +1.
         input_quantizer: Applied to `x` at every call. `None` leaves `x` real.
         depthwise_quantizer: Applied to the depthwise kernel. `None` leaves it real.
@@ -118,7 +124,8 @@ class QuantSeparableConv2D(QuantizedSeparableConvolution, keras.layers.Separable
         K = kernel_h * kernel_w * c_in * depth_multiplier.
 
     Raises:
-        ValueError: `pad_values` is not -1, 0 or +1, or a quantizer is unknown.
+        ValueError: `pad_values` is not -1, 0 or +1, `padding` is none of these, or a quantizer is
+            unknown.
 
     Reference:
         Courbariaux et al. 2016, https://arxiv.org/abs/1602.02830

@@ -139,6 +139,42 @@ def test_the_report_says_which_layers_are_not_binary_and_why(net: keras.Model) -
     assert report.runtime_passes["sign_thresholds"] > 0
 
 
+def padded(border: Any, **arguments: Any) -> keras.Model:
+    """A convolution of signs with a border between the two, as PyTorch's padding=1."""
+    inputs = keras.Input((9, 8, 4))
+    x = layers.BatchNormalization(name="bn")(inputs)
+    x = border(layers.Activation(nn.SteSign())(x))
+    x = nn.QuantConv2D(
+        5, 3, strides=2, kernel_quantizer="ste_sign", kernel_constraint="weight_clip", name="conv",
+        **arguments,
+    )(x)  # fmt: skip
+    return seed_weights(keras.Model(inputs, x))
+
+
+BORDERS = {
+    "ZeroPadding2D": layers.ZeroPadding2D(1),
+    "ops.pad": lambda x: keras.ops.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-1),
+    "zeros, then a sign": lambda x: layers.Activation(nn.SteSign())(layers.ZeroPadding2D(1)(x)),
+}
+
+
+@pytest.mark.parametrize("name", BORDERS)
+def test_a_border_of_its_own_keeps_a_convolution_binary(name: str, tmp_path: Path) -> None:
+    path, model = tmp_path / "net.safetensors", padded(BORDERS[name])
+    report = bnnzoo.convert(model, path, check=2)
+    assert [(la.name, la.binary) for la in report.layers] == [("conv", True)]
+    x = random_images(model, 3)
+    np.testing.assert_allclose(runtime.load(path)(x), model.predict_on_batch(x), atol=1e-5)
+
+
+def test_a_border_that_bits_cannot_have_is_named() -> None:
+    model = padded(layers.ZeroPadding2D(1), padding=1, pad_values=1)
+    (layer,) = bnnzoo.convert(model, None, dry_run=True, check=1).layers
+    assert not layer.binary
+    assert layer.reason is not None
+    assert layer.reason.startswith("its input has a border of 1 that it cannot take over: signs")
+
+
 def test_the_report_is_text(net: keras.Model, tmp_path: Path) -> None:
     path = tmp_path / "net.safetensors"
     lines = str(bnnzoo.convert(net, path, check=1)).splitlines()

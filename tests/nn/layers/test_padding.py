@@ -16,6 +16,8 @@ from tests.nn.layers.cases import CLIP, DEPTHWISE_CLIP, DEPTHWISE_SIGN, SIGN, ra
 
 def borders(size, kernel, stride, dilation, padding):
     """TensorFlow's rule for "same": ceil(size / stride) outputs, the odd element at the end."""
+    if not isinstance(padding, str):
+        return padding
     reach = (kernel - 1) * dilation
     if padding == "valid":
         return 0, 0
@@ -31,9 +33,10 @@ def convolve(x, w, strides, dilation, padding, pad_value, groups=1):
     One multiplication per product, on an explicitly padded input.
     """
     rank = w.ndim - 2
+    sides = [padding] * rank if isinstance(padding, str) else padding
     widths = [
-        borders(*settings, padding)
-        for settings in zip(x.shape[1:-1], w.shape[:rank], strides, dilation, strict=True)
+        borders(*settings)
+        for settings in zip(x.shape[1:-1], w.shape[:rank], strides, dilation, sides, strict=True)
     ]
     x = np.pad(x, [(0, 0), *widths, (0, 0)], constant_values=pad_value)
     reach = [(k - 1) * d for k, d in zip(w.shape[:rank], dilation, strict=True)]
@@ -108,22 +111,78 @@ def test_conv1d(padding, strides, dilation, pad_values, rng):
     check(layer, (7, 2), rng)
 
 
+# What PyTorch and MXNet call padding=1, and borders that no rule has.
+SIDES = {
+    "1": (1, ((1, 1), (1, 1))),
+    "per axis": ((0, 2), ((0, 0), (2, 2))),
+    "per side": (((1, 0), (2, 3)), ((1, 0), (2, 3))),
+    "as JSON has it": ([[1, 1], [1, 1]], ((1, 1), (1, 1))),
+}
+
+
+@pytest.mark.parametrize("pad_values", [-1, 0, 1])
+@pytest.mark.parametrize("sides", SIDES)
+@pytest.mark.parametrize(
+    ("strides", "dilation", "groups"), [(1, 1, 1), (2, 1, 2), (1, 2, 1), ((2, 3), 1, 1)]
+)
+def test_borders_of_so_many_pixels(sides, strides, dilation, groups, pad_values, rng):
+    given, padding = SIDES[sides]
+    layer = nn.QuantConv2D(
+        4, 3, strides, given, pad_values, dilation_rate=dilation, groups=groups, **BINARY
+    )
+    assert layer.padding == layer.from_config(layer.get_config()).padding == padding
+    check(layer, (7, 8, 4), rng, groups)
+
+
+@pytest.mark.parametrize("padding", [2, (1, 3), [[1, 3]]], ids=repr)
+@pytest.mark.parametrize("pad_values", [-1, 0, 1])
+def test_borders_of_sequences(padding, pad_values, rng):
+    check(nn.QuantConv1D(3, 4, 2, padding, pad_values, **BINARY), (7, 2), rng)
+
+
+def test_borders_of_channels_first():
+    """TensorFlow has no such convolution on a CPU: shapes only."""
+    layer = nn.QuantConv2D(4, 3, 2, (1, 0), 1, data_format="channels_first", **BINARY)
+    assert layer.compute_output_shape((None, 2, 6, None)) == (None, 4, 3, None)
+    padded, rule = layer.padded(np.zeros((1, 2, 6, 5), "float32"))
+    assert (tuple(padded.shape), rule) == ((1, 2, 8, 5), "valid")
+
+
+@pytest.mark.parametrize(
+    ("padding", "rank"),
+    [(-1, 2), (1.5, 2), ((1, 2, 3), 2), (((1, 1, 1), (1, 1, 1)), 2), ((1, -1), 1), (None, 2)],
+    ids=repr,
+)
+def test_other_padding_is_refused(padding, rank):
+    layer = nn.QuantConv1D if rank == 1 else nn.QuantConv2D
+    with pytest.raises(ValueError, match=r"padding must be the name of a rule, an integer of at"):
+        layer(4, 3, padding=padding)
+
+
+def test_a_kernel_larger_than_the_padded_image_is_refused():
+    layer = nn.QuantConv2D(4, 5, padding=1, name="wide", **BINARY)
+    with pytest.raises(ValueError, match=r"padded input of wide must be at least as large as its"):
+        layer.compute_output_shape((None, 2, 9, 3))
+
+
 @pytest.mark.parametrize("pad_values", [-1, 1])
 def test_conv3d(pad_values, rng):
     layer = nn.QuantConv3D(3, (3, 2, 3), (1, 2, 2), "same", pad_values, **BINARY)
     check(layer, (3, 4, 5, 2), rng)
 
 
+@pytest.mark.parametrize("padding", ["same", ((1, 1), (1, 1))], ids=repr)
 @pytest.mark.parametrize("pad_values", [-1, 1])
-def test_depthwise(pad_values, rng):
+def test_depthwise(pad_values, padding, rng):
     x = rng.standard_normal((2, 6, 5, 3)).astype("float32")
     settings = {**DEPTHWISE_SIGN, **DEPTHWISE_CLIP, "depthwise_initializer": "zeros"}
-    layer = nn.QuantDepthwiseConv2D(3, 2, "same", pad_values, 2, use_bias=False, **settings)
+    layer = nn.QuantDepthwiseConv2D(3, 2, padding, pad_values, 2, use_bias=False, **settings)
     y, w = signs_of(layer, x, rng)
     # A depthwise convolution is a grouped one with a group per channel.
     grouped = w.reshape(3, 3, 1, 6)
-    expected = convolve(sign(x), grouped, (2, 2), (1, 1), "same", pad_values, groups=3)
+    expected = convolve(sign(x), grouped, (2, 2), (1, 1), padding, pad_values, groups=3)
     np.testing.assert_array_equal(y, expected)
+    assert tuple(layer.compute_output_shape(x.shape)) == expected.shape
 
 
 PADDED = {
@@ -136,11 +195,12 @@ PADDED = {
 }
 
 
+@pytest.mark.parametrize("padding", ["same", 1])
 @pytest.mark.parametrize("name", PADDED)
-def test_border_is_not_quantized(name):
+def test_border_is_not_quantized(name, padding):
     """The quantizer would make it 0. One pixel of 0, a border of -1 and kernels of 1."""
     layer, arguments, size, expected = PADDED[name]
-    settings = {"padding": "same", "pad_values": -1, "input_quantizer": "ste_heaviside"}
+    settings = {"padding": padding, "pad_values": -1, "input_quantizer": "ste_heaviside"}
     original = layer(*arguments, use_bias=False, **settings)
     layer = layer.from_config(original.get_config())
     x = np.zeros((1, *size), "float32")

@@ -17,6 +17,7 @@ from bnnzoo.deploy.ops import infer_types
 from bnnzoo.deploy.passes.drop_unused import drop_identities, drop_unused
 from bnnzoo.deploy.passes.fold_affine import fold_into_conv, merge_affines
 from bnnzoo.deploy.passes.fold_batch_norm import fold_batch_norm
+from bnnzoo.deploy.passes.fold_padding import fold_padding
 from bnnzoo.deploy.passes.hoist_elementwise import hoist_elementwise
 from bnnzoo.deploy.passes.sign_before_pool import sign_before_pool
 from bnnzoo.deploy.passes.sign_thresholds import sign_thresholds
@@ -30,7 +31,7 @@ def prepare(graph: Graph) -> Graph:
     # What a sign and something else read is computed in float32.
     graph = fold_batch_norm(steady_signs(graph.flat()))
     # Brings affines and signs of dense layers next to their convolution, past the reshape.
-    graph = merge_affines(drop_identities(hoist_elementwise(graph)))
+    graph = merge_affines(fold_padding(drop_identities(hoist_elementwise(graph))))
     graph = sign_thresholds(graph, shared=False)
     # Bits are pooled with LceBMaxPool2d, which knows no minimum.
     graph = sign_before_pool(graph, falling=False)

@@ -22,6 +22,7 @@ from bnnzoo.deploy.ir import Graph
 from bnnzoo.deploy.model_info import ModelInfo
 from bnnzoo.deploy.passes.drop_unused import drop_identities, drop_unused
 from bnnzoo.deploy.passes.flatten_channels_first import flatten_channels_first
+from bnnzoo.deploy.passes.fold_padding import fold_padding
 from bnnzoo.deploy.passes.steady_signs import steady_signs
 
 __all__ = ["drawn", "write"]
@@ -30,6 +31,7 @@ _PASSES = (
     # ONNX multiplies and adds in float32 where the runtime compares counts.
     steady_signs,
     drop_identities,
+    fold_padding,
     drop_unused,
     # After them: what stands between an image and a dense layer is then one reshape.
     flatten_channels_first,
