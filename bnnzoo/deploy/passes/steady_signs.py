@@ -29,7 +29,7 @@ from bnnzoo.deploy.tolerance import FEW, sum_of
 __all__ = ["steady_signs"]
 
 Vector = NDArray[np.float64]
-_MOVING = ("max_pool2d", "reshape")
+_MOVING = ("max_pool2d", "reshape", "pad")
 
 
 def steady_signs(graph: Graph) -> Graph:
