@@ -61,26 +61,32 @@ Engine::Engine(std::shared_ptr<Program> program, int32_t threads)
     : program_((program->seal(), std::move(program))),
       pool_(threads),
       serial_(schedule(*program_, 1)),
-      parallel_(schedule(*program_, pool_.threads())) {
+      parallel_(schedule(*program_, pool_.threads())),
+      idle_(static_cast<size_t>(pool_.threads())) {
   require(program_->input().extent.rows > 0, "program", "must have an input");
   require(!program_->outputs().empty(), "program", "must have an output");
 }
 
+Engine::~Engine() {
+  for (std::atomic<Context*>& slot : idle_) delete slot.load();
+}
+
 std::unique_ptr<Context> Engine::take_context() {
-  {
-    std::lock_guard<std::mutex> lock(contexts_mutex_);
-    if (!contexts_.empty()) {
-      std::unique_ptr<Context> context = std::move(contexts_.back());
-      contexts_.pop_back();
-      return context;
-    }
+  for (std::atomic<Context*>& slot : idle_) {
+    if (slot.load(std::memory_order_relaxed) == nullptr) continue;
+    if (Context* context = slot.exchange(nullptr)) return std::unique_ptr<Context>(context);
   }
   return std::make_unique<Context>(*program_, threads());
 }
 
 void Engine::give_back(std::unique_ptr<Context> context) {
-  std::lock_guard<std::mutex> lock(contexts_mutex_);
-  if (contexts_.size() < static_cast<size_t>(threads())) contexts_.push_back(std::move(context));
+  for (std::atomic<Context*>& slot : idle_) {
+    Context* none = nullptr;
+    if (slot.compare_exchange_strong(none, context.get())) {
+      static_cast<void>(context.release());
+      return;
+    }
+  }
 }
 
 void Engine::run(const float* input, int64_t images, const std::vector<float*>& outputs,

@@ -1,9 +1,9 @@
 // Runs a program over images, on several threads and for several callers at once.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "program.h"
@@ -31,6 +31,7 @@ class Engine {
  public:
   // Seals the program.
   Engine(std::shared_ptr<Program> program, int32_t threads);
+  ~Engine();
 
   const Program& program() const { return *program_; }
   int32_t threads() const { return pool_.threads(); }
@@ -51,8 +52,8 @@ class Engine {
   const std::shared_ptr<const Program> program_;
   ThreadPool pool_;
   const std::vector<Section> serial_, parallel_;  // for one thread, for all of them
-  std::mutex contexts_mutex_;
-  std::vector<std::unique_ptr<Context>> contexts_;  // idle ones, at most one per thread
+  // Idle contexts, at most one per thread, or null. Without a lock, which a fork could copy locked.
+  std::vector<std::atomic<Context*>> idle_;
 };
 
 }  // namespace bnnzoo

@@ -6,6 +6,7 @@
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <memory>
@@ -128,6 +129,28 @@ Binary binary_of(const std::string& name) {
   return Binary::multiply;
 }
 
+// Leaves the interpreter's lock to other threads while it lives.
+//
+// Where the interpreter ends meanwhile, Python before 3.14 ends the thread that wants its lock back,
+// by an unwinding that nanobind's functions, which are noexcept, turn into an abort. The thread stays
+// here instead, as Python 3.14 has it, until the process is gone.
+class LockReleased {
+ public:
+  LockReleased() : state_(PyEval_SaveThread()) {}
+  ~LockReleased() {
+    try {
+      PyEval_RestoreThread(state_);
+    } catch (...) {
+      for (;;) pause();
+    }
+  }
+  LockReleased(const LockReleased&) = delete;
+  LockReleased& operator=(const LockReleased&) = delete;
+
+ private:
+  PyThreadState* const state_;
+};
+
 using Output = nb::ndarray<float, nb::c_contig, nb::device::cpu>;
 
 // input: (images, ...); outputs: one (images, ...) each, written. Returns nanoseconds per
@@ -150,7 +173,7 @@ std::vector<int64_t> run(Engine& engine, const Array<float>& input,
     results.push_back(outputs[i].data());
   }
   std::vector<int64_t> nanoseconds(program.operations().size());
-  nb::gil_scoped_release released;
+  LockReleased released;
   engine.run(input.data(), images, results, profile ? nanoseconds.data() : nullptr);
   return nanoseconds;
 }
@@ -331,6 +354,8 @@ void bind_plain(nb::class_<Program>& program) {
 NB_MODULE(_engine, m) {
   using namespace bnnzoo;
   m.doc() = "The native engine of bnnzoo.runtime; bnnzoo.runtime.planner writes its programs.";
+  // A daemon thread keeps its network until the process is gone, and the runtime prints nothing.
+  nb::set_leak_warnings(false);
   m.attr("MAGNITUDE_PARTS") = kMagnitudeParts;
   m.def("isas", &isas, "Names of the instruction sets of this CPU that have kernels, best first.");
   m.def(

@@ -1,8 +1,9 @@
 #include "thread_pool.h"
 
-#include <unistd.h>
+#include <pthread.h>
 
 #include <algorithm>
+#include <exception>
 
 #include "denormals.h"
 
@@ -12,6 +13,11 @@ namespace {
 // Tens of microseconds, longer than what lies between two sections of one image.
 constexpr int kSpins = 2000;
 constexpr int64_t kMostChunks = 65535;
+
+// How many forks lie between this process and the one that loaded the library. Unlike a process id,
+// it is never the same in a parent and in its descendants.
+std::atomic<uint32_t> forks{0};
+[[maybe_unused]] const int counted = pthread_atfork(nullptr, nullptr, [] { ++forks; });
 
 uint32_t end_of(uint64_t state) { return static_cast<uint32_t>(state >> 16) & 0xffff; }
 uint32_t next_of(uint64_t state) { return static_cast<uint32_t>(state) & 0xffff; }
@@ -27,32 +33,40 @@ void pause() {
 }  // namespace
 
 ThreadPool::ThreadPool(int32_t threads)
-    : threads_(std::max(threads, 1)),
-      process_(getpid()),
-      shares_(std::make_unique<Share[]>(static_cast<size_t>(threads_))),
-      wake_(std::make_unique<std::condition_variable>()) {
-  workers_.reserve(static_cast<size_t>(threads_ - 1));
-  for (int32_t i = 1; i < threads_; ++i) workers_.emplace_back([this, i] { work(i); });
+    : forks_(forks),
+      shares_(std::make_unique<Share[]>(static_cast<size_t>(std::max(threads, 1)))),
+      workers_(std::make_unique<Workers>()) {
+  std::vector<std::thread>& started = workers_->threads;
+  started.reserve(static_cast<size_t>(std::max(threads, 1)));
+  try {
+    for (; threads_ < threads; ++threads_) {
+      started.emplace_back([this, i = threads_] { work(i); });
+    }
+  } catch (const std::exception&) {  // the system has no thread left, or no memory for one
+  }
 }
 
 ThreadPool::~ThreadPool() {
-  if (process_ != getpid()) {
-    // The workers are the parent's. To destroy what they sleep on would wait for them for ever.
-    for (std::thread& worker : workers_) worker.detach();
-    static_cast<void>(wake_.release());
+  if (forked()) {
+    // The workers are the parent's. To destroy what they sleep on would wait for them for ever, and
+    // the memory of a thread may be gone.
+    static_cast<void>(workers_.release());
     return;
   }
   stop_ = true;
   {
-    std::lock_guard<std::mutex> lock(sleep_);
-    wake_->notify_all();
+    std::lock_guard<std::mutex> lock(workers_->sleep);
+    workers_->wake.notify_all();
   }
-  for (std::thread& worker : workers_) worker.join();
+  for (std::thread& worker : workers_->threads) worker.join();
 }
+
+bool ThreadPool::forked() const { return forks_ != forks.load(std::memory_order_relaxed); }
 
 void ThreadPool::run(int64_t chunks, Function function, void* context) {
   std::unique_lock<std::mutex> section(section_, std::defer_lock);
-  if (threads_ == 1 || chunks < 2 || process_ != getpid() || !section.try_lock()) {
+  // A fork may have copied `section_` locked: a child does not touch it.
+  if (threads_ == 1 || chunks < 2 || forked() || !section.try_lock()) {
     for (int64_t i = 0; i < chunks; ++i) function(context, i);
     return;
   }
@@ -75,8 +89,8 @@ void ThreadPool::run_section(uint32_t chunks) {
   // A worker counts itself as a sleeper before it looks at the number for the last time, so that
   // either it sees this section or it is seen here.
   if (sleepers_.load() > 0) {
-    std::lock_guard<std::mutex> lock(sleep_);
-    wake_->notify_all();
+    std::lock_guard<std::mutex> lock(workers_->sleep);
+    workers_->wake.notify_all();
   }
   take_chunks(0);
   for (int spins = 0; done_.load(std::memory_order_acquire) < chunks;) {
@@ -117,9 +131,9 @@ bool ThreadPool::wait_for_section(uint32_t* seen) {
     pause();
   }
   if (section_number_.load() == *seen && !stop_) {
-    std::unique_lock<std::mutex> lock(sleep_);
+    std::unique_lock<std::mutex> lock(workers_->sleep);
     sleepers_.fetch_add(1);
-    wake_->wait(lock, [&] { return stop_ || section_number_.load() != *seen; });
+    workers_->wake.wait(lock, [&] { return stop_ || section_number_.load() != *seen; });
     sleepers_.fetch_sub(1);
   }
   *seen = section_number_.load();

@@ -17,7 +17,7 @@ namespace bnnzoo {
 // that others have not begun. Idle workers spin for a moment, then sleep.
 class ThreadPool {
  public:
-  // `threads` counts the caller: one less are started. At least 1.
+  // `threads` counts the caller: one less are started, or as many as the system grants. At least 1.
   explicit ThreadPool(int32_t threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -36,6 +36,7 @@ class ThreadPool {
  private:
   using Function = void (*)(void* context, int64_t chunk);
 
+  bool forked() const;
   void run(int64_t chunks, Function function, void* context);
   void run_section(uint32_t chunks);
   void take_chunks(int32_t thread);
@@ -49,8 +50,15 @@ class ThreadPool {
     std::atomic<uint64_t> state{0};
   };
 
-  const int32_t threads_;
-  const int64_t process_;        // a forked child has no workers
+  // What a forked child, which has no workers, must leave as it is.
+  struct Workers {
+    std::mutex sleep;
+    std::condition_variable wake;
+    std::vector<std::thread> threads;
+  };
+
+  int32_t threads_ = 1;          // constant once the constructor is done
+  const uint32_t forks_;         // before this pool was made
   std::mutex section_;           // held by the caller whose section runs
   Function function_ = nullptr;  // of the section; read after a chunk of it was claimed
   void* context_ = nullptr;
@@ -61,9 +69,7 @@ class ThreadPool {
   std::atomic<uint32_t> done_{0};
   std::atomic<uint32_t> sleepers_{0};
   std::atomic<bool> stop_{false};
-  std::mutex sleep_;
-  std::unique_ptr<std::condition_variable> wake_;
-  std::vector<std::thread> workers_;
+  std::unique_ptr<Workers> workers_;
 };
 
 }  // namespace bnnzoo

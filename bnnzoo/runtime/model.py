@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,13 +52,16 @@ class NodeTime:
 class Model:
     """A network for inference, ready to run.
 
-    May be called from several threads at once. Results do not depend on the number of threads.
+    May be called from several threads at once. Results do not depend on the number of threads. A
+    forked child gets the same results, on one thread. Pickles and copies have the network with the
+    arguments that were given: what was None is chosen anew where they are opened.
 
     Attributes:
         graph: The network as it was given.
         info: What is known of it.
         isa: The instruction set of its kernels.
-        threads: On how many threads one call runs.
+        threads: On how many threads one call runs; fewer than asked for where the system grants
+            no more.
     """
 
     def __init__(
@@ -74,8 +78,13 @@ class Model:
         self.isa = choose_isa(isa)
         self.threads = choose_threads(threads)
         self._passes = tuple(passes)
+        self._again = partial(Model, threads=threads, isa=isa, passes=self._passes)
         self._plans: dict[tuple[str, ...], Plan] = {}
         self._plan = self._planned(graph.outputs)
+        self.threads = self._plan.engine.threads
+
+    def __reduce__(self) -> tuple[Callable[..., Model], tuple[Graph, ModelInfo]]:
+        return self._again, (self.graph, self.info)
 
     def __call__(self, x: ArrayLike) -> Floats | tuple[Floats, ...]:
         """Returns the network's output for preprocessed images.
