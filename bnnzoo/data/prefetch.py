@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
+import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -41,7 +43,8 @@ class Prefetcher(Iterator[Made], Generic[Task, Made]):
     Args:
         make: Makes one result; called in several threads at once.
         tasks: Taken one by one, as results are.
-        workers: Threads.
+        workers: Threads; fewer where the system grants no more, and with none of them a result is
+            made when it is taken.
         depth: Results at a time, those in the making included.
     """
 
@@ -52,7 +55,8 @@ class Prefetcher(Iterator[Made], Generic[Task, Made]):
         self._tasks = iter(tasks)
         self._depth = depth
         self._pending: deque[Future[Made]] = deque()
-        self._executor = ThreadPoolExecutor(workers, thread_name_prefix="bnnzoo-data")
+        self._jobs: queue.SimpleQueue[_Job[Made, Task]] = queue.SimpleQueue()
+        self._threads = _start_threads(workers, functools.partial(_work, make, self._jobs))
         self._lock = threading.Lock()
         self._closed = False
 
@@ -60,9 +64,13 @@ class Prefetcher(Iterator[Made], Generic[Task, Made]):
         with self._lock:
             if not self._closed:
                 for task in itertools.islice(self._tasks, self._depth - len(self._pending)):
-                    self._pending.append(self._executor.submit(self._make, task))
+                    self._pending.append(Future())
+                    self._jobs.put((self._pending[-1], task))
         if not self._pending:
             raise StopIteration
+        if not self._threads:
+            with contextlib.suppress(queue.Empty):  # closed meanwhile
+                _do(self._make, self._jobs.get_nowait())
         try:
             return self._pending.popleft().result()
         except CancelledError:
@@ -72,7 +80,46 @@ class Prefetcher(Iterator[Made], Generic[Task, Made]):
         """Cancels what has not begun and joins the threads; any thread may call it."""
         with self._lock:
             self._closed = True
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        with contextlib.suppress(queue.Empty):
+            while job := self._jobs.get_nowait():
+                job[0].cancel()
+        for _ in self._threads:
+            self._jobs.put(None)
+        for thread in self._threads:
+            thread.join()
+
+
+_Job = tuple[Future[Made], Task] | None  # None ends a thread
+
+
+def _start_threads(count: int, work: Callable[[], None]) -> list[threading.Thread]:
+    threads: list[threading.Thread] = []
+    for i in range(count):
+        thread = threading.Thread(target=work, name=f"bnnzoo-data-{i}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # the limit of threads of a user or of a container
+            break
+        threads.append(thread)
+    return threads
+
+
+def _work(make: Callable[[Task], Made], jobs: queue.SimpleQueue[_Job[Made, Task]]) -> None:
+    while _do(make, jobs.get()):  # no name holds a job, which would keep its result
+        pass
+
+
+def _do(make: Callable[[Task], Made], job: _Job[Made, Task]) -> bool:
+    """Returns whether there was a job."""
+    if job is None:
+        return False
+    future, task = job
+    if future.set_running_or_notify_cancel():
+        try:
+            future.set_result(make(task))
+        except BaseException as error:  # of an interrupt too: the one who waits must not hang
+            future.set_exception(error)
+    return True
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,13 @@ def hold() -> None:
     with Path(os.devnull).open() as nothing:
         os.dup2(nothing.fileno(), 0)
     line.settimeout(BEAT_S)
-    threading.Thread(target=_beat, args=(line,), name=NAME, daemon=True).start()
+    try:
+        threading.Thread(target=_beat, args=(line,), name=NAME, daemon=True).start()
+    except RuntimeError as error:
+        raise SystemExit(
+            f"A worker must be able to start threads, got: {error}. Raise the limit: ulimit -u, or "
+            "that of the container."
+        ) from error
 
 
 def _beat(line: socket.socket) -> None:

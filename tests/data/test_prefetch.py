@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -137,3 +139,24 @@ def test_labels_of_a_stream_are_checked_as_they_come() -> None:
     checked = Source("made", 5, Stream()).within(3)
     with pytest.raises(DataError, match="image 3: class index must be within 0 to 2, got 3"):
         list(batches(checked, RAW, 2))
+
+
+# Each thread needs megabytes for its stack.
+SHORT_OF_MEMORY = """
+import resource, sys
+from pathlib import Path
+from bnnzoo.data.prefetch import Prefetcher
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[1]),) * 2)
+made = Prefetcher(lambda i: i * i, range(50), 40, 41)
+print(list(made) == [i * i for i in range(50)])
+made.close()
+print(list(made))
+"""
+
+
+@pytest.mark.parametrize("room", [4_000_000, 30_000_000])
+def test_batches_are_made_on_the_threads_that_the_system_grants(room: int) -> None:
+    command = [sys.executable, "-c", SHORT_OF_MEMORY, str(room)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("True\n[]\n", "")
