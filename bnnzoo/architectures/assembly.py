@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+import bnnzoo.nn  # noqa: F401 (a pickle of a model imports this file, and needs its layers)
 from bnnzoo.arguments import as_integers
 from bnnzoo.errors import ArgumentError
 from bnnzoo.model_spec import FeatureInfo, ModelSpec

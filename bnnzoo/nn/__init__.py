@@ -10,7 +10,7 @@ from bnnzoo.errors import naming_keras_extras
 with naming_keras_extras():
     import keras  # noqa: F401
 
-from bnnzoo.nn import quantizers
+from bnnzoo.nn import pickling, quantizers  # noqa: F401
 from bnnzoo.nn.activations import hard_tanh, leaky_tanh
 from bnnzoo.nn.callbacks import FlipRatioLogger, HyperparameterScheduler
 from bnnzoo.nn.constraints import WeightClip
