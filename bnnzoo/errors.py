@@ -13,7 +13,8 @@ Everything a user can cause and mend is a `BnnZooError`; anything else is a bug.
     ├── GraphError               exit code 6: a graph for deployment breaks the rules
     └── MissingDependencyError   exit code 1, also an ImportError: an extra is not installed
 
-The message of each is one line: what is wrong, what was got, what to do.
+The message of each is one line: what is wrong, what was got, what to do. Whatever servers or files
+have said in it, it has no control characters.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+
+from bnnzoo.plain_text import plain
 
 __all__ = [
     "ArgumentError",
@@ -46,6 +49,9 @@ class BnnZooError(Exception):
     """Base of every error that a user can cause and mend."""
 
     exit_code = 1
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(plain(arg) if isinstance(arg, str) else arg for arg in args))
 
 
 class ArgumentError(BnnZooError, ValueError):

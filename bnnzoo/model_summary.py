@@ -14,6 +14,7 @@ import keras
 
 from bnnzoo.nn.layers import QuantizedLayer
 from bnnzoo.opening import open_model
+from bnnzoo.plain_text import plain
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -142,8 +143,8 @@ class ModelSummary:
             "uncounted_layers": self.uncounted_layers,
         }
         layers = [asdict(layer) for layer in self.layers]
-        plain: dict[str, Any] = _plain({"name": self.name, "totals": totals, "layers": layers})
-        return plain
+        value: dict[str, Any] = _json({"name": self.name, "totals": totals, "layers": layers})
+        return value
 
     def __str__(self) -> str:
         from rich.console import Console
@@ -159,7 +160,13 @@ class ModelSummary:
         from rich.text import Text
 
         param_bits, mac_bits = sorted(self.params_by_bits), sorted(self.macs_by_bits)
-        table = Table(title=self.name, title_justify="left", box=SIMPLE_HEAD, show_footer=True)
+        # Text, as a name in brackets would be a style.
+        table = Table(
+            title=Text(plain(self.name), "table.title"),
+            title_justify="left",
+            box=SIMPLE_HEAD,
+            show_footer=True,
+        )
         headers = ["layer", "type", "input bits", "output"]
         headers += [f"{bits}-bit params" for bits in param_bits] + ["packed bytes"]
         headers += [f"{bits}-bit MACs" for bits in mac_bits]
@@ -169,7 +176,7 @@ class ModelSummary:
             left = header in ("layer", "type")
             table.add_column(header, total, justify="left" if left else "right", no_wrap=True)
         for layer in self.layers:
-            table.add_row(*_row(layer, param_bits, mac_bits))
+            table.add_row(*map(Text, _row(layer, param_bits, mac_bits)))
         return Group(table, Text(self._totals_in_words()))
 
     def _totals_in_words(self) -> str:
@@ -180,7 +187,8 @@ class ModelSummary:
             f"MACs: {self.macs:,}, {100 * self.binary_mac_share:.2f} % of them binary",
         ]
         if self.uncounted_layers:
-            lines.append(f"Not counted: the MACs of {', '.join(self.uncounted_layers)}")
+            names = ", ".join(map(plain, self.uncounted_layers))
+            lines.append(f"Not counted: the MACs of {names}")
         return "\n".join(lines)
 
 
@@ -353,8 +361,8 @@ def _cells(counts: Mapping[int, int] | None, columns: list[int]) -> list[str]:
 
 def _row(layer: LayerSummary, param_bits: list[int], mac_bits: list[int]) -> list[str]:
     return [
-        layer.name,
-        layer.type,
+        plain(layer.name),
+        plain(layer.type),
         "-" if layer.input_bits is None else str(layer.input_bits),
         _shape_in_words(layer.output_shape),
         *_cells(layer.params_by_bits, param_bits),
@@ -372,9 +380,9 @@ def _shape_in_words(shape: tuple[Any, ...] | None) -> str:
     return f"({', '.join(['n', *sides])})"
 
 
-def _plain(value: Any) -> Any:
+def _json(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): _json(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [_json(item) for item in value]
     return value

@@ -18,7 +18,8 @@ PACKAGE = Path(bnnzoo.__file__).parent
 DOORS = {
     "arguments": {"errors"},
     "atomic": {"errors"},
-    "errors": set(),
+    "errors": {"plain_text"},
+    "plain_text": set(),
     "manifest": {"errors"},
     "network": {"errors"},
     "download": {"errors", "network"},
@@ -34,7 +35,7 @@ DOORS = {
     },
     "opening": {"architectures", "deploy", "errors", "loading", "registry"},
     "data": {"errors", "network"},
-    "model_summary": {"errors", "nn", "opening"},
+    "model_summary": {"errors", "nn", "opening", "plain_text"},
     "evaluation": {
         "arguments", "data", "deploy", "errors", "model_spec", "opening", "registry", "runtime",
         "snapshot", "weights",

@@ -35,6 +35,7 @@ class Answer:
         gated: Waits with the answer until the test opens the gate.
         ranges: Answers a `Range` with 206 and the rest of the body.
         sends: Closes the connection after so many bytes of what it declared.
+        reason: What the status line says; None takes the usual words.
         drips: Sends one byte after the other, slowly and without end, of the `body` or `headers`.
     """
 
@@ -47,6 +48,7 @@ class Answer:
     ranges: bool = False
     sends: int | None = None
     drips: str | None = None
+    reason: str | None = None
 
     def to(self, asked: str | None) -> Answer:
         """The answer to a request with this `Range`."""
@@ -178,7 +180,7 @@ class _Handler(BaseHTTPRequestHandler):
         if answer.stall_after == -1:
             state.closing.wait(5)
             return
-        self.send_response(answer.status)
+        self.send_response(answer.status, answer.reason)
         declared = len(answer.body) if answer.declared == "body" else answer.declared
         if declared is not None:
             self.send_header("Content-Length", str(declared))

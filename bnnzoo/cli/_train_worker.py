@@ -10,6 +10,7 @@ import sys
 import traceback
 
 from bnnzoo.cli.main import main
+from bnnzoo.cli.output import show_log
 from bnnzoo.training import lifeline
 
 
@@ -21,6 +22,7 @@ def run() -> None:
     lifeline.hold()
     sys.stdout = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # where JAX's collectives talk; what is printed here is the result
+    show_log()
     try:
         code = main(sys.argv[1:])
     except BaseException:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from bnnzoo.cli.output import print_json, print_table
+from bnnzoo.cli.output import echo, print_json, print_table
 
 if TYPE_CHECKING:
     from bnnzoo.runtime import Model
@@ -51,8 +51,8 @@ def command(
         return
     for key, value in report.items():
         shown = f"{value:,.3f}" if isinstance(value, float) else value
-        click.echo(f"{key.replace('_', ' '):>18}  {shown}")
-    click.echo()
+        echo(f"{key.replace('_', ' '):>18}  {shown}")
+    echo()
     print_table(
         ["node", "operation", "ms", "GMAC/s"],
         [[name, op, f"{ms:.3f}", speed] for name, op, ms, speed in rows],

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from bnnzoo import manifest, registry, weights
-from bnnzoo.cli.output import print_json, print_table
+from bnnzoo.cli.output import echo, print_json, print_table
 from bnnzoo.errors import ArgumentError, WeightsError
 from bnnzoo.weights import CachedFile
 
@@ -24,7 +24,7 @@ def command() -> None:
 @command.command("path")
 def path() -> None:
     """Print the folder of the cache."""
-    click.echo(weights.cache_folder())
+    echo(weights.cache_folder())
 
 
 @command.command("ls")
@@ -46,7 +46,7 @@ def ls(as_json: bool) -> None:
             [(f.name, f.role, f.bytes, _age(now - f.modified), _state(f)) for f in files],
         )
     else:
-        click.echo(f"No weights in {weights.cache_folder()}.", err=True)
+        echo(f"No weights in {weights.cache_folder()}.", err=True)
 
 
 @command.command("verify", short_help="Compare every file with the manifest.")
@@ -66,7 +66,7 @@ def verify(as_json: bool) -> None:
             [(f.name, f.role, state, f.path.name) for f, state, _ in found],
         )
     else:
-        click.echo(f"No weights in {weights.cache_folder()}.", err=True)
+        echo(f"No weights in {weights.cache_folder()}.", err=True)
     broken = [(file, problem) for file, state, problem in found if state == "broken"]
     if broken:
         file, problem = broken[0]
@@ -96,7 +96,7 @@ def rm(names: tuple[str, ...], everything: bool, yes: bool, as_json: bool) -> No
     for file in chosen:
         weights.remove(file)
         if not as_json:
-            click.echo(file.path)
+            echo(file.path)
     if as_json:
         print_json([_row(file) for file in chosen])
 
@@ -107,7 +107,7 @@ def _confirm(files: Sequence[CachedFile]) -> None:
         raise ArgumentError("--all must be confirmed, and nobody is here to ask. Add --yes.")
     question = f"Remove {len(files)} files, {size:,} bytes, from {weights.cache_folder()}?"
     if not click.confirm(question, err=True):
-        click.echo("Nothing was removed.", err=True)
+        echo("Nothing was removed.", err=True)
         click.get_current_context().exit(1)
 
 
@@ -122,7 +122,7 @@ def _chosen(files: Sequence[CachedFile], names: Sequence[str]) -> list[CachedFil
                 file for file in files if _is_of(file, record.name if record else architecture)
             ]
         if not found:
-            click.echo(f"No weights of '{name}' in {weights.cache_folder()}.", err=True)
+            echo(f"No weights of '{name}' in {weights.cache_folder()}.", err=True)
         chosen.update(dict.fromkeys(found))
     return list(chosen)
 

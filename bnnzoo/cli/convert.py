@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bnnzoo.cli.output import print_json, print_table
+from bnnzoo.cli.output import echo, print_json, print_table
 from bnnzoo.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -139,14 +139,14 @@ def _print(report: ConversionReport) -> None:
         title = f"{len(real)} of {len(report.layers)} layers compute in real numbers"
         print_table(["layer", "kind", "stored as", "because"], cells, title=title)
     for sentence in report.in_8_bits():
-        click.echo(sentence)
+        echo(sentence)
     for note in report.notes():
-        click.echo(note, err=True)
+        echo(note, err=True)
     if report.format == "packed":
         _print_passes(report)
     for sentence in (*report.findings(), *report.format_notes):
-        click.echo(sentence)
-    click.echo(f"Wrote {report.path}." if report.path else "Nothing was written (dry run).")
+        echo(sentence)
+    echo(f"Wrote {report.path}." if report.path else "Nothing was written (dry run).")
 
 
 def _print_passes(report: ConversionReport) -> None:

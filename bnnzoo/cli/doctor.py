@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from bnnzoo import __version__, manifest, network, registry
-from bnnzoo.cli.output import print_json
+from bnnzoo.cli.output import echo, print_json
 from bnnzoo.errors import WeightsError
 from bnnzoo.weights import cache_folder
 
@@ -122,7 +122,7 @@ def _cache() -> dict[str, Any]:
 
 def _print_report(report: dict[str, Any]) -> None:
     def line(key: str, value: object) -> None:
-        click.echo(f"{key:>20}  {value}")
+        echo(f"{key:>20}  {value}")
 
     line("bnnzoo", f"{report['bnnzoo']}, {report['models']} models")
     line("python", f"{report['python']} on {report['platform']}")
@@ -136,14 +136,14 @@ def _print_report(report: dict[str, Any]) -> None:
     for name, value in report["environment"].items():
         line(name, value)
     for gap in report["missing"]:
-        click.echo(
+        echo(
             f"{gap['package']} is not installed; it is needed to {gap['purpose']}: "
             f"pip install 'bnnzoo[{gap['extra']}]'"
         )
     if report["ready"]:
-        click.echo("Ready.")
+        echo("Ready.")
     elif report["backend"] not in BACKENDS:
         known = ", ".join(BACKENDS)
-        click.echo(f"Not ready: KERAS_BACKEND must be one of {known}, got '{report['backend']}'.")
+        echo(f"Not ready: KERAS_BACKEND must be one of {known}, got '{report['backend']}'.")
     else:
-        click.echo(f"Not ready: Keras with the backend {report['backend']} is not installed.")
+        echo(f"Not ready: Keras with the backend {report['backend']} is not installed.")

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from bnnzoo import manifest, registry, weights
-from bnnzoo.cli.output import print_json
+from bnnzoo.cli.output import echo, print_json
 from bnnzoo.errors import ArgumentError, WeightsError
 from bnnzoo.manifest import WeightsFile, WeightsRecord
 
@@ -48,11 +48,11 @@ def command(
             continue
         rows.append(_row(record, file, path))
         if not as_json:
-            click.echo(path)
+            echo(path)
     if as_json:
         print_json(rows)
     for failure in failures[:-1]:
-        click.echo(f"Error: {failure}", err=True)
+        echo(f"Error: {failure}", err=True)
     if failures:
         raise failures[-1]
 

@@ -13,7 +13,7 @@ import click
 from tqdm import tqdm
 
 from bnnzoo.atomic import check_writable, write_file
-from bnnzoo.cli.output import print_json, print_table
+from bnnzoo.cli.output import echo, print_json, print_table
 from bnnzoo.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -152,11 +152,11 @@ def _drawn(report: EvaluationReport, path: Path) -> bytes | str:
 def _warn(report: EvaluationReport) -> None:
     """Says on standard error what the figures alone do not tell."""
     if report.random_weights:
-        click.echo("The weights are random: only the throughput means something.", err=True)
+        echo("The weights are random: only the throughput means something.", err=True)
     for skipped in report.skipped[:MOST_SKIPPED]:
-        click.echo(f"Skipped {skipped.reason}", err=True)
+        echo(f"Skipped {skipped.reason}", err=True)
     if len(report.skipped) > MOST_SKIPPED:
-        click.echo(f"Skipped {len(report.skipped):,} in all; -o lists them.", err=True)
+        echo(f"Skipped {len(report.skipped):,} in all; -o lists them.", err=True)
 
 
 def _print_tables(report: EvaluationReport, per_class: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from bnnzoo import registry
-from bnnzoo.cli.output import print_json
+from bnnzoo.cli.output import echo, print_json
 from bnnzoo.manifest import TrainingRun, WeightsRecord
 
 
@@ -32,14 +32,14 @@ def command(name: str, as_json: bool) -> None:
     }
     _print_facts(facts)
     for record in model.weights:
-        click.echo()
+        echo()
         _print_facts(_record_facts(record))
 
 
 def _print_facts(facts: dict[str, Any]) -> None:
     for key, value in facts.items():
         if value is not None:
-            click.echo(f"{key:>14}  {value:,}" if isinstance(value, int) else f"{key:>14}  {value}")
+            echo(f"{key:>14}  {value:,}" if isinstance(value, int) else f"{key:>14}  {value}")
 
 
 def _shape(shape: tuple[int, ...] | None) -> str | None:

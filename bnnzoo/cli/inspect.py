@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bnnzoo.cli.output import print_json, print_table
+from bnnzoo.cli.output import echo, print_json, print_table
 
 if TYPE_CHECKING:
     from bnnzoo.deploy.formats.packed import PackedFile
@@ -93,11 +93,11 @@ def _print_report(report: dict[str, Any]) -> None:
     }
     for key, value in facts.items():
         if value is not None:
-            click.echo(f"{key:>14}  {value}")
+            echo(f"{key:>14}  {value}")
     graph = report["graph"]
-    click.echo(f"{'input':>14}  {graph['input']} {_shape(graph['input_shape'])}")
-    click.echo(f"{'outputs':>14}  {', '.join(graph['outputs'])}")
-    click.echo()
+    echo(f"{'input':>14}  {graph['input']} {_shape(graph['input_shape'])}")
+    echo(f"{'outputs':>14}  {', '.join(graph['outputs'])}")
+    echo()
     print_table(
         ["node", "operation", "kind", "shape", "inputs"],
         [

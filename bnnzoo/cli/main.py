@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import click
 
 from bnnzoo import __version__
+from bnnzoo.cli.output import echo, show_log
 from bnnzoo.errors import BnnZooError, naming_keras_extras
 
 # Name -> one line of help. Each command is `command` in bnnzoo/cli/<name>.py, imported only when
@@ -97,19 +98,21 @@ def main(argv: Sequence[str] | None = None) -> int:
             result = command.main(argv, prog_name="bnnzoo", standalone_mode=False)
         _flush()
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        echo(shown.getvalue().rstrip("\n"), err=True)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted.", err=True)
+        echo("Interrupted.", err=True)
         return 130
     except BnnZooError as error:
-        click.echo(f"Error: {error}", err=True)
+        echo(f"Error: {error}", err=True)
         return error.exit_code
     except Exception as error:
         lacking = _lacking(error)
         if lacking is None:
             raise
-        click.echo(f"Error: {lacking}", err=True)
+        echo(f"Error: {lacking}", err=True)
         return 1
     return result if isinstance(result, int) else 0
 
@@ -141,6 +144,7 @@ def run() -> None:
     warnings.filterwarnings("ignore", module=r"PIL\.")
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")  # of names that the terminal cannot show
+    show_log()
     code = main()
     try:
         _flush()

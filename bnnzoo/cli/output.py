@@ -1,15 +1,39 @@
-"""What the commands write to standard output."""
+"""What the commands write to a terminal, a pipe or a file.
+
+Everything goes out here, so that what files, servers and peers have said steers no terminal.
+"""
 
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 import click
 
+from bnnzoo.plain_text import STEERING, plain, plain_lines
+
 BETWEEN, EDGES = 3, 2  # spaces between two columns, and at the sides of a table
+
+
+def echo(text: object = "", *, err: bool = False) -> None:
+    """Writes lines to standard output, or to standard error."""
+    click.echo(plain_lines(str(text)), err=err)
+
+
+class _PlainFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return plain_lines(super().format(record))
+
+
+def show_log() -> None:
+    """Lets warnings of bnnzoo go to standard error."""
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(_PlainFormatter())
+    logging.getLogger("bnnzoo").addHandler(handler)
 
 
 def print_json(value: Any) -> None:
@@ -17,7 +41,8 @@ def print_json(value: Any) -> None:
 
     Where standard output has not all of its characters they are escaped as JSON does.
     """
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    lines = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False).split("\n")
+    text = "\n".join(STEERING.sub(lambda match: f"\\u{ord(match[0]):04x}", line) for line in lines)
     try:
         text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except UnicodeEncodeError:
@@ -56,7 +81,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: st
     for row in rows:
         table.add_row(*(Text(_cell(value)) for value in row))
     if title:
-        console.print(title, style="italic", markup=False, soft_wrap=True)
+        console.print(plain(title), style="italic", markup=False, soft_wrap=True)
     # A dumb terminal's width counts only together with its height.
     wide = Console(highlight=False, width=sum(widths) + around, height=console.height)
     with wide.capture() as drawn:
@@ -82,4 +107,4 @@ def _cell(value: Any) -> str:
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:.2f}"
-    return str(value)
+    return plain(str(value))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from tqdm import tqdm
 
-from bnnzoo.cli.output import print_json, print_table
+from bnnzoo.cli.output import echo, print_json, print_table
 
 if TYPE_CHECKING:
     from bnnzoo.publishing import Publication
@@ -46,9 +46,9 @@ def command(run_dir: Path, as_json: bool, **options: Any) -> None:
         return
     _print(published)
     if published.files:
-        click.echo("Next: python scripts/make_models_page.py, then pytest tests/test_pretrained.py")
+        echo("Next: python scripts/make_models_page.py, then pytest tests/test_pretrained.py")
     else:
-        click.echo("Nothing was written (dry run).")
+        echo("Nothing was written (dry run).")
 
 
 def _follow(bar: Any) -> Any:
@@ -60,7 +60,7 @@ def _follow(bar: Any) -> Any:
             measured.append(what)
             bar.reset(total)
             with tqdm.external_write_mode():
-                click.echo(f"Measuring {what}: {total:,} images", err=True)
+                echo(f"Measuring {what}: {total:,} images", err=True)
         bar.update(done - bar.n)
 
     return advance
@@ -101,4 +101,4 @@ def _print(published: Publication) -> None:
         facts[f"{file.role}, sha256"] = file.sha256
     print_table(["published", ""], [(name, text) for name, text in facts.items() if text])
     for path in published.files:
-        click.echo(f"Wrote {path}")
+        echo(f"Wrote {path}")

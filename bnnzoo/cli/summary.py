@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from bnnzoo.cli.output import print_json
+from bnnzoo.cli.output import echo, print_json
 
 
 @click.command("summary")
@@ -25,7 +25,7 @@ def command(model: str, input_shape: str | None, num_classes: int | None, as_jso
     if as_json:
         print_json(report.to_dict())
     else:
-        click.echo(str(report))
+        echo(str(report))
 
 
 def _shape(text: str) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ import click
 from tqdm import tqdm
 
 from bnnzoo.cli.evaluate import Recorded
-from bnnzoo.cli.output import print_json, print_table
+from bnnzoo.cli.output import echo, print_json, print_table
 from bnnzoo.training import lifeline
 from bnnzoo.training.cluster import Cluster, read_cluster
 from bnnzoo.training.recipe import Recipe
@@ -135,7 +135,7 @@ def print_epoch(row: dict[str, Any]) -> None:
         f"flips {100 * row['flip_ratio']:.2f} %  {row['images_per_second']:,.0f} images/s"
     )
     with tqdm.external_write_mode():
-        click.echo(text, err=True)
+        echo(text, err=True)
 
 
 def print_report(report: dict[str, Any], folder: Path) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bnnzoo.atomic import check_writable, write_file
+from bnnzoo.cli.output import echo
 from bnnzoo.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def command(file: Path, output: Path, format_name: str, word_bits: int | None, f
         target = Target(output, MEM, force)
         files = to_files(*read(file), WORD_BITS if word_bits is None else word_bits)
         target.write(files)
-        click.echo(f"{output}: {len(files):,} files", err=True)
+        echo(f"{output}: {len(files):,} files", err=True)
         return
     if word_bits is not None:
         raise ArgumentError("--word-bits belongs to --format mem. Give both, or neither.")
@@ -60,7 +61,7 @@ def command(file: Path, output: Path, format_name: str, word_bits: int | None, f
     graph, _ = read(file)
     arrays = {name: numbers(tensor) for name, tensor in graph.tensors.items()}
     write_file(output, _npz(arrays))
-    click.echo(f"{output}: {len(arrays):,} arrays", err=True)
+    echo(f"{output}: {len(arrays):,} arrays", err=True)
 
 
 def _npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:

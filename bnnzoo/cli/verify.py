@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from bnnzoo.cli.output import echo
+
 
 @click.command("verify")
 @click.argument("file", type=click.Path(path_type=Path))
@@ -17,7 +19,7 @@ def command(file: Path) -> None:
     from bnnzoo.deploy.formats.packed import FORMAT, open_file
 
     packed = open_file(file)
-    click.echo(
+    echo(
         f"{file}: ok, {FORMAT}, {len(packed.graph.nodes):,} nodes, "
         f"{len(packed.array_sha256):,} checksums, digest {packed.digest}"
     )
