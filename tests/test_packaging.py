@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -25,6 +27,8 @@ def wheel(tmp_path_factory) -> Path:
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index"]
     command += ["--config-settings=cmake.build-type=Debug"]
     command += ["--config-settings=cmake.define.CMAKE_CXX_FLAGS_DEBUG=-O0"]
+    command += [f"--config-settings=build-dir={folder / 'build'}"]
+    command += ["--config-settings=cmake.args=-GNinja"]
     command += ["--no-build-isolation", "--wheel-dir", str(folder), str(ROOT)]
     subprocess.run(command, check=True, capture_output=True)
     (path,) = folder.glob("*.whl")
@@ -68,6 +72,50 @@ def test_wheel_has_the_code_and_the_data_and_nothing_else(wheel):
     # A sample of images, class names, the engine: more than that and the weights is an accident.
     weights = sum(p.stat().st_size for p in (ROOT / "bnnzoo" / "pretrained").iterdir())
     assert wheel.stat().st_size < 3_000_000 + weights
+
+
+def words(text: str) -> str:
+    """A text without line breaks and the stars of comments."""
+    return " ".join(text.replace("*", " ").split())
+
+
+def compiled_of_others(wheel: Path) -> dict[str, str]:
+    """The licence of each package of others whose files were compiled into the engine."""
+    command = ["ninja", "-C", str(wheel.parent / "build"), "-t", "deps"]
+    listing = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    read = {(wheel.parent / "build" / line.strip()).resolve() for line in listing.splitlines()}
+    system = (ROOT / "src", Path("/usr"), Path(sysconfig.get_path("include")).resolve())
+    licences = {}
+    for path in filter(Path.is_file, read):
+        *_, inside = re.split("/(?:site|dist)-packages/", str(path))
+        package, *rest = inside.split("/")
+        if inside == str(path):
+            assert any(map(path.is_relative_to, system)), f"{path} is not known to NOTICE"
+        elif rest[0] == "ext":
+            licences[rest[1]] = path.read_text().split("/**", 1)[1].split("*/")[0]
+        else:
+            distribution = importlib.metadata.distribution(package)
+            licences[package] = distribution.read_text("licenses/LICENSE")
+    return licences
+
+
+def test_notice_has_the_licences_of_what_is_compiled_into_the_engine(wheel):
+    licences = compiled_of_others(wheel)
+    assert {"nanobind", "robin_map"} <= set(licences)
+    notice = words((ROOT / "NOTICE").read_text())
+    for package, licence in licences.items():
+        assert f"{package} (" in notice, package
+        assert words(licence) in notice, package
+
+
+def test_notice_names_the_data_of_a_wheel(wheel):
+    """Whose images, class names and weights are in it; code is ours."""
+    notice = (ROOT / "NOTICE").read_text()
+    names = [name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("bnnzoo/")]
+    data = [name for name in names if not re.search(r"\.(py|c|so|typed)$|_manifest.json$", name)]
+    assert len(data) > 10
+    for name in data:
+        assert name.split(".")[0] in notice or f"{Path(name).parent}/" in notice, name
 
 
 def test_installed_package_reads_its_own_manifest(installed):
