@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import lzma
 import os
+import struct
 import sys
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -17,6 +20,7 @@ import numpy as np
 
 from bnnzoo import network
 from bnnzoo.data import labels
+from bnnzoo.data.images import as_pixels
 from bnnzoo.data.source import Item, Source
 from bnnzoo.errors import DataError, MissingDependencyError, first_line
 
@@ -25,8 +29,24 @@ __all__ = ["KERAS_DATASETS", "SAMPLES", "from_arrays", "keras_dataset", "npz_fil
 KERAS_DATASETS = ("mnist", "fashion_mnist", "cifar10", "cifar100")
 SAMPLES = ("fashion_mnist",)
 SPLITS = ("train", "test")
-# What zipfile and NumPy raise for broken archives; RuntimeError for encrypted or newer ones.
-_BROKEN = (EOFError, OSError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error)
+# What zipfile and NumPy raise for broken archives; RuntimeError for encrypted or newer ones. The
+# header of an array is parsed as Python, so that it breaks in as many ways.
+_BROKEN = (
+    EOFError,
+    KeyError,
+    MemoryError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    lzma.LZMAError,
+    struct.error,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def from_arrays(
@@ -40,7 +60,8 @@ def from_arrays(
     """Returns a source of images that are in memory.
 
     Args:
-        x: uint8 `(n, h, w)` or `(n, h, w, c)` with 1 or 3 channels.
+        x: uint8 `(n, h, w)` or `(n, h, w, c)` with 1 or 3 channels, or a list of images of one
+            size, those of Pillow too.
         y: Integer class indices `(n,)` or `(n, 1)`.
         name: How results name it.
         class_names: Name of each class.
@@ -49,6 +70,8 @@ def from_arrays(
     Raises:
         DataError: The arrays have other types or shapes.
     """
+    if isinstance(x, (list, tuple)):
+        x = [as_pixels(image) for image in x]
     images, indices = _as_array(x, "images", name), _as_array(y, "labels", name)
     _check_images(images, name)
     _check_labels(indices, len(images), name)

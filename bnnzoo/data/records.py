@@ -21,6 +21,7 @@ __all__ = ["RecordFile", "Records"]
 
 _HEADER = struct.Struct("<Q4x")
 _FOOTER_BYTES = 4
+_LEAST_BYTES = _HEADER.size + _FOOTER_BYTES
 
 
 class RecordFile:
@@ -66,10 +67,12 @@ class RecordFile:
 
     def _found_spans(self) -> NDArray[np.int64]:
         """Returns where the data of each record begin and end: `(count, 2)`."""
-        spans = np.zeros((self.count, 2), np.int64)
         position = 0
         try:
             size = self.path.stat().st_size
+            if size < self.count * _LEAST_BYTES:
+                raise self._broken(size // _LEAST_BYTES)
+            spans = np.zeros((self.count, 2), np.int64)
             with self.path.open("rb", buffering=0) as file:
                 for place in range(self.count):
                     file.seek(position)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bnnzoo.data import labels
+from bnnzoo.data.labels import Labels
 from bnnzoo.errors import DataError
 
 __all__ = ["Item", "Skipped", "Source"]
@@ -83,7 +85,8 @@ class Source:
             DataError: A label is out of range. A streamed data set raises while it is read.
         """
         if not isinstance(self.items, tuple):
-            return replace(self, items=_CheckedItems(self.items, num_classes))
+            check = functools.partial(_checked, num_classes=num_classes)
+            return replace(self, items=_Changed(self.items, check))
         good = []
         skipped = list(self.skipped)
         for item in self.items:
@@ -96,55 +99,64 @@ class Source:
                 raise DataError(problem)
         return replace(self, items=tuple(good), length=len(good), skipped=tuple(skipped))
 
-    def labelled_as(self, class_names: tuple[str, ...] | None) -> Source:
-        """Returns the source with the class indices of another one that has these classes.
+    def labelled_as(self, classes: Labels | None, whose: str = "the training images") -> Source:
+        """Returns the source with the class indices of a model or source that has these classes.
 
         Folders count their classes in sorted order: where some of them are missing, the others
         would have wrong indices.
 
         Args:
-            class_names: Names of the other's classes. Where one has none, indices stay.
+            classes: Names of the other's classes, or their id. None leaves the indices.
+            whose: What an error calls the other.
 
         Raises:
             DataError: A class of this source is not among them.
         """
-        if class_names is None or self.class_names in (None, class_names):
+        if classes is None or self.class_names is None:
             return self
-        assert self.class_names is not None
-        index = {labels.normalise(name): i for i, name in enumerate(class_names)}
-        strange = [name for name in self.class_names if labels.normalise(name) not in index]
-        if strange or not isinstance(self.items, tuple):
+        names = labels.names(classes)
+        if self.class_names == names:
+            return self
+        places = labels.places(self.class_names, classes)
+        strange = [n for n, place in zip(self.class_names, places, strict=True) if place is None]
+        if strange:
             raise DataError(
-                f"{self.name}: its classes must be those of the training images, got "
-                f"{(strange or self.class_names)[0]!r}. Name them alike."
+                f"{self.name}: its classes must be those of {whose}, got {strange[0]!r}. Name them "
+                f"alike. It has {labels.shown(self.class_names)}, not {labels.shown(names)}."
             )
-        places = [index[labels.normalise(name)] for name in self.class_names]
-        items = tuple(replace(item, label=places[item.label]) for item in self.items)
-        return replace(self, items=items, class_names=class_names)
+        change = functools.partial(_labelled, places=[place or 0 for place in places])
+        if isinstance(self.items, tuple):
+            return replace(self, items=tuple(map(change, self.items)), class_names=names)
+        return replace(self, items=_Changed(self.items, change), class_names=names)
 
 
 @dataclass(frozen=True)
-class _CheckedItems:
-    """Items that are read when they are asked for; their labels can only be checked then."""
+class _Changed:
+    """Items that are read when they are asked for, and changed or checked then."""
 
     items: Iterable[Item]
-    num_classes: int
+    change: Callable[[Item], Item]
 
     def __iter__(self) -> Iterator[Item]:
-        return map(self._checked, self.items)
+        return map(self.change, self.items)
 
     def __len__(self) -> int:
         return len(self.items)  # type: ignore[arg-type]
 
     def __getitem__(self, place: int) -> Item:
         """Returns an item, where the items have places."""
-        return self._checked(self.items[place])  # type: ignore[index]
+        return self.change(self.items[place])  # type: ignore[index]
 
-    def _checked(self, item: Item) -> Item:
-        problem = _label_problem(item, self.num_classes)
-        if problem is not None:
-            raise DataError(problem)
-        return item
+
+def _labelled(item: Item, places: Sequence[int]) -> Item:
+    return replace(item, label=places[_checked(item, len(places)).label])
+
+
+def _checked(item: Item, num_classes: int) -> Item:
+    problem = _label_problem(item, num_classes)
+    if problem is not None:
+        raise DataError(problem)
+    return item
 
 
 def _label_problem(item: Item, num_classes: int) -> str | None:

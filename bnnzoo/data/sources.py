@@ -11,8 +11,10 @@ from os import PathLike
 from pathlib import Path
 
 from bnnzoo.data.arrays import KERAS_DATASETS, SAMPLES, SPLITS, keras_dataset, npz_file, sample
-from bnnzoo.data.folders import ClassMap, class_folders, labelled_files
+from bnnzoo.data.folders import class_folders, labelled_files
+from bnnzoo.data.labels import Labels
 from bnnzoo.data.source import Source
+from bnnzoo.data.tables import ClassMap
 from bnnzoo.data.tfds import import_tfds, tfds_dataset
 from bnnzoo.errors import ArgumentError, DataError
 
@@ -28,7 +30,7 @@ def open_source(
     *,
     labels_csv: str | PathLike[str] | None = None,
     class_map: ClassMap | None = None,
-    label_set: str | None = None,
+    label_set: Labels | None = None,
     num_classes: int | None = None,
     skip_bad: bool = False,
 ) -> Source:
@@ -45,7 +47,7 @@ def open_source(
         labels_csv: For a folder: CSV with the columns `file,class_index`. A `labels.csv` in the
             folder is found without it.
         class_map: For a folder of classes: index by class name, or a CSV or JSON file of that.
-        label_set: Id of the model's class names; class folders of these names need no map.
+        label_set: The model's class names, or their id; class folders are matched by them.
         num_classes: Number of classes of the model; every label is checked against it.
         skip_bad: Leave out what cannot be used, and list it in `skipped`.
 
@@ -196,7 +198,7 @@ def _open_folder(
     root: Path,
     labels_csv: str | PathLike[str] | None,
     class_map: ClassMap | None,
-    label_set: str | None,
+    label_set: Labels | None,
     num_classes: int | None,
     *,
     skip_bad: bool,

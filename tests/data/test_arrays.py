@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from bnnzoo.data import arrays, labels, open_source
 from bnnzoo.data.arrays import from_arrays
@@ -126,6 +129,55 @@ def test_broken_npz_is_named(tmp_path: Path, kind: str) -> None:
     with pytest.raises(DataError, match=rf"d\.npz{reason}") as caught:
         open_source(path)
     assert "\n" not in str(caught.value)
+
+
+def npy_header(text: str) -> bytes:
+    """Bytes of an `.npy` file that has this text for a header, and no numbers."""
+    header = text.encode().ljust(117) + b"\n"
+    return b"\x93NUMPY\x01\0" + len(header).to_bytes(2, "little") + header
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "(" * 100,
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (9999999999999999999999,)}",
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (9999999999999,)}",
+        "{'descr': '|u1', 'fortran_order': False, 'shape': 'abc'}",
+        "{'descr': '|u1', 'fortran_order': False}",
+        "{'descr': ['a', 1], 'fortran_order': False, 'shape': (1,)}",
+    ],
+    ids=["open", "beyond 64 bits", "terabytes", "text", "no shape", "type"],
+)
+def test_npz_with_a_broken_header_is_named(tmp_path: Path, header: str) -> None:
+    path = tmp_path / "d.npz"
+    np.savez(path, y_test=np.zeros(1, np.int64))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("x_test.npy", npy_header(header))
+    with pytest.raises(DataError, match=r"d\.npz is not a readable \.npz: "):
+        open_source(path)
+
+
+def test_npz_with_damaged_lzma_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "d.npz"
+    buffer = io.BytesIO()
+    np.save(buffer, np.zeros((3, 4, 4), np.uint8))
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("x_test.npy", buffer.getvalue())
+        archive.writestr("y_test.npy", buffer.getvalue())
+    content = bytearray(path.read_bytes())
+    content[62] ^= 0x55
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"d\.npz is not a readable \.npz: "):
+        open_source(path)
+
+
+def test_open_images_are_converted(rng: np.random.Generator) -> None:
+    colours = Image.fromarray(rng.integers(0, 256, (6, 5, 3), dtype=np.uint8))
+    images = [colours.convert("P"), colours]
+    expected = [np.asarray(image.convert("RGB")) for image in images]
+    found = [image for image, _, _ in from_arrays(images, [0, 1])]
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.filterwarnings("ignore")  # NumPy warns of some broken headers before it raises

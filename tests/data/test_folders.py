@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,6 @@ import pytest
 from PIL import Image
 
 from bnnzoo.data import open_source
-from bnnzoo.data.folders import read_class_map
 from bnnzoo.data.source import Source
 from bnnzoo.errors import ArgumentError, DataError
 
@@ -100,6 +101,25 @@ def test_a_misspelt_class_is_named(tmp_path: Path) -> None:
         open_source(root, label_set="fashion_mnist", num_classes=10)
 
 
+@pytest.mark.parametrize("label_set", ["fashion_mnist", ("apple", "zebra")])
+def test_folders_of_unknown_names_are_refused_with_both_lists(
+    tmp_path: Path, label_set: str | tuple[str, ...]
+) -> None:
+    root = folder(tmp_path, {"kiwi/a.png": 0, "plum/a.png": 0})
+    match = r"kiwi: 'kiwi' must name one class of .*folders are kiwi, plum; the classes are .*"
+    with pytest.raises(DataError, match=match + ("zebra" if label_set[0] == "apple" else "Bag")):
+        open_source(root, label_set=label_set, num_classes=10)
+
+
+def test_folders_of_own_names_have_their_index(tmp_path: Path) -> None:
+    root = folder(tmp_path, {"zebra/a.png": 1, "kiwi/a.png": 0})
+    with pytest.raises(DataError, match="'kiwi' must name one class of the model"):
+        open_source(root, label_set=("apple", "zebra"), num_classes=2)
+    source = open_source(root, label_set=("apple", "zebra"), num_classes=2, skip_bad=True)
+    assert content(source) == {"zebra/a.png": (1, 1)}
+    assert [skipped.id for skipped in source.skipped] == ["kiwi"]
+
+
 def test_a_missing_class_would_shift_the_order(tmp_path: Path) -> None:
     root = folder(tmp_path, {f"{i}/a.png": 0 for i in range(9)})
     with pytest.raises(DataError, match=r"has 9 class folders, but the model has 10.*--class-map"):
@@ -125,14 +145,54 @@ def test_an_empty_class_keeps_its_place(tmp_path: Path) -> None:
     assert [skipped.id for skipped in source.skipped] == ["b"]
 
 
-def test_other_files_are_reported_and_hidden_ones_are_not(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    root = folder(tmp_path, {"a/1.png": 1, "a/.hidden.png": 2, ".cache/x.png": 3})
-    (root / "a" / "notes.txt").write_text("")
+def test_what_is_left_out_is_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    images = ("a/1.jpg", "a/2.JPEG", "a/3.jfif", "a/4.JFIF", "a/5.jpe", "a/deep/6.png")
+    root = folder(tmp_path, dict.fromkeys(images, 1))
+    copies = ("a/.ipynb_checkpoints/1-checkpoint.png", ".cache/x.png", "a/deep/.Trash-0/old.png")
+    folder(root, dict.fromkeys((*copies, "a/@eaDir/thumb.png", "a/.hidden.png", "loose.png"), 2))
+    for name in ("a/notes.txt", "a/deep/7.heic", "a/README"):
+        (root / name).write_text("")
+    os.mkfifo(root / "a" / "pipe.png")
     with caplog.at_level(logging.WARNING):
-        assert len(open_source(root)) == 1
-    assert "1 files are no images" in caplog.text
+        assert set(content(open_source(root))) == set(images)
+    (line,) = [record.getMessage() for record in caplog.records]
+    for said in ("5 hidden", "1 outside the class folders", "1 not a regular file"):
+        assert said in line
+    assert "3 with another suffix (.heic, .txt)" in line
+
+
+@pytest.mark.parametrize("name", ["gone", "a/gone.png", "a/deep/gone", "a/deep/itself.png"])
+def test_links_that_lead_nowhere_are_named(tmp_path: Path, name: str) -> None:
+    root = folder(tmp_path, {"a/1.png": 1, "a/deep/2.png": 2})
+    link = root / name
+    link.symlink_to("itself.png" if "itself" in name else "not_there")
+    with pytest.raises(DataError, match=rf"{name} is a link to .*, which leads nowhere"):
+        open_source(root)
+    source = open_source(root, skip_bad=True)
+    assert set(content(source)) == {"a/1.png", "a/deep/2.png"}
+    assert [skipped.id for skipped in source.skipped] == [name]
+
+
+def test_links_to_images_and_folders_are_followed(tmp_path: Path) -> None:
+    folder(tmp_path / "store", {"x.png": 1, "deep/y.png": 2, "z.png": 3})
+    root = folder(tmp_path / "root", {"a/0.png": 0})
+    (root / "a" / "link.png").symlink_to(tmp_path / "store" / "x.png")
+    (root / "a" / "more").symlink_to(tmp_path / "store" / "deep", target_is_directory=True)
+    (root / "b").symlink_to(tmp_path / "store", target_is_directory=True)
+    expected = {"a/0.png": (0, 0), "a/link.png": (0, 1), "a/more/y.png": (0, 2)}
+    stored = {"b/x.png": (1, 1), "b/deep/y.png": (1, 2), "b/z.png": (1, 3)}
+    assert content(open_source(root)) == expected | stored
+
+
+@pytest.mark.parametrize("target", [".", "..", "../..", "../a", "deep", "../a/deep/../deep"])
+def test_links_back_to_a_folder_end(
+    tmp_path: Path, target: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = folder(tmp_path / "root", {"a/1.png": 1, "a/deep/2.png": 2, "b/3.png": 3})
+    (root / "a" / "again").symlink_to(target, target_is_directory=True)
+    expected = {"a/1.png": (0, 1), "a/deep/2.png": (0, 2), "b/3.png": (1, 3)}
+    assert content(open_source(root)) == expected
+    assert "left out 1 leading back to a folder" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -170,6 +230,47 @@ def test_labels_csv(tmp_path: Path) -> None:
     assert source.name == "folder:images"
 
 
+@pytest.mark.parametrize(
+    ("table", "encoding"),
+    [
+        ("file,class_index\r\nsub\\b.png,5\r\na.png,0\r\n", "utf-8-sig"),
+        ("file;class_index\r\nsub\\b.png;5\r\na.png;0\r\n", "utf-8"),
+        ('file, class_index\n"sub/b.png", 5\na.png,0,more\n', "utf-8"),
+        ("class_index\tfile\n5\tsub/b.png\n0\ta.png\n", "utf-8"),
+    ],
+    ids=["windows", "semicolons", "spaces", "tabs"],
+)
+def test_labels_csv_of_other_systems(tmp_path: Path, table: str, encoding: str) -> None:
+    root, path = labelled(tmp_path, "")
+    path.write_bytes(table.encode(encoding))
+    assert content(open_source(root, labels_csv=path)) == {"sub/b.png": (5, 2), "a.png": (0, 1)}
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_accents_may_be_composed_or_not(tmp_path: Path, form: str) -> None:
+    other = {"NFC": "NFD", "NFD": "NFC"}[form]
+    name = unicodedata.normalize(form, "caf\u00e9/\u00e9t\u00e9.png")
+    root = folder(tmp_path / "images", {name: 7})
+    (tmp_path / "l.csv").write_text(
+        "file,class_index\n" + unicodedata.normalize(other, name).replace("/", "\\") + ",1\n",
+        encoding="utf-8",
+    )
+    assert content(open_source(root, labels_csv=tmp_path / "l.csv")) == {name: (1, 7)}
+    class_map = {unicodedata.normalize(other, "caf\u00e9"): 1}
+    assert content(open_source(root, class_map=class_map)) == {name: (1, 7)}
+    names = ("tea", unicodedata.normalize(other, "caf\u00e9"))
+    assert content(open_source(root, label_set=names)) == {name: (1, 7)}
+
+
+def test_a_file_whose_name_has_another_case_is_suggested(tmp_path: Path) -> None:
+    root, path = labelled(tmp_path, "file,class_index\nSub\\B.PNG,5\nA.PNG,0\n")
+    with pytest.raises(DataError, match=r"line 2: there is no file .*B\.PNG\. Add it"):
+        open_source(root, labels_csv=path)
+    path.write_text("file,class_index\nsub\\B.PNG,5\n")
+    with pytest.raises(DataError, match=r"no file .*B\.PNG\. Did you mean 'b\.png'\?"):
+        open_source(root, labels_csv=path)
+
+
 def test_labels_csv_in_the_folder_is_found(tmp_path: Path) -> None:
     root = folder(tmp_path, {"a.png": 1})
     (root / "labels.csv").write_text("file,class_index\na.png,3\n")
@@ -185,6 +286,12 @@ HEADER = "file,class_index\n"
         (HEADER + "a.png,0\ngone.png,1\n", r"truth.csv line 3: there is no file .*gone.png"),
         (HEADER + "a.png,cat\n", r"truth.csv line 2: class_index must be an integer, got 'cat'"),
         (HEADER + "a.png\n", r"truth.csv line 2: class_index must be an integer, got ''"),
+        ("class_index,file\n0\n", r"truth.csv line 2: there is no file .*images"),
+        (HEADER + "a" * 5000 + ",0\n", r"truth.csv line 2: there is no file .*aaa"),
+        (HEADER + "a\0.png,0\n", r"truth.csv (line 2: there is no file|is not CSV)"),
+        (HEADER + "a.png," + "9" * 5000 + "\n", r"class_index must be an integer, got '999"),
+        (HEADER + "a.png,1_0\n", r"class_index must be an integer, got '1_0'"),
+        (HEADER + '"' + "a" * 200_000 + "\n", r"truth.csv is not CSV after line 1: field larger"),
         (HEADER + "a.png,10\n", r"a.png: class index must be within 0 to 9, got 10"),
         (HEADER + "a.png,-1\n", r"a.png: class index must be within 0 to 9, got -1"),
         (HEADER, r"truth.csv has a header but no rows"),
@@ -192,7 +299,10 @@ HEADER = "file,class_index\n"
         ("file,label\na.png,0\n", r"truth.csv has no column 'class_index'"),
         ("", r"truth.csv has no column 'file'"),
     ],
-    ids=["gone", "word", "short", "high", "negative", "no rows", "headless", "column", "empty"],
+    ids=[
+        *("gone", "word", "short", "short other", "long", "nul", "digits", "underscore", "quote"),
+        *("high", "negative", "no rows", "headless", "column", "empty"),
+    ],
 )
 def test_a_broken_labels_csv_is_named(tmp_path: Path, table: str, match: str) -> None:
     root, path = labelled(tmp_path, table)
@@ -218,32 +328,6 @@ def test_labels_and_class_map_exclude_each_other(tmp_path: Path) -> None:
     root, path = labelled(tmp_path, HEADER + "a.png,0\n")
     with pytest.raises(ArgumentError, match="--class-map must be left out with --labels"):
         open_source(root, labels_csv=path, class_map={"a": 0})
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "match"),
-    [
-        ("m.json", "[1]", "must be an object"),
-        ("m.json", "{", "is not JSON"),
-        ("m.json", '{"a": 1.5}', r"index of 'a' must be an integer from 0, got 1.5"),
-        ("m.json", '{"a": true}', r"index of 'a' must be an integer from 0, got True"),
-        ("m.csv", "class_name,class_index\na,-1\n", r"must be an integer from 0, got -1"),
-        ("m.csv", "class_name,class_index\na,x\n", r"must be an integer from 0, got 'x'"),
-        ("m.csv", "a,0\n", r"has no column 'class_name'"),
-    ],
-)
-def test_a_broken_class_map_is_named(tmp_path: Path, name: str, text: str, match: str) -> None:
-    (tmp_path / name).write_text(text)
-    with pytest.raises(DataError, match=match):
-        read_class_map(tmp_path / name)
-
-
-def test_a_missing_or_binary_class_map_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"m.csv cannot be read: No such file"):
-        read_class_map(tmp_path / "m.csv")
-    (tmp_path / "m.csv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match=r"m.csv is not UTF-8"):
-        read_class_map(tmp_path / "m.csv")
 
 
 def test_1300_photos_open() -> None:

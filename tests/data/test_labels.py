@@ -80,3 +80,27 @@ def test_spellings_of_one_name_are_equal(a: str, b: str) -> None:
 def test_unknown_id_suggests_the_nearest() -> None:
     with pytest.raises(ArgumentError, match=r"Did you mean 'imagenet1k'\? There are: cifar10, "):
         labels.names("imagenet")
+
+
+@pytest.mark.parametrize(
+    ("given", "classes", "expected"),
+    [
+        (["b", "a"], ("a", "b"), [1, 0]),
+        (["B", "x"], ("a", "b"), [1, None]),
+        (["C", "c", "C++"], ("c", "C", "C++"), [1, 0, 2]),
+        (["cafe\u0301"], ("tea", "caf\u00e9"), [1]),
+        (["0", "2", "3"], ("a", "b", "c"), [0, 2, None]),
+        (["0", "b"], ("a", "b"), [None, 1]),
+        (["1", "0"], ("0", "1"), [1, 0]),
+        (["n02504458", "Tench"], "imagenet1k", [386, 0]),
+    ],
+    ids=["order", "unknown", "case", "decomposed", "indices", "mixed", "digits", "wordnet"],
+)
+def test_places_of_names(given: list[str], classes: labels.Labels, expected: list[int]) -> None:
+    assert labels.places(given, classes) == expected
+
+
+def test_names_from_a_folder_fit_a_terminal_and_a_file() -> None:
+    assert labels.printable("cafe\u0301 \x1b[31m\n\udce9") == "caf\u00e9 ?[31m??"
+    assert labels.shown(["a", "b"]) == "a, b"
+    assert labels.shown([str(i) for i in range(1000)]).endswith("10, 11, ... (1,000 in all)")

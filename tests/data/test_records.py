@@ -62,3 +62,8 @@ def test_a_length_that_cannot_be_is_an_error(file: str) -> None:
     Path(file).write_bytes(data)
     with pytest.raises(DataError, match="is broken at record 0 of 6"):
         RecordFile(file, 6, 0, 6).read(3)
+
+
+def test_a_count_that_cannot_be_is_an_error(file: str) -> None:
+    with pytest.raises(DataError, match=r"a\.tfrecord is broken at record \d+ of 1000000000000000"):
+        RecordFile(file, 10**15, 0, 6).read(0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -38,3 +40,19 @@ def test_indices_follow_the_names(
 def test_a_class_that_is_not_there_is_named() -> None:
     with pytest.raises(DataError, match="classes must be those of the training images, got 'x'"):
         source(("a", "x"), [0, 1]).labelled_as(("a", "b"))
+
+
+def test_a_refusal_lists_the_names_of_both() -> None:
+    match = r"those of the model, got 'x'. Name them alike. It has a, x, not a, b\.$"
+    with pytest.raises(DataError, match=match):
+        source(("a", "x"), [0, 1]).labelled_as(("a", "b"), "the model")
+
+
+def test_items_that_are_read_when_asked_for_follow_the_names_too() -> None:
+    made = source(("c", "a"), [0, 1, 1])
+    streamed = dataclasses.replace(made, items=list(made.items))
+    changed = streamed.labelled_as(("a", "b", "c"))
+    assert [item.label for item in changed.items] == [2, 0, 0]
+    wrong = dataclasses.replace(source(("c", "a"), [0, 2]), items=list(source(None, [2]).items))
+    with pytest.raises(DataError, match="class index must be within 0 to 1, got 2"):
+        list(wrong.labelled_as(("a", "b", "c")).items)

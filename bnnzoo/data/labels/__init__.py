@@ -6,12 +6,18 @@ import csv
 import difflib
 import functools
 import re
+import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 from importlib import resources
+from typing import TypeAlias
 
 from bnnzoo.errors import ArgumentError
 
-__all__ = ["index_of", "list_labels", "names", "wnids"]
+__all__ = ["Labels", "index_of", "list_labels", "names", "places", "printable", "shown", "wnids"]
+
+Labels: TypeAlias = str | Sequence[str]  # an id, or the names themselves
+MOST_SHOWN = 12
 
 
 def list_labels() -> list[str]:
@@ -20,16 +26,18 @@ def list_labels() -> list[str]:
     return sorted(f.name.removesuffix(".csv") for f in files if f.name.endswith(".csv"))
 
 
-def names(id: str) -> tuple[str, ...]:
+def names(labels: Labels) -> tuple[str, ...]:
     """Returns the readable name of each class.
 
     Args:
-        id: `imagenet1k`, `mnist`, `fashion_mnist`, `cifar10` or `cifar100`.
+        labels: `imagenet1k`, `mnist`, `fashion_mnist`, `cifar10` or `cifar100`; or the names.
 
     Raises:
         ArgumentError: There are no labels of this id.
     """
-    return tuple(row["name"] for row in _rows(id))
+    if isinstance(labels, str):
+        return tuple(row["name"] for row in _rows(labels))
+    return tuple(labels)
 
 
 def wnids(id: str) -> tuple[str, ...] | None:
@@ -42,22 +50,59 @@ def wnids(id: str) -> tuple[str, ...] | None:
     return tuple(row["wnid"] for row in rows) if "wnid" in rows[0] else None
 
 
-def index_of(id: str) -> dict[str, int]:
+def index_of(labels: Labels) -> dict[str, int]:
     """Returns the class index by name and by WordNet id, both as `normalise` writes them.
 
-    A name that two classes share is left out: ImageNet's cardigan is a dog and a jacket.
+    A name that two classes share is left out: ImageNet's cardigan is a dog and a jacket. Names
+    that are given have their index as they are, too: `C` and `c` may be two folders.
+
+    Args:
+        labels: As of `names`.
 
     Raises:
         ArgumentError: There are no labels of this id.
     """
-    spellings = [normalise(name) for name in (*names(id), *(wnids(id) or ()))]
-    uses = Counter(spellings)
-    return {name: i % len(names(id)) for i, name in enumerate(spellings) if uses[name] == 1}
+    known = names(labels)
+    given = [*known, *(wnids(labels) or ())] if isinstance(labels, str) else known
+    found: dict[str, int] = {}
+    for spelling in (normalise,) if isinstance(labels, str) else (normalise, printable):
+        spellings = [spelling(name) for name in given]
+        uses = Counter(spellings)
+        found |= {name: i % len(known) for i, name in enumerate(spellings) if uses[name] == 1}
+    return found
+
+
+def places(given: Sequence[str], labels: Labels) -> list[int | None]:
+    """Returns the class index of each name, None where it names no class.
+
+    Where no name is known and all are numbers, these are the indices.
+
+    Args:
+        given: Names, WordNet ids or numbers, as of folders.
+        labels: As of `names`.
+    """
+    known = index_of(labels)
+    found = [known.get(printable(name), known.get(normalise(name))) for name in given]
+    if all(place is None for place in found) and all(name.isdecimal() for name in given):
+        return [int(name) if int(name) < len(names(labels)) else None for name in given]
+    return found
 
 
 def normalise(name: str) -> str:
     """Returns a name as a folder may spell it: `T-shirt/top` and `t_shirt_top` are the same."""
-    return re.sub(r"[^\w]+|_+", "_", name.casefold()).strip("_")
+    return re.sub(r"[^\w]+|_+", "_", printable(name).casefold()).strip("_")
+
+
+def printable(name: str) -> str:
+    """Returns a name in one spelling of Unicode, without what a terminal or a file cannot hold."""
+    composed = unicodedata.normalize("NFC", name)
+    return "".join(c if c.isprintable() else "?" for c in composed)
+
+
+def shown(given: Sequence[str]) -> str:
+    """Returns names for a message: the first ones, and how many there are."""
+    more = f", ... ({len(given):,} in all)" if len(given) > MOST_SHOWN else ""
+    return ", ".join(printable(name) for name in given[:MOST_SHOWN]) + more
 
 
 @functools.cache
