@@ -48,7 +48,7 @@ class ModelSpec:
         tag: Name of the pretrained weights; None for random or other ones.
         weights_sha256: Digest of the weight file that was loaded.
         preprocessing: Id of the preprocessing; None where it is not known.
-        labels: Id of the class names; None where they are not known.
+        labels: Id of the class names, or the names themselves; None where they are not known.
     """
 
     name: str
@@ -57,7 +57,7 @@ class ModelSpec:
     tag: str | None = None
     weights_sha256: str | None = None
     preprocessing: str | None = None
-    labels: str | None = None
+    labels: str | tuple[str, ...] | None = None
 
     def preprocess(self, images: ArrayLike | Sequence[ArrayLike]) -> NDArray[np.float32]:
         """Returns raw images as the model wants them.
@@ -116,9 +116,12 @@ class ModelSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the fields as JSON values."""
-        return {**asdict(self), "input_shape": list(self.input_shape)}
+        labels = list(self.labels) if isinstance(self.labels, tuple) else self.labels
+        return {**asdict(self), "input_shape": list(self.input_shape), "labels": labels}
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> ModelSpec:
         """Returns the spec that `to_dict` wrote."""
-        return cls(**{**value, "input_shape": tuple(value["input_shape"])})
+        labels = value.get("labels")
+        labels = tuple(labels) if isinstance(labels, list) else labels
+        return cls(**{**value, "input_shape": tuple(value["input_shape"]), "labels": labels})

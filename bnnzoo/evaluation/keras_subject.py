@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from bnnzoo.data import labels
+from bnnzoo.data.labels import Labels
 from bnnzoo.data.preprocessing import Preprocessing
 from bnnzoo.errors import ArgumentError
-from bnnzoo.evaluation.subject import Subject, choose_preprocessing
+from bnnzoo.evaluation.subject import Subject, as_classifier, choose_preprocessing
 from bnnzoo.model_spec import ModelSpec
 from bnnzoo.opening import names_file, open_model
 
@@ -37,22 +38,23 @@ def open_keras_subject(
     spec = getattr(model, "model_spec", None)
     name, tag, digest = _provenance(model, spec, path)
     _check_classifier(model, name)
-    label_set = _label_set(spec, model)
+    run, classes, outputs = as_classifier(
+        model.predict_on_batch, int(model.output_shape[-1]), _output_kind(model), name
+    )
     chosen = choose_preprocessing(
         preprocessing, spec.preprocessing if spec else None, model.input_shape[1:], name
     )
     return Subject(
-        run=model.predict_on_batch,
+        run=run,
         input_shape=_image_shape(model, chosen),
-        num_classes=int(model.output_shape[-1]),
+        num_classes=classes,
         name=name,
         tag=tag,
         weights_sha256=digest,
         preprocessing=chosen,
-        label_set=label_set,
-        class_names=None if label_set is None else labels.names(label_set),
+        labels=_labels(spec, classes),
         random_weights=random_weights,
-        outputs=_output_kind(model),
+        outputs=outputs,
         runtime="keras",
         versions=_versions(),
         constant_batch=True,
@@ -96,27 +98,31 @@ def _check_classifier(model: Any, name: str) -> None:
         )
 
 
-def _label_set(spec: ModelSpec | None, model: Any) -> str | None:
+def _labels(spec: ModelSpec | None, classes: int) -> Labels | None:
     """Returns the spec's class names, unless the model has another number of classes."""
     if spec is None or spec.labels is None:
         return None
-    return spec.labels if len(labels.names(spec.labels)) == model.output_shape[-1] else None
+    return spec.labels if len(labels.names(spec.labels)) == classes else None
 
 
 def _output_kind(model: Any) -> str | None:
     """Tells logits from probabilities by the last layer that changes values.
 
-    A softmax gives probabilities; another activation gives neither; the rest are logits.
+    A softmax gives probabilities, a sigmoid is one; another activation gives neither; the rest
+    are logits.
     """
     operation = model.outputs[0]._keras_history.operation
     while True:
         if hasattr(operation, "outputs") and hasattr(operation, "layers"):
             return _output_kind(operation)
         activation = getattr(operation, "activation", None)
-        linear = activation is None or getattr(activation, "__name__", "") == "linear"
+        function = "linear" if activation is None else getattr(activation, "__name__", "")
+        linear = function == "linear"
         kind = type(operation).__name__
-        if kind == "Softmax" or getattr(activation, "__name__", "") == "softmax":
+        if kind == "Softmax" or function == "softmax":
             return "probabilities"
+        if kind == "Sigmoid" or function == "sigmoid":
+            return "sigmoid"
         if kind in _TRANSPARENT or (kind == "Activation" and linear):
             operation = operation.input._keras_history.operation
             continue

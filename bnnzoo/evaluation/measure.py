@@ -15,11 +15,11 @@ import numpy as np
 from bnnzoo import __version__
 from bnnzoo.arguments import check_integer
 from bnnzoo.data.arrays import from_arrays
-from bnnzoo.data.folders import ClassMap
 from bnnzoo.data.prefetch import batches
 from bnnzoo.data.preprocessing import Preprocessing
 from bnnzoo.data.source import Skipped, Source
 from bnnzoo.data.sources import check_source, open_source
+from bnnzoo.data.tables import ClassMap
 from bnnzoo.errors import ArgumentError, DataError
 from bnnzoo.evaluation.report import EvaluationReport, Predictions
 from bnnzoo.evaluation.scores import join, predictions
@@ -146,16 +146,17 @@ def _open(
     skip_bad: bool,
 ) -> Source:
     if isinstance(data, (str, PathLike)):
-        return open_source(
+        source = open_source(
             data,
             labels_csv=labels_csv,
             class_map=class_map,
-            label_set=subject.label_set,
+            label_set=subject.labels,
             num_classes=subject.num_classes,
             skip_bad=skip_bad,
         )
+        return source.labelled_as(subject.labels, "the model")
     source = data if isinstance(data, Source) else from_arrays(*data)
-    return source.within(subject.num_classes, skip_bad)
+    return source.labelled_as(subject.labels, "the model").within(subject.num_classes, skip_bad)
 
 
 def _fitting_names(source: Source, num_classes: int) -> tuple[str, ...]:

@@ -7,16 +7,18 @@ from os import PathLike
 
 from bnnzoo import registry, runtime, weights
 from bnnzoo.data import labels
+from bnnzoo.data.labels import Labels
 from bnnzoo.data.preprocessing import Preprocessing
 from bnnzoo.deploy.ir import Graph
+from bnnzoo.deploy.model_info import ModelInfo
 from bnnzoo.errors import ArgumentError, WeightsError
-from bnnzoo.evaluation.subject import Subject, choose_preprocessing
+from bnnzoo.evaluation.subject import Subject, as_classifier, choose_preprocessing
 from bnnzoo.opening import names_file
 from bnnzoo.snapshot import Snapshot
 
 __all__ = ["open_packed_subject"]
 
-_ACTIVATIONS = ("clip", "prelu", "sigmoid", "tanh")
+_ACTIVATIONS = ("clip", "prelu", "tanh")
 
 
 def open_packed_subject(
@@ -32,12 +34,9 @@ def open_packed_subject(
     model = runtime.load(path)
     info = model.info
     shape = _check_classifier(model, str(source))
-    classes = shape[0]
-    label_set = info.label_set
-    if label_set is not None and len(labels.names(label_set)) != classes:
-        label_set = None
+    run, classes, outputs = as_classifier(model, shape[0], _output_kind(model.graph), name)
     return Subject(
-        run=model,
+        run=run,
         input_shape=model.input_shape,
         num_classes=classes,
         name=name,
@@ -46,13 +45,19 @@ def open_packed_subject(
         preprocessing=choose_preprocessing(
             preprocessing, info.preprocessing, model.input_shape, name
         ),
-        label_set=label_set,
-        class_names=model.labels if model.labels and len(model.labels) == classes else None,
+        labels=_labels(info, classes),
         random_weights=False,
-        outputs=_output_kind(model.graph),
+        outputs=outputs,
         runtime="packed",
         versions={"isa": model.isa},
     )
+
+
+def _labels(info: ModelInfo, classes: int) -> Labels | None:
+    """Returns the id of the class names, which WordNet ids go with, else the names in the file."""
+    id = info.label_set if info.label_set in labels.list_labels() else None
+    known: tuple[Labels | None, ...] = (id, info.labels)
+    return next((k for k in known if k is not None and len(labels.names(k)) == classes), None)
 
 
 def _find(source: str | PathLike[str]) -> tuple[Snapshot, str, str | None]:
@@ -91,4 +96,4 @@ def _output_kind(graph: Graph) -> str | None:
         node = nodes.get(node.inputs[0])
     if node is None or node.op in _ACTIVATIONS:
         return None
-    return "probabilities" if node.op == "softmax" else "logits"
+    return {"softmax": "probabilities", "sigmoid": "sigmoid"}.get(node.op, "logits")

@@ -11,12 +11,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bnnzoo.data import labels
 from bnnzoo.data import preprocessing as preprocessings
+from bnnzoo.data.labels import Labels
 from bnnzoo.data.preprocessing import Preprocessing
 from bnnzoo.errors import ArgumentError, BnnZooError
 from bnnzoo.opening import names_file
 
-__all__ = ["RUNTIMES", "Subject", "check_random", "choose_preprocessing", "open_subject"]
+__all__ = [
+    "RUNTIMES",
+    "Subject",
+    "as_classifier",
+    "check_random",
+    "choose_preprocessing",
+    "open_subject",
+]
 
 RUNTIMES = ("keras", "packed")
 
@@ -35,8 +44,7 @@ class Subject:
         tag: Tag of its pretrained weights.
         weights_sha256: Digest of its weight file, or of its own file.
         preprocessing: What brings images to its input.
-        label_set: Id of its class names.
-        class_names: Name of each class, where they are known.
+        labels: Name of each class, or their id, where they are known.
         random_weights: Its weights were not trained.
         outputs: `probabilities`, `logits`, or None for anything else.
         runtime: What runs it, one of `RUNTIMES`.
@@ -51,13 +59,17 @@ class Subject:
     tag: str | None
     weights_sha256: str | None
     preprocessing: Preprocessing
-    label_set: str | None
-    class_names: tuple[str, ...] | None
+    labels: Labels | None
     random_weights: bool
     outputs: str | None
     runtime: str
     versions: Mapping[str, str] = field(default_factory=dict)
     constant_batch: bool = False
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """Name of each class, where they are known."""
+        return None if self.labels is None else labels.names(self.labels)
 
     def warm_up(self, batch_size: int) -> None:
         """Runs the model once, so that its compilation is no part of what is timed after."""
@@ -130,6 +142,37 @@ def open_subject(
     from bnnzoo.evaluation.packed_subject import open_packed_subject
 
     return open_packed_subject(model, preprocessing)
+
+
+def as_classifier(
+    run: Callable[[Floats], Any], classes: int, kind: str | None, name: str
+) -> tuple[Callable[[Floats], Any], int, str | None]:
+    """Returns what gives a score for each class, their number, and what the scores are.
+
+    One sigmoid output p is the probability of class 1: its scores are (1 - p, p).
+
+    Args:
+        run: From images to the network's outputs.
+        classes: Number of its outputs.
+        kind: `probabilities`, `logits`, `sigmoid`, or None for anything else.
+        name: What an error calls the network.
+
+    Raises:
+        ArgumentError: It has one output that is not a sigmoid.
+    """
+    if classes > 1:
+        return run, classes, None if kind == "sigmoid" else kind
+    if kind != "sigmoid":
+        raise ArgumentError(
+            f"{name} must have an output for each class, or one output that ends in a sigmoid, got "
+            "one output of another kind. Add the sigmoid."
+        )
+
+    def both(images: Floats) -> Floats:
+        second = np.asarray(run(images), dtype=np.float32)
+        return np.concatenate([1 - second, second], axis=1)
+
+    return both, 2, "probabilities"
 
 
 def check_random(model: Any, is_file: bool = False) -> None:

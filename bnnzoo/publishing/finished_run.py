@@ -64,7 +64,7 @@ class FinishedRun:
             )
         network = open_model(self.folder.path / MODEL)
         spec: ModelSpec | None = getattr(network, "model_spec", None)
-        if spec is None or spec.labels is None:
+        if spec is None or not isinstance(spec.labels, str):
             raise ArgumentError(
                 f"Class names of {self.recipe.data} must be known, got none. Add them to "
                 "bnnzoo/data/labels."

@@ -145,7 +145,8 @@ def _draft(run: FinishedRun, spec: ModelSpec, tag: str, default: bool) -> Weight
     """Returns the record without what is measured."""
     others = [r for r in manifest.load().tags(spec.name) if r.tag != tag]
     paper = registry.info(spec.name).paper
-    assert spec.num_classes and spec.labels and spec.preprocessing and paper
+    assert spec.num_classes and spec.preprocessing and paper
+    assert isinstance(spec.labels, str)
     return WeightsRecord(
         name=f"{spec.name}.{tag}",
         architecture=spec.name,

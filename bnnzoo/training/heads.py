@@ -11,7 +11,9 @@ from bnnzoo.errors import ArgumentError
 __all__ = ["backbone_layers", "with_new_head"]
 
 
-def with_new_head(network: Any, num_classes: int, labels: str | None = None) -> Any:
+def with_new_head(
+    network: Any, num_classes: int, labels: str | tuple[str, ...] | None = None
+) -> Any:
     """Returns a copy of a network with a new, random classifier; everything else keeps its weights.
 
     The classifier is the last layer that has units or filters, and the batch norms behind it.
@@ -19,7 +21,7 @@ def with_new_head(network: Any, num_classes: int, labels: str | None = None) -> 
     Args:
         network: A network of the zoo.
         num_classes: Number of classes of the new one.
-        labels: Id of their names.
+        labels: Their names, or the id of these.
 
     Raises:
         ArgumentError: The network has no such layer.

@@ -68,7 +68,7 @@ class NetworkMaker:
         Args:
             shape: `(h, w, c)` of the images.
             num_classes: Number of classes.
-            names: Their names, or None; kept where they are those of a known data set.
+            names: Their names, or None; of a known data set the id of these is kept.
         """
         known = [id for id in label_sets.list_labels() if names and names in _spellings(id)]
         self.spec = ModelSpec(
@@ -76,7 +76,7 @@ class NetworkMaker:
             input_shape=tuple(shape),
             num_classes=num_classes,
             preprocessing=self.recipe.preprocessing,
-            labels=known[0] if known else None,
+            labels=known[0] if known else names and tuple(map(label_sets.printable, names)),
         )
 
     def network(self, place: int, precision: str | None = None) -> Any:

@@ -10,8 +10,10 @@ import keras
 import numpy as np
 import pytest
 
+import bnnzoo
 from bnnzoo import manifest
 from bnnzoo.architectures.assembly import assemble
+from bnnzoo.deploy.conversion import convert
 from bnnzoo.errors import ArgumentError, BnnZooError, UnknownModelError, WeightsError
 from bnnzoo.evaluation.subject import open_subject
 from bnnzoo.model_spec import ModelSpec
@@ -57,6 +59,45 @@ def test_outputs_of_nested_and_functional_models() -> None:
     assert open_subject(logits, preprocessing="raw").outputs == "logits"
     softmax = keras.Model(inputs, keras.ops.softmax(logits(inputs)))
     assert open_subject(softmax, preprocessing="raw").outputs == "probabilities"
+
+
+def one_output(activation: str | None) -> keras.Model:
+    """Bright images are class 1."""
+    model = keras.Sequential(
+        [
+            keras.Input((4, 4, 1)),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(1, activation=activation),
+        ]
+    )
+    model.layers[-1].set_weights([np.array([[20.0]]), np.array([-10.0])])
+    return model
+
+
+@pytest.mark.parametrize("runtime", ["keras", "packed"])
+def test_one_sigmoid_output_is_a_classifier_of_two(tmp_path: Path, runtime: str) -> None:
+    model: object = one_output("sigmoid")
+    if runtime == "packed":
+        convert(one_output("sigmoid"), tmp_path / "net.safetensors")
+        model = tmp_path / "net.safetensors"
+    levels = np.array([10, 100, 160, 240], np.uint8)
+    images = np.broadcast_to(levels[:, None, None, None], (4, 4, 4, 1))
+    subject = open_subject(model, preprocessing="scale_01", runtime=runtime)
+    p = 1 / (1 + np.exp(10 - 20 * (levels / 255)))
+    scores = subject.run(subject.preprocessing(np.array(images)))
+    np.testing.assert_allclose(scores, np.stack([1 - p, p], axis=1), atol=1e-5)
+    assert (subject.num_classes, subject.outputs) == (2, "probabilities")
+    report = bnnzoo.evaluate(
+        model, (np.array(images), [0, 1, 1, 1]), preprocessing="scale_01", runtime=runtime
+    )
+    assert report.top1 == 75
+    assert report.loss == pytest.approx(-np.log([1 - p[0], p[1], p[2], p[3]]).mean(), rel=1e-4)
+
+
+@pytest.mark.parametrize("activation", [None, "tanh"])
+def test_one_output_of_another_kind_is_refused(activation: str | None) -> None:
+    with pytest.raises(ArgumentError, match=r"one output that ends in a sigmoid, got one output"):
+        open_subject(one_output(activation), preprocessing="scale_01")
 
 
 def zoo_model(**changes: object) -> keras.Model:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
+
 import keras
 import numpy as np
 import pytest
 from keras import ops
+from PIL import Image
 
 import bnnzoo
-from bnnzoo import training
+from bnnzoo import runtime, training
 from bnnzoo.cli.main import main
+from bnnzoo.data import open_source
 from bnnzoo.deploy.conversion import convert
+from bnnzoo.deploy.formats import FORMATS
 from bnnzoo.errors import ArgumentError
 from bnnzoo.training.finetuning import finetuning_recipe
 from bnnzoo.training.heads import backbone_layers, with_new_head
@@ -110,6 +115,44 @@ def test_the_command_ends_with_a_model_that_converts(trained, start, tmp_path, c
     assert report is not None
     measured = bnnzoo.evaluate(tmp_path / "run" / "model.keras", str(trained / "tiny.npz"))
     assert measured.n == 64
+
+
+def test_the_folders_names_are_kept_in_every_file(trained, tmp_path, capsys):
+    images = open_source(str(trained / "tiny.npz"))
+    for place, (pixels, label, _) in enumerate(images):
+        for split in ("train", "test"):
+            path = tmp_path / "data" / split / ("zebra", "apple")[label] / f"{place}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels[..., 0]).save(path)
+    options = ["--epochs", "4", "--lr", "0.01", "--freeze-backbone", "0", "--batch-size", "16"]
+    folders = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "run")]
+    assert main(["finetune", str(trained / "model.keras"), *folders, *options]) == 0
+    network = tmp_path / "run" / "model.keras"
+    assert bnnzoo.open_model(network).model_spec.class_names() == ("apple", "zebra")
+
+    for row in FORMATS:
+        convert(network, tmp_path / f"net{row.suffix}", format=row.name)
+    assert b'"apple", "zebra"' in (tmp_path / "net.onnx").read_bytes()
+    text = "".join(path.read_text() for path in (tmp_path / "net").rglob("*.[ch]"))
+    assert text.index('"apple"') < text.index('"zebra"')
+    convert(tmp_path / "net.tflite", tmp_path / "lce.safetensors")
+    for name in ("net.safetensors", "lce.safetensors"):
+        assert runtime.load(tmp_path / name).labels == ("apple", "zebra")
+    reopened = bnnzoo.open_model(tmp_path / "net.safetensors")
+    assert reopened.model_spec.class_names() == ("apple", "zebra")
+
+    # Evaluated on the folder of one class: its images are those of zebra, not of class 0.
+    shutil.rmtree(tmp_path / "data" / "test" / "apple")
+    for model in (network, tmp_path / "net.safetensors"):
+        report = bnnzoo.evaluate(model, tmp_path / "data" / "test")
+        assert report.class_names == ("apple", "zebra")
+        assert set(report.predictions.labels) == {1}
+        source = open_source(tmp_path / "data" / "test")
+        assert set(bnnzoo.evaluate(model, source).predictions.labels) == {1}
+    capsys.readouterr()
+    picture = next((tmp_path / "data" / "test" / "zebra").iterdir())
+    assert main(["predict", str(tmp_path / "net.safetensors"), str(picture)]) == 0
+    assert {"apple", "zebra"} <= set(capsys.readouterr().out.split())
 
 
 def test_batch_norms_of_a_packed_start_have_statistics(trained, rng):

@@ -63,7 +63,7 @@ def describe(
         tag=tag,
         preprocessing=_preprocessing(preprocessing, spec),
         labels=_class_names(model, spec),
-        label_set=spec.labels if spec and _class_names(model, spec) else None,
+        label_set=_label_set(spec) if _class_names(model, spec) else None,
         licence=_licence(spec.name, tag, known) if spec and tag else None,
         weights_sha256=_digest(source, spec, named),
         architecture=architecture,
@@ -97,6 +97,11 @@ def _class_names(model: keras.Model, spec: ModelSpec | None) -> tuple[str, ...] 
         return None
     names = labels.names(spec.labels)
     return names if len(names) == model.outputs[0].shape[-1] else None
+
+
+def _label_set(spec: ModelSpec | None) -> str | None:
+    """Returns the id of the class names, where they have one."""
+    return spec.labels if spec and isinstance(spec.labels, str) else None
 
 
 def _licence(architecture: str, tag: str, known: list[WeightsRecord]) -> str | None:

@@ -135,7 +135,7 @@ def _spec(info: ModelInfo, model: Any) -> ModelSpec:
         tag=info.tag,
         weights_sha256=info.weights_sha256,
         preprocessing=info.preprocessing,
-        labels=info.label_set,
+        labels=info.label_set or info.labels,
     )
 
 
