@@ -32,7 +32,7 @@ def _residual_block(x: keras.KerasTensor, filters: int, name: str) -> keras.Kera
         filters,
         3,
         strides=1 if x.shape[-1] == filters else 2,
-        padding="same",
+        padding=1,
         use_bias=False,
         input_quantizer=nn.ApproxSign(),
         kernel_quantizer=nn.SteSign(),

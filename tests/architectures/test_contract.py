@@ -67,6 +67,7 @@ MODELS = {
     "quicknet": Case((7, 7, 512), (4, 8, 16, 32), 8, (1, 1, 512), small_stem=True),
     "quicknet_large": Case((7, 7, 512), (4, 8, 16, 32), 8, (1, 1, 512), small_stem=True),
     "quicknet_small": Case((7, 7, 512), (4, 8, 16, 32), 8, (1, 1, 512), small_stem=True),
+    "reactnet_resnet20": Case((8, 8, 64), (1, 2, 4), 4, (1, 3, 64)),
     "real_to_binary": small_stem(512),
     "resnet_e18": small_stem(512),
     "xnornet": Case((1, 1, 4096), (8, 17, 37), 217, (1, 1, 4096)),
