@@ -12,6 +12,12 @@ from keras import layers
 
 from bnnzoo import nn
 from bnnzoo.architectures.assembly import ZooModel, assemble, image_input
+from bnnzoo.architectures.channels_last import (
+    AveragePooling2D,
+    Conv2D,
+    GlobalAveragePooling2D,
+    QuantConv2D,
+)
 from bnnzoo.arguments import check_integer
 from bnnzoo.registry import register_model
 
@@ -21,14 +27,14 @@ __all__ = ["reactnet_resnet20"]
 def _shortcut(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
     if x.shape[-1] == filters:
         return x
-    x = layers.AveragePooling2D(2, padding="same", name=f"{name}_shortcut_pool")(x)
+    x = AveragePooling2D(2, padding="same", name=f"{name}_shortcut_pool")(x)
     return layers.Concatenate(name=f"{name}_shortcut_twice")([x, x])
 
 
 def _residual_block(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
     """Returns PReLU(BN(bconv(RSign(x))) + shortcut), of half the size where channels double."""
     y = nn.LearnableShift(name=f"{name}_shift")(x)
-    y = nn.QuantConv2D(
+    y = QuantConv2D(
         filters,
         3,
         strides=1 if x.shape[-1] == filters else 2,
@@ -84,7 +90,7 @@ def reactnet_resnet20(
     """
     width = check_integer(width, "width")
     inputs = image_input(input_shape, minimum=4, name="reactnet_resnet20")
-    x = layers.Conv2D(
+    x = Conv2D(
         width,
         3,
         padding="same",
@@ -99,7 +105,7 @@ def reactnet_resnet20(
             x = _residual_block(x, width * 2 ** (stage - 1), f"stage{stage}_block{block}")
         stages.append(x)
     if include_top:
-        x = layers.GlobalAveragePooling2D(name="pool")(x)
+        x = GlobalAveragePooling2D(name="pool")(x)
         x = layers.Dense(num_classes, name="logits")(x)
         x = layers.Activation("softmax", dtype="float32", name="probabilities")(x)
     return assemble(inputs, x, stages=stages, name="reactnet_resnet20")
