@@ -41,7 +41,8 @@ Array = NDArray[Any]
 U = 2.0**-24
 # What a chain of a few operations, or an approximation of exp, may lose.
 FEW = 8 * U
-# Results below the smallest normal number are flushed to zero.
+# Below the smallest normal number, 2^-126, everything may be flushed to zero: a result, which then
+# is wrong by that, and a factor, which makes a product wrong by that much of the other factor.
 TINY = 2.0**-120
 
 
@@ -148,7 +149,7 @@ def _conv2d(case: _Case) -> Array:
         return _int8_conv2d(case)
     kernel = np.abs(case.call.tensors["kernel"])
     K = int(np.prod(kernel.shape[1:]))
-    lost = case.same(np.abs(case.x), kernel=kernel) * sum_of(K) + TINY
+    lost = case.same(np.abs(case.x), kernel=kernel * sum_of(K) + TINY) + K * TINY
     return lost + case.same(case.error, kernel=kernel) if case.error.any() else lost
 
 
@@ -200,19 +201,22 @@ def _bconv2d(case: _Case) -> Array:
 
 def _affine(case: _Case) -> Array:
     scale, bias = case.tensor("scale", 1), np.maximum(case.tensor("bias", 0), case.terms)
-    return np.asarray(scale * case.error + FEW * (scale * np.abs(case.x) + bias) + TINY)
+    lost = FEW * (scale * np.abs(case.x) + bias) + TINY * (1 + np.abs(case.x))
+    return np.asarray(scale * case.error + lost)
 
 
 def _batch_norm(case: _Case) -> Array:
     deviation = np.sqrt(case.call.tensors["variance"] + case.call.attributes["epsilon"])
     scale, mean = case.tensor("gamma", 1) / deviation, case.tensor("mean", 0)
     size = scale * (np.abs(case.x) + mean) + case.tensor("beta", 0)
-    return np.asarray(scale * case.error + FEW * size + TINY)
+    lost = FEW * size + TINY * (1 + np.abs(case.x) + mean)
+    return np.asarray(scale * case.error + lost)
 
 
 def _prelu(case: _Case) -> Array:
     slope = np.maximum(1, case.tensor("alpha", 0))
-    return np.asarray(slope * case.error + FEW * np.abs(case.value) + TINY)
+    lost = FEW * np.abs(case.value) + TINY * (1 + np.abs(case.x))
+    return np.asarray(slope * case.error + lost)
 
 
 def _sigmoid(case: _Case) -> Array:
@@ -233,8 +237,8 @@ def _sum(case: _Case) -> Array:
 
 
 def _multiply(case: _Case) -> Array:
-    product, error = np.abs(case.call.inputs[0]), case.errors[0]
-    for x, lost in zip(case.call.inputs[1:], case.errors[1:], strict=True):
+    product, error, *others = np.abs(case.call.inputs[0]), *(e + TINY for e in case.errors)
+    for x, lost in zip(case.call.inputs[1:], others, strict=True):
         error = error * np.abs(x) + product * lost + error * lost
         product = product * np.abs(x)
     return np.asarray(error + FEW * product + TINY)

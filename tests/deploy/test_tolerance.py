@@ -128,6 +128,41 @@ def test_mistakes_are_outside(name):
     assert np.any(difference > 5 * errors(right, expected)["y"])
 
 
+def flushed(x):
+    """Float32 as a processor has it that flushes subnormal numbers to zero."""
+    x = np.asarray(x, np.float32)
+    return np.where(np.abs(x) < np.finfo(np.float32).tiny, np.float32(0), x)
+
+
+ZERO_MEAN = {"mean": np.zeros(8, np.float32), "variance": np.ones(8, np.float32)}
+SMALL = {
+    "conv2d": one(
+        "conv2d", {"kernel": np.abs(normal(4, 1, 1, 8))}, **{**CONV, "padding": (0,) * 4}
+    ),
+    "affine": one("affine", {"scale": normal(8)}),
+    "batch_norm": one("batch_norm", {"gamma": normal(8), **ZERO_MEAN}, epsilon=0.0),
+    "prelu": one("prelu", {"alpha": normal(8)}),
+}
+
+
+@pytest.mark.parametrize("scale", [1e-36, 1e-37, 1e-38, 1e-39])
+@pytest.mark.parametrize("name", SMALL)
+def test_numbers_that_are_flushed_to_zero_are_within_the_tolerance(name, scale):
+    first, *_ = SMALL[name].tensors
+    small = {first: scale * SMALL[name].tensors[first].astype(np.float64)}
+    graph = dataclasses.replace(SMALL[name], tensors={**SMALL[name].tensors, **small})
+    x = -3000 * np.abs(normal(2, 6, 6, 8))
+    expected = run(graph, x)
+    weights = flushed(small[first])
+    if name == "conv2d":  # each product by itself
+        found = flushed(x[..., None, :] * weights[:, 0, 0]).sum(axis=-1)
+    else:
+        found = flushed(x * weights)
+    difference = np.abs(found - expected["y"])
+    assert np.all(difference <= errors(graph, expected)["y"])
+    assert scale > 1e-38 or difference.max() > 0.1 * np.abs(expected["y"]).max()
+
+
 def test_sums_of_signs_are_exact_unless_their_terms_are_rounded():
     kernel = np.sign(normal(4, 3, 3, 8)).astype(np.int8)
     node = Node("y", "bconv2d", ("bits",), {**CONV, "pad_value": 0}, {"kernel": "k"})
