@@ -10,6 +10,7 @@ from keras import layers
 
 from bnnzoo import nn
 from bnnzoo.architectures.meliusnet import AddToLastChannels, SplitChannels
+from bnnzoo.deploy.keras_frontend.normalizing import AUGMENTING
 from tests.deploy.keras_networks import seed_weights
 
 __all__ = ["BINARY", "CASES", "IMAGE", "SEQUENCE", "VECTOR", "model_of"]
@@ -24,6 +25,27 @@ SEPARABLE = {
     "depthwise_quantizer": "magnitude_aware_sign",
     "pointwise_quantizer": "magnitude_aware_sign",
 }
+
+# Those that need arguments; only some of these are in every version of Keras.
+_STRENGTHS = {
+    "RandomBrightness": (0.3,),
+    "RandomColorDegeneration": (0.3,),
+    "RandomContrast": (0.3,),
+    "RandomHue": (0.3,),
+    "RandomPosterization": (4,),
+    "RandomRotation": (0.3,),
+    "RandomSaturation": (0.3,),
+    "RandomSharpness": (0.3,),
+    "RandomTranslation": (0.3, 0.3),
+    "RandomZoom": (0.3,),
+}
+
+
+def _augmented(x: Any) -> Any:
+    for kind in AUGMENTING:
+        x = kind(*_STRENGTHS.get(kind.__name__, ()))(x)
+    return layers.Conv2D(3, 3)(x)
+
 
 # A layer to be made, or a function of a tensor, and the shape of the input.
 CASES: dict[str, tuple[Any, tuple[int, ...]]] = {
@@ -211,6 +233,16 @@ CASES: dict[str, tuple[Any, tuple[int, ...]]] = {
         partial(layers.Rescaling, [1.0, 2.0, 3.0, 4.0], [0.0, 1.0, 2.0, 3.0]),
         IMAGE,
     ),
+    "Normalization": (
+        partial(layers.Normalization, mean=[1, -200, 0.5, 0], variance=[4, 9, 1e-3, 0]),
+        IMAGE,
+    ),
+    "Normalization for all": (partial(layers.Normalization, None, 100.0, 900.0), IMAGE),
+    "Normalization inverted": (
+        partial(layers.Normalization, -1, [1, 2, 3, 4], [4, 3, 2, 1], invert=True),
+        IMAGE,
+    ),
+    "augmentation": (_augmented, (9, 9, 3)),
     "MaxPooling1D": (partial(layers.MaxPooling1D, 3, strides=2, padding="same"), SEQUENCE),
     "MaxPooling2D": (partial(layers.MaxPooling2D, 3, strides=2, padding="same"), IMAGE),
     "MaxPooling2D valid": (partial(layers.MaxPooling2D, (2, 3)), IMAGE),

@@ -14,6 +14,7 @@ from keras import layers
 
 from bnnzoo import nn, registry
 from bnnzoo.deploy import passes
+from bnnzoo.deploy.conversion.describe import computing_in_float32
 from bnnzoo.deploy.formats import packed
 from bnnzoo.deploy.interpreter import run
 from bnnzoo.deploy.ir import Graph
@@ -162,6 +163,19 @@ def test_kernels_that_an_optimizer_keeps_binary_are_theirs() -> None:
     model = seed_weights(keras.Model(inputs, layer(inputs)))
     layer.kernel.assign(np.sign(np.array(layer.kernel)))
     np.testing.assert_array_equal(round_trip(model).layers[-1].get_weights()[0], layer.kernel)
+
+
+@pytest.mark.parametrize("axis", [-1, None])
+@pytest.mark.parametrize("invert", [False, True])
+def test_an_adapted_normalization_comes_back(axis: int | None, invert: bool) -> None:
+    layer = layers.Normalization(axis, invert=invert, dtype="mixed_float16")
+    layer.adapt(np.random.default_rng(0).normal(3, [1, 5, 9, 0], (64, *IMAGE)))
+    model = computing_in_float32(keras.Sequential([keras.Input(IMAGE), layer]))
+    again = round_trip(model)
+    x = 20 * random_images(model, 2)
+    found, expected = again.predict_on_batch(x), model.predict_on_batch(x)
+    assert np.abs(expected - x).max() > 1
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
 
 def test_nested_and_shared_layers_come_back() -> None:

@@ -31,6 +31,9 @@ def computing_in_float32(model: keras.Model) -> keras.Model:
         return model
     copy = from_config(to_config(model))
     copy.set_weights(model.get_weights())
+    for layer in copy._flatten_layers():
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()  # what it computes with is made of its weights
     copy.model_spec = getattr(model, "model_spec", None)
     return copy
 

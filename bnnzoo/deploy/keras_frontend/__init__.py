@@ -16,7 +16,7 @@ import keras
 from bnnzoo.deploy.ir import Graph
 from bnnzoo.deploy.keras_frontend.convolving import CONVOLVING
 from bnnzoo.deploy.keras_frontend.emitter import Emitter, GraphBuilder
-from bnnzoo.deploy.keras_frontend.normalizing import NORMALIZING
+from bnnzoo.deploy.keras_frontend.normalizing import AUGMENTING, NORMALIZING
 from bnnzoo.deploy.keras_frontend.shaping import SHAPING
 from bnnzoo.deploy.keras_frontend.walking import LayerCall, Walk, walk
 from bnnzoo.deploy.ops import check_graph
@@ -112,8 +112,10 @@ def _refuse_layer(emit: Emitter) -> NoReturn:
             "operations of keras.ops are not supported",
             "Use a layer in its place: keras.layers.Add()([x, y]) for x + y.",
         )
-    names = ", ".join(sorted(kind.__name__ for kind in HANDLERS if kind.__name__ != "InputLayer"))
+    unnamed = (*AUGMENTING, keras.layers.InputLayer)
+    names = ", ".join(sorted(kind.__name__ for kind in HANDLERS if kind not in unnamed))
     emit.refuse(
         "this kind of layer is not supported",
-        f"Supported: {names}. Replace it, or convert the part of the model before it.",
+        f"Supported: {names}, and layers that augment images. Replace it, or convert the part of "
+        "the model before it.",
     )

@@ -10,7 +10,7 @@ from bnnzoo import nn
 from bnnzoo.deploy.keras_frontend.activating import activate, affine, leaky, relu
 from bnnzoo.deploy.keras_frontend.emitter import Emitter, numbers
 
-__all__ = ["NORMALIZING"]
+__all__ = ["AUGMENTING", "NORMALIZING"]
 
 
 def batch_normalization(emit: Emitter) -> str:
@@ -88,12 +88,61 @@ def rescaling(emit: Emitter) -> str:
     return affine(emit, emit.x, "rescaled", scale, offset)
 
 
+def normalization(emit: Emitter) -> str:
+    """Writes (x - mean) / max(sqrt(variance), epsilon), or its inverse, as scale and bias."""
+    mean, variance = (numbers(v).astype(np.float64) for v in (emit.layer.mean, emit.layer.variance))
+    if any(size != 1 for size in mean.shape[:-1]):
+        emit.refuse(
+            f"mean and variance must be one number per channel, got {mean.shape[1:]}",
+            "Build it with axis=-1 or None.",
+        )
+    deviation = np.maximum(np.sqrt(variance), keras.config.epsilon())
+    scale, bias = (deviation, mean) if emit.layer.invert else (1 / deviation, -mean / deviation)
+    vectors = {"scale": scale, "bias": bias}
+    channels = emit.shape(emit.x)[-1]
+    return emit.add("normalized", "affine", emit.x, {
+        role: (role, np.resize(v, channels).astype(np.float32)) for role, v in vectors.items()
+    })  # fmt: skip
+
+
 def nothing(emit: Emitter) -> str:
     """Writes nothing: the layer changes nothing at inference."""
     return emit.x
 
 
+# Layers that change images in training only; which of them there are depends on Keras's version.
+AUGMENTING = tuple(
+    getattr(layers, name)
+    for name in (
+        "AugMix",
+        "CutMix",
+        "MixUp",
+        "RandAugment",
+        "RandomBrightness",
+        "RandomColorDegeneration",
+        "RandomColorJitter",
+        "RandomContrast",
+        "RandomElasticTransform",
+        "RandomErasing",
+        "RandomFlip",
+        "RandomGaussianBlur",
+        "RandomGrayscale",
+        "RandomHue",
+        "RandomInvert",
+        "RandomPerspective",
+        "RandomPosterization",
+        "RandomRotation",
+        "RandomSaturation",
+        "RandomSharpness",
+        "RandomShear",
+        "RandomTranslation",
+        "RandomZoom",
+    )
+    if hasattr(layers, name)
+)
+
 NORMALIZING = {
+    **dict.fromkeys(AUGMENTING, nothing),
     layers.BatchNormalization: batch_normalization,
     layers.Activation: activation,
     layers.Softmax: softmax,
@@ -101,6 +150,7 @@ NORMALIZING = {
     layers.LeakyReLU: leaky_relu,
     layers.PReLU: prelu,
     layers.Rescaling: rescaling,
+    layers.Normalization: normalization,
     nn.LearnableShift: learnable_shift,
     nn.RPReLU: rprelu,
     layers.Identity: nothing,

@@ -51,8 +51,8 @@ class _Calls(keras.Model):  # type: ignore[misc]
         # Keras has to know the layers, whose variables a compiled function takes as arguments.
         self.called = [call.layer for call in steps.calls]
 
-    def call(self, images: Any) -> list[Any]:
-        """Runs the calls in order."""
+    def call(self, images: Any, training: bool = False) -> list[Any]:
+        """Runs the calls in order; `training` is what Keras tells layers that do not ask."""
         values: dict[int, Any] = {0: images}
         quantized = []
         for call in self.steps.calls:

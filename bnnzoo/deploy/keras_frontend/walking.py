@@ -7,6 +7,7 @@ What is read of Keras is what `Functional` itself is built on, and the same sinc
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -114,6 +115,11 @@ def _is_cast(operation: Any) -> bool:
     return kind.__name__ == "Cast" and kind.__module__.startswith("keras.src.ops")
 
 
+def _trains_by_default(layer: Any) -> bool:
+    training = inspect.signature(layer.call).parameters.get("training")
+    return training is not None and training.default is True
+
+
 class _Walker:
     def __init__(self) -> None:
         self.calls: list[LayerCall] = []
@@ -145,7 +151,8 @@ class _Walker:
 
     def _record(self, node: Any, path: str, taken: list[int]) -> list[int]:
         layer = node.operation
-        if node.arguments.kwargs.get("training"):
+        # Keras records defaults too: layers that augment images have training=True.
+        if node.arguments.kwargs.get("training") and not _trains_by_default(layer):
             raise ConversionError(
                 f"Cannot convert layer '{path}' ({type(layer).__name__}): it is called with "
                 "training=True. Call it without."

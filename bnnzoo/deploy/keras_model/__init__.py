@@ -152,6 +152,8 @@ class _Weights:
         """Fills every variable of the layer."""
         if isinstance(self.layer, keras.layers.BatchNormalization):
             values = self._batch_norm()
+        elif isinstance(self.layer, keras.layers.Normalization):
+            values = self._normalization()
         else:
             values = {variable.name: self._value(variable) for variable in self.layer.weights}
         for variable in self.layer.weights:
@@ -162,6 +164,8 @@ class _Weights:
                     f"{value.shape}. The file describes another network than it holds."
                 )
             variable.assign(value)
+        if isinstance(self.layer, keras.layers.Normalization):
+            self.layer.finalize_state()  # what it computes with is made of the variables
 
     def _find(self, name: str) -> Tensor | None:
         return self.tensors.get(f"{self.path}/{name}")
@@ -223,6 +227,23 @@ class _Weights:
         mean = np.zeros_like(bias) if layer.center else -bias / divisor
         values = {"gamma": gamma, "beta": beta, "moving_mean": mean, "moving_variance": variance}
         return {name: value.astype(np.float32) for name, value in values.items()}
+
+    def _normalization(self) -> dict[str, Array]:
+        scale = _numbers(self._take("scale")).astype(np.float64)
+        bias = _numbers(self._take("bias")).astype(np.float64)
+        if (scale <= 0).any():
+            raise ModelFormatError(
+                f"Tensor '{self.path}/scale' must be positive, as deviations are. The file "
+                "describes another network than it holds."
+            )
+        if self.layer.invert:
+            values = {"mean": bias, "variance": scale**2}
+        else:
+            values = {"mean": -bias / scale, "variance": 1 / scale**2}
+        shape = tuple(self.layer.adapt_mean.shape)
+        found = {name: value.astype(np.float32) for name, value in values.items()}
+        found = {name: value if shape else value[0] for name, value in found.items()}
+        return {**found, "count": np.zeros((), np.float32)}
 
 
 def _numbers(tensor: Tensor) -> Array:
