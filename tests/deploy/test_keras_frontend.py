@@ -165,6 +165,29 @@ def test_calls_know_their_values() -> None:
     ]
 
 
+class HalfSign(nn.Quantizer):
+    """A quantizer of a user: half the sign."""
+
+    bits = 1
+
+    def __call__(self, x: Any) -> Any:
+        return 0.5 * nn.SteSign()(x)
+
+
+class HalfTern(HalfSign):
+    """One that is not binary, whatever it says."""
+
+    def __call__(self, x: Any) -> Any:
+        return 0.5 * nn.SteTern()(x)
+
+
+class RandomSign(HalfSign):
+    """One that rolls dice at every call."""
+
+    def __call__(self, x: Any) -> Any:
+        return nn.SteSign()(x + keras.random.normal(x.shape))
+
+
 def user_quantizer(x: Any) -> Any:
     return keras.ops.sign(x)
 
@@ -231,21 +254,39 @@ REFUSED: dict[str, tuple[Callable[[], keras.Model], str]] = {
     "function as input quantizer": (
         conv(input_quantizer=user_quantizer),
         r"'layer' \(QuantConv2D\): quantizer of activations must be one of SteSign, ApproxSign, "
-        r"SwishSign, DoReFa, NoOp, got function .*user_quantizer.*Its values are not known",
+        r"SwishSign, DoReFa, NoOp, got function .*user_quantizer.*put that one in its place",
     ),
     "function as kernel quantizer": (
         conv(kernel_quantizer=user_quantizer),
-        r"quantizer of kernels must be one of SteSign, .*, got function",
+        r"quantizer of kernels must be one of SteSign, .*own with bits = 1, got function",
+    ),
+    "own input quantizer": (
+        conv(input_quantizer=HalfSign()),
+        r"of activations .*got .*HalfSign.*If it has the values of one of them, put that one in",
+    ),
+    "own ternary kernel": (
+        conv(kernel_quantizer=HalfTern()),
+        r"must give -scale and \+scale per output channel, at every call the same, got .*HalfTern",
+    ),
+    "own random kernel": (
+        conv(kernel_quantizer=RandomSign()),
+        r"must give -scale and \+scale per output channel, at every call the same, got .*RandomSi",
     ),
     "ternary kernel": (conv(kernel_quantizer="ste_tern"), r"got SteTern.*Kernels must have 1 bit"),
-    "heaviside kernel": (conv(kernel_quantizer="ste_heaviside"), r"of kernels .*got SteHeaviside"),
+    "heaviside kernel": (
+        conv(kernel_quantizer="ste_heaviside"),
+        r"must give -scale .*got SteHeaviside",
+    ),
     "2-bit kernel": (
         conv(kernel_quantizer=nn.DoReFa(2, "weights")),
         r"got DoReFa\(k_bit=2, mode='weights'\). Kernels must have 1 bit",
     ),
     "1-bit kernel as activations": (
-        conv(kernel_quantizer=nn.DoReFa(1, "activations")),
-        r"quantizer of kernels must be one of .*got DoReFa\(k_bit=1, mode='activations'\)",
+        conv(
+            kernel_quantizer=nn.DoReFa(1, "activations"),
+            kernel_initializer=keras.initializers.RandomUniform(-2, 2, seed=1),
+        ),
+        r"of kernels must give -scale and \+scale .*got DoReFa\(k_bit=1, mode='activations'\)",
     ),
     "ternary input": (conv(input_quantizer="ste_tern"), r"of activations .*got SteTern"),
     "heaviside input": (conv(input_quantizer="ste_heaviside"), r"of activations .*got SteHeav"),

@@ -157,6 +157,55 @@ def test_signs_of_counts_are_those_of_the_file(name: str) -> None:
     np.testing.assert_allclose(norms, expected[graph.outputs[1]], rtol=0, atol=2e-5 * largest)
 
 
+@keras.saving.register_keras_serializable(package="test")
+class HalfSign(nn.Quantizer):
+    """Half the sign: a quantizer of a user."""
+
+    bits = 1
+
+    def __call__(self, x: Any) -> Any:
+        return 0.5 * nn.SteSign()(x)
+
+
+@keras.saving.register_keras_serializable(package="test")
+class LargestSign(HalfSign):
+    """The sign times the largest magnitude of the filter, twice."""
+
+    def __call__(self, x: Any) -> Any:
+        axes = tuple(range(len(x.shape) - 1))
+        scale = 2 * keras.ops.max(keras.ops.abs(x), axis=axes, keepdims=True)
+        return scale * nn.SteSign()(x)
+
+
+class Unregistered(HalfSign):
+    """One that Keras cannot find by name."""
+
+
+def own_quantizer(quantizer: Any) -> keras.Model:
+    inputs = keras.Input(IMAGE)
+    layer = nn.QuantConv2D(3, 3, input_quantizer="ste_sign", kernel_quantizer=quantizer)
+    return seed_weights(keras.Model(inputs, layer(inputs), name="net"))
+
+
+def test_quantizers_of_the_users_own_come_back() -> None:
+    model = own_quantizer(HalfSign())
+    graph, _ = stored(model)
+    assert [node.op for node in graph.nodes] == ["sign", "bconv2d", "affine"]
+    assert_same_outputs(round_trip(model), model)
+
+
+def test_latent_weights_that_no_one_knows_are_refused() -> None:
+    graph, info = stored(own_quantizer(LargestSign()))
+    match = r"kernel' must be what .*LargestSign.* makes of latent weights, got other scales"
+    with pytest.raises(ModelFormatError, match=match):
+        to_keras(graph, info)
+    with pytest.raises(ConversionError, match=r"Unregistered in its config.*must be an nn.Quanti"):
+        stored(own_quantizer(Unregistered()))
+    unknown = (info.keras_config or "").replace("LargestSign", "LostSign")
+    with pytest.raises(ModelFormatError, match=r"got .*LostSign. Import what registers it"):
+        from_config(unknown)
+
+
 def test_kernels_that_an_optimizer_keeps_binary_are_theirs() -> None:
     inputs = keras.Input(IMAGE)
     layer = nn.QuantConv2D(3, 3, input_quantizer="ste_sign", kernel_quantizer=nn.NoOp(1))

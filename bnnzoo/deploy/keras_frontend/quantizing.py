@@ -73,17 +73,21 @@ def _levels(emit: Emitter, x: str, bits: int) -> str:
 
 
 def quantized_kernel(emit: Emitter, variable: Any, quantizer: Any) -> Kernel:
-    """Returns the values of a kernel, from the quantizer itself."""
+    """Returns the values of a kernel, from the quantizer itself, which may be the user's own."""
     if quantizer is None or (type(quantizer) is nn.NoOp and quantizer.bits != 1):
         return Kernel(numbers(variable), None)
-    activations = getattr(quantizer, "mode", "weights") != "weights"
-    if type(quantizer) not in KERNEL_QUANTIZERS or quantizer.bits != 1 or activations:
+    if getattr(quantizer, "bits", None) != 1:
         _refuse(emit, quantizer, KERNEL_QUANTIZERS, "kernels")
     found = binary_kernel(variable, quantizer)
     if found is None and type(quantizer) is nn.NoOp:
         return Kernel(numbers(variable), None)  # marked as binary, but not made so yet
-    if found is None:
-        _refuse(emit, quantizer, KERNEL_QUANTIZERS, "kernels")
+    again = binary_kernel(variable, quantizer)
+    if found is None or again is None or not np.array_equal(found.values, again.values):
+        emit.refuse(
+            "quantizer of kernels must give -scale and +scale per output channel, at every call "
+            f"the same, got {quantizer!r}",
+            "Choose one of bnnzoo.nn that does, and train again.",
+        )
     return Kernel(found.values, found.scale)
 
 
@@ -91,8 +95,12 @@ def _refuse(emit: Emitter, quantizer: Any, known: tuple[type, ...], what: str) -
     name = repr(quantizer) if isinstance(quantizer, nn.Quantizer) else f"function {quantizer!r}"
     names = ", ".join(kind.__name__ for kind in known)
     hint = "Choose one of them and train again."
-    if not isinstance(quantizer, nn.Quantizer):
-        hint = "Its values are not known without its meaning. " + hint
-    elif quantizer.bits > 1:
-        hint = "Kernels must have 1 bit. " * (what == "kernels") + hint
+    if what == "kernels":
+        names += ", or one of your own with bits = 1"
+        hint = "Kernels must have 1 bit. " + hint
+    elif type(quantizer) not in nn.quantizers.ALIASES.values():
+        hint = (
+            "What one of your own makes of a number is not known. If it has the values of one of "
+            "them, put that one in its place: only gradients differ."
+        )
     emit.refuse(f"quantizer of {what} must be one of {names}, got {name}", hint)

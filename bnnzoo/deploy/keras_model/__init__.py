@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from bnnzoo import nn, registry
 from bnnzoo.deploy.ir import Graph, Tensor, numbers, signs
 from bnnzoo.deploy.keras_frontend import walk
+from bnnzoo.deploy.keras_frontend.quantizing import KERNEL_QUANTIZERS
 from bnnzoo.deploy.keras_frontend.values import KerasValues
 from bnnzoo.deploy.keras_model.config import from_config
 from bnnzoo.deploy.model_info import ModelInfo
@@ -195,10 +196,24 @@ class _Weights:
         quantizer = self.quantizers.get(id(variable))
         if getattr(quantizer, "bits", 32) != 1 or not signs(stored):
             return kernel
-        scale: Array | None = np.array([LATENT_MAGNITUDE], np.float32)
-        if isinstance(quantizer, (*_SCALED, nn.NoOp)):
-            scale = self._scale(variable, depthwise=depthwise)
-        return kernel if scale is None else np.multiply(kernel, scale[: kernel.shape[-1]])
+        scale = self._scale(variable, depthwise=depthwise)
+        scale = np.ones(1, np.float32) if scale is None else scale[: kernel.shape[-1]]
+        if type(quantizer) not in KERNEL_QUANTIZERS:
+            return self._latent(variable, quantizer, kernel, scale)
+        scaled = isinstance(quantizer, (*_SCALED, nn.NoOp))
+        return np.multiply(kernel, scale if scaled else LATENT_MAGNITUDE)
+
+    def _latent(self, variable: Any, quantizer: Any, kernel: Array, scale: Array) -> Array:
+        """Returns weights that a quantizer of the user's own turns into `scale * kernel`."""
+        for magnitude in (LATENT_MAGNITUDE, scale):
+            latent = np.multiply(kernel, magnitude, dtype=np.float32)
+            value = keras.ops.convert_to_numpy(quantizer(keras.ops.convert_to_tensor(latent)))
+            if np.allclose(value, kernel * scale, rtol=1e-5, atol=0):
+                return latent
+        raise ModelFormatError(
+            f"Tensor '{self.path}/{variable.name}' must be what {quantizer!r} makes of latent "
+            "weights, got other scales. Register the quantizer that the network was converted with."
+        )
 
     def _scale(self, variable: Any, *, depthwise: bool) -> Array | None:
         """Returns the scale per index of the last axis; depthwise ones repeat per channel."""

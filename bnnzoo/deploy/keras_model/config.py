@@ -7,11 +7,13 @@ layers take, or registered by bnnzoo.
 
 from __future__ import annotations
 
+import inspect
 import json
 from typing import Any
 
 import keras
 
+from bnnzoo import nn
 from bnnzoo.deploy.keras_frontend import HANDLERS
 from bnnzoo.errors import ConversionError, ModelFormatError
 
@@ -41,7 +43,8 @@ def to_config(model: keras.Model) -> str:
     if problem is not None:
         raise ConversionError(
             f"Cannot convert {model.name}: {problem} in its config is neither Keras's nor "
-            "bnnzoo's. Replace it."
+            "bnnzoo's. Replace it; a quantizer of your own must be an nn.Quantizer that "
+            "keras.saving.register_keras_serializable has registered."
         )
     return json.dumps(config, separators=(",", ":"), ensure_ascii=False)
 
@@ -65,8 +68,8 @@ def from_config(text: str, largest: int | None = None) -> keras.Model:
         raise ModelFormatError(f"keras_config must be JSON: {error}.") from error
     if problem is not None:
         raise ModelFormatError(
-            f"keras_config must name only layers of Keras and bnnzoo, got {problem}. Do not trust "
-            "the file."
+            f"keras_config must name only layers of Keras and bnnzoo, got {problem}. Import what "
+            "registers it if it is a quantizer of yours; else do not trust the file."
         )
     if largest is not None and size > largest:
         raise ModelFormatError(
@@ -128,8 +131,10 @@ def _is_known(value: dict[str, Any]) -> bool:
         return False
     if name == "function":
         return module == "builtins" and _is_known_function(value.get("config"))
-    if isinstance(registered, str) and registered.startswith("bnnzoo>"):
-        return keras.saving.get_registered_object(registered) is not None
+    if isinstance(registered, str) and ">" in registered:
+        found = keras.saving.get_registered_object(registered)
+        own = inspect.isclass(found) and issubclass(found, nn.Quantizer)
+        return own or (found is not None and registered.startswith("bnnzoo>"))
     if registered not in (None, name):
         return False
     if module == "keras.layers":
