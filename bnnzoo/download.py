@@ -21,6 +21,7 @@ from datetime import timezone
 from typing import IO, Any
 from urllib.parse import urljoin
 
+import pooch
 import requests
 from tqdm import tqdm
 
@@ -199,8 +200,11 @@ def _complete(url: str, part: _Part, verify: Verify, patience: Patience) -> None
 
 def _fetch(url: str, part: _Part, patience: Patience) -> None:
     """Adds to the part what one request brings."""
-    answered = _answered(url, part.size, part.versions.get(url), patience)
-    for item in _in_time(answered, patience.connect_timeout_s + patience.read_timeout_s):
+
+    def ask(put: Callable[[_Answer | bytes], None]) -> None:
+        _ask(url, part.size, part.versions.get(url), patience, put)
+
+    for item in _in_time(ask, patience.connect_timeout_s + patience.read_timeout_s):
         if isinstance(item, bytes):
             part.write(item)
         else:
@@ -208,8 +212,10 @@ def _fetch(url: str, part: _Part, patience: Patience) -> None:
             part.versions[url] = item.version
 
 
-def _in_time(items: Iterator[_Answer | bytes], seconds: float) -> Iterator[_Answer | bytes]:
-    """Yields what comes, as long as `LEAST_BYTES` come within so many seconds.
+def _in_time(
+    ask: Callable[[Callable[[_Answer | bytes], None]], None], seconds: float
+) -> Iterator[_Answer | bytes]:
+    """Yields what `ask` puts, as long as `LEAST_BYTES` come within so many seconds.
 
     A thread waits for the server: names that are not resolved, headers without end and single
     bytes have no timeout of their own.
@@ -217,12 +223,14 @@ def _in_time(items: Iterator[_Answer | bytes], seconds: float) -> Iterator[_Answ
     arrived: queue.Queue[_Answer | bytes | Exception | None] = queue.Queue(maxsize=16)
     stopped = threading.Event()
 
+    def put(item: _Answer | bytes) -> None:
+        if stopped.is_set():
+            raise _AttemptError("was stopped", transient=True)
+        arrived.put(item)
+
     def receive() -> None:
         try:
-            for item in items:
-                if stopped.is_set():
-                    return
-                arrived.put(item)
+            ask(put)
             arrived.put(None)
         except Exception as error:
             arrived.put(error)
@@ -257,75 +265,105 @@ def _taken(
             deadline, fresh = time.monotonic() + seconds, 0
 
 
-def _answered(
-    url: str, begin: int, version: str | None, patience: Patience
-) -> Iterator[_Answer | bytes]:
-    """Yields how a server begins and what comes then: from `begin` on, from 0 where it cannot."""
+class _OtherPartError(Exception):
+    """A server gives another part of the file than was asked for."""
+
+
+class _RedirectError(Exception):
+    """A server names another URL."""
+
+    def __init__(self, response: requests.Response) -> None:
+        super().__init__()
+        self.response = response
+
+
+def _ask(
+    url: str, begin: int, version: str | None, patience: Patience, put: Callable[[Any], None]
+) -> None:
+    """Puts how a server begins and what comes then: from `begin` on, from 0 where it cannot."""
     headers = {"Accept-Encoding": "identity"}
     if begin:
         headers["Range"] = f"bytes={begin}-"
     if begin and version:
         headers["If-Range"] = version
     try:
-        with _opened(url, headers, patience) as response:
-            if not (begin and response.status_code == _RANGE_NOT_SATISFIABLE):
-                response.raise_for_status()
-            answer = _answer(response, begin)
-            if answer is not None:
-                yield answer
-                yield from response.iter_content(_CHUNK_BYTES)
-                return
+        _follow(url, headers, begin, patience, put)
     except (requests.RequestException, ValueError) as error:
         raise _failure(error, patience) from error
-    yield from _answered(url, 0, None, patience)
+    except _OtherPartError:
+        _ask(url, 0, None, patience, put)
 
 
-def _answer(response: requests.Response, begin: int) -> _Answer | None:
-    """Returns how an answer begins; None for another part of the file than was asked for."""
+def _follow(
+    url: str, headers: dict[str, str], begin: int, patience: Patience, put: Callable[[Any], None]
+) -> None:
+    """Makes requests until none is redirected; requests itself would read every body on the way."""
+    for _ in range(_MAX_REDIRECTS + 1):
+        try:
+            return _request(url, headers, begin, patience, put)
+        except _RedirectError as redirect:
+            url, headers = _redirected(redirect.response, headers)
+    raise _AttemptError(f"redirects more than {_MAX_REDIRECTS} times", transient=False)
+
+
+def _request(
+    url: str, headers: dict[str, str], begin: int, patience: Patience, put: Callable[[Any], None]
+) -> None:
+    with contextlib.ExitStack() as stack:
+
+        def check(response: requests.Response, *_: object, **__: object) -> None:
+            stack.callback(response.close)
+            if response.is_redirect:
+                raise _RedirectError(response)
+            if response.ok or (begin and response.status_code == _RANGE_NOT_SATISFIABLE):
+                put(_answer(response, begin))
+
+        pooch.HTTPDownloader(
+            chunk_size=_CHUNK_BYTES,
+            timeout=(patience.connect_timeout_s, patience.read_timeout_s),
+            headers=headers,
+            hooks={"response": check},  # sees an answer before its body is read
+            allow_redirects=False,
+            proxies={"no_proxy": _no_proxy()},
+        )(url, _Stream(put), None)
+
+
+class _Stream:
+    """What pooch writes to."""
+
+    def __init__(self, put: Callable[[bytes], None]) -> None:
+        self.write = put
+
+    def flush(self) -> None:
+        """Does nothing: all is put at once."""
+
+
+def _answer(response: requests.Response, begin: int) -> _Answer:
+    """Returns how an answer begins.
+
+    Raises:
+        _OtherPartError: It is not the part that was asked for.
+    """
     headers = response.headers
-    tag, length = headers.get("ETag", ""), headers.get("Content-Length", "")
+    tag, length = headers.get("ETag", ""), headers.pop("Content-Length", "")  # pooch wants digits
     # A weak tag names what is equivalent, not what is equal.
     version = tag if tag and not tag.startswith("W/") else headers.get("Last-Modified")
-    if response.status_code == _RANGE_NOT_SATISFIABLE:
-        return None
-    if not begin or response.status_code != _PARTIAL_CONTENT:
+    if response.status_code not in (_PARTIAL_CONTENT, _RANGE_NOT_SATISFIABLE) or not begin:
         return _Answer(0, int(length) if _NUMBER.fullmatch(length) else None, version)
     found = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
-    if found is None or int(found[1]) != begin:
-        return None
+    if response.status_code == _RANGE_NOT_SATISFIABLE or found is None or int(found[1]) != begin:
+        raise _OtherPartError
     return _Answer(begin, int(found[2]) if found[2] else None, version)
 
 
-class _Session(requests.Session):
-    """Follows no redirect by itself: it would read the whole body of each, however long."""
-
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        return None
-
-
-@contextlib.contextmanager
-def _opened(url: str, headers: dict[str, str], patience: Patience) -> Iterator[requests.Response]:
-    """Follows redirects, and yields the last answer."""
-    with _Session() as session:
-        for _ in range(_MAX_REDIRECTS + 1):
-            response = session.get(
-                url,
-                headers=headers,
-                stream=True,
-                timeout=(patience.connect_timeout_s, patience.read_timeout_s),
-                proxies={"no_proxy": _no_proxy()},
-            )
-            with response:
-                if not response.is_redirect:
-                    yield response
-                    return
-                url = _target(response)
-                password = response.request.headers.get("Authorization")
-                if password and not session.should_strip_auth(response.url, url):  # type: ignore[no-untyped-call]
-                    headers = {**headers, "Authorization": password}
-                else:
-                    headers = {k: v for k, v in headers.items() if k != "Authorization"}
-        raise _AttemptError(f"redirects more than {_MAX_REDIRECTS} times", transient=False)
+def _redirected(response: requests.Response, headers: dict[str, str]) -> tuple[str, dict[str, str]]:
+    """Returns where an answer sends to, and the headers with the password that may go there."""
+    url = _target(response)
+    headers = {name: value for name, value in headers.items() if name != "Authorization"}
+    password = response.request.headers.get("Authorization")
+    if password and not requests.Session().should_strip_auth(response.url, url):  # type: ignore[no-untyped-call]
+        headers["Authorization"] = password
+    return url, headers
 
 
 def _target(response: requests.Response) -> str:

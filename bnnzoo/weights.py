@@ -151,11 +151,11 @@ def cache_folder(cache_dir: str | PathLike[str] | None = None) -> Path:
     folder = cache_dir or os.environ.get("BNNZOO_CACHE_DIR")
     try:
         if not folder:
-            import platformdirs
+            import pooch
 
-            folder = platformdirs.user_cache_dir("bnnzoo")
+            folder = pooch.os_cache("bnnzoo")
         return Path(folder).expanduser().absolute()
-    except RuntimeError as error:  # of Path, and of platformdirs
+    except RuntimeError as error:  # of Path, and of pooch
         reason = first_line(error).rstrip(".")
         raise WeightsError(
             f"The cache must be a folder, got {str(folder or '~')!r}: {reason}. Set "

@@ -123,9 +123,7 @@ def test_registry_sees_only_the_catalog_of_the_architectures():
     assert opened == ["bnnzoo.architectures.catalog.CATALOG"]
 
 
-HEAVY = (
-    "'keras', 'tensorflow', 'jax', 'torch', 'platformdirs', 'requests', 'rich', 'PIL', 'matplotlib'"
-)
+HEAVY = "'keras', 'tensorflow', 'jax', 'torch', 'pooch', 'requests', 'rich', 'PIL', 'matplotlib'"
 LIGHT_STATEMENTS = {
     "import": "import bnnzoo",
     "list_models": "import bnnzoo; bnnzoo.list_models()",

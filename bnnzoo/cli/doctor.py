@@ -16,7 +16,7 @@ from bnnzoo.cli.output import echo, print_json
 from bnnzoo.errors import WeightsError
 from bnnzoo.weights import cache_folder
 
-BASE = ("numpy", "click", "platformdirs", "requests", "tqdm", "safetensors", "rich", "pillow")
+BASE = ("numpy", "click", "pooch", "requests", "tqdm", "safetensors", "rich", "pillow")
 # Package -> what it is needed for, and the extra that brings it.
 OPTIONAL = {
     "keras": ("load, evaluate and train models", "tensorflow"),

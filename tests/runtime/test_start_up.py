@@ -15,7 +15,7 @@ from bnnzoo.deploy.model_info import ModelInfo
 from bnnzoo.deploy.passes import STORED, apply
 from tests.deploy.graphs import GraphBuilder
 
-KERAS = "{'keras', 'tensorflow', 'jax', 'torch', 'click', 'PIL', 'safetensors', 'platformdirs'}"
+KERAS = "{'keras', 'tensorflow', 'jax', 'torch', 'click', 'PIL', 'safetensors', 'pooch'}"
 # In processor time of the thread, which neither other processes nor threads lengthen; the least of
 # ten.
 IMPORT = """

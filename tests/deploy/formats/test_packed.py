@@ -319,7 +319,7 @@ def test_the_reader_imports_neither_keras_nor_what_is_slow():
         "jax",
         "torch",
         "h5py",
-        "platformdirs",
+        "pooch",
         "requests",
         "rich",
         "click",
