@@ -72,7 +72,8 @@ def class_folders(
         logger.warning("%s: left out %s.", root, left_out)
     items = tuple(_in_turns(root, found))
     names = _class_names(indices, label_set)
-    return Source(root.name or str(root), len(items), items, names, tuple(skipped))
+    is_mapped = class_map is not None
+    return Source(root.name or str(root), len(items), items, names, tuple(skipped), is_mapped)
 
 
 def _sort_key(path: Path) -> tuple[int, str]:

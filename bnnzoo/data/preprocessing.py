@@ -7,11 +7,16 @@ NumPy alone, so that a board without TensorFlow prepares the very same numbers.
     scale_pm1    x / 127.5 - 1, in [-1, 1]
     scale_01     x / 255, in [0, 1]
     raw          x, in [0, 255], for models that scale their input themselves
+
+One of your own is written as its id, `mean=0.5:std=0.25:size=96x96`; see `normalization`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import functools
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -23,14 +28,25 @@ from bnnzoo.data.images import as_pixels
 from bnnzoo.data.resampling import resize_bicubic_tf1, resize_bilinear
 from bnnzoo.errors import ArgumentError, DataError
 
-__all__ = ["PREPROCESSINGS", "Box", "Images", "Preprocessing", "get", "known_id"]
+__all__ = [
+    "PREPROCESSINGS",
+    "Box",
+    "Images",
+    "Preprocessing",
+    "get",
+    "known_id",
+    "normalization",
+]
 
 Images: TypeAlias = ArrayLike | Sequence[ArrayLike]
 Fit: TypeAlias = Callable[[NDArray[np.uint8], int, int], NDArray[np.float32]]
 Box: TypeAlias = tuple[int, int, int, int]
 
+logger = logging.getLogger(__name__)
+
 MOST_CHANNELS = 4
 BLOCK_PIXELS = 2**20
+MOST_SIDE = 2**13
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -196,12 +212,19 @@ def _larq_in1k(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.
     return resize_bicubic_tf1(crop, height, width)
 
 
+def _crop_and_resize(
+    image: NDArray[np.uint8], height: int, width: int, fraction: float
+) -> NDArray[np.float32]:
+    """Crops a share of the largest part of the aspect, and resizes it."""
+    crop = _central_crop(image, *_largest(image.shape, height, width, fraction))
+    return resize_bilinear(crop, height, width)
+
+
 def _keep_or_resize(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.float32]:
     """Leaves an image of the right size as it is; crops another to the aspect and resizes it."""
     if image.shape[:2] == (height, width):
         return image.astype(np.float32)
-    crop = _central_crop(image, *_largest(image.shape, height, width, 1.0))
-    return resize_bilinear(crop, height, width)
+    return _crop_and_resize(image, height, width, 1.0)
 
 
 def _scaled(id: str, description: str, mean: float, std: float) -> Preprocessing:
@@ -228,22 +251,97 @@ PREPROCESSINGS: dict[str, Preprocessing] = {
 }
 
 
+def normalization(
+    mean: Sequence[float],
+    std: Sequence[float],
+    size: tuple[int, int] | None = None,
+    crop: float = 1.0,
+) -> Preprocessing:
+    """Returns a preprocessing of your own: y = (x / 255 - mean) / std.
+
+    Images of another size are cropped in the middle to the aspect of the result, and resized with
+    an antialiased bilinear filter. Its id says all of it, and is what files keep.
+
+    Args:
+        mean: In [0, 1], one number for all channels or one for each of three.
+        std: Above 0, likewise.
+        size: `(height, width)` of the result, where the model's input has none.
+        crop: Share of the largest central part that is kept, as 224 / 256; 1 keeps it whole, and
+            an image of the right size as it is.
+
+    Raises:
+        ArgumentError: A number is out of range.
+    """
+    for name, values, least, most in (("mean", mean, 0, 1), ("std", std, 1e-6, 10)):
+        if len(values) not in (1, 3) or not all(least <= value <= most for value in values):
+            raise ArgumentError(
+                f"{name} must be 1 or 3 numbers within {least:g} to {most}, got "
+                f"{_numbers(values)}. Pixels are within 0 to 1: divide those of 0 to 255 by 255."
+            )
+    if not 0 < crop <= 1 or (size is not None and not all(0 < n <= MOST_SIDE for n in size)):
+        raise ArgumentError(
+            f"crop must be above 0 and at most 1, and size within 1 to {MOST_SIDE}, got {crop:g} "
+            f"and {size}."
+        )
+    id = f"mean={_numbers(mean)}:std={_numbers(std)}"
+    id += "" if size is None else f":size={size[0]}x{size[1]}"
+    id += "" if crop == 1 else f":crop={crop!r}"
+    return Preprocessing(
+        id=id,
+        description="(x / 255 - mean) / std; other sizes: central crop, bilinear",
+        mean=tuple(255 * value for value in mean),
+        std=tuple(255 * value for value in std),
+        size=size,
+        channels=3 if len(mean) == 3 or len(std) == 3 else None,
+        fit=_keep_or_resize if crop == 1 else functools.partial(_crop_and_resize, fraction=crop),
+    )
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return ",".join(repr(float(value)) for value in values)
+
+
+def _parsed(id: str) -> Preprocessing:
+    """Returns the preprocessing that an id spells out."""
+    settings = dict(part.partition("=")[::2] for part in id.split(":"))
+    try:
+        if not {"mean", "std"} <= set(settings) <= {"mean", "std", "size", "crop"}:
+            raise ValueError(id)
+        mean, std = ([float(n) for n in settings[key].split(",")] for key in ("mean", "std"))
+        size = _size(settings["size"]) if "size" in settings else None
+        crop = float(settings.get("crop", 1))
+    except ValueError as error:
+        raise ArgumentError(
+            f"A preprocessing must be mean=M:std=S, with size=HxW and crop=F where they are "
+            f"needed, got '{id:.200}'. M and S are one number or three, as 0.485,0.456,0.406."
+        ) from error
+    return normalization(mean, std, size, crop)
+
+
+def _size(text: str) -> tuple[int, int]:
+    """Returns the height and width of `224x224`, or of `224`."""
+    height, width = (2 * [int(side) for side in text.split("x")])[:2]
+    if text.count("x") > 1:
+        raise ValueError(text)
+    return height, width
+
+
 def get(id: str, input_shape: Sequence[int | None] | None = None) -> Preprocessing:
     """Returns a preprocessing by its id.
 
     Args:
-        id: One of `PREPROCESSINGS`.
+        id: One of `PREPROCESSINGS`, or one that `normalization` makes.
         input_shape: `(h, w, c)` of the model. None, or a None in it, takes the preprocessing's
             own: 224 x 224 x 3 for `larq_in1k`, and what the images have for the others.
 
     Raises:
         ArgumentError: There is no such preprocessing, or it cannot make that shape.
     """
-    if id not in PREPROCESSINGS:
+    if "=" not in id and id not in PREPROCESSINGS:
         near = difflib.get_close_matches(str(id), PREPROCESSINGS, n=1)
         hint = f" Did you mean '{near[0]}'?" if near else ""
         raise ArgumentError(f"Unknown preprocessing '{id}'.{hint} There are: {_listed()}.")
-    found = PREPROCESSINGS[id]
+    found = _parsed(id) if "=" in id else PREPROCESSINGS[id]
     if input_shape is None:
         return found
     if len(input_shape) != 3:
@@ -252,8 +350,8 @@ def get(id: str, input_shape: Sequence[int | None] | None = None) -> Preprocessi
             "Preprocessing is for images."
         )
     height, width, channels = input_shape
-    if channels not in (None, 1, 3) or (len(found.mean) == 3 and channels == 1):
-        allowed = "3" if len(found.mean) == 3 else "1 or 3"
+    if channels not in (None, 1, 3) or (found.channels == 3 and channels == 1):
+        allowed = "3" if found.channels == 3 else "1 or 3"
         raise ArgumentError(
             f"Channels for preprocessing '{id}' must be {allowed}, got {channels}. "
             "Choose another preprocessing or model."
@@ -263,15 +361,22 @@ def get(id: str, input_shape: Sequence[int | None] | None = None) -> Preprocessi
 
 
 def _listed() -> str:
-    return ", ".join(PREPROCESSINGS)
+    return ", ".join(PREPROCESSINGS) + ", and mean=M:std=S"
 
 
 def known_id(chosen: str | Preprocessing) -> str | None:
-    """Returns the id of a preprocessing; None for one of your own, which nobody else knows.
+    """Returns the id that says what a preprocessing does; None for one with a `fit` of your own.
 
     Raises:
         ArgumentError: There is no preprocessing with this id.
     """
-    if isinstance(chosen, Preprocessing):
-        return chosen.id if chosen.id in PREPROCESSINGS else None
-    return get(chosen).id
+    if not isinstance(chosen, Preprocessing):
+        return get(chosen).id
+    if chosen.id in PREPROCESSINGS or "=" in chosen.id:
+        return chosen.id
+    mean, std = ([value / 255 for value in values] for values in (chosen.mean, chosen.std))
+    if chosen.fit is _keep_or_resize and chosen.resize is resize_bilinear:
+        with contextlib.suppress(ArgumentError):
+            return normalization(mean, std, chosen.size).id
+    logger.warning("Preprocessing '%s' is not kept: no id can say what it does.", chosen.id)
+    return None

@@ -53,6 +53,7 @@ class Source:
             that training can take them in any order.
         class_names: Name of each class, where the data set has them.
         skipped: What `skip_bad` left out when the data set was opened.
+        mapped: A class map gave the indices, so that names do not change them.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Source:
     items: Iterable[Item]
     class_names: tuple[str, ...] | None = None
     skipped: tuple[Skipped, ...] = ()
+    mapped: bool = False
 
     def __len__(self) -> int:
         return self.length
@@ -112,7 +114,7 @@ class Source:
         Raises:
             DataError: A class of this source is not among them.
         """
-        if classes is None or self.class_names is None:
+        if classes is None or self.class_names is None or self.mapped:
             return self
         names = labels.names(classes)
         if self.class_names == names:

@@ -203,6 +203,6 @@ def choose_preprocessing(
     if chosen is None:
         raise ArgumentError(
             f"{name} does not say how its images are preprocessed. Choose one with "
-            f"--preprocessing: {', '.join(preprocessings.PREPROCESSINGS)}."
+            f"--preprocessing: {', '.join(preprocessings.PREPROCESSINGS)}, or mean=M:std=S."
         )
     return preprocessings.get(chosen, shape)

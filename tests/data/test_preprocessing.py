@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import FrozenInstanceError
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -241,3 +243,67 @@ def test_data_needs_no_keras() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.stdout.strip() == "[]", result.stderr
+
+
+@pytest.mark.parametrize(
+    ("id", "formula", "size"),
+    [
+        ("mean=0.5:std=0.25", lambda x: (x / 255 - 0.5) / 0.25, None),
+        (
+            "mean=0.485,0.456,0.406:std=0.229,0.224,0.225:size=6x5",
+            lambda x: (x / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225],
+            (6, 5),
+        ),
+        ("std=1:size=6x5:mean=0.1,0.2,0.3", lambda x: x / 255 - [0.1, 0.2, 0.3], (6, 5)),
+    ],
+)
+def test_an_id_says_mean_deviation_and_size(
+    rng: np.random.Generator, id: str, formula: Callable[[Any], Any], size: object
+) -> None:
+    x = rng.integers(0, 256, (4, 6, 5, 3), dtype=np.uint8)
+    found = preprocessing.get(id)
+    assert found.size == size
+    np.testing.assert_allclose(found(x), formula(x.astype(float)), atol=1e-5)
+    again = preprocessing.get(found.id)
+    assert (again.id, again.mean, again.std) == (found.id, found.mean, found.std)
+    assert preprocessing.known_id(found) == preprocessing.known_id(id) == found.id
+
+
+def test_an_id_says_the_crop(rng: np.random.Generator) -> None:
+    image = rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    found = preprocessing.get("mean=0:std=1:size=16:crop=0.8")(image)[0]
+    expected = np.asarray(
+        Image.fromarray(image[4:36, 4:36]).resize((16, 16), Image.Resampling.BILINEAR)
+    )
+    np.testing.assert_allclose(255 * found, expected, atol=1.5)
+
+
+@pytest.mark.parametrize(
+    ("id", "match"),
+    [
+        ("mean=0.5", "must be mean=M:std=S.*got 'mean=0.5'"),
+        ("mean=0.5:std=x", "must be mean=M:std=S"),
+        ("mean=0.5:std=1:gamma=2", "must be mean=M:std=S"),
+        ("mean=0.5:std=1:size=1x2x3", "must be mean=M:std=S"),
+        ("mean=123.7,116.8,103.9:std=1", r"mean must be .* within 0 to 1, got 123.7.*divide"),
+        ("mean=0.5:std=58", r"std must be .* within 1e-06 to 10, got 58.0"),
+        ("mean=0.5:std=0", "std must be"),
+        ("mean=nan:std=1", "mean must be"),
+        ("mean=0.5,0.5:std=1", "mean must be 1 or 3 numbers"),
+        ("mean=0.5:std=1:size=0x4", "size within 1 to 8192"),
+        ("mean=0.5:std=1:crop=1.5", "crop must be above 0 and at most 1"),
+    ],
+)
+def test_an_id_that_says_something_else(id: str, match: str) -> None:
+    with pytest.raises(ArgumentError, match=match):
+        preprocessing.get(id)
+
+
+def test_a_changed_preprocessing_has_an_id_where_one_can_say_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    changed = replace(preprocessing.get("scale_01"), id="mine", mean=(127.5,), size=(8, 8))
+    assert preprocessing.known_id(changed) == "mean=0.5:std=1.0:size=8x8"
+    other = replace(changed, fit=lambda image, height, width: image.astype(np.float32))
+    assert preprocessing.known_id(other) is None
+    assert "Preprocessing 'mine' is not kept" in caplog.text

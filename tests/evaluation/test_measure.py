@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 
 import bnnzoo
-from bnnzoo.data import labels, preprocessing
+from bnnzoo.data import labels, open_source, preprocessing
 from bnnzoo.data.source import Item, Source
 from bnnzoo.errors import ArgumentError, DataError, UnknownModelError
+from bnnzoo.model_spec import ModelSpec
 from tests.evaluation.centroid_network import (
     SAMPLE,
     centroid_network,
@@ -118,6 +119,21 @@ def test_a_folder_of_images_equals_the_arrays(tmp_path: Path) -> None:
     }
     expected = np.argmax(centroid_scores()[:200], axis=1) == truth[:200]
     assert [right[f"{i:04}.png"] for i in range(200)] == expected.tolist()
+
+
+def test_a_source_with_a_class_map_keeps_its_indices(tmp_path: Path) -> None:
+    images, labels_ = sample()
+    for name, label in (("Stiefel", 9), ("Hemd", 6)):
+        (tmp_path / name).mkdir()
+        for i in np.flatnonzero(labels_ == label)[:5]:
+            Image.fromarray(images[i]).save(tmp_path / name / f"{i}.png")
+    model = centroid_network()
+    model.model_spec = ModelSpec("centroids", (28, 28, 1), 10, labels="fashion_mnist")
+    source = open_source(tmp_path, class_map={"Stiefel": 9, "Hemd": 6})
+    report = evaluate(source, model)
+    assert set(report.predictions.labels) == {6, 9}
+    with pytest.raises(DataError, match=r"must be those of the model, got 'Hemd'"):
+        evaluate(open_source(tmp_path), model)
 
 
 def test_a_broken_image_is_named_or_skipped(tmp_path: Path) -> None:
