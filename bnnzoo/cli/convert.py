@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bnnzoo.cli.labelling import LABELS, PREPROCESSING, names_and_table
 from bnnzoo.cli.output import echo, print_json, print_table
 from bnnzoo.errors import ArgumentError
 
@@ -64,9 +65,9 @@ def _list_formats(context: click.Context, option: click.Parameter, value: bool) 
 @click.option(
     "--data", help="Real images, as for evaluate: measures the accuracy before and after."
 )
-@click.option("--labels", type=FILE, help="With --data: CSV with the columns file,class_index.")
+@click.option("--labels", help=LABELS)
 @click.option("--class-map", type=FILE, help="With --data: CSV or JSON, index by class folder.")
-@click.option("--preprocessing", help="Id of the preprocessing; the model's own by default.")
+@click.option("--preprocessing", help=PREPROCESSING)
 @click.option("--limit", type=click.IntRange(min=1), help="Evaluate the first N images only.")
 @click.option("--random-weights", is_flag=True, help="Without pretrained weights.")
 @click.option("--dry-run", is_flag=True, help="Do everything but write OUT.")
@@ -79,7 +80,7 @@ def command(
     weights_dtype: str,
     check: int,
     data: str | None,
-    labels: Path | None,
+    labels: str | None,
     class_map: Path | None,
     preprocessing: str | None,
     limit: int | None,
@@ -98,13 +99,15 @@ def command(
         raise click.UsageError("Missing argument 'OUT'. Name a file, or pass --dry-run.")
     from bnnzoo.deploy.conversion import convert
 
+    names, table = names_and_table(labels)
     report = convert(
         model,
         out,
         format=format_name,
         weights_dtype=weights_dtype,
         check=check,
-        data=_labelled(data, labels, class_map),
+        data=_labelled(data, table, class_map),
+        labels=names,
         preprocessing=preprocessing,
         limit=limit,
         force=force,

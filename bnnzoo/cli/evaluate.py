@@ -13,6 +13,7 @@ import click
 from tqdm import tqdm
 
 from bnnzoo.atomic import check_writable, write_file
+from bnnzoo.cli.labelling import LABELS, PREPROCESSING, names_and_table
 from bnnzoo.cli.output import echo, print_json, print_table
 from bnnzoo.errors import ArgumentError
 
@@ -40,9 +41,9 @@ class Recorded(click.Command):
     help="FOLDER (of class folders, or with --labels), FILE.npz, sample:fashion_mnist, "
     "keras:NAME[:SPLIT] or tfds:NAME[:SPLIT].",
 )
-@click.option("--labels", type=FILE, help="CSV with the columns file,class_index.")
+@click.option("--labels", help=LABELS)
 @click.option("--class-map", type=FILE, help="CSV or JSON: index by class folder.")
-@click.option("--preprocessing", help="Id of the preprocessing; the model's own by default.")
+@click.option("--preprocessing", help=PREPROCESSING)
 @click.option(
     "--runtime",
     type=click.Choice(["keras", "packed"]),
@@ -63,7 +64,7 @@ def command(
     ctx: click.Context,
     model: str,
     data: str,
-    labels: Path | None,
+    labels: str | None,
     class_map: Path | None,
     preprocessing: str | None,
     runtime: str | None,
@@ -83,6 +84,7 @@ def command(
         _check_drawable(confusion_matrix)
     from bnnzoo.data.sources import source_files
 
+    names, table = names_and_table(labels)
     sources = [model, *source_files(data), labels, class_map]
     _check_files([output, confusion_matrix, log_samples], force, sources)
     from bnnzoo.evaluation import evaluate
@@ -91,7 +93,8 @@ def command(
         report = evaluate(
             model,
             data,
-            labels_csv=labels,
+            labels_csv=table,
+            labels=names,
             class_map=class_map,
             preprocessing=preprocessing,
             runtime=runtime,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from bnnzoo.cli.labelling import NAMES, PREPROCESSING, class_names
 from bnnzoo.cli.output import print_json, print_table
 
 
@@ -13,7 +14,8 @@ from bnnzoo.cli.output import print_json, print_table
 @click.argument("model")
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Classes.")
-@click.option("--preprocessing", help="Id of the preprocessing; the model's own by default.")
+@click.option("--preprocessing", help=PREPROCESSING)
+@click.option("--labels", help=f"Class names: {NAMES}. The model's own by default.")
 @click.option(
     "--runtime",
     type=click.Choice(["keras", "packed"]),
@@ -26,6 +28,7 @@ def command(
     images: tuple[Path, ...],
     top: int,
     preprocessing: str | None,
+    labels: str | None,
     runtime: str | None,
     skip_bad: bool,
     as_json: bool,
@@ -34,7 +37,13 @@ def command(
     from bnnzoo.evaluation.prediction import predict
 
     results = predict(
-        model, images, top=top, preprocessing=preprocessing, runtime=runtime, skip_bad=skip_bad
+        model,
+        images,
+        top=top,
+        preprocessing=preprocessing,
+        runtime=runtime,
+        skip_bad=skip_bad,
+        labels=None if labels is None else class_names(labels),
     )
     if as_json:
         print_json(

@@ -13,9 +13,19 @@ from pathlib import Path
 from typing import Any, TypeAlias
 from unicodedata import normalize
 
+from bnnzoo.data import labels
+from bnnzoo.data.labels import Labels
 from bnnzoo.errors import DataError
 
-__all__ = ["ClassMap", "FileFinder", "class_index", "csv_rows", "read_class_map"]
+__all__ = [
+    "ClassMap",
+    "FileFinder",
+    "class_index",
+    "csv_rows",
+    "names_or_table",
+    "read_class_map",
+    "read_names",
+]
 
 ClassMap: TypeAlias = Mapping[str, int] | str | PathLike[str]
 
@@ -54,6 +64,48 @@ def read_class_map(class_map: ClassMap) -> Mapping[str, int]:
     return indices
 
 
+def names_or_table(value: str) -> tuple[Labels | None, Path | None]:
+    """Tells names of classes from a table of labelled images, and returns the one or the other.
+
+    Args:
+        value: Id of class names; a file of them, see `read_names`; or a CSV file with the columns
+            `file,class_index`.
+
+    Raises:
+        DataError: The file has names that cannot be read.
+    """
+    path = Path(value)
+    if value in labels.list_labels():
+        return value, None
+    if path.is_file() and (path.suffix.lower() != ".csv" or "class_name" in _header(_text(path))):
+        return read_names(path), None
+    return None, path
+
+
+def read_names(path: Path) -> tuple[str, ...]:
+    """Returns the name of each class.
+
+    Args:
+        path: A text file with a name in each line; a `.json` file of an array of names or of an
+            object `{"name": index}`; or a `.csv` file with the columns `class_name,class_index`.
+
+    Raises:
+        DataError: The file does not exist or holds something else.
+    """
+    suffix = path.suffix.lower()
+    value = _json(path) if suffix == ".json" else None
+    if suffix == ".csv" or isinstance(value, _Pairs):
+        by_index = {index: name for name, index in read_class_map(path).items()}
+        names = [by_index.get(i, "") for i in range(max(by_index) + 1)] if by_index else []
+    elif suffix == ".json":
+        names = value if isinstance(value, list) else []
+    else:
+        names = _text(path).rstrip().splitlines()
+    if not names or not all(isinstance(name, str) and name.strip() for name in names):
+        raise DataError(f"{path} must have a name for each class, one after the other. Fix it.")
+    return tuple(labels.printable(name.strip()) for name in names)
+
+
 def class_index(text: str) -> int | str:
     """Returns the number of a cell, or the text where it is none."""
     is_number = re.fullmatch(r"\s*[+-]?[0-9]{1,10}\s*", text) and int(text) <= MOST_CLASSES
@@ -70,7 +122,7 @@ def csv_rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, 
         DataError: The file cannot be read, is not CSV in UTF-8, or lacks a column.
     """
     text = _text(path)
-    header = text.partition("\n")[0]
+    header = _header(text)
     delimiter = next((d for d in DELIMITERS if d in header), ",")
     reader = csv.DictReader(
         io.StringIO(text, newline=""), restval="", delimiter=delimiter, skipinitialspace=True
@@ -143,12 +195,20 @@ class FileFinder:
         return self._listings[folder]
 
 
-def _json_object(path: Path) -> list[tuple[str, Any]]:
+def _header(text: str) -> str:
+    return text.partition("\n")[0]
+
+
+def _json(path: Path) -> Any:
     try:
-        value = json.loads(_text(path), object_pairs_hook=_Pairs)
+        return json.loads(_text(path), object_pairs_hook=_Pairs)
     except (RecursionError, ValueError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
         raise DataError(f"{path} is not JSON: {reason}. Fix it.") from error
+
+
+def _json_object(path: Path) -> list[tuple[str, Any]]:
+    value = _json(path)
     if not isinstance(value, _Pairs):
         raise DataError(f'{path} must be an object {{"name": index}}. Fix it.')
     return value

@@ -10,7 +10,12 @@ from typing import Any
 
 from bnnzoo.errors import ModelFormatError
 
-__all__ = ["ModelInfo"]
+__all__ = ["ModelInfo", "names_fit"]
+
+
+def names_fit(count: int, classes: int) -> bool:
+    """Returns whether so many names are those of an output; one sigmoid tells two classes apart."""
+    return count == classes or (count, classes) == (2, 1)
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,8 @@ class ModelInfo:
         name: Canonical name of the architecture, or the Keras model's name.
         tag: Name of the pretrained weights.
         preprocessing: Id of the preprocessing.
-        labels: A name per class, in the order of the network's last axis.
+        labels: A name per class, in the order of the network's last axis; two names where it has
+            one element, the probability of the second class.
         label_set: Id of the class names, as in `imagenet1k`.
         licence: Licence of the weights, as an SPDX id.
         weights_sha256: Digest of the file that the weights came from.

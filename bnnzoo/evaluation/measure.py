@@ -15,6 +15,7 @@ import numpy as np
 from bnnzoo import __version__
 from bnnzoo.arguments import check_integer
 from bnnzoo.data.arrays import from_arrays
+from bnnzoo.data.labels import Labels
 from bnnzoo.data.prefetch import batches
 from bnnzoo.data.preprocessing import Preprocessing
 from bnnzoo.data.source import Skipped, Source
@@ -52,6 +53,7 @@ def evaluate(
     skip_bad: bool = False,
     random_weights: bool = False,
     runtime: str | None = None,
+    labels: Labels | None = None,
     progress: Progress | None = None,
     command: str | None = None,
 ) -> EvaluationReport:
@@ -77,6 +79,7 @@ def evaluate(
         skip_bad: Leave out what cannot be used, and list it in `report.skipped`.
         random_weights: Build a zoo model without its pretrained weights, to measure throughput.
         runtime: `keras` or `packed`. None runs packed networks packed and all else on Keras.
+        labels: Names of the classes, or their id. None takes the model's own.
         progress: Called with the number of images done and their total, after every batch.
         command: Kept in the report.
 
@@ -90,7 +93,11 @@ def evaluate(
     limit = None if limit is None else check_integer(limit, "limit")
     check_data(data, labels_csv, class_map)  # before a model is downloaded for nothing
     subject = open_subject(
-        model, preprocessing=preprocessing, random_weights=random_weights, runtime=runtime
+        model,
+        preprocessing=preprocessing,
+        random_weights=random_weights,
+        runtime=runtime,
+        labels=labels,
     )
     source = _open(data, subject, labels_csv, class_map, skip_bad)
     run = _run(subject, source, batch_size, limit, skip_bad, progress)

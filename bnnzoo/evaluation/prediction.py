@@ -14,6 +14,7 @@ import numpy as np
 
 from bnnzoo.arguments import check_integer
 from bnnzoo.data.images import check_image, read_image
+from bnnzoo.data.labels import Labels
 from bnnzoo.data.prefetch import batches
 from bnnzoo.data.preprocessing import Preprocessing
 from bnnzoo.data.source import Item, Source
@@ -48,6 +49,7 @@ def predict(
     preprocessing: str | Preprocessing | None = None,
     runtime: str | None = None,
     skip_bad: bool = False,
+    labels: Labels | None = None,
 ) -> list[ImagePredictions]:
     """Returns the best classes of each image.
 
@@ -62,6 +64,7 @@ def predict(
         preprocessing: Id, or the thing itself. None takes the model's own.
         runtime: `keras` or `packed`. None runs packed networks packed and all else on Keras.
         skip_bad: Leave out files that are not readable images; the log names them.
+        labels: Names of the classes, or their id. None takes the model's own.
 
     Raises:
         ArgumentError: An argument is wrong, or the model's preprocessing is not known.
@@ -73,7 +76,7 @@ def predict(
     if len(paths) == 0:
         raise ArgumentError("paths must be at least one image, got none. Pass an image file.")
     source = _source([Path(path) for path in paths], skip_bad)
-    subject = open_subject(model, preprocessing=preprocessing, runtime=runtime)
+    subject = open_subject(model, preprocessing=preprocessing, runtime=runtime, labels=labels)
     batch_size = min(BATCH_SIZE, len(source))
     score = subject.scorer(batch_size)
     names = subject.class_names or tuple(f"class {i}" for i in range(subject.num_classes))

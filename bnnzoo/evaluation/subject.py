@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bnnzoo.data import labels
+from bnnzoo.data import labels as label_sets
 from bnnzoo.data import preprocessing as preprocessings
 from bnnzoo.data.labels import Labels
 from bnnzoo.data.preprocessing import Preprocessing
@@ -69,7 +69,7 @@ class Subject:
     @property
     def class_names(self) -> tuple[str, ...] | None:
         """Name of each class, where they are known."""
-        return None if self.labels is None else labels.names(self.labels)
+        return None if self.labels is None else label_sets.names(self.labels)
 
     def warm_up(self, batch_size: int) -> None:
         """Runs the model once, so that its compilation is no part of what is timed after."""
@@ -104,6 +104,7 @@ def open_subject(
     preprocessing: str | Preprocessing | None = None,
     random_weights: bool = False,
     runtime: str | None = None,
+    labels: Labels | None = None,
 ) -> Subject:
     """Returns the model with its preprocessing, labels and provenance.
 
@@ -113,19 +114,35 @@ def open_subject(
         preprocessing: Id, or the thing itself. None takes the model's own.
         random_weights: Build a zoo model without its pretrained weights.
         runtime: `keras` or `packed`. None runs packed networks packed and all else on Keras.
+        labels: Names of the classes, or their id. None takes the model's own.
 
     Raises:
         UnknownModelError: There is no such model or tag, or it has no pretrained weights.
-        ArgumentError: It is no classifier of images, its preprocessing is not known, or it does
-            not run on this runtime.
+        ArgumentError: It is no classifier of images, its preprocessing is not known, it has
+            another number of classes than there are labels, or does not run on this runtime.
         WeightsError: The weights cannot be had, or the file is broken.
         MissingDependencyError: What runs it is not installed.
     """
     if isinstance(preprocessing, str):
         preprocessings.get(preprocessing)  # a wrong id is told before anything is downloaded
-    is_text = isinstance(model, (str, PathLike))
+    count = None if labels is None else len(label_sets.names(labels))
     if random_weights:
         check_random(model)
+    subject = _open(model, preprocessing, random_weights, runtime)
+    if labels is None:
+        return subject
+    if count != subject.num_classes:
+        raise ArgumentError(
+            f"labels must name the {subject.num_classes} classes of {subject.name}, got {count}. "
+            "Choose others."
+        )
+    return replace(subject, labels=labels)
+
+
+def _open(
+    model: Any, preprocessing: str | Preprocessing | None, random_weights: bool, runtime: str | None
+) -> Subject:
+    is_text = isinstance(model, (str, PathLike))
     if runtime is None:
         runtime = "packed" if is_text and Path(model).suffix == ".safetensors" else "keras"
     if runtime not in RUNTIMES:

@@ -107,3 +107,30 @@ def test_exit_codes(
     assert main(["convert", *arguments]) == code
     assert match in capsys.readouterr().err
     assert not Path("a.safetensors").exists()
+
+
+def test_own_names_and_preprocessing_go_into_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keras.Sequential(
+        [
+            keras.Input((6, 5, 3)),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(1, activation="sigmoid"),
+        ]
+    ).save(tmp_path / "net.keras")
+    (tmp_path / "names.txt").write_text("ripe\nunripe\n")
+    arguments = ["convert", str(tmp_path / "net.keras"), str(tmp_path / "net.safetensors")]
+    own = ["--preprocessing", "mean=0.5,0.4,0.3:std=0.2", "--labels", str(tmp_path / "names.txt")]
+    assert main([*arguments, *own]) == 0
+    model = runtime.load(tmp_path / "net.safetensors")
+    assert model.labels == ("ripe", "unripe")
+    x = np.full((1, 6, 5, 3), 51, np.uint8)
+    expected = np.broadcast_to((0.2 - np.array([0.5, 0.4, 0.3])) / 0.2, x.shape)
+    np.testing.assert_allclose(model.preprocess(x), expected, atol=1e-5)
+    Image.fromarray(x[0]).save(tmp_path / "a.png")
+    capsys.readouterr()
+    assert main(["predict", str(tmp_path / "net.safetensors"), str(tmp_path / "a.png")]) == 0
+    assert {"ripe", "unripe"} <= set(capsys.readouterr().out.split())
+    assert main([*arguments, "--force", "--labels", "mnist"]) == 2
+    assert "labels must name the classes of one output, got 10 for 1" in capsys.readouterr().err

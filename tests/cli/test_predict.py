@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from bnnzoo.cli.main import main
+from bnnzoo.data import labels
 from tests.evaluation.centroid_network import centroid_scores, sample, save_centroid_network
 
 
@@ -67,3 +68,18 @@ def test_errors(
 def test_images_must_be_given(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", str(Path(files[0]))]) == 2
     assert "Missing argument" in capsys.readouterr().err
+
+
+def test_names_of_the_classes(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scale = ["--preprocessing", "mean=0.5:std=0.5"]
+    assert main(["predict", *files, *scale, "--labels", "fashion_mnist"]) == 0
+    assert labels.names("fashion_mnist")[centroid_scores()[0].argmax()] in capsys.readouterr().out
+    (tmp_path / "names.txt").write_text("\n".join(f"kind {i}" for i in range(10)))
+    assert main(["predict", *files, *scale, "--labels", str(tmp_path / "names.txt")]) == 0
+    assert f"kind {centroid_scores()[0].argmax()}" in capsys.readouterr().out
+    assert main(["predict", *files, *scale, "--labels", "imagenet1k"]) == 2
+    assert "labels must name the 10 classes of centroids.keras, got 1000" in capsys.readouterr().err
+    assert main(["predict", *files, *scale, "--labels", "gone.txt"]) == 5
+    assert "--labels must be an id as imagenet1k, or FILE" in capsys.readouterr().err

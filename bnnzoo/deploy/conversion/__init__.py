@@ -6,7 +6,7 @@ import importlib
 import logging
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bnnzoo.arguments import check_integer
+from bnnzoo.data import labels as label_sets
 from bnnzoo.data import preprocessing as preprocessings
+from bnnzoo.data.labels import Labels
 from bnnzoo.data.preprocessing import Preprocessing
 from bnnzoo.deploy import passes
 from bnnzoo.deploy.conversion.file_origin import FileOrigin, is_readable
@@ -25,6 +27,8 @@ from bnnzoo.deploy.conversion.self_check import Check, check_layers, check_signs
 from bnnzoo.deploy.conversion.writing import Target, find_format
 from bnnzoo.deploy.formats import Format, Network, Written, packed
 from bnnzoo.deploy.ir import Graph
+from bnnzoo.deploy.model_info import names_fit
+from bnnzoo.deploy.ops import infer_types
 from bnnzoo.errors import ArgumentError, ConversionError
 from bnnzoo.evaluation import EvaluationReport, evaluate
 from bnnzoo.evaluation.measure import Data, check_data
@@ -52,6 +56,7 @@ def convert(
     check: int = 4,
     data: Data | None = None,
     preprocessing: str | Preprocessing | None = None,
+    labels: Labels | None = None,
     limit: int | None = None,
     force: bool = False,
     dry_run: bool = False,
@@ -82,6 +87,7 @@ def convert(
         data: Real images with labels, as `evaluate` takes them. The accuracy in the runtime has
             to be Keras's to 0.1 point or one image, if the weights are stored as float32.
         preprocessing: Id, or the thing itself; its id goes into the file. None takes the model's.
+        labels: Names of the classes, or their id; they go into the file. None takes the model's.
         limit: Evaluate the first images of `data` only.
         force: Overwrite the file.
         dry_run: Do everything but write the file.
@@ -106,10 +112,15 @@ def convert(
         check_data(data)  # before a model is downloaded for nothing
     elif limit is not None:
         raise ArgumentError(f"limit must be None without data, got {limit}. Give data as well.")
+    names = None if labels is None else label_sets.names(labels)
     origin = _origin(model, preprocessing, random_weights, record)
+    if names is not None:
+        _check_names(origin.graph, names)
+        id = labels if isinstance(labels, str) else None
+        origin.info = replace(origin.info, labels=names, label_set=id)
     job = _Job.of(origin, weights_dtype, preprocessing)
     found = job.compare(check, data)
-    accuracy = None if data is None else job.measure(data, limit)
+    accuracy = None if data is None else job.measure(data, limit, labels)
     written = job.written(kind)
     if target is not None:
         target.write(written.files)
@@ -122,6 +133,16 @@ def _check_dtype(kind: Format, weights_dtype: str) -> None:
         raise ArgumentError(
             f"weights_dtype must be one of {', '.join(known)} for {kind.name}, got "
             f"{weights_dtype!r}. Choose one of them."
+        )
+
+
+def _check_names(graph: Graph, names: tuple[str, ...]) -> None:
+    types = infer_types(graph)
+    classes = [types[name].shape[-1] for name in graph.outputs]
+    if len(classes) != 1 or not names_fit(len(names), classes[0]):
+        raise ArgumentError(
+            f"labels must name the classes of one output, got {len(names)} for "
+            f"{' and '.join(map(str, classes))}. Choose others."
         )
 
 
@@ -243,12 +264,16 @@ class _Job:
         same = float((found.argmax(axis=1) == expected.argmax(axis=1)).mean())
         return compiled.isa, difference, same
 
-    def measure(self, data: Data, limit: int | None) -> DataReport:
+    def measure(self, data: Data, limit: int | None, labels: Labels | None) -> DataReport:
         """Measures the accuracy of the origin and of the packed network in the runtime."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"{self.name}.safetensors"
             path.write_bytes(self.content)
-            options: dict[str, Any] = {"preprocessing": self.preprocessing, "limit": limit}
+            options: dict[str, Any] = {
+                "preprocessing": self.preprocessing,
+                "limit": limit,
+                "labels": labels,
+            }
             before = self.origin.evaluate(data, **options)
             after = evaluate(path, data, **options)
         report = _data_report(before, after)

@@ -17,7 +17,7 @@ from bnnzoo.data import labels
 from bnnzoo.data import preprocessing as preprocessings
 from bnnzoo.data.preprocessing import Preprocessing
 from bnnzoo.deploy.keras_model.config import from_config, to_config
-from bnnzoo.deploy.model_info import ModelInfo
+from bnnzoo.deploy.model_info import ModelInfo, names_fit
 from bnnzoo.errors import ArgumentError, UnknownModelError
 from bnnzoo.manifest import WeightsRecord
 from bnnzoo.model_spec import ModelSpec
@@ -99,7 +99,7 @@ def _class_names(model: keras.Model, spec: ModelSpec | None) -> tuple[str, ...] 
     if spec is None or spec.labels is None or len(model.outputs) != 1:
         return None
     names = labels.names(spec.labels)
-    return names if len(names) == model.outputs[0].shape[-1] else None
+    return names if names_fit(len(names), model.outputs[0].shape[-1]) else None
 
 
 def _label_set(spec: ModelSpec | None) -> str | None:

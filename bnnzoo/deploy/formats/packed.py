@@ -21,7 +21,7 @@ from bnnzoo.deploy.formats.reading import from_file
 from bnnzoo.deploy.formats.storage import Stored, array_names, encoding_of, restore, store
 from bnnzoo.deploy.formats.strict_json import decode, encode, shown
 from bnnzoo.deploy.ir import Graph, Type
-from bnnzoo.deploy.model_info import ModelInfo
+from bnnzoo.deploy.model_info import ModelInfo, names_fit
 from bnnzoo.deploy.passes.eight_bits import eight_bits
 from bnnzoo.errors import ArgumentError, GraphError, ModelFormatError
 
@@ -224,5 +224,5 @@ def _check_labels(info: ModelInfo, outputs: Sequence[Type]) -> None:
     if info.labels is None or len(outputs) > 1:
         return
     classes = outputs[0].shape[-1]
-    if len(info.labels) != classes:
+    if not names_fit(len(info.labels), classes):
         raise ModelFormatError(f"info must have {classes} labels, got {len(info.labels)}.")

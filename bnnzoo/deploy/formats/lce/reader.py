@@ -17,7 +17,7 @@ from bnnzoo.deploy.formats.lce.writer import INFO_KEY
 from bnnzoo.deploy.formats.reading import from_file
 from bnnzoo.deploy.formats.strict_json import decode, readable
 from bnnzoo.deploy.ir import Graph
-from bnnzoo.deploy.model_info import ModelInfo
+from bnnzoo.deploy.model_info import ModelInfo, names_fit
 from bnnzoo.deploy.passes.binary_kernels import binary_kernels
 from bnnzoo.errors import GraphError, ModelFormatError
 
@@ -52,8 +52,9 @@ def from_bytes(data: bytes) -> tuple[Graph, ModelInfo]:
         raise ModelFormatError(str(error)) from error
     info = _info(file)
     classes = types[graph.outputs[0]].shape[-1]
-    if info.labels is not None and len(graph.outputs) == 1 and len(info.labels) != classes:
-        raise ModelFormatError(f"info must have {classes} labels, got {len(info.labels)}.")
+    names = info.labels if len(graph.outputs) == 1 else None
+    if names is not None and not names_fit(len(names), classes):
+        raise ModelFormatError(f"info must have {classes} labels, got {len(names)}.")
     return graph, info
 
 
