@@ -42,7 +42,7 @@ def convolution(channels: int, size: int) -> Graph:
         Node("bits", "sign", ("images",)),
         Node("sums", "bconv2d", ("bits",), {**window, "pad_value": 1}, {"kernel": "kernel"}),
     )
-    return Graph("images", (size, size, channels), nodes, ("sums",), {"kernel": kernel})
+    return Graph({"images": (size, size, channels)}, nodes, ("sums",), {"kernel": kernel})
 
 
 def measure_kernels(rounds: int) -> dict[str, dict[str, float]]:

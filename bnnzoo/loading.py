@@ -282,10 +282,11 @@ def _read_packed_weights(model: Any, path: Path) -> None:
     from bnnzoo.deploy.keras_model import assign_weights
 
     graph, info = packed.read(path)
-    if graph.input_shape != tuple(model.input_shape[1:]):
+    shapes = tuple(graph.inputs.values())
+    if shapes != (tuple(model.input_shape[1:]),):
         raise WeightsError(
-            f"{path} holds {info.name} with input {graph.input_shape}, not {model.name} with input "
-            f"{model.input_shape[1:]}. Check the model's arguments."
+            f"{path} holds {info.name} with input {', '.join(map(str, shapes))}, not {model.name} "
+            f"with input {model.input_shape[1:]}. Check the model's arguments."
         )
     assign_weights(model, graph)
 

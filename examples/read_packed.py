@@ -1,4 +1,4 @@
-"""Reads a bnnzoo-packed/1 file with NumPy and safetensors alone; docs/format.md has the format."""
+"""Reads a packed file with NumPy and safetensors alone; docs/format.md has the format."""
 
 import json
 import math
@@ -12,8 +12,8 @@ def read(path):
     """Returns the graph, the facts about the network, and its weights as float32 arrays."""
     with safe_open(path, "np") as file:
         metadata, weights = file.metadata(), {}
-        if metadata.get("format") != "bnnzoo-packed/1":
-            raise ValueError(f"{path} must be a bnnzoo-packed/1 file")
+        if metadata.get("format") not in ("bnnzoo-packed/1", "bnnzoo-packed/2"):
+            raise ValueError(f"{path} must be a bnnzoo-packed file")
         graph = json.loads(metadata["graph"])
         for name, stored in graph["tensors"].items():
             array, shape = file.get_tensor(name), stored["shape"]

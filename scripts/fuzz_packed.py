@@ -129,11 +129,16 @@ def stages(data: bytes, case: int, runtime: bool, format: Format) -> Iterator[st
     if products(file.graph) > MAX_PRODUCTS or output_elements(file.graph) > MAX_OUTPUT_ELEMENTS:
         return
     # Integers, so that sums of few are exact.
-    shape = (1 + case % 3, *file.graph.input_shape)
-    x = np.random.default_rng(case).integers(-3, 4, shape).astype(np.float32)
+    rng, count = np.random.default_rng(case), 1 + case % 3
+    x = {
+        name: rng.integers(-3, 4, (count, *shape)).astype(np.float32)
+        for name, shape in file.graph.inputs.items()
+    }
     yield "predict"
     results = as_tuple(model(x))
-    again = as_tuple(engine(file, case, 3 - threads)(x[:1]))
+    again = as_tuple(
+        engine(file, case, 3 - threads)({name: array[:1] for name, array in x.items()})
+    )
     for one, two in zip(results, again, strict=True):
         if not np.array_equal(one[:1], two, equal_nan=True):
             raise AssertionError("results depend on the threads or on the other images")

@@ -63,7 +63,7 @@ Engine::Engine(std::shared_ptr<Program> program, int32_t threads)
       serial_(schedule(*program_, 1)),
       parallel_(schedule(*program_, pool_.threads())),
       idle_(static_cast<size_t>(pool_.threads())) {
-  require(program_->input().extent.rows > 0, "program", "must have an input");
+  require(!program_->inputs().empty(), "program", "must have an input");
   require(!program_->outputs().empty(), "program", "must have an output");
 }
 
@@ -89,13 +89,13 @@ void Engine::give_back(std::unique_ptr<Context> context) {
   }
 }
 
-void Engine::run(const float* input, int64_t images, const std::vector<float*>& outputs,
-                 int64_t* nanoseconds) {
+void Engine::run(const std::vector<const float*>& inputs, int64_t images,
+                 const std::vector<float*>& outputs, int64_t* nanoseconds) {
   DenormalsAsZero scope;
   if (threads() == 1 || images < threads() || nanoseconds != nullptr) {
     std::unique_ptr<Context> context = take_context();
     for (int64_t i = 0; i < images; ++i) {
-      run_image(*context, parallel_, &pool_, input, outputs, i, nanoseconds);
+      run_image(*context, parallel_, &pool_, inputs, outputs, i, nanoseconds);
     }
     give_back(std::move(context));
     return;
@@ -106,7 +106,8 @@ void Engine::run(const float* input, int64_t images, const std::vector<float*>& 
   std::atomic<int64_t> next{0};
   auto body = [&](int64_t lane) {
     for (int64_t i; (i = next.fetch_add(1)) < images;) {
-      run_image(*contexts[static_cast<size_t>(lane)], serial_, nullptr, input, outputs, i, nullptr);
+      run_image(*contexts[static_cast<size_t>(lane)], serial_, nullptr, inputs, outputs, i,
+                nullptr);
     }
   };
   pool_.run(threads(), body);
@@ -114,9 +115,13 @@ void Engine::run(const float* input, int64_t images, const std::vector<float*>& 
 }
 
 void Engine::run_image(Context& context, const std::vector<Section>& sections, ThreadPool* pool,
-                       const float* input, const std::vector<float*>& outputs, int64_t image,
+                       const std::vector<const float*>& inputs,
+                       const std::vector<float*>& outputs, int64_t image,
                        int64_t* nanoseconds) const {
-  read_input(context, pool, input + image * program_->input().floats());
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const Program::Port& port = program_->inputs()[i];
+    read_input(context, pool, port, inputs[i] + image * port.floats());
+  }
   for (const Section& section : sections) {
     const auto begin = nanoseconds == nullptr ? Clock::time_point() : Clock::now();
     auto body = [&](int64_t i) {
@@ -139,8 +144,8 @@ void Engine::run_image(Context& context, const std::vector<Section>& sections, T
   }
 }
 
-void Engine::read_input(Context& context, ThreadPool* pool, const float* image) const {
-  const Program::Port& port = program_->input();
+void Engine::read_input(Context& context, ThreadPool* pool, const Program::Port& port,
+                        const float* image) const {
   float* arena = context.floats();
   const bool large = port.floats() * int64_t{sizeof(float)} > kLargeBytes;
   const int64_t parts = large && pool != nullptr ? pool->threads() : 1, rows = port.extent.rows;

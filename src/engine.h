@@ -36,16 +36,17 @@ class Engine {
   const Program& program() const { return *program_; }
   int32_t threads() const { return pool_.threads(); }
 
-  // input: (images, floats of the input); outputs: one (images, floats of it) each. May be called
-  // from several threads. `nanoseconds` is null or (operations): the time of each is added.
-  void run(const float* input, int64_t images, const std::vector<float*>& outputs,
-           int64_t* nanoseconds);
+  // inputs and outputs: one (images, floats of it) each. May be called from several threads.
+  // `nanoseconds` is null or (operations): the time of each is added.
+  void run(const std::vector<const float*>& inputs, int64_t images,
+           const std::vector<float*>& outputs, int64_t* nanoseconds);
 
  private:
   void run_image(Context& context, const std::vector<Section>& sections, ThreadPool* pool,
-                 const float* input, const std::vector<float*>& outputs, int64_t image,
-                 int64_t* nanoseconds) const;
-  void read_input(Context& context, ThreadPool* pool, const float* image) const;
+                 const std::vector<const float*>& inputs, const std::vector<float*>& outputs,
+                 int64_t image, int64_t* nanoseconds) const;
+  void read_input(Context& context, ThreadPool* pool, const Program::Port& port,
+                  const float* image) const;
   std::unique_ptr<Context> take_context();
   void give_back(std::unique_ptr<Context> context);
 

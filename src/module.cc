@@ -153,18 +153,23 @@ class LockReleased {
 
 using Output = nb::ndarray<float, nb::c_contig, nb::device::cpu>;
 
-// input: (images, ...); outputs: one (images, ...) each, written. Returns nanoseconds per
-// operation, all 0 unless `profile`.
-std::vector<int64_t> run(Engine& engine, const Array<float>& input,
+// inputs: one (images, ...) each; outputs: the same, written. Returns nanoseconds per operation,
+// all 0 unless `profile`.
+std::vector<int64_t> run(Engine& engine, const std::vector<Array<float>>& inputs,
                          const std::vector<Output>& outputs, bool profile) {
-  require(input.ndim() > 0, "input", "must have a batch axis");
   const Program& program = engine.program();
-  const auto images = static_cast<int64_t>(input.shape(0));
+  require(inputs.size() == program.inputs().size(), "inputs", "must be as many as expected");
+  require(inputs[0].ndim() > 0, "input", "must have a batch axis");
+  const auto images = static_cast<int64_t>(inputs[0].shape(0));
   const auto holds = [&](size_t size, const Program::Port& port) {
     return static_cast<int64_t>(size) / port.floats() == images &&
            static_cast<int64_t>(size) % port.floats() == 0;
   };
-  require(holds(input.size(), program.input()), "input", "must have the program's shape");
+  std::vector<const float*> given;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    require(holds(inputs[i].size(), program.inputs()[i]), "input", "must have the program's shape");
+    given.push_back(inputs[i].data());
+  }
   require(outputs.size() == program.outputs().size(), "outputs", "must be as many as promised");
   std::vector<float*> results;
   for (size_t i = 0; i < outputs.size(); ++i) {
@@ -174,7 +179,7 @@ std::vector<int64_t> run(Engine& engine, const Array<float>& input,
   }
   std::vector<int64_t> nanoseconds(program.operations().size());
   LockReleased released;
-  engine.run(input.data(), images, results, profile ? nanoseconds.data() : nullptr);
+  engine.run(given, images, results, profile ? nanoseconds.data() : nullptr);
   return nanoseconds;
 }
 
@@ -373,7 +378,7 @@ NB_MODULE(_engine, m) {
             new (self) Program(find_kernels(isa), arena_bytes);
           },
           "isa"_a, "arena_bytes"_a)
-      .def("set_input", &Program::set_input, "view"_a, "extent"_a)
+      .def("add_input", &Program::add_input, "view"_a, "extent"_a)
       .def("add_output", &Program::add_output, "view"_a, "extent"_a)
       .def(
           "fill_bits",
@@ -395,5 +400,5 @@ NB_MODULE(_engine, m) {
           },
           "program"_a, "threads"_a)
       .def_prop_ro("threads", &Engine::threads)
-      .def("run", &run, "input"_a.noconvert(), "outputs"_a.noconvert(), "profile"_a = false);
+      .def("run", &run, "inputs"_a.noconvert(), "outputs"_a.noconvert(), "profile"_a = false);
 }

@@ -38,10 +38,10 @@ void Program::require_open() const {
   require(!sealed_, "program", "must not change once an engine runs it");
 }
 
-void Program::set_input(const View& view, const Extent& extent) {
+void Program::add_input(const View& view, const Extent& extent) {
   require_open();
   check_floats(view, extent, "input");
-  input_ = {view, extent};
+  inputs_.push_back({view, extent});
 }
 
 void Program::add_output(const View& view, const Extent& extent) {

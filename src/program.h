@@ -113,7 +113,7 @@ class Program {
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
 
-  void set_input(const View& view, const Extent& extent);
+  void add_input(const View& view, const Extent& extent);
   void add_output(const View& view, const Extent& extent);
   // Fills pixels of bits with `words` before the first image; the arena starts as zeros.
   void fill_bits(int64_t offset, int64_t pixels, Span<const uint64_t> words);
@@ -170,7 +170,7 @@ class Program {
 
   const Kernels& kernels() const { return kernels_; }
   int64_t arena_bytes() const { return arena_bytes_; }
-  const Port& input() const { return input_; }
+  const std::vector<Port>& inputs() const { return inputs_; }
   const std::vector<Port>& outputs() const { return outputs_; }
   const std::vector<Fill>& fills() const { return fills_; }
   const std::vector<std::unique_ptr<Operation>>& operations() const { return operations_; }
@@ -212,8 +212,7 @@ class Program {
   const Kernels& kernels_;
   const int64_t arena_bytes_;
   bool sealed_ = false;
-  Port input_{};
-  std::vector<Port> outputs_;
+  std::vector<Port> inputs_, outputs_;
   std::vector<Fill> fills_;
   std::vector<AlignedBuffer> parameters_;
   std::vector<std::unique_ptr<Operation>> operations_;

@@ -62,8 +62,7 @@ def command(
 
 def measure(model: Model, runs: int, batch_size: int) -> dict[str, Any]:
     """Returns percentiles of the time of one call, in milliseconds, and what follows from them."""
-    shape = (batch_size, *model.input_shape)
-    images = np.random.default_rng(0).standard_normal(shape, np.float32)
+    images = model.random_inputs(batch_size)
     for _ in range(WARM_UP_RUNS):
         model(images)
     times = []

@@ -32,11 +32,10 @@ def command(file: Path, as_json: bool) -> None:
 def describe(packed: PackedFile) -> dict[str, Any]:
     """Returns what is in a packed file, as JSON values."""
     from bnnzoo.deploy.formats.graph_document import to_document
-    from bnnzoo.deploy.formats.packed import FORMAT
     from bnnzoo.deploy.ops import infer_types
 
     types = infer_types(packed.graph)
-    graph = to_document(packed.graph, packed.stored)
+    graph = to_document(packed.graph, packed.stored, version=2)
     for node in graph["nodes"]:
         node["kind"] = types[node["name"]].kind
         node["shape"] = list(types[node["name"]].shape)
@@ -44,7 +43,7 @@ def describe(packed: PackedFile) -> dict[str, Any]:
     used = dict.fromkeys(name for node in packed.graph.nodes for name in node.tensors.values())
     tensors = [_tensor(packed, name) for name in used]
     return {
-        "format": FORMAT,
+        "format": packed.format,
         "header_bytes": packed.header_bytes,
         "digest": packed.digest,
         "info": packed.info.to_dict(),
@@ -95,8 +94,9 @@ def _print_report(report: dict[str, Any]) -> None:
         if value is not None:
             echo(f"{key:>14}  {value}")
     graph = report["graph"]
-    echo(f"{'input':>14}  {graph['input']} {_shape(graph['input_shape'])}")
-    echo(f"{'outputs':>14}  {', '.join(graph['outputs'])}")
+    inputs = ", ".join(f"{entry['name']} {_shape(entry['shape'])}" for entry in graph["inputs"])
+    echo(f"{'inputs':>14}  {inputs}")
+    echo(f"{'outputs':>14}  {', '.join(info.get('output_names', graph['outputs']))}")
     echo()
     print_table(
         ["node", "operation", "kind", "shape", "inputs"],

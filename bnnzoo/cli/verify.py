@@ -16,10 +16,10 @@ def command(file: Path) -> None:
 
     Exit code 4 with the reason if something is wrong.
     """
-    from bnnzoo.deploy.formats.packed import FORMAT, open_file
+    from bnnzoo.deploy.formats.packed import open_file
 
     packed = open_file(file)
     echo(
-        f"{file}: ok, {FORMAT}, {len(packed.graph.nodes):,} nodes, "
+        f"{file}: ok, {packed.format}, {len(packed.graph.nodes):,} nodes, "
         f"{len(packed.array_sha256):,} checksums, digest {packed.digest}"
     )

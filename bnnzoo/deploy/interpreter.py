@@ -15,6 +15,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike
 
+from bnnzoo.deploy.call_arguments import by_name
 from bnnzoo.deploy.ir import Graph, Node, Tensor, Type, numbers
 from bnnzoo.deploy.ops import infer_types
 from bnnzoo.deploy.packing import LEVELS, Int8Kernel, PackedSigns
@@ -51,13 +52,15 @@ class Call:
 
 
 def run(
-    graph: Graph, x: ArrayLike, given: Mapping[str, ArrayLike] | None = None
+    graph: Graph,
+    x: ArrayLike | Mapping[str, ArrayLike],
+    given: Mapping[str, ArrayLike] | None = None,
 ) -> dict[str, Array]:
     """Returns every value of a graph by name.
 
     Args:
         graph: A graph of any level, with epilogues or without.
-        x: The input, `(n, *graph.input_shape)`.
+        x: The input, `(n, *graph.input_shape)`; several as a list or by name.
         given: Values by name that replace what nodes would compute, so that what comes after is
             computed from them: bits as -1 and +1, levels as integers.
 
@@ -65,14 +68,17 @@ def run(
         Real values as float64, bits as int8 -1 and +1, levels as uint8; each `(n, ...)`.
 
     Raises:
-        ArgumentError: `x` has another shape.
+        ArgumentError: `x` has another shape, or is not as many inputs.
         GraphError: The graph breaks the rules.
     """
     types = infer_types(graph)
-    x = np.asarray(x, np.float64)
-    if x.shape[1:] != graph.input_shape:
-        raise ArgumentError(f"x must be (n, *{graph.input_shape}), got {x.shape}. Reshape it.")
-    values: dict[str, Array] = {graph.input: x}
+    values: dict[str, Array] = {}
+    for name, array in by_name(graph.inputs, (x,)).items():
+        values[name] = np.asarray(array, np.float64)
+        if values[name].shape[1:] != graph.inputs[name]:
+            raise ArgumentError(
+                f"{name} must be (n, *{graph.inputs[name]}), got {values[name].shape}. Reshape it."
+            )
     given = given or {}
     for node in graph.all_nodes():
         if node.name in given:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bnnzoo.deploy.packing import Int8Kernel, PackedSigns
+from bnnzoo.errors import GraphError
 
 __all__ = ["Graph", "Node", "Tensor", "Type"]
 
@@ -77,18 +78,33 @@ class Graph:
     """A network.
 
     Attributes:
-        input: Name of the one input value.
-        input_shape: `(h, w, c)` or any other shape without the batch axis; real numbers.
+        inputs: Name -> shape, `(h, w, c)` or any other without the batch axis; real numbers. Their
+            order is that of the network's arguments.
         nodes: In an order in which every value is computed before it is used.
-        outputs: Names of the values that the network returns.
+        outputs: Names of the values that the network returns, inputs among them.
         tensors: Parameters by name.
     """
 
-    input: str
-    input_shape: tuple[int, ...]
+    inputs: Mapping[str, tuple[int, ...]]
     nodes: tuple[Node, ...]
     outputs: tuple[str, ...]
     tensors: Mapping[str, Tensor]
+
+    @property
+    def input(self) -> str:
+        """Name of the one input.
+
+        Raises:
+            GraphError: There are several.
+        """
+        if len(self.inputs) != 1:
+            raise GraphError(f"The graph must have one input, got {', '.join(self.inputs)}.")
+        return next(iter(self.inputs))
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of the one input. Raises as `input` does."""
+        return self.inputs[self.input]
 
     def all_nodes(self) -> Iterator[Node]:
         """Yields every node in order, those of epilogues too."""
@@ -97,7 +113,7 @@ class Graph:
 
     def consumers(self) -> dict[str, list[str]]:
         """Returns the names of the nodes that read each value; outputs do not count."""
-        readers: dict[str, list[str]] = {self.input: []}
+        readers: dict[str, list[str]] = {name: [] for name in self.inputs}
         for node in self.all_nodes():
             readers[node.name] = []
         for node in self.all_nodes():
@@ -115,7 +131,7 @@ class Graph:
         nodes = tuple(
             Node(n.name, n.op, n.inputs, n.attributes, n.tensors) for n in self.all_nodes()
         )
-        return Graph(self.input, self.input_shape, nodes, self.outputs, self.tensors)
+        return Graph(self.inputs, nodes, self.outputs, self.tensors)
 
 
 def signs(tensor: Tensor) -> bool:

@@ -29,6 +29,7 @@ class ModelInfo:
         labels: A name per class, in the order of the network's last axis; two names where it has
             one element, the probability of the second class.
         label_set: Id of the class names, as in `imagenet1k`.
+        output_names: Names of the outputs, where those of the graph's values are not the user's.
         licence: Licence of the weights, as an SPDX id.
         weights_sha256: Digest of the file that the weights came from.
         architecture: Of a zoo model: `{"name": ..., "arguments": {...}}`, JSON values.
@@ -41,6 +42,7 @@ class ModelInfo:
     preprocessing: str | None = None
     labels: tuple[str, ...] | None = None
     label_set: str | None = None
+    output_names: tuple[str, ...] | None = None
     licence: str | None = None
     weights_sha256: str | None = None
     architecture: Mapping[str, Any] | None = None
@@ -50,8 +52,8 @@ class ModelInfo:
     def to_dict(self) -> dict[str, Any]:
         """Returns the facts that are known, as JSON values."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        if self.labels is not None:
-            values["labels"] = list(self.labels)
+        for name in ("labels", "output_names"):
+            values[name] = None if values[name] is None else list(values[name])
         for name in ("architecture", "versions"):
             values[name] = dict(values[name]) if values[name] else None
         return {name: value for name, value in values.items() if value is not None}
@@ -73,8 +75,9 @@ class ModelInfo:
                 if not right(value[name]):
                     raise ModelFormatError(f"info {name} must be {rule}, got {value[name]!r:.80}.")
                 fields[name] = value[name]
-        if "labels" in fields:
-            fields["labels"] = tuple(fields["labels"])
+        for name in ("labels", "output_names"):
+            if name in fields:
+                fields[name] = tuple(fields[name])
         return cls(**fields)
 
 
@@ -89,6 +92,10 @@ def _is_text(value: Any) -> bool:
 
 def _is_texts(value: Any) -> bool:
     return isinstance(value, list) and all(map(_is_text, value))
+
+
+def _is_names(value: Any) -> bool:
+    return _is_texts(value) and len(set(value)) == len(value)
 
 
 def _is_versions(value: Any) -> bool:
@@ -119,6 +126,7 @@ _RULES = {
     "preprocessing": _TEXT,
     "labels": ("a list of lines of text", _is_texts),
     "label_set": _TEXT,
+    "output_names": ("a list of different lines of text", _is_names),
     "licence": _TEXT,
     "weights_sha256": _TEXT,
     "architecture": ("an object of a name and arguments", _is_architecture),

@@ -322,9 +322,14 @@ def infer_types(graph: Graph) -> dict[str, Type]:
         GraphError: A name is used twice or not defined, an attribute or tensor is missing, left
             over or out of range, or the inputs of a node do not fit it.
     """
-    if not is_shape(graph.input_shape):
-        raise GraphError(f"input_shape must be positive integers, got {graph.input_shape}.")
-    types = {graph.input: Type("real", graph.input_shape)}
+    if not graph.inputs:
+        raise GraphError("The graph must have an input, got none.")
+    for name, shape in graph.inputs.items():
+        if not is_shape(shape):
+            raise GraphError(f"The shape of input '{name}' must be positive integers, got {shape}.")
+        if math.prod(shape) > MAX_VALUE_ELEMENTS:
+            raise GraphError(f"Input '{name}' {shape} has more than {MAX_VALUE_ELEMENTS} elements.")
+    types = {name: Type("real", shape) for name, shape in graph.inputs.items()}
     for node in graph.nodes:
         _check_epilogue(node)
         for part in node.all():

@@ -73,9 +73,11 @@ def cut(
         targets: The values that the pieces compute. None takes all of `values`.
         most: Elements of the input of one graph of pieces, where one piece alone has not more.
     """
-    cutter = _Cutter(graph, set(values) | {graph.input})
+    cutter = _Cutter(graph, set(values) | set(graph.inputs))
     group: list[str] = []
-    for target in targets if targets is not None else [v for v in values if v != graph.input]:
+    for target in values if targets is None else targets:
+        if target in graph.inputs:  # nothing computes it
+            continue
         if group and cutter.elements([*group, target]) > most:
             yield cutter.pieces(group)
             group = []
@@ -107,7 +109,7 @@ class _Cutter:
         rows = sum(math.prod(_filled_shape(shape)) // WIDTH for shape in shapes.values())
         used = {name for node in nodes for name in node.tensors.values()}
         tensors = {name: self.graph.tensors[name] for name in used}
-        return Pieces(Graph("fed", (rows, WIDTH), tuple(nodes), tuple(targets), tensors), shapes)
+        return Pieces(Graph({"fed": (rows, WIDTH)}, tuple(nodes), tuple(targets), tensors), shapes)
 
     def _needed(self, targets: Sequence[str]) -> tuple[set[str], dict[str, None]]:
         """Returns the nodes that some targets need, and the boundary values that these read."""

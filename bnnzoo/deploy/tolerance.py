@@ -102,7 +102,7 @@ def errors(
     """
     losses = losses or Losses()
     types = infer_types(graph)
-    found: dict[str, Array] = {graph.input: np.zeros(values[graph.input].shape)}
+    found: dict[str, Array] = {name: np.zeros(values[name].shape) for name in graph.inputs}
     for node in graph.nodes:
         inputs = [np.asarray(values[name]) for name in node.inputs]
         call = Call(

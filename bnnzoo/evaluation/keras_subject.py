@@ -86,12 +86,10 @@ def _provenance(
 
 
 def _check_classifier(model: Any, name: str) -> None:
-    shapes = []
-    for attribute in ("input_shape", "output_shape"):
-        shape = getattr(model, attribute, None)
-        shapes.append(tuple(shape) if isinstance(shape, tuple) else None)
-    taken, given = shapes
-    if taken is None or len(taken) != 4 or given is None or len(given) != 2 or not given[1]:
+    taken: Any = getattr(model, "input_shape", None)
+    given: Any = getattr(model, "output_shape", None)
+    one_to_one = isinstance(taken, tuple) and isinstance(given, tuple)
+    if not one_to_one or len(taken) != 4 or len(given) != 2 or not given[1]:
         raise ArgumentError(
             f"{name} must be a model from (n, h, w, c) to (n, classes), got {taken} to {given}. "
             "Evaluate a built classifier with one input and one output."

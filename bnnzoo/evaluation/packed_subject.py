@@ -79,13 +79,14 @@ def _find(source: str | PathLike[str]) -> tuple[Snapshot, str, str | None]:
 
 def _check_classifier(model: runtime.Model, name: str) -> tuple[int, ...]:
     """Returns the shape of the output."""
-    shapes = model.output_shapes
-    if len(model.input_shape) != 3 or len(shapes) != 1 or len(shapes[0]) != 1:
+    taken, given = model.input_shapes, model.output_shapes
+    if [len(shape) for shape in taken] != [3] or [len(shape) for shape in given] != [1]:
         raise ArgumentError(
-            f"{name} must be a network from (h, w, c) to (classes,), got {model.input_shape} to "
-            f"{shapes}. Evaluate a classifier with one output."
+            f"{name} must be a network from (h, w, c) to (classes,), got "
+            f"{', '.join(map(str, taken))} to {', '.join(map(str, given))}. Evaluate a classifier "
+            "with one input and one output."
         )
-    return shapes[0]
+    return given[0]
 
 
 def _output_kind(graph: Graph) -> str | None:

@@ -102,7 +102,8 @@ class Layout:
 def place_values(graph: Graph, types: Mapping[str, Type], calls: Sequence[Call]) -> Layout:
     """Decides where every value of a graph lies."""
     placer = _Placer(calls, types, liveness(graph, types, calls))
-    placer.write(placer.values[graph.input])
+    for name in graph.inputs:
+        placer.write(placer.values[name])
     for index, call in enumerate(calls):
         if call.op in ("slice", "reshape") and call.value in placer.values:
             placer.view(call)

@@ -36,7 +36,7 @@ class Value:
     Attributes:
         name: As in the graph.
         time: When it is written.
-        call: Index of the call that writes it; -1 of the input.
+        call: Index of the call that writes it; -1 of an input.
         reads: Who reads it. Outputs are read at the end of time.
         first: When the first of its sources is written.
         sources: The written values that it consists of: itself, or those that it is a view of.
@@ -63,10 +63,10 @@ def extent(call: Call, types: Mapping[str, Type]) -> tuple[int, ...]:
 
 def liveness(graph: Graph, types: Mapping[str, Type], calls: Sequence[Call]) -> dict[str, Value]:
     """Returns the values that must be in memory, by name: those read from there by anything."""
-    needed = {graph.input, *graph.outputs}
+    needed = {*graph.inputs, *graph.outputs}
     needed.update(name for call in calls for name in call.inputs)
     needed.update(name for call in calls for part in call.chain for name in part.inputs[1:])
-    values = {graph.input: Value(graph.input, -1.0, -1)}
+    values = {name: Value(name, -1.0, -1) for name in graph.inputs}
     time = 0.0
     for index, call in enumerate(calls):
         end = time + len(call.chain)

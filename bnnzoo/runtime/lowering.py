@@ -75,7 +75,7 @@ def calls(graph: Graph, types: dict[str, Type]) -> list[Call]:
     write over their source.
     """
     behind: list[list[Call]] = [[]]
-    place = {graph.input: 0}
+    place = dict.fromkeys(graph.inputs, 0)
     for call in (call for node in graph.nodes for call in _node_calls(node, types)):
         if call.op in ("slice", "reshape"):
             place[call.node.name] = place[call.inputs[0]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bnnzoo.arguments import check_integer
+from bnnzoo.deploy.call_arguments import by_name
 from bnnzoo.deploy.ir import Graph
 from bnnzoo.deploy.model_info import ModelInfo
 from bnnzoo.deploy.passes import RUNTIME, Pass, apply
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["Model", "NodeTime", "compile_graph", "isas", "load"]
 
 Floats = NDArray[np.float32]
+# One input; or several, by name or in order.
+Input = ArrayLike | Mapping[str, ArrayLike] | Sequence[ArrayLike]
 
 
 @dataclass(frozen=True)
@@ -86,17 +89,22 @@ class Model:
     def __reduce__(self) -> tuple[Callable[..., Model], tuple[Graph, ModelInfo]]:
         return self._again, (self.graph, self.info)
 
-    def __call__(self, x: ArrayLike) -> Floats | tuple[Floats, ...]:
+    def __call__(self, *x: Input) -> Floats | tuple[Floats, ...]:
         """Returns the network's output for preprocessed images.
 
+            model(images)
+            model(left, right), model([left, right]) or model({"left": left, "right": right})
+
         Args:
-            x: float32 `(n, h, w, c)`.
+            x: float32 `(n, h, w, c)`. Several inputs are given in the order of `input_names`, or as
+                a dict of these names.
 
         Returns:
-            float32 `(n, classes)`; a tuple where the network has several outputs.
+            float32 `(n, classes)`; where the network has several outputs, a tuple in the order of
+            `output_names`.
 
         Raises:
-            ArgumentError: `x` has another shape or type.
+            ArgumentError: `x` has another shape or type, or is not as many inputs.
         """
         results = self._run(self._plan, x)
         return results[0] if len(results) == 1 else tuple(results)
@@ -118,22 +126,49 @@ class Model:
         """Returns raw images as the network wants them: float32 `(n, h, w, c)`.
 
         Raises:
-            ArgumentError: The preprocessing of this network is not known.
+            ArgumentError: The preprocessing of this network is not known, or it takes something
+                else beside images.
             DataError: The images have another type or shape.
         """
         from bnnzoo.data import preprocessing
 
+        shape = self.input_shape
         if self.info.preprocessing is None:
             raise ArgumentError(
                 f"{self.info.name} has no preprocessing: its file names none. "
                 "Choose one with bnnzoo.data.preprocessing.get(id) and call the model with its "
                 "result."
             )
-        return preprocessing.get(self.info.preprocessing, self.graph.input_shape)(images)
+        return preprocessing.get(self.info.preprocessing, shape)(images)
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the inputs, in the order in which a call takes them."""
+        return tuple(self.graph.inputs)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the outputs, in the order in which a call returns them."""
+        return self.info.output_names or self.graph.outputs
+
+    @property
+    def input_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shape of each input for one image."""
+        return tuple(self.graph.inputs.values())
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of one image, `(h, w, c)`."""
+        """Shape of one image, `(h, w, c)`, of a network with one input.
+
+        Raises:
+            ArgumentError: It has several.
+        """
+        if len(self.input_shapes) > 1:
+            raise ArgumentError(
+                f"{self.info.name} must have one input for this, got {len(self.input_shapes)}: "
+                f"{', '.join(self.input_names)}. Preprocess each and call the model with all of "
+                "them; `input_shapes` has their shapes."
+            )
         return self.graph.input_shape
 
     @property
@@ -155,19 +190,19 @@ class Model:
         """Multiply-accumulates for one image, real and binary."""
         return sum(self._plan.macs.values())
 
-    def run_values(self, x: ArrayLike, names: Sequence[str]) -> dict[str, Floats]:
+    def run_values(self, x: Input, names: Sequence[str]) -> dict[str, Floats]:
         """Returns chosen values of the graph for preprocessed images.
 
         Bits are -1 and +1, levels are level / (2^bits - 1), as their `dequantize` would be.
 
         Args:
-            x: float32 `(n, h, w, c)`.
+            x: float32 `(n, h, w, c)`; several inputs as a list or a dict.
             names: Values of `graph`.
 
         Raises:
             ArgumentError: `x` has another shape or type, or there is no value of a name.
         """
-        known = {self.graph.input, *(node.name for node in self.graph.all_nodes())}
+        known = {*self.graph.inputs, *(node.name for node in self.graph.all_nodes())}
         for name in names:
             if name not in known:
                 raise ArgumentError(
@@ -178,76 +213,96 @@ class Model:
             return {}
         if wanted not in self._plans:
             self._plans[wanted] = self._planned(wanted)
-        return dict(zip(wanted, self._run(self._plans[wanted], x), strict=True))
+        return dict(zip(wanted, self._run(self._plans[wanted], (x,)), strict=True))
 
-    def profile(self, x: ArrayLike | None = None, runs: int = 20) -> list[NodeTime]:
+    def profile(self, x: Input | None = None, runs: int = 20) -> list[NodeTime]:
         """Measures every node, in the order in which they run.
 
         A pooling does not take turns with the convolution before it then, as it does otherwise.
 
         Args:
-            x: One preprocessed image `(1, h, w, c)`; random numbers by default.
+            x: One preprocessed image `(1, h, w, c)`; several inputs as a list or a dict. Random
+                numbers by default.
             runs: How often.
 
         Raises:
             ArgumentError: `x` has another shape or type, or `runs` is not positive.
         """
         runs = check_integer(runs, "runs")
-        if x is None:
-            shape = (1, *self.graph.input_shape)
-            x = np.random.default_rng(0).standard_normal(shape, np.float32)
         plan = self._plan
-        image, outputs = self._arrays(plan, x)
-        plan.engine.run(image, outputs)
-        each = [plan.engine.run(image, outputs, True) for _ in range(runs)]
+        images, outputs = self._arrays(plan, (self.random_inputs(1) if x is None else x,))
+        plan.engine.run(images, outputs)
+        each = [plan.engine.run(images, outputs, True) for _ in range(runs)]
         least = np.asarray(each, np.float64).reshape(runs, -1).min(axis=0) / 1e6
         times = dict.fromkeys(plan.owners, 0.0)
-        for (name, op), ms in zip(plan.owners, least / max(1, len(image)), strict=True):
+        for (name, op), ms in zip(plan.owners, least / max(1, len(images[0])), strict=True):
             times[name, op] += float(ms)
         return [NodeTime(*node, ms, plan.macs.get(node[0], 0)) for node, ms in times.items()]
+
+    def random_inputs(self, count: int) -> dict[str, Floats]:
+        """Returns standard normal numbers for `count` images, the same ones at every call."""
+        rng = np.random.default_rng(0)
+        return {
+            name: rng.standard_normal((count, *shape), np.float32)
+            for name, shape in self.graph.inputs.items()
+        }
 
     def __repr__(self) -> str:
         return f"<{self.info.name}, {self.isa}, threads={self.threads}>"
 
     def _planned(self, outputs: tuple[str, ...]) -> Plan:
         source = self.graph
-        graph = Graph(source.input, source.input_shape, source.nodes, outputs, source.tensors)
+        graph = Graph(source.inputs, source.nodes, outputs, source.tensors)
         return plan(apply(graph, self._passes)[0], self.isa, self.threads)
 
-    def _run(self, plan: Plan, x: ArrayLike) -> list[Floats]:
+    def _run(self, plan: Plan, x: Sequence[Input]) -> list[Floats]:
         images, outputs = self._arrays(plan, x)
         plan.engine.run(images, outputs)
         return outputs
 
-    def _arrays(self, plan: Plan, x: ArrayLike) -> tuple[Floats, list[Floats]]:
-        """Checks the input; returns it and memory for the outputs."""
-        shape = self.graph.input_shape
-        try:
-            images: NDArray[Any] = np.asarray(x)
-        except ValueError as error:  # of lists whose entries have several shapes
+    def _arrays(self, plan: Plan, x: Sequence[Input]) -> tuple[list[Floats], list[Floats]]:
+        """Checks the inputs; returns them and memory for the outputs."""
+        one, inputs = len(self.graph.inputs) == 1, self.graph.inputs
+        arrays = {
+            name: _checked(array, inputs[name], "x" if one else name)
+            for name, array in by_name(inputs, x).items()
+        }
+        counts = {name: len(array) for name, array in arrays.items()}
+        if len(set(counts.values())) > 1:
+            found = ", ".join(f"{name} {count}" for name, count in counts.items())
             raise ArgumentError(
-                f"x must be (n, {', '.join(map(str, shape))}), got images of several shapes. Give "
-                "raw images to predict, which resizes them."
-            ) from error
-        if images.dtype != np.float32:
-            raise ArgumentError(
-                f"x must be float32, got {images.dtype}. Give raw uint8 images to predict, and "
-                "other arrays as x.astype(np.float32)."
-            )
-        if images.shape[1:] != shape or images.ndim == 0:
-            raise ArgumentError(
-                f"x must be (n, {', '.join(map(str, shape))}), got {images.shape}. "
+                f"All inputs must have the same number of images, got {found}. "
                 "The first axis counts images."
             )
-        outputs = [np.empty((len(images), *s), np.float32) for s in plan.output_shapes]
-        return np.ascontiguousarray(images), outputs
+        (count, *_) = counts.values()
+        outputs = [np.empty((count, *s), np.float32) for s in plan.output_shapes]
+        return list(arrays.values()), outputs
+
+
+def _checked(x: ArrayLike, shape: tuple[int, ...], name: str) -> Floats:
+    """Returns an input as the engine takes it."""
+    rule = f"{name} must be (n, {', '.join(map(str, shape))})"
+    try:
+        images: NDArray[Any] = np.asarray(x)
+    except ValueError as error:  # of lists whose entries have several shapes
+        raise ArgumentError(
+            f"{rule}, got images of several shapes. Give raw images to predict, which resizes them."
+        ) from error
+    if images.dtype != np.float32:
+        raise ArgumentError(
+            f"{name} must be float32, got {images.dtype}. Give raw uint8 images to predict, and "
+            f"other arrays as {name}.astype(np.float32)."
+        )
+    if images.shape[1:] != shape or images.ndim == 0:
+        raise ArgumentError(f"{rule}, got {images.shape}. The first axis counts images.")
+    return np.ascontiguousarray(images)
 
 
 def load(path: str | os.PathLike[str], threads: int | None = None, isa: str | None = None) -> Model:
     """Reads a packed network and makes it ready to run.
 
     Args:
-        path: A `bnnzoo-packed/1` file.
+        path: A packed file.
         threads: On how many threads a call runs. None takes `BNNZOO_NUM_THREADS`, or as many as
             the process has cores, at most 8.
         isa: One of `isas()`. None takes `BNNZOO_FORCE_ISA`, or the best that this CPU has.

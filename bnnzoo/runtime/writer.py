@@ -43,7 +43,8 @@ class Writer:
         for offset, storage in memory.filled:
             words = parameters.border_words(storage.groups)
             self.program.fill_bits(offset, memory.pixels(storage), words)
-        self.program.set_input(self.view(graph.input), self.extent(graph.input))
+        for name in graph.inputs:
+            self.program.add_input(self.view(name), self.extent(name))
         for name in graph.outputs:
             self.program.add_output(self.view(name), self.extent(name))
 

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 from bnnzoo.cli.main import main
+from bnnzoo.deploy.formats.packed import to_bytes
+from bnnzoo.deploy.ir import Graph, Node
+from bnnzoo.deploy.model_info import ModelInfo
 from bnnzoo.deploy.packing import PackedSigns
 from tests.deploy.formats.files import GOLDEN, tiny_file, tiny_graph
 
@@ -54,6 +57,24 @@ def test_verify_says_what_was_checked(capsys):
     assert main(["verify", str(GOLDEN)]) == 0
     out = capsys.readouterr().out
     assert "tiny.safetensors: ok, bnnzoo-packed/1, 10 nodes, 5 checksums, digest " in out
+
+
+def test_several_inputs_and_outputs_are_shown_by_name(capsys, tmp_path):
+    path = tmp_path / "pair.safetensors"
+    nodes = (Node("sum", "add", ("left", "right")),)
+    graph = Graph({"right": (2, 3), "left": (2, 3)}, nodes, ("sum", "left"), {})
+    path.write_bytes(to_bytes(graph, ModelInfo("pair", output_names=("total", "same"))))
+    assert main(["inspect", str(path), "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["format"] == "bnnzoo-packed/2"
+    assert [entry["name"] for entry in shown["graph"]["inputs"]] == ["right", "left"]
+    assert main(["inspect", str(path)]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["inputs", *["right", "2", "x", "3,", "left", "2", "x", "3"]] in lines
+    assert ["outputs", "total,", "same"] in lines
+    assert main(["verify", str(path)]) == 0
+    assert "ok, bnnzoo-packed/2, 1 nodes" in capsys.readouterr().out
+    assert main(["benchmark", str(path), "--runs", "2"]) == 0
 
 
 @pytest.mark.parametrize("command", ["verify", "inspect", "unpack"])

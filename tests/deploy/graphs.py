@@ -10,6 +10,8 @@ import numpy as np
 from bnnzoo.deploy.ir import Graph, Node
 from bnnzoo.deploy.ops import infer_types
 from bnnzoo.deploy.packing import quantize
+from bnnzoo.deploy.passes.distinct_outputs import distinct_outputs
+from bnnzoo.deploy.passes.drop_unused import drop_unused
 
 
 class GraphBuilder:
@@ -28,7 +30,7 @@ class GraphBuilder:
         self.tensors: dict[str, Any] = {}
 
     def graph(self, *outputs: str) -> Graph:
-        return Graph("images", self.input_shape, tuple(self.nodes), outputs, self.tensors)
+        return Graph({"images": self.input_shape}, tuple(self.nodes), outputs, self.tensors)
 
     def shape(self, value: str) -> tuple[int, ...]:
         return infer_types(self.graph(value))[value].shape
@@ -200,6 +202,22 @@ class GraphBuilder:
         else:
             row = self.real_conv(row, (units, 1, 1, channels), **window)
         return self.add("reshape", row, shape=(units,))
+
+
+def with_more_ends(rng: np.random.Generator, graph: Graph) -> Graph:
+    """Takes some real values as inputs, and returns some more, inputs and repeated ones too.
+
+    One of the inputs is read by nothing.
+    """
+    types = infer_types(graph)
+    real = [node.name for node in graph.nodes if types[node.name].kind == "real"]
+    fed = rng.choice(real, min(len(real), int(rng.integers(1, 5))), replace=False).tolist()
+    shapes = {**graph.inputs, **{name: types[name].shape for name in fed}, "unused": (2, 3)}
+    inputs = {name: shapes[name] for name in rng.permutation(list(shapes)).tolist()}
+    outputs = rng.choice([*inputs, *real], int(rng.integers(1, 6))).tolist()
+    nodes = tuple(node for node in graph.nodes if node.name not in fed)
+    kept = tuple(name for name in graph.outputs if types[name].kind == "real")
+    return drop_unused(distinct_outputs(Graph(inputs, nodes, (*kept, *outputs), graph.tensors)))
 
 
 def random_graph(rng: np.random.Generator, *, classes: int = 5, blocks: int = 5) -> Graph:

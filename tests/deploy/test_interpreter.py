@@ -235,7 +235,7 @@ def test_given_values_replace_what_would_be_computed(rng):
 
 def test_another_shape_is_an_error(rng):
     builder = GraphBuilder(rng, (2,))
-    with pytest.raises(ArgumentError, match=r"x must be \(n, \*\(2,\)\), got \(1, 3\)"):
+    with pytest.raises(ArgumentError, match=r"images must be \(n, \*\(2,\)\), got \(1, 3\)"):
         run(builder, builder.add("tanh", "images"), [[1, 2, 3]])
 
 

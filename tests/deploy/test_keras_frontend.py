@@ -205,11 +205,6 @@ def of(layer: Any, shape: tuple[int | None, ...] = IMAGE) -> keras.Model:
     return keras.Model(inputs, layer(inputs))
 
 
-def two_inputs() -> keras.Model:
-    a, b = keras.Input(IMAGE), keras.Input(IMAGE)
-    return keras.Model([a, b], layers.Add()([a, b]), name="pair")
-
-
 def broken() -> keras.Model:
     model = of(layers.Conv2D(2, 1, name="layer"))
     model.layers[-1].kernel.assign(np.full((1, 1, 4, 2), np.nan))
@@ -329,7 +324,6 @@ REFUSED: dict[str, tuple[Callable[[], keras.Model], str]] = {
         lambda: of(layers.ReLU(), (None, None, 3)),
         r"must have a fixed shape, got \(None, None, 3\). Build the model with the size of its",
     ),
-    "two inputs": (two_inputs, r"pair must have one input, got 2. Convert the part behind one"),
     "not built": (
         lambda: keras.Sequential([layers.Dense(2)], name="net"),
         r"'net' \(Sequential\) must be a functional or built Sequential model.*Give a Sequential",

@@ -403,7 +403,7 @@ def renamed(graph: Graph, old: str, new: str) -> Graph:
         for node in graph.nodes
     )
     tensors = {name.replace(old, new): tensor for name, tensor in graph.tensors.items()}
-    return Graph(graph.input, graph.input_shape, nodes, graph.outputs, tensors)
+    return Graph(graph.inputs, nodes, graph.outputs, tensors)
 
 
 def test_files_that_describe_another_network() -> None:
@@ -424,7 +424,7 @@ def test_files_that_describe_another_network() -> None:
         to_keras(three[0], four[1])
     with pytest.raises(ModelFormatError, match="neither an architecture nor a Keras config"):
         to_keras(graph, ModelInfo("net"))
-    other = Graph(graph.input, (6, 7, 5), graph.nodes, graph.outputs, graph.tensors)
+    other = Graph({graph.input: (6, 7, 5)}, graph.nodes, graph.outputs, graph.tensors)
     with pytest.raises(ModelFormatError, match=r"net must take \(6, 7, 5\), as its graph does"):
         to_keras(other, info)
 
@@ -444,7 +444,7 @@ def test_files_that_describe_another_network() -> None:
 )
 def test_architectures_that_cannot_be_built(architecture: dict[str, Any], match: str) -> None:
     tensors = {"conv/kernel": np.ones((64, 3, 3, 16), np.float32)}
-    graph = Graph("images", (16, 16, 3), (), ("images",), tensors)
+    graph = Graph({"images": (16, 16, 3)}, (), ("images",), tensors)
     with pytest.raises(ModelFormatError, match=match):
         to_keras(graph, ModelInfo("net", architecture=architecture))
 

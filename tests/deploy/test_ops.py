@@ -20,7 +20,7 @@ INT8 = {"kernel": Int8Kernel(KERNEL, np.ones(8, np.float32))}
 
 def graph(*nodes, outputs=None, tensors=None, shape=(5, 6, 4)):
     outputs = (nodes[-1].name,) if outputs is None else outputs
-    return Graph("images", shape, nodes, outputs, tensors or {})
+    return Graph({"images": shape}, nodes, outputs, tensors or {})
 
 
 def conv(op="conv2d", source="images", kernel=KERNEL, **changes):
@@ -57,7 +57,9 @@ BROKEN = {
     "input not computed": (graph(node("sign", "later")), "input 'later' must be computed before"),
     "output not computed": (graph(SIGN, outputs=("t",)), "Output 't' is computed by no node"),
     "no output": (graph(SIGN, outputs=()), "must have an output"),
-    "input shape": (graph(SIGN, shape=(5, 0, 4)), "input_shape must be positive integers"),
+    "input shape": (graph(SIGN, shape=(5, 0, 4)), "'images' must be positive integers"),
+    "input too large": (graph(SIGN, shape=(2**20, 65)), "Input 'images' .* has more than 67108864"),
+    "no input": (Graph({}, (), ("s",), {}), "must have an input"),
     "too many inputs": (graph(node("sign", "images", "images")), "must have 1 to 1 inputs, got 2"),
     "attribute missing": (graph(node("clip", "images", low=0.0)), r"got \['low'\]"),
     "attribute left over": (graph(node("sign", "images", k=1)), r"must be \[\], got \['k'\]"),

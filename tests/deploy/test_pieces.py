@@ -60,7 +60,7 @@ def test_a_piece_ends_at_the_values():
 @pytest.mark.parametrize("shape", [(1,), (63,), (64,), (5, 7, 3), (3, 64), (65, 2)])
 def test_values_of_every_shape_are_fed(shape):
     nodes = (Node("a", "tanh", ("x",)), Node("b", "tanh", ("a",)), Node("c", "add", ("a", "b")))
-    graph = Graph("x", shape, nodes, ("c",), {})
+    graph = Graph({"x": shape}, nodes, ("c",), {})
     x = np.random.default_rng(0).standard_normal((2, *shape)).astype(np.float32)
     values = run(graph, x)
     (pieces,) = cut(graph, ["a", "b"], ["c"])

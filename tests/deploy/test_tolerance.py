@@ -78,7 +78,7 @@ def test_the_tolerance_is_tight():
 def one(op, tensors=None, shape=(6, 6, 8), **attributes):
     names = {role: f"t/{role}" for role in tensors or {}}
     node = Node("y", op, ("x",), attributes, names)
-    return Graph("x", shape, (node,), ("y",), {names[r]: t for r, t in (tensors or {}).items()})
+    return Graph({"x": shape}, (node,), ("y",), {names[r]: t for r, t in (tensors or {}).items()})
 
 
 def normal(*shape):
@@ -167,7 +167,7 @@ def test_sums_of_signs_are_exact_unless_their_terms_are_rounded():
     kernel = np.sign(normal(4, 3, 3, 8)).astype(np.int8)
     node = Node("y", "bconv2d", ("bits",), {**CONV, "pad_value": 0}, {"kernel": "k"})
     sign = Node("bits", "sign", ("x",))
-    graph = Graph("x", (6, 6, 8), (sign, node), ("y",), {"k": kernel})
+    graph = Graph({"x": (6, 6, 8)}, (sign, node), ("y",), {"k": kernel})
     values = run(graph, normal(2, 6, 6, 8))
     assert not errors(graph, values)["y"].any()
     rounded = errors(graph, values, Losses(rounded={"y"}))["y"]

@@ -134,5 +134,12 @@ def exact_graph(rng: np.random.Generator, blocks: int = 6) -> Graph:
     return builder.graph(value, *rng.choice(names, rng.integers(0, 4)).tolist())
 
 
+def exact_inputs(rng: np.random.Generator, graph: Graph, count: int = 2) -> dict[str, np.ndarray]:
+    return {
+        name: rng.integers(-3, 4, (count, *shape)).astype(np.float32)
+        for name, shape in graph.inputs.items()
+    }
+
+
 def exact_images(rng: np.random.Generator, graph: Graph, count: int = 2) -> np.ndarray:
     return rng.integers(-3, 4, (count, *graph.input_shape)).astype(np.float32)

@@ -343,7 +343,7 @@ def test_unknown_names_are_refused(program):
 
 
 def finished(program: Any) -> Any:
-    program.set_input(view(), extent())
+    program.add_input(view(), extent())
     program.add_output(view(), extent())
     return engine().Engine(program, 1)
 
@@ -352,7 +352,7 @@ def test_a_program_needs_an_input_and_an_output(program):
     with pytest.raises(ValueError, match="program must have an input"):
         engine().Engine(program, 1)
     program = engine().Program("portable", ARENA)
-    program.set_input(view(), extent())
+    program.add_input(view(), extent())
     with pytest.raises(ValueError, match="program must have an output"):
         engine().Engine(program, 1)
 
@@ -383,12 +383,14 @@ def test_fills_stay_inside(program):
 
 
 RUNS = {
-    "short input": (floats(1, 15), [floats(1, 16)]),
-    "long input": (floats(1, 17), [floats(1, 16)]),
-    "no batch axis": (floats(), [floats(1, 16)]),
-    "short output": (floats(2, 16), [floats(1, 16)]),
-    "no output": (floats(1, 16), []),
-    "two outputs": (floats(1, 16), [floats(1, 16), floats(1, 16)]),
+    "short input": ([floats(1, 15)], [floats(1, 16)]),
+    "long input": ([floats(1, 17)], [floats(1, 16)]),
+    "no batch axis": ([floats()], [floats(1, 16)]),
+    "short output": ([floats(2, 16)], [floats(1, 16)]),
+    "no output": ([floats(1, 16)], []),
+    "two outputs": ([floats(1, 16)], [floats(1, 16), floats(1, 16)]),
+    "no input": ([], [floats(1, 16)]),
+    "two inputs": ([floats(1, 16), floats(1, 16)], [floats(1, 16)]),
 }
 
 
@@ -405,4 +407,4 @@ def test_outputs_must_be_writable_float32(program):
     frozen.flags.writeable = False
     for output in (frozen, np.zeros((1, 16)), floats(2, 16)[::2, ::1][:, ::2]):
         with pytest.raises((TypeError, ValueError)):
-            built.run(floats(1, 16), [output])
+            built.run([floats(1, 16)], [output])

@@ -23,14 +23,14 @@ def growing(blocks: int) -> Graph:
         nodes.append(Node(f"new{i}", "clip", ("x",), {"low": 0.0, "high": float(i % 5)}))
         nodes.append(Node(f"all{i}", "concat", (last, f"new{i}"), {"axis": 2}))
         last = f"all{i}"
-    return Graph("x", (1, 1, 1), tuple(nodes), (last,), {})
+    return Graph({"x": (1, 1, 1)}, tuple(nodes), (last,), {})
 
 
 def sums(count: int) -> Graph:
     """Each sum can overwrite its summand."""
     nodes = [Node("n0", "clip", ("x",), {"low": 0.0, "high": 1.0})]
     nodes += [Node(f"n{i}", "add", (f"n{i - 1}", "x")) for i in range(1, count)]
-    return Graph("x", (2, 2, 3), tuple(nodes), (f"n{count - 1}",), {})
+    return Graph({"x": (2, 2, 3)}, tuple(nodes), (f"n{count - 1}",), {})
 
 
 def separate(count: int) -> Graph:
@@ -39,7 +39,7 @@ def separate(count: int) -> Graph:
     ends = range(0, count, 50)
     nodes += [Node(f"sum{i}", "add", tuple(f"n{j}" for j in range(i, i + 50))) for i in ends]
     nodes.append(Node("sum", "concat", tuple(f"sum{i}" for i in ends), {"axis": 0}))
-    return Graph("x", (2, 2, 3), tuple(nodes), ("sum",), {})
+    return Graph({"x": (2, 2, 3)}, tuple(nodes), ("sum",), {})
 
 
 GRAPHS = {"growing": growing, "sums": sums, "separate": separate}
@@ -59,7 +59,7 @@ def test_thousands_of_groups_are_refused():
     for groups in (4096, 4097):
         conv = Node("conv", "conv2d", ("x",), {**window, "groups": groups}, {"kernel": "kernel"})
         tensors = {"kernel": np.ones((2 * groups, 1, 1, 1), np.int8)}
-        graph = Graph("x", (1, 1, groups), (conv,), ("conv",), tensors)
+        graph = Graph({"x": (1, 1, groups)}, (conv,), ("conv",), tensors)
         if groups == 4096:
             runtime.compile_graph(graph)
             continue
@@ -93,5 +93,5 @@ def test_names_of_the_graph_are_never_those_of_the_planner(rng):
         for n in builder.nodes
     )
     outputs = tuple(map(renamed, (kept, bits, conv)))
-    graph = Graph("images", builder.input_shape, nodes, outputs, builder.tensors)
+    graph = Graph({"images": builder.input_shape}, nodes, outputs, builder.tensors)
     assert_equal(graph, exact_images(rng, graph))

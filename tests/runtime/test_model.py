@@ -68,8 +68,7 @@ def test_the_input_stays_as_it_is(model, rng):
 
 def test_several_outputs_are_a_tuple(rng):
     graph = Graph(
-        "x",
-        (2, 3, 5),
+        {"x": (2, 3, 5)},
         (Node("y", "sigmoid", ("x",)), Node("z", "sign", ("y",))),
         ("z", "x", "y"),
         {},
@@ -156,7 +155,7 @@ def test_a_file_runs_as_its_graph(graph, tmp_path, rng):
 def test_a_file_that_asks_for_too_much_memory_is_refused(tmp_path):
     shape = (2**13, 2**13, 1)
     nodes = [Node(f"n{i}", "affine", ("x" if i == 0 else f"n{i - 1}",)) for i in range(5)]
-    graph = Graph("x", shape, tuple(nodes), tuple(node.name for node in nodes), {})
+    graph = Graph({"x": shape}, tuple(nodes), tuple(node.name for node in nodes), {})
     with pytest.raises(GraphError, match="at most 1073741824 bytes"):
         runtime.compile_graph(graph, passes=())
     (tmp_path / "huge.safetensors").write_bytes(packed.to_bytes(graph, ModelInfo("huge")))
@@ -228,7 +227,7 @@ def test_number_of_threads(graph, monkeypatch):
 
 
 def test_a_broken_graph_is_refused():
-    graph = Graph("x", (2, 2, 1), (Node("y", "affine", ("nothing",)),), ("y",), {})
+    graph = Graph({"x": (2, 2, 1)}, (Node("y", "affine", ("nothing",)),), ("y",), {})
     with pytest.raises(GraphError, match="'nothing' must be computed before"):
         runtime.compile_graph(graph)
 

@@ -62,7 +62,7 @@ def test_a_map_that_is_read_again_is_in_memory(rng, small_maps):
     graph = pooled_convolution(rng, 3, 2, 0, 1, "max_pool2d", 20)
     conv = graph.nodes[1].name
     for outputs in ((*graph.outputs, conv), (*graph.outputs, graph.nodes[0].name)):
-        whole = type(graph)(graph.input, graph.input_shape, graph.nodes, outputs, graph.tensors)
+        whole = type(graph)(graph.inputs, graph.nodes, outputs, graph.tensors)
         assert "max_pool2d" in {time.op for time in runtime.compile_graph(whole).profile(runs=1)}
         assert_equal(whole, exact_images(rng, whole))
 

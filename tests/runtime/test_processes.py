@@ -41,7 +41,7 @@ begun.wait()
 # network does little else.
 FORKS = """
 from bnnzoo.deploy.ir import Graph, Node
-small = Graph("x", (1, 1, 4), (Node("y", "tanh", ("x",)),), ("y",), {})
+small = Graph({"x": (1, 1, 4)}, (Node("y", "tanh", ("x",)),), ("y",), {})
 model = runtime.compile_graph(small, threads=threads)
 images = np.random.default_rng(0).standard_normal((4, 1, 1, 4), np.float32)
 expected = model(images)

@@ -9,9 +9,9 @@ from bnnzoo.deploy import interpreter
 from bnnzoo.deploy.ir import Graph
 from bnnzoo.deploy.ops import infer_types
 from bnnzoo.deploy.passes import RUNTIME, STORED
-from tests.deploy.graphs import random_graph
+from tests.deploy.graphs import random_graph, with_more_ends
 from tests.runtime.engine_runs import ISAS, assert_equal, engine_values
-from tests.runtime.exact_graphs import exact_graph, exact_images
+from tests.runtime.exact_graphs import exact_graph, exact_images, exact_inputs
 
 LEVELS = {"no passes": (), "stored": STORED, "runtime": (*STORED, *RUNTIME)}
 
@@ -28,6 +28,16 @@ def test_exact_graphs(level, block):
         )
 
 
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("level", LEVELS)
+def test_graphs_of_several_inputs_and_outputs(level, isa):
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        graph = with_more_ends(rng, exact_graph(rng))
+        inputs = exact_inputs(rng, graph, count=seed % 3)
+        assert_equal(graph, inputs, isa, threads=1 + seed % 2, passes=LEVELS[level])
+
+
 # What float32 may lose, relative to the greatest number of a value: a sum of K products has an
 # error of at most K * 2^-24 of the sum of their magnitudes; K is below 1000 here. A wrong
 # operation is off by the size of the numbers themselves.
@@ -41,7 +51,7 @@ def test_every_value_on_equal_inputs(seed, isa):
     graph = random_graph(np.random.default_rng(seed))
     x = np.random.default_rng(seed).standard_normal((2, *graph.input_shape)).astype(np.float32)
     names = tuple(node.name for node in graph.nodes)
-    whole = Graph(graph.input, graph.input_shape, graph.nodes, names, graph.tensors)
+    whole = Graph(graph.inputs, graph.nodes, names, graph.tensors)
     types = infer_types(graph)
     found = dict(zip(names, engine_values(whole, x, isa), strict=True))
     given = {name: as_given(value, types[name]) for name, value in found.items()}

@@ -22,7 +22,7 @@ from bnnzoo.data.preprocessing import Preprocessing
 from bnnzoo.deploy import passes
 from bnnzoo.deploy.conversion.file_origin import FileOrigin, is_readable
 from bnnzoo.deploy.conversion.report import ConversionReport, DataReport, Sizes, packed_parts
-from bnnzoo.deploy.conversion.samples import first_images, random_images
+from bnnzoo.deploy.conversion.samples import first_images, random_inputs
 from bnnzoo.deploy.conversion.self_check import Check, check_layers, check_signs
 from bnnzoo.deploy.conversion.writing import Target, find_format
 from bnnzoo.deploy.formats import Format, Network, Written, packed
@@ -114,6 +114,11 @@ def convert(
         raise ArgumentError(f"limit must be None without data, got {limit}. Give data as well.")
     names = None if labels is None else label_sets.names(labels)
     origin = _origin(model, preprocessing, random_weights, record)
+    if data is not None and len(origin.graph.inputs) > 1:
+        raise ArgumentError(
+            f"data must be None for a network of several inputs ({', '.join(origin.graph.inputs)}),"
+            " as accuracy is measured on single images. Leave it out."
+        )
     if names is not None:
         _check_names(origin.graph, names)
         id = labels if isinstance(labels, str) else None
@@ -219,8 +224,7 @@ class _Job:
             return _Found(check, None, None, None)
         runtime = _runtime()
         stored = packed.from_bytes(self.content).graph
-        images = self._images(samples, data)
-        each = [self.origin.values(image) for image in _one_by_one(images)]
+        each = [self.origin.values(sample) for sample in self._samples(samples, data)]
         layers = stored if self.exact else self.graph
         check_layers(self.origin.graph, layers, each, runtime is not None, check)
         check_signs(stored, each, runtime is not None, check)
@@ -234,15 +238,15 @@ class _Job:
             return _Found(check, None, None, None)
         return _Found(check, *self._compare_outputs(runtime, stored, each))
 
-    def _images(self, count: int, data: Data | None) -> NDArray[np.float32]:
-        """Returns the first images of a data set, or random ones."""
-        shape = self.graph.input_shape
-        if data is None:
-            return random_images(shape, count)
-        own = self.origin.info.preprocessing
-        return first_images(
-            data, choose_preprocessing(self.preprocessing, own, shape, self.name), count
-        )
+    def _samples(self, count: int, data: Data | None) -> Iterator[dict[str, NDArray[np.float32]]]:
+        """Yields the first images of a data set, or random inputs, one by one."""
+        inputs = random_inputs(self.graph.inputs, count)
+        if data is not None:
+            own, shape = self.origin.info.preprocessing, self.graph.input_shape
+            chosen = choose_preprocessing(self.preprocessing, own, shape, self.name)
+            inputs = {self.graph.input: first_images(data, chosen, count)}
+        for k in range(min(map(len, inputs.values()))):
+            yield {name: array[k : k + 1] for name, array in inputs.items()}
 
     def _compare_outputs(
         self, runtime: Any, stored: Graph, each: list[Values]
@@ -253,16 +257,25 @@ class _Job:
             The runtime's instruction set, the largest difference, and the share of equal classes.
         """
         compiled = runtime.compile_graph(stored)
-        name = self.origin.graph.outputs[0]
-        name = name if name in each[0] else name.removesuffix("/dequantize")
-        expected = np.concatenate([values[name] for values in each])
-        inputs = np.concatenate([values[self.graph.input] for values in each])
-        found = compiled.run_values(inputs, [stored.outputs[0]])[stored.outputs[0]]
-        difference = float(np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-30))
-        if expected.ndim != 2:
+        origin = {name: np.concatenate([values[name] for values in each]) for name in self._ends()}
+        inputs = {name: origin[name] for name in stored.inputs}
+        pairs = [
+            (found, origin[name])
+            for name, found in compiled.run_values(inputs, stored.outputs).items()
+        ]
+        difference = max(
+            float(np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-30))
+            for found, expected in pairs
+        )
+        found, expected = pairs[0]
+        if len(pairs) > 1 or expected.ndim != 2:
             return compiled.isa, difference, None
         same = float((found.argmax(axis=1) == expected.argmax(axis=1)).mean())
         return compiled.isa, difference, same
+
+    def _ends(self) -> set[str]:
+        """Returns the names of inputs and outputs."""
+        return {*self.graph.inputs, *self.graph.outputs}
 
     def measure(self, data: Data, limit: int | None, labels: Labels | None) -> DataReport:
         """Measures the accuracy of the origin and of the packed network in the runtime."""
@@ -290,14 +303,14 @@ class _Job:
         if kind.name == "packed":
             return Written({"": self.content}, packed_parts(packed.from_bytes(self.content)))
         graph, info = self.origin.graph, self.origin.info
-        network = Network(graph, info, random_images(graph.input_shape, 1), *self._pixels())
+        network = Network(graph, info, random_inputs(graph.inputs, 1), *self._pixels())
         written: Written = importlib.import_module(kind.module).write(network)
         return written
 
     def _pixels(self) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
         """Returns mean and deviation per channel that pixels are normalized with, where known."""
         chosen = self.preprocessing or self.origin.info.preprocessing
-        if chosen is None:
+        if chosen is None or len(self.graph.inputs) > 1:
             return None, None
         shape = self.graph.input_shape
         known = chosen if isinstance(chosen, Preprocessing) else preprocessings.get(chosen, shape)
@@ -345,10 +358,6 @@ def _runtime() -> Any:
     except MissingEngineError:
         return None
     return runtime
-
-
-def _one_by_one(images: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
-    return (images[k : k + 1] for k in range(len(images)))
 
 
 def _data_report(before: EvaluationReport, after: EvaluationReport) -> DataReport:

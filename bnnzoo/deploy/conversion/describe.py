@@ -16,6 +16,7 @@ from bnnzoo import __version__, manifest, registry
 from bnnzoo.data import labels
 from bnnzoo.data import preprocessing as preprocessings
 from bnnzoo.data.preprocessing import Preprocessing
+from bnnzoo.deploy.keras_frontend.walking import output_names
 from bnnzoo.deploy.keras_model.config import from_config, to_config
 from bnnzoo.deploy.model_info import ModelInfo, names_fit
 from bnnzoo.errors import ArgumentError, UnknownModelError
@@ -43,6 +44,7 @@ def describe(
     source: str | PathLike[str] | None,
     preprocessing: str | Preprocessing | None = None,
     record: WeightsRecord | None = None,
+    outputs: tuple[str, ...] = (),
 ) -> ModelInfo:
     """Returns the facts that go into the file.
 
@@ -52,6 +54,7 @@ def describe(
             memory, whose weights nobody knows.
         preprocessing: Id, or the thing itself. None takes the model's own.
         record: Of the weights, where the manifest does not have them yet.
+        outputs: Names that its outputs have in the graph.
 
     Raises:
         ArgumentError: There is no such preprocessing.
@@ -60,13 +63,14 @@ def describe(
     named = record is not None or (source is not None and Path(source).suffix != ".keras")
     tag = spec.tag if spec and named else None
     known = [] if record is None else [record]
-    architecture = _architecture(model, spec, known)
+    architecture, names = _architecture(model, spec, known), output_names(model)
     return ModelInfo(
         name=spec.name if spec else model.name,
         tag=tag,
         preprocessing=_preprocessing(preprocessing, spec),
         labels=_class_names(model, spec),
         label_set=_label_set(spec) if _class_names(model, spec) else None,
+        output_names=None if names == outputs else names,
         licence=_licence(spec.name, tag, known) if spec and tag else None,
         weights_sha256=_digest(source, spec, named),
         architecture=architecture,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -55,9 +56,9 @@ class FileOrigin:
         self.bytes = Path(path).stat().st_size
         self._types = infer_types(self.graph)
 
-    def values(self, image: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
-        """Returns every value of an image as float32, levels as the numbers they stand for."""
-        return {name: self._number(name, value) for name, value in run(self.graph, image).items()}
+    def values(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[Any]]:
+        """Returns every value of some inputs as float32, levels as the numbers they stand for."""
+        return {name: self._number(name, value) for name, value in run(self.graph, inputs).items()}
 
     def _number(self, name: str, value: NDArray[Any]) -> NDArray[np.float32]:
         levels = self._types[name].kind == "levels"

@@ -56,12 +56,12 @@ class KerasOrigin:
         self._traced = trace(model)
         self._values = KerasValues(self._traced.walk)
         self.graph: Graph = self._traced.graph
-        self.info = describe(model, source, preprocessing, record)
+        self.info = describe(model, source, preprocessing, record, self.graph.outputs)
         self.bytes = sum(int(weight.nbytes) for weight in model.get_weights())
 
-    def values(self, image: NDArray[np.float32]) -> Values:
-        """Returns what Keras computes of an image, by the names of the graph."""
-        return layer_values(self._traced, *self._values(image))
+    def values(self, inputs: Mapping[str, NDArray[np.float32]]) -> Values:
+        """Returns what Keras computes of some inputs, by the names of the graph."""
+        return layer_values(self._traced, *self._values(*inputs.values()))
 
     def evaluate(self, data: Data, **options: Any) -> EvaluationReport:
         """Measures the model in Keras."""
@@ -92,12 +92,16 @@ def layer_values(
     traced: Trace, values: Mapping[int, Array], quantized: Mapping[str, Array]
 ) -> Values:
     """Returns Keras's values by the names that they have in the graph."""
-    named: dict[str, Array] = {traced.graph.input: values[0]}
+    named: dict[str, Array] = {
+        name: values[number] for number, name in enumerate(traced.graph.inputs)
+    }
     for traced_call in traced.calls:
         if traced_call.quantized is not None:
             named.setdefault(traced_call.quantized, quantized[traced_call.call.path])
         for name, number in zip(traced_call.outputs, traced_call.call.outputs, strict=True):
             named.setdefault(name, values[number])
+    for name, number in zip(traced.graph.outputs, traced.walk.outputs, strict=True):
+        named.setdefault(name, values[number])
     return named
 
 

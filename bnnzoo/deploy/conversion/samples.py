@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from os import PathLike
 
 import numpy as np
@@ -16,14 +17,25 @@ from bnnzoo.data.sources import open_source
 from bnnzoo.errors import DataError
 from bnnzoo.evaluation.measure import Data
 
-__all__ = ["first_images", "random_images"]
+__all__ = ["first_images", "random_inputs"]
 
 _SEED = 11
 
 
-def random_images(shape: tuple[int, ...], count: int) -> NDArray[np.float32]:
-    """Returns standard normal numbers `(count, *shape)`, the same ones at every call."""
-    return np.random.RandomState(_SEED).standard_normal((count, *shape)).astype(np.float32)
+def random_inputs(
+    inputs: Mapping[str, tuple[int, ...]], count: int
+) -> dict[str, NDArray[np.float32]]:
+    """Returns standard normal numbers `(count, *shape)`, the same ones at every call.
+
+    Args:
+        inputs: Name -> shape.
+        count: How many of each.
+    """
+    state = np.random.RandomState(_SEED)
+    return {
+        name: state.standard_normal((count, *shape)).astype(np.float32)
+        for name, shape in inputs.items()
+    }
 
 
 def first_images(data: Data, preprocessing: Preprocessing, count: int) -> NDArray[np.float32]:

@@ -45,15 +45,15 @@ class Network:
     Attributes:
         graph: As a front end or a file gives it, before any pass.
         info: The facts beside it.
-        sample: An input for self-tests, float32 `(1, *graph.input_shape)`, preprocessed.
-        pixel_mean: Per channel; pixels (0 to 255) become inputs as (pixel - mean) / std. None where
-            the preprocessing is not known.
+        sample: An input for self-tests, float32 `(1, ...)`, preprocessed; several by name.
+        pixel_mean: Per channel; pixels (0 to 255) become the one input as (pixel - mean) / std.
+            None where the preprocessing is not known, or there are several inputs.
         pixel_std: See `pixel_mean`.
     """
 
     graph: Graph
     info: ModelInfo
-    sample: NDArray[np.float32]
+    sample: NDArray[np.float32] | Mapping[str, NDArray[np.float32]]
     pixel_mean: tuple[float, ...] | None = None
     pixel_std: tuple[float, ...] | None = None
 

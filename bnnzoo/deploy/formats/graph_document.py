@@ -12,11 +12,11 @@ from bnnzoo.deploy.ir import Graph, Node, Type
 from bnnzoo.deploy.ops import OPS, infer_types
 from bnnzoo.errors import GraphError, ModelFormatError
 
-__all__ = ["STORED_OPS", "check_stored", "from_document", "to_document"]
+__all__ = ["STORED_OPS", "check_stored", "from_document", "least_version", "to_document"]
 
 MAX_NODES = 10_000
-MAX_INPUTS = 1024
-MAX_OUTPUTS = 64
+MAX_INPUTS = 1024  # of a node
+MAX_PORTS = 64  # inputs or outputs of a network
 _MAX_AXES = 8
 _INFINITY = {"inf": math.inf, "-inf": -math.inf}
 
@@ -61,11 +61,20 @@ def check_stored(graph: Graph) -> dict[str, Type]:
     return types
 
 
-def to_document(graph: Graph, stored: Mapping[str, Stored]) -> dict[str, Any]:
+def least_version(graph: Graph) -> int:
+    """Returns the first version of the format that can say what a graph does."""
+    return 1 if len(graph.inputs) == 1 else 2
+
+
+def to_document(graph: Graph, stored: Mapping[str, Stored], version: int) -> dict[str, Any]:
     """Returns the JSON of a graph."""
+    inputs = [{"name": name, "shape": list(shape)} for name, shape in graph.inputs.items()]
+    if version == 1:
+        named = {"input": inputs[0]["name"], "input_shape": inputs[0]["shape"]}
+    else:
+        named = {"inputs": inputs}
     return {
-        "input": graph.input,
-        "input_shape": list(graph.input_shape),
+        **named,
         "nodes": [_node_document(node) for node in graph.nodes],
         "outputs": list(graph.outputs),
         "tensors": {
@@ -92,26 +101,42 @@ def _attribute_document(value: Any) -> Any:
     return value
 
 
-def from_document(value: Any) -> tuple[Graph, dict[str, Stored]]:
+def from_document(value: Any, version: int) -> tuple[Graph, dict[str, Stored]]:
     """Returns the graph that JSON describes, without its tensors, and how those are stored.
 
     Raises:
         ModelFormatError: It has another form. What the operations ask is left to `check_stored`.
     """
-    keys = ("input", "input_shape", "nodes", "outputs", "tensors")
-    value = expect_keys(value, "graph", keys)
+    keys = ("input", "input_shape") if version == 1 else ("inputs",)
+    value = expect_keys(value, "graph", (*keys, "nodes", "outputs", "tensors"))
     nodes = expect_list(value["nodes"], "graph nodes", MAX_NODES)
-    outputs = expect_list(value["outputs"], "graph outputs", MAX_OUTPUTS)
+    outputs = expect_list(value["outputs"], "graph outputs", MAX_PORTS)
     if not isinstance(value["tensors"], dict):
         raise ModelFormatError(f"graph tensors must be an object, got {shown(value['tensors'])}.")
     graph = Graph(
-        expect_name(value["input"], "graph input"),
-        _shape(value["input_shape"], "graph input_shape"),
+        _inputs(value)
+        if version > 1
+        else {
+            expect_name(value["input"], "graph input"): _shape(
+                value["input_shape"], "graph input_shape"
+            )
+        },
         tuple(_node(node, f"node {i}") for i, node in enumerate(nodes)),
         tuple(expect_name(name, "a graph output") for name in outputs),
         {},
     )
     return graph, {name: _stored(name, entry) for name, entry in value["tensors"].items()}
+
+
+def _inputs(value: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    inputs: dict[str, tuple[int, ...]] = {}
+    for entry in expect_list(value["inputs"], "graph inputs", MAX_PORTS):
+        entry = expect_keys(entry, "a graph input", ("name", "shape"))
+        name = expect_name(entry["name"], "the name of a graph input")
+        if name in inputs:
+            raise ModelFormatError(f"graph inputs must differ, got {shown(name)} twice.")
+        inputs[name] = _shape(entry["shape"], f"the shape of graph input {shown(name)}")
+    return inputs
 
 
 def _shape(value: Any, what: str) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""`bnnzoo-packed/1`: one `.safetensors` file that holds a whole network; see docs/format.md.
+"""`bnnzoo-packed`: one `.safetensors` file that holds a whole network; see docs/format.md.
 
 The metadata of the file holds the graph, the facts about the network, and digests: of every
 array, and one of the metadata itself, so that a changed bit anywhere is found.
@@ -16,7 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bnnzoo.deploy.formats import safetensors_file
-from bnnzoo.deploy.formats.graph_document import check_stored, from_document, to_document
+from bnnzoo.deploy.formats.graph_document import (
+    check_stored,
+    from_document,
+    least_version,
+    to_document,
+)
 from bnnzoo.deploy.formats.reading import from_file
 from bnnzoo.deploy.formats.storage import Stored, array_names, encoding_of, restore, store
 from bnnzoo.deploy.formats.strict_json import decode, encode, shown
@@ -26,7 +31,7 @@ from bnnzoo.deploy.passes.eight_bits import eight_bits
 from bnnzoo.errors import ArgumentError, GraphError, ModelFormatError
 
 __all__ = [
-    "FORMAT",
+    "FORMATS",
     "WEIGHTS_DTYPES",
     "PackedFile",
     "from_bytes",
@@ -35,7 +40,8 @@ __all__ = [
     "to_bytes",
 ]
 
-FORMAT = "bnnzoo-packed/1"
+# By version. A file has the first one that can say what it holds, so that old readers read it.
+FORMATS = {1: "bnnzoo-packed/1", 2: "bnnzoo-packed/2"}
 WEIGHTS_DTYPES = ("float32", "float16", "int8")
 _KEYS = ("format", "graph", "info", "sha256", "digest")
 _DAMAGED = "The file is damaged; download or convert it again."
@@ -48,6 +54,7 @@ class PackedFile:
     """A file that has been read and checked.
 
     Attributes:
+        format: One of `FORMATS`.
         graph: The network; its tensors are float32, int8 kernels or packed bits.
         info: Facts about the network.
         stored: How each tensor of the graph is stored.
@@ -57,6 +64,7 @@ class PackedFile:
         digest: Digest of the metadata, which has those of the arrays: of the whole file.
     """
 
+    format: str
     graph: Graph
     info: ModelInfo
     stored: Mapping[str, Stored]
@@ -97,9 +105,10 @@ def to_bytes(graph: Graph, info: ModelInfo, *, weights_dtype: str = "float32") -
         encoding = encoding_of(tensor, kernel=name in kernels, weights_dtype=weights_dtype)
         stored[name] = Stored(encoding, tuple(tensor.shape))
         arrays |= store(name, tensor, encoding)
+    version = least_version(graph)
     metadata = {
-        "format": FORMAT,
-        "graph": encode(to_document(graph, stored)),
+        "format": FORMATS[version],
+        "graph": encode(to_document(graph, stored, version)),
         "info": encode(info.to_dict()),
         "sha256": encode({name: _sha256(array) for name, array in arrays.items()}),
     }
@@ -130,19 +139,20 @@ def open_file(path: str | os.PathLike[str]) -> PackedFile:
 def from_bytes(data: bytes) -> PackedFile:
     """Returns what the bytes of a file hold. Raises as `read` does."""
     contents = safetensors_file.parse(data)
-    sha256 = _check_metadata(contents.metadata)
+    version, sha256 = _check_metadata(contents.metadata)
     _check_arrays(sha256, contents.arrays)
-    graph, stored = from_document(decode(contents.metadata["graph"], "graph"))
+    graph, stored = from_document(decode(contents.metadata["graph"], "graph"), version)
     _check_names(stored, contents.arrays)
     tensors = {name: restore(name, entry, contents.arrays) for name, entry in stored.items()}
-    graph = Graph(graph.input, graph.input_shape, graph.nodes, graph.outputs, tensors)
+    graph = Graph(graph.inputs, graph.nodes, graph.outputs, tensors)
     try:
         types = check_stored(graph)
     except GraphError as error:
         raise ModelFormatError(str(error)) from error
     info = ModelInfo.from_dict(decode(contents.metadata["info"], "info"))
-    _check_labels(info, [types[name] for name in graph.outputs])
+    _check_names_of_outputs(info, [types[name] for name in graph.outputs])
     return PackedFile(
+        FORMATS[version],
         graph,
         info,
         stored,
@@ -153,16 +163,18 @@ def from_bytes(data: bytes) -> PackedFile:
     )
 
 
-def _check_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
-    """Checks format and digest, and returns the digests of the arrays."""
+def _check_metadata(metadata: Mapping[str, str]) -> tuple[int, dict[str, str]]:
+    """Checks format and digest, and returns the version and the digests of the arrays."""
     found = metadata.get("format")
-    if found != FORMAT:
+    version = next((version for version, name in FORMATS.items() if name == found), None)
+    if version is None:
         if found is not None and found.startswith("bnnzoo-packed/"):
             raise ModelFormatError(
-                f"its format must be {FORMAT!r}, got {shown(found)}. Update bnnzoo to read it."
+                f"its format must be {' or '.join(map(repr, FORMATS.values()))}, got "
+                f"{shown(found)}. Update bnnzoo to read it."
             )
         raise ModelFormatError(
-            f"it is a safetensors file but not a {FORMAT} file. `bnnzoo convert` writes those."
+            "it is a safetensors file but not a bnnzoo-packed file. `bnnzoo convert` writes those."
         )
     missing = [key for key in _KEYS if key not in metadata]
     if missing:
@@ -174,7 +186,7 @@ def _check_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
     sha256 = decode(metadata["sha256"], "sha256")
     if not isinstance(sha256, dict):
         raise ModelFormatError(f"sha256 must be an object, got {shown(sha256)}.")
-    return sha256
+    return version, sha256
 
 
 def _digest(metadata: Mapping[str, str]) -> str:
@@ -219,8 +231,12 @@ def _check_names(stored: Mapping[str, Stored], arrays: Mapping[str, Array]) -> N
             raise ModelFormatError(f"tensor {shown(array)} is not part of the graph.")
 
 
-def _check_labels(info: ModelInfo, outputs: Sequence[Type]) -> None:
-    """Checks that there is a label per class."""
+def _check_names_of_outputs(info: ModelInfo, outputs: Sequence[Type]) -> None:
+    """Checks that there is a name per output, and a label per class."""
+    if info.output_names is not None and len(info.output_names) != len(outputs):
+        raise ModelFormatError(
+            f"info must have {len(outputs)} output_names, got {len(info.output_names)}."
+        )
     if info.labels is None or len(outputs) > 1:
         return
     classes = outputs[0].shape[-1]

@@ -20,6 +20,7 @@ from bnnzoo.deploy.keras_frontend.normalizing import AUGMENTING, NORMALIZING
 from bnnzoo.deploy.keras_frontend.shaping import SHAPING
 from bnnzoo.deploy.keras_frontend.walking import LayerCall, Walk, walk
 from bnnzoo.deploy.ops import check_graph
+from bnnzoo.deploy.passes.distinct_outputs import distinct_outputs
 from bnnzoo.errors import ConversionError
 
 __all__ = ["HANDLERS", "LayerCall", "Trace", "TracedCall", "Walk", "from_keras", "trace", "walk"]
@@ -57,8 +58,8 @@ def from_keras(model: Any) -> Graph:
     """Returns the graph of a functional or sequential Keras 3 model, batch norm unfolded.
 
     Args:
-        model: Made of the layers in `HANDLERS`, nested models and shared layers included; one
-            input of fixed shape, one or more outputs.
+        model: Made of the layers in `HANDLERS`, nested models and shared layers included; inputs
+            of fixed shape.
 
     Raises:
         ConversionError: A layer, a setting of it or a quantizer cannot be converted; the message
@@ -74,21 +75,28 @@ def trace(model: Any) -> Trace:
         ConversionError: As `from_keras` does.
     """
     steps = walk(model)
-    if None in steps.input_shape:
-        raise ConversionError(
-            f"Input '{steps.input}' must have a fixed shape, got {steps.input_shape}. "
-            "Build the model with the size of its images."
-        )
-    builder = GraphBuilder(steps.input, tuple(int(size or 0) for size in steps.input_shape))
-    values = {0: steps.input}
+    builder = GraphBuilder({name: _fixed(name, shape) for name, shape in steps.inputs.items()})
+    values = dict(enumerate(builder.inputs))
     calls = []
     for call in steps.calls:
         traced = _convert(builder, call, tuple(values[value] for value in call.inputs))
         values |= dict(zip(call.outputs, traced.outputs, strict=True))
         calls.append(traced)
-    graph = builder.graph([builder.real(values[value]) for value in steps.outputs])
+    graph = distinct_outputs(
+        builder.graph([builder.real(values[value]) for value in steps.outputs])
+    )
     check_graph(graph)
     return Trace(graph, steps, tuple(calls))
+
+
+def _fixed(name: str, shape: tuple[int | None, ...]) -> tuple[int, ...]:
+    """Returns the shape of an input."""
+    if None in shape:
+        raise ConversionError(
+            f"Input '{name}' must have a fixed shape, got {shape}. "
+            "Build the model with the size of its images."
+        )
+    return tuple(int(size or 0) for size in shape)
 
 
 def _convert(builder: GraphBuilder, call: LayerCall, inputs: tuple[str, ...]) -> TracedCall:

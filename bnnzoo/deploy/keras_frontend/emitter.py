@@ -27,11 +27,11 @@ def numbers(variable: Any) -> NDArray[np.float32]:
 class GraphBuilder:
     """A graph in the making; knows the type of every value."""
 
-    def __init__(self, name: str, shape: tuple[int, ...]) -> None:
-        self.input = name
+    def __init__(self, inputs: Mapping[str, tuple[int, ...]]) -> None:
+        self.inputs = dict(inputs)
         self.nodes: list[Node] = []
         self.tensors: dict[str, NDArray[Any]] = {}
-        self.types: dict[str, Type] = {name: Type("real", shape)}
+        self.types = {name: Type("real", shape) for name, shape in inputs.items()}
         self._real: dict[str, str] = {}
 
     def add(self, node: Node) -> str:
@@ -59,13 +59,7 @@ class GraphBuilder:
 
     def graph(self, outputs: Sequence[str]) -> Graph:
         """Returns the graph."""
-        return Graph(
-            self.input,
-            self.types[self.input].shape,
-            tuple(self.nodes),
-            tuple(outputs),
-            dict(self.tensors),
-        )
+        return Graph(self.inputs, tuple(self.nodes), tuple(outputs), dict(self.tensors))
 
 
 class Emitter:

@@ -27,15 +27,16 @@ class KerasValues:
         self.steps = steps
         self._model = _Calls(steps)
 
-    def __call__(self, images: Any) -> tuple[dict[int, Array], dict[str, Array]]:
+    def __call__(self, *inputs: Any) -> tuple[dict[int, Array], dict[str, Array]]:
         """Returns every value by its number, and by path what input quantizers give."""
-        found = self._model.predict_on_batch(np.asarray(images, np.float32))
+        given = [np.asarray(x, np.float32) for x in inputs]
+        found = self._model.predict_on_batch(given)
         arrays = [np.asarray(array, np.float32) for array in found]
         numbers = [value for call in self.steps.calls for value in call.outputs]
         values = dict(zip(numbers, arrays, strict=False))
         paths = [call.path for call in self.steps.calls if _quantizer(call) is not None]
         quantized = dict(zip(paths, arrays[len(numbers) :], strict=True))
-        return {0: np.asarray(images, np.float32), **values}, quantized
+        return {**dict(enumerate(given)), **values}, quantized
 
 
 def _quantizer(call: LayerCall) -> Any:
@@ -51,9 +52,9 @@ class _Calls(keras.Model):  # type: ignore[misc]
         # Keras has to know the layers, whose variables a compiled function takes as arguments.
         self.called = [call.layer for call in steps.calls]
 
-    def call(self, images: Any, training: bool = False) -> list[Any]:
+    def call(self, given: Any, training: bool = False) -> list[Any]:
         """Runs the calls in order; `training` is what Keras tells layers that do not ask."""
-        values: dict[int, Any] = {0: images}
+        values: dict[int, Any] = dict(enumerate(given))
         quantized = []
         for call in self.steps.calls:
             inputs = [values[number] for number in call.inputs]

@@ -14,7 +14,7 @@ from typing import Any
 
 from bnnzoo.errors import ConversionError
 
-__all__ = ["LayerCall", "Walk", "walk"]
+__all__ = ["LayerCall", "Walk", "output_names", "walk"]
 
 
 @dataclass(frozen=True)
@@ -45,17 +45,15 @@ class LayerCall:
 
 @dataclass(frozen=True)
 class Walk:
-    """A Keras model as a list; values are numbers, and 0 is the model's input.
+    """A Keras model as a list; values are numbers, and the first ones are the model's inputs.
 
     Attributes:
-        input: Name of the input.
-        input_shape: Its shape without the batch axis.
+        inputs: Name of each input -> its shape without the batch axis, in the model's order.
         calls: In an order in which every value is computed before it is used.
         outputs: What the model returns.
     """
 
-    input: str
-    input_shape: tuple[int | None, ...]
+    inputs: Mapping[str, tuple[int | None, ...]]
     calls: tuple[LayerCall, ...]
     outputs: tuple[int, ...]
 
@@ -64,23 +62,34 @@ def walk(model: Any) -> Walk:
     """Returns the calls of a functional or sequential model.
 
     Raises:
-        ConversionError: It is another kind of model, is not built, has several inputs, or calls a
-            layer in training mode.
+        ConversionError: It is another kind of model, is not built, or calls a layer in training
+            mode.
     """
     inputs, _ = _ends(model, str(getattr(model, "name", type(model).__name__)))
-    if len(inputs) != 1:
-        raise ConversionError(
-            f"{model.name} must have one input, got {len(inputs)}. "
-            "Convert the part behind one of them."
-        )
     walker = _Walker()
-    returned = walker.enter(model, "", [walker.new_value()])
+    returned = walker.enter(model, "", [walker.new_value() for _ in inputs])
     return Walk(
-        input=inputs[0]._keras_history.operation.name,
-        input_shape=tuple(inputs[0].shape[1:]),
+        inputs={t._keras_history.operation.name: tuple(t.shape[1:]) for t in inputs},
         calls=tuple(walker.calls),
         outputs=tuple(returned),
     )
+
+
+def output_names(model: Any) -> tuple[str, ...] | None:
+    """Returns the names of a model's outputs: keys of dicts, or those of the layers, as Keras has.
+
+    Keys inside each other are joined by slashes. None where there is one output without a key, or
+    where layers return several.
+    """
+    import keras
+
+    if isinstance(model, keras.Sequential):
+        return None
+    paths = [path for path, _ in keras.tree.flatten_with_path(model.output)]
+    if any(isinstance(part, str) for path in paths for part in path):
+        return tuple("/".join(map(str, path)) for path in paths)
+    names = tuple(model.output_names)
+    return names if 1 < len(names) == len(set(names)) else None
 
 
 def _ends(model: Any, path: str) -> tuple[list[Any], list[Any]]:
@@ -141,7 +150,7 @@ class _Walker:
             if _is_cast(node.operation):
                 returned = taken
             elif _is_model(node.operation):
-                returned = self.enter(node.operation, f"{path}/", taken)
+                returned = self.enter(node.operation, f"{path}/", _ordered(node, taken))
             else:
                 returned = self._record(node, path, taken)
             values |= {
@@ -179,6 +188,18 @@ class _Walker:
             path = f"{base}:{k}"
         self._paths.add(path)
         return path
+
+
+def _ordered(node: Any, taken: list[int]) -> list[int]:
+    """Returns what a nested model is called with in the order of its inputs.
+
+    A model of a list of inputs may be called with a dict of their names, which is sorted by them.
+    """
+    given = next(iter(node.arguments.args), None)
+    if not isinstance(given, dict) or isinstance(node.operation.input, dict):
+        return taken
+    places = {name: place for place, name in enumerate(sorted(given))}
+    return [taken[places[tensor.name]] for tensor in node.operation.inputs]
 
 
 def _nodes(inputs: list[Any], outputs: list[Any]) -> Iterator[Any]:

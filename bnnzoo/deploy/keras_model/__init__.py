@@ -82,11 +82,10 @@ def build(info: ModelInfo, graph: Graph) -> keras.Model:
         ModelFormatError: It describes none, or one that takes or holds something else than
             `graph`.
     """
-    input_shape = graph.input_shape
     # What a layer of the model has, a tensor of the graph has too: no file asks for more memory.
     largest = max((size for tensor in graph.tensors.values() for size in tensor.shape), default=1)
     if info.architecture is not None:
-        model = _build_architecture(info.architecture, input_shape, largest)
+        model = _build_architecture(info.architecture, graph, largest)
     elif info.keras_config is not None:
         model = from_config(info.keras_config, largest)
     else:
@@ -94,17 +93,22 @@ def build(info: ModelInfo, graph: Graph) -> keras.Model:
             f"{info.name} has neither an architecture nor a Keras config. It runs in "
             "bnnzoo.runtime, but cannot become a Keras model."
         )
-    if tuple(model.input_shape[1:]) != input_shape:
-        raise ModelFormatError(
-            f"{info.name} must take {input_shape}, as its graph does, got {model.input_shape[1:]}."
-        )
-    model.model_spec = _spec(info, model)
+    expected, taken = _taken(graph.inputs), _taken(walk(model).inputs)
+    if expected != taken:
+        raise ModelFormatError(f"{info.name} must take {expected}, as its graph does, got {taken}.")
+    model.model_spec = _spec(info, model) if len(graph.inputs) == 1 else None
     return model
 
 
-def _build_architecture(
-    architecture: Mapping[str, Any], input_shape: tuple[int, ...], largest: int
-) -> Any:
+def _taken(inputs: Mapping[str, tuple[int | None, ...]]) -> str:
+    """Returns the shape of the one input, or names and shapes of several."""
+    if len(inputs) == 1:
+        return str(*inputs.values())
+    return ", ".join(f"{name} {shape}" for name, shape in inputs.items())
+
+
+def _build_architecture(architecture: Mapping[str, Any], graph: Graph, largest: int) -> Any:
+    input_shape, *others = graph.inputs.values()
     name, arguments = architecture["name"], dict(architecture.get("arguments", {}))
     for argument, value in arguments.items():
         if isinstance(value, (int, float)) and value > largest:
@@ -112,7 +116,7 @@ def _build_architecture(
                 f"{argument} of {name} must be at most {largest}, the largest axis of the file's "
                 f"tensors, got {value}. The file describes another network than it holds."
             )
-    if list(arguments.get("input_shape", input_shape)) != list(input_shape):
+    if others or list(arguments.get("input_shape", input_shape)) != list(input_shape):
         raise ModelFormatError(f"input_shape of {name} must be {input_shape}, as in its graph.")
     arguments["input_shape"] = input_shape
     try:

@@ -55,7 +55,7 @@ def tiny_graph() -> Graph:
         "binary/kernel": pack(np.where(np.arange(81) % 5 < 2, -1, 1).reshape(3, 3, 3, 3)),
         "dense/kernel": np.array([[1.5, -0.5, 0.25], [2.0, 1.0, -1.0]]).reshape(2, 1, 1, 3),
     }
-    return Graph("images", (4, 4, 2), nodes, ("dense",), tensors)
+    return Graph({"images": (4, 4, 2)}, nodes, ("dense",), tensors)
 
 
 def tiny_file(weights_dtype: str = "float32") -> bytes:

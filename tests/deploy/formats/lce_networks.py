@@ -203,7 +203,11 @@ def random_network(seed: int) -> Graph | None:
     return None if unknown else graph
 
 
-def images(graph: Graph, count: int = 2) -> np.ndarray:
-    """Returns standard normal inputs."""
+def images(graph: Graph, count: int = 2) -> Any:
+    """Returns standard normal numbers, by name where there are several inputs."""
     rng = np.random.default_rng(7)
-    return rng.standard_normal((count, *graph.input_shape)).astype(np.float32)
+    found = {
+        name: rng.standard_normal((count, *shape)).astype(np.float32)
+        for name, shape in graph.inputs.items()
+    }
+    return found if len(found) > 1 else found[graph.input]

@@ -205,7 +205,24 @@ def outputs(rng: Rng, seed: Seed) -> None:
 
 
 def input_shape(rng: Rng, seed: Seed) -> None:
-    seed.graph["input_shape"] = near(rng, seed.graph["input_shape"])
+    if "inputs" in seed.graph:
+        entry = pick(rng, seed.graph["inputs"])
+        entry["shape"] = near(rng, entry["shape"])
+    else:
+        seed.graph["input_shape"] = near(rng, seed.graph["input_shape"])
+
+
+def input_names(rng: Rng, seed: Seed) -> None:
+    """Adds an input, takes one away, or gives it another's name."""
+    entries = seed.graph.get("inputs")
+    entry = pick(rng, entries)
+    change = pick(rng, ["add", "remove", "rename"])
+    if change == "add":
+        entries.insert(0, {"name": a_value(rng, seed), "shape": near(rng, entry["shape"])})
+    elif change == "remove":
+        entries.remove(entry)
+    else:
+        entry["name"] = a_value(rng, seed)
 
 
 def roles(rng: Rng, seed: Seed) -> None:
@@ -309,6 +326,7 @@ def text(rng: Rng, metadata: dict[str, str]) -> None:
 
 GRAPH_EDITS: list[Callable[[Rng, Seed], None]] = [
     attribute, odd_attribute, input_bits, operation, new_node, inputs, order, outputs, input_shape,
+    input_names,
     roles, table, resize, widen, window,
 ]  # fmt: skip
 STRUCTURED = [*GRAPH_EDITS, values, values, info]

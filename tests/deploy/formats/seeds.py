@@ -23,7 +23,7 @@ from bnnzoo.deploy.packing import Int8Kernel, PackedSigns
 from bnnzoo.deploy.passes import STORED, apply
 from bnnzoo.errors import BnnZooError
 from tests.deploy.formats.files import INFO, digest, tiny_graph
-from tests.deploy.graphs import GraphBuilder, random_graph
+from tests.deploy.graphs import GraphBuilder, random_graph, with_more_ends
 from tests.runtime.exact_graphs import exact_graph
 
 
@@ -74,6 +74,9 @@ def seeds() -> tuple[Seed, ...]:
         graph = exact_graph(np.random.default_rng(i), blocks=1 + i % 5)
         outputs = tuple(dict.fromkeys(name for name in graph.outputs if is_real(graph, name)))
         graphs.append((dataclasses.replace(graph, outputs=outputs), ModelInfo("exact")))
+    for i in range(30):
+        rng = np.random.default_rng(i)
+        graphs.append((with_more_ends(rng, random_graph(rng, blocks=1 + i % 4)), ModelInfo("ends")))
     files = [
         to_bytes(apply(graph, STORED)[0], info, weights_dtype=WEIGHTS_DTYPES[i % 3])
         for i, (graph, info) in enumerate(graphs)
@@ -107,12 +110,14 @@ def set_shape(seed: Seed, name: str, shape: list[int]) -> None:
 def repair(seed: Seed) -> None:
     """Makes tensors and reshapes fit what is in front of them, as far as that goes."""
     try:
-        graph, _ = graph_document.from_document(seed.graph)
-        types = {graph.input: Type("real", graph.input_shape)}
-        for node, document in zip(graph.nodes, seed.graph["nodes"], strict=True):
+        version = 2 if "inputs" in seed.graph else 1
+        graph, _ = graph_document.from_document(seed.graph, version)
+        types = {name: Type("real", shape) for name, shape in graph.inputs.items()}
+        for place, document in enumerate(seed.graph["nodes"]):
+            node = graph.nodes[place]
             sources = [types[name] for name in node.inputs]
             fit(seed, document, sources[0].shape)
-            node = graph_document.from_document(seed.graph)[0].nodes[len(types) - 1]
+            node = graph_document.from_document(seed.graph, version)[0].nodes[place]
             tensors = {role: stub(seed, name) for role, name in node.tensors.items()}
             types[node.name] = OPS[node.op].infer(node, sources, tensors)
     except (ArithmeticError, BnnZooError, LookupError, TypeError, ValueError):

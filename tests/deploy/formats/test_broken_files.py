@@ -180,11 +180,12 @@ def flip(arrays):
 
 
 METADATA = {
-    "another file": (unsigned(metadata=lambda m: m.clear()), "not a bnnzoo-packed/1 file"),
-    "another format": (unsigned(metadata=put("format", "pt")), "not a bnnzoo-packed/1 file"),
+    "another file": (unsigned(metadata=lambda m: m.clear()), "not a bnnzoo-packed file"),
+    "another format": (unsigned(metadata=put("format", "pt")), "not a bnnzoo-packed file"),
     "newer": (
-        unsigned(metadata=put("format", "bnnzoo-packed/2")),
-        "its format must be 'bnnzoo-packed/1', got 'bnnzoo-packed/2'. Update bnnzoo to read it.",
+        unsigned(metadata=put("format", "bnnzoo-packed/3")),
+        "its format must be 'bnnzoo-packed/1' or 'bnnzoo-packed/2', got 'bnnzoo-packed/3'. Update "
+        "bnnzoo to read it.",
     ),
     **{
         f"no {key}": (

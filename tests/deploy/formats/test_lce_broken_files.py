@@ -144,10 +144,11 @@ def of_unknown_kind():
 
 
 NETWORKS = {
-    "int8": (with_input(dtype="INT8"), "its input must be float32 or quantized numbers, got INT8"),
-    "a batch of 32": (with_input((32, 4, 3, 2)), "a batch of one image, got \\(32, 4, 3, 2\\)"),
-    "an empty map": (with_input((1, 0, 3, 2)), "a batch of one image"),
-    "two inputs": (one(inputs=(0, 0)), "must have one input, got 2"),
+    "int8": (with_input(dtype="INT8"), "its inputs must be float32 or quantized numbers, got"),
+    "a batch of 32": (with_input((32, 4, 3, 2)), "of one image, got \\(32, 4, 3, 2\\)"),
+    "an empty map": (with_input((1, 0, 3, 2)), "batches of one image"),
+    "no input": (one(inputs=()), "must have 1 to 64 inputs, got 0"),
+    "one input twice": (one(inputs=(0, 0)), "its inputs must differ, got tensor 0 twice"),
     "no output": (one(outputs=()), "must have 1 to 64 outputs, got 0"),
     "the output is not computed": (one(outputs=(7,)), "output 7 must be float32"),
     "another operator": (of_unknown_kind, "only these are read: ABS, ADD"),

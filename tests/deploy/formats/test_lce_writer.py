@@ -31,6 +31,7 @@ from tests.deploy.formats.lce_networks import (
     random_network,
 )
 from tests.deploy.formats.lce_values import RELATIVE
+from tests.deploy.graphs import with_more_ends
 
 try:
     schema()
@@ -107,18 +108,22 @@ def test_what_is_written_is_read_again(name):
     np.testing.assert_allclose(found, expected, atol=RELATIVE * np.abs(expected).max())
 
 
-def test_random_graphs_are_read_again(monkeypatch):
+@pytest.mark.parametrize("ends", ["one input", "several inputs"])
+def test_random_graphs_are_read_again(monkeypatch, ends):
     monkeypatch.setattr("tests.deploy.graphs.GraphBuilder.in_8_bits", False)
     checked = 0
     for seed in range(50):
         graph = random_network(seed)
         if graph is None:
             continue
+        if ends == "several inputs":
+            graph = with_more_ends(np.random.default_rng(seed), graph)
         try:
             again, _ = lce.from_bytes(written(graph).files[""])
         except ConversionError as error:
             assert "must be that of 'same' or 'valid'" in str(error)
             continue
+        assert list(again.inputs.items()) == list(graph.inputs.items())
         x = images(graph)
         values = interpreter.run(graph, x)
         for name, other in zip(graph.outputs, again.outputs, strict=True):

@@ -80,7 +80,7 @@ def test_the_words_of_a_filter_are_what_the_format_says():
         Node("sign", "sign", ("x",)),
         Node("conv", "bconv2d", ("sign",), {**attributes, "pad_value": 0}, {"kernel": "conv/k"}),
     )
-    graph = Graph("x", (2, 3, 2), nodes, ("conv",), {"conv/k": pack(kernel)})
+    graph = Graph({"x": (2, 3, 2)}, nodes, ("conv",), {"conv/k": pack(kernel)})
     files = to_files(graph, INFO, 4)
     assert files["conv_k.mem"] == b"2\n1\n0\n2\n"
     (entry,) = json.loads(files[INDEX])["tensors"]
@@ -105,7 +105,7 @@ def network_of_odd_names() -> Graph:
         nodes.append(Node(f"scale {name}", "affine", (last,), {}, {"scale": name}))
         last = f"scale {name}"
     tensors = {name: np.ones(2, np.float32) for name in names}
-    return Graph("x", (2,), tuple(nodes), (last,), tensors)
+    return Graph({"x": (2,)}, tuple(nodes), (last,), tensors)
 
 
 @pytest.mark.parametrize("word_bits", [0, -4, 2, 30, 4100])
@@ -146,7 +146,7 @@ def test_an_int8_kernel_is_levels_and_scales(rng):
     kernel = quantize(rng.standard_normal((3, 2, 2, 4)).astype(np.float32))
     attributes = {"strides": (1, 1), "dilation": (1, 1), "padding": (0, 0, 0, 0), "groups": 1}
     node = Node("conv", "conv2d", ("x",), attributes, {"kernel": "conv/kernel"})
-    graph = Graph("x", (4, 4, 4), (node,), ("conv",), {"conv/kernel": kernel})
+    graph = Graph({"x": (4, 4, 4)}, (node,), ("conv",), {"conv/kernel": kernel})
     files = to_files(graph, INFO)
     assert list(files) == ["conv_kernel.mem", "conv_kernel_int8_scale.mem", INDEX]
     assert_holds(files, graph)

@@ -348,7 +348,7 @@ def test_reading_is_quick(tmp_path):
         "real/kernel": rng.standard_normal((1000, 1, 1, 700)),
     }
     path = tmp_path / "large.safetensors"
-    graph = Graph("x", (1, 1, 16_000), nodes, ("real",), tensors)
+    graph = Graph({"x": (1, 1, 16_000)}, nodes, ("real",), tensors)
     path.write_bytes(to_bytes(graph, ModelInfo("large")))
     times = []
     for _ in range(5):

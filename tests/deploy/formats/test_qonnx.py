@@ -41,9 +41,10 @@ from tests.deploy.formats.onnx_runs import (
     file_of,
     to_onnx,
 )
-from tests.deploy.graphs import GraphBuilder, random_graph
+from tests.deploy.graphs import GraphBuilder, random_graph, with_more_ends
 from tests.deploy.keras_cases import CASES, model_of
 from tests.deploy.keras_networks import counting, every_count, seed_weights
+from tests.runtime.exact_graphs import exact_graph, exact_inputs
 
 pytestmark = pytest.mark.filterwarnings("ignore::bnnzoo.nn.StarvedWeightsWarning")
 
@@ -94,6 +95,25 @@ def ops(model: onnx.ModelProto) -> list[str]:
 
 
 # Values ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_graphs_of_several_inputs_and_outputs(seed):
+    """Of exact numbers, through the file as it is: ends have the names of the graph."""
+    import onnxruntime
+
+    rng = np.random.default_rng(seed)
+    graph = with_more_ends(rng, exact_graph(rng))
+    x = exact_inputs(rng, graph, count=1)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(file_of(graph).SerializeToString(), options)
+    assert [entry.name for entry in session.get_inputs()] == list(graph.inputs)
+    found = session.run(None, {name: to_onnx(array) for name, array in x.items()})
+    expected = run(graph, x)
+    for entry, array in zip(session.get_outputs(), found, strict=True):
+        np.testing.assert_array_equal(array, to_onnx(expected[entry.name]), err_msg=entry.name)
+    assert [entry.name for entry in session.get_outputs()] == list(graph.outputs)
 
 
 def test_every_operation_is_drawn():

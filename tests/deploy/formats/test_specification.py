@@ -73,7 +73,7 @@ def test_the_other_tables_are_those_of_the_code():
     assert [names(row[0])[0] for row in table("Encoding")] == list(ENCODINGS)
     assert [names(row[0])[0] for row in table("Field")] == list(_RULES)
     metadata, graph, node = ({"format", "graph", "info", "sha256", "digest"},
-                             {"input", "input_shape", "nodes", "outputs", "tensors"},
+                             {"input", "input_shape", "inputs", "nodes", "outputs", "tensors"},
                              {"name", "op", "inputs", "attributes", "tensors"})  # fmt: skip
     found = [
         {names(line)[0] for line in match.splitlines()}
@@ -87,7 +87,8 @@ def test_the_other_tables_are_those_of_the_code():
     [
         ("at most 4,194,304 bytes", safetensors_file.MAX_HEADER_BYTES == 4_194_304),
         ("at most 10,000 nodes", graph_document.MAX_NODES == 10_000),
-        ("1 to 64 values", graph_document.MAX_OUTPUTS == 64),
+        ("1 to 64 values", graph_document.MAX_PORTS == 64),
+        ("1 to 64 objects", graph_document.MAX_PORTS == 64),
         ("1 to 1000 characters", strict_json.MAX_NAME_CHARACTERS == 1000),
         ("within ±2^53", strict_json.MAX_INTEGER == 2**53),
         ("at most 2^26 elements", ops.MAX_VALUE_ELEMENTS == 2**26),
@@ -96,11 +97,14 @@ def test_the_other_tables_are_those_of_the_code():
         ("sums of at least 16 products", eight_bits.LEAST_PRODUCTS_PER_SUM == 16),
         ("least 32 products per number", eight_bits.LEAST_PRODUCTS_PER_NUMBER == 32),
         ("1 to 1024", graph_document.MAX_INPUTS == 1024),
-        (f"`{packed.FORMAT}`", True),
     ],
 )
 def test_the_limits_are_those_of_the_code(text, value):
     assert text in PAGE and value
+
+
+def test_the_versions_are_those_of_the_code():
+    assert [row[0].strip("`") for row in table("Version")] == list(packed.FORMATS.values())
 
 
 def test_integers_of_attributes_end_at_their_limit():
@@ -111,12 +115,10 @@ def test_integers_of_attributes_end_at_their_limit():
 
 def test_the_example_is_a_network_that_computes_what_is_said():
     document = json.loads(re.search(r'```json title="graph"\n(.*?)```', PAGE, re.DOTALL)[1])
-    graph, stored = graph_document.from_document(document)
+    graph, stored = graph_document.from_document(document, version=1)
     kernel = PackedSigns(np.array([[2], [3]], np.uint8), stored["dense/kernel"].shape)
     assert kernel.unpack().reshape(2, 3).tolist() == [[1, -1, 1], [-1, -1, 1]]
-    graph = Graph(
-        graph.input, graph.input_shape, graph.nodes, graph.outputs, {"dense/kernel": kernel}
-    )
+    graph = Graph(graph.inputs, graph.nodes, graph.outputs, {"dense/kernel": kernel})
     back = from_bytes(to_bytes(graph, ModelInfo("example"))).graph
     values = run(back, np.array([0.5, -2, 0]).reshape(1, 1, 1, 3))
     assert values["dense"].tolist() == [[3.0, 1.0]]

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from bnnzoo.deploy import interpreter
+from bnnzoo.deploy.ir import Node
 from bnnzoo.deploy.ops import infer_types
 from bnnzoo.deploy.packing import Int8Kernel, PackedSigns, pack, quantize
 from bnnzoo.deploy.passes.binary_kernels import binary_kernels
+from bnnzoo.deploy.passes.distinct_outputs import distinct_outputs
 from bnnzoo.deploy.passes.drop_unused import drop_identities, drop_unused
 from bnnzoo.deploy.passes.eight_bits import eight_bits
 from bnnzoo.deploy.passes.flatten_channels_first import flatten_channels_first
@@ -55,6 +57,19 @@ def assert_equal(before, after, rng, *, tolerance=0.0):
     expected, values = interpreter.run(before, x), interpreter.run(after, x)
     for name in before.outputs:
         np.testing.assert_allclose(values[name], expected[name], rtol=tolerance, atol=tolerance)
+
+
+def test_an_output_that_is_there_twice_is_copied(builder, rng):
+    value = builder.add("tanh", "images")
+    builder.nodes.append(Node(f"{value}:2", "reshape", (value,), {"shape": (5, 6, 4)}))
+    before = builder.graph("images", value, "images", value)
+    after = distinct_outputs(before)
+    assert after.outputs == ("images", value, "images:2", f"{value}:3")
+    x = rng.standard_normal((3, 5, 6, 4)).astype(np.float32)
+    values = interpreter.run(after, x)
+    for name, copy in zip(before.outputs, after.outputs, strict=True):
+        np.testing.assert_array_equal(values[copy], values[name])
+    assert distinct_outputs(after) is after
 
 
 def test_batch_norm_becomes_an_affine(builder, rng):

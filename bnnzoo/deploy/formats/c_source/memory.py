@@ -65,7 +65,7 @@ def plan(
     steps: Sequence[Step],
     cells: Mapping[str, int],
     views: Mapping[str, str],
-    given: str,
+    given: Sequence[str],
     kept: Sequence[str],
 ) -> Plan:
     """Returns where everything lies.
@@ -74,7 +74,7 @@ def plan(
         steps: Calls in order.
         cells: Sizes by name of the value.
         views: View -> its source, which may be a view itself.
-        given: The value that is there before the first call.
+        given: Values that are there before the first call.
         kept: Values that are read after the last call.
     """
     ends = _ends(steps, views, kept)
@@ -83,7 +83,8 @@ def plan(
     def add(name: str, begin: int) -> None:
         buffers[name] = _Buffer(cells[name], begin, ends.get(name, begin))
 
-    add(given, -1)
+    for name in given:
+        add(name, -1)
     scratch = {}
     for index, step in enumerate(steps):
         if step.writes not in buffers:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bnnzoo.deploy.call_arguments import by_name
 from bnnzoo.deploy.formats import Network
 from bnnzoo.deploy.formats.c_source.source import Source, pixel_scaling
 from bnnzoo.deploy.formats.c_source.text import array
@@ -42,9 +43,7 @@ _SOURCE = """\
 
 #include <math.h>
 
-static const {type} input[{macros}_INPUT_SIZE] = {{
-{input}
-}};
+{inputs}
 
 static const float expected[{macros}_OUTPUT_SIZE] = {{
 {expected}
@@ -61,7 +60,7 @@ int {prefix}_self_test(void)
     int32_t i;
     int wrong = 0;
 
-    {run}(input, output);
+    {run}({arguments}, output);
     for (i = 0; i < {macros}_OUTPUT_SIZE; i++)
         if (!(fabsf(output[i] - expected[i]) <= allowed[i]))
             wrong++;
@@ -82,27 +81,31 @@ class SelfTest:
     """One input and its outputs.
 
     Attributes:
-        input: uint8 pixels, or float32.
+        inputs: uint8 pixels, or float32, by name.
         expected: float32, the outputs one after another.
         allowed: How far each may be off; 0 for sums of signs.
         doubtful: Signs and levels of the input that rounding may change.
     """
 
-    input: Array
+    inputs: Mapping[str, Array]
     expected: NDArray[np.float32]
     allowed: NDArray[np.float32]
     doubtful: int
 
     def text(self, source: Source) -> str:
         """Returns `selftest.c`."""
-        pixels = self.input.dtype == np.uint8
+        pixels = all(given.dtype == np.uint8 for given in self.inputs.values())
         return _SOURCE.format(
             title=source.title,
             prefix=source.prefix,
             macros=source.macros,
-            type="uint8_t" if pixels else "float",
+            arguments=", ".join(source.inputs.values()),
+            inputs="\n\n".join(
+                f"static const {'uint8_t' if pixels else 'float'} {source.inputs[name]}"
+                f"[{source.input_size(name)}] = {{\n{array(given)}\n}};"
+                for name, given in self.inputs.items()
+            ),
             run=f"{source.prefix}_run_pixels" if pixels else f"{source.prefix}_run",
-            input=array(self.input),
             expected=array(self.expected),
             allowed=array(self.allowed),
         )
@@ -118,7 +121,7 @@ def self_test(network: Network, graph: Graph) -> SelfTest:
     best: SelfTest | None = None
     numbers = sum(math.prod(type_.shape) for type_ in infer_types(graph).values())
     for shade in _SHADES[: max(1, _NUMBERS // numbers)]:
-        found = _computed(network, graph, np.float32(shade) * network.sample)
+        found = _computed(network, graph, np.float32(shade))
         if best is None or found.doubtful < best.doubtful:
             best = found
         if not best.doubtful:
@@ -127,19 +130,23 @@ def self_test(network: Network, graph: Graph) -> SelfTest:
     return best
 
 
-def _computed(network: Network, graph: Graph, sample: Array) -> SelfTest:
-    given: Array = sample.astype(np.float32)
-    x, scaling = given, pixel_scaling(network)
+def _computed(network: Network, graph: Graph, shade: np.float32) -> SelfTest:
+    given: dict[str, Array] = {
+        name: (shade * sample).astype(np.float32)
+        for name, sample in by_name(graph.inputs, (network.sample,)).items()
+    }
+    x, scaling = dict(given), pixel_scaling(network)
     if scaling is not None:
         mean, std = scaling
-        given = np.clip(np.rint(sample * std + mean), 0, 255).astype(np.uint8)
-        x = (given.astype(np.float32) - mean) / std
+        for name, sample in x.items():
+            given[name] = np.clip(np.rint(sample * std + mean), 0, 255).astype(np.uint8)
+            x[name] = (given[name].astype(np.float32) - mean) / std
     values = run(graph, x)
     lost = errors(graph, values)
     outputs = np.concatenate([values[name].reshape(-1) for name in graph.outputs])
     allowed = np.concatenate([lost[name].reshape(-1) for name in graph.outputs])
     return SelfTest(
-        given.reshape(-1),
+        {name: pixels.reshape(-1) for name, pixels in given.items()},
         outputs.astype(np.float32),
         (allowed + U * np.abs(outputs) * (allowed > 0)).astype(np.float32),
         int(doubts(graph, values, lost)[0]),
@@ -156,7 +163,7 @@ def doubts(
         values: What the oracle returned for some inputs.
         lost: How far each value may be off.
     """
-    found = np.zeros(len(values[graph.input]), int)
+    found = np.zeros(len(values[next(iter(graph.inputs))]), int)
     for node in graph.nodes:
         if node.op in ("sign", "quantize"):
             found += _doubtful(graph, node, values, lost).reshape(len(found), -1).sum(axis=1)

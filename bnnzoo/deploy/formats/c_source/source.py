@@ -48,8 +48,8 @@ extern "C" {{
 
 {definitions}
 
-/* Computes the outputs, one after another, for an input of real numbers{preprocessed}. */
-void {prefix}_run(const float *input, float *output);
+/* Computes the outputs, one after another, for {inputs} of real numbers{preprocessed}. */
+void {prefix}_run({parameters}, float *output);
 {more}
 /* Returns how many outputs of the test in selftest.c are wrong. */
 int {prefix}_self_test(void);
@@ -97,9 +97,9 @@ static void run(float *output)
 {body}
 }}
 
-void {prefix}_run(const float *input, float *output)
+void {prefix}_run({parameters}, float *output)
 {{
-    memcpy(arena + {input}, input, {macros}_INPUT_SIZE * sizeof(float));
+{taken}
     run(output);
 }}
 {more}"""
@@ -135,10 +135,9 @@ void {prefix}_run_pixels(const uint8_t *pixels, float *output)
 def pixel_scaling(network: Network) -> tuple[Vector, Vector] | None:
     """Returns mean and deviation per channel of an image, None where pixels are no input."""
     mean, std = network.pixel_mean, network.pixel_std
-    input_shape = network.graph.input_shape
-    if mean is None or std is None or len(input_shape) != 3:
+    if mean is None or std is None or [len(s) for s in network.graph.inputs.values()] != [3]:
         return None
-    channels = input_shape[-1]
+    channels = network.graph.input_shape[-1]
     if len(mean) not in (1, channels) or len(std) not in (1, channels):
         return None
     a, b = (np.broadcast_to(np.asarray(v, np.float32), channels) for v in (mean, std))
@@ -178,7 +177,9 @@ class Source:
         """Where values lie."""
         calls, lowering = self.lowered
         sizes = {name: cells(type_) for name, type_ in lowering.types.items()}
-        plan = memory.plan(calls, sizes, lowering.views, self.graph.input, self.graph.outputs)
+        plan = memory.plan(
+            calls, sizes, lowering.views, tuple(self.graph.inputs), self.graph.outputs
+        )
         if plan.cells * _CELL_BYTES > _MOST_BYTES:
             raise ConversionError(
                 f"{self.network.info.name} must need less than 2 GiB of memory as C, got "
@@ -199,6 +200,22 @@ class Source:
         return comment(name if info.licence is None else f"{name}, weights under {info.licence}")
 
     @property
+    def inputs(self) -> dict[str, str]:
+        """Names of the parameters that take the inputs."""
+        if len(self.graph.inputs) == 1:
+            return {self.graph.input: "input"}
+        return {name: f"input_{index}" for index, name in enumerate(self.graph.inputs)}
+
+    @property
+    def parameters(self) -> str:
+        """The parameters that take the inputs."""
+        return ", ".join(f"const float *{parameter}" for parameter in self.inputs.values())
+
+    def input_size(self, name: str) -> str:
+        """Returns the macro that says how many numbers an input has."""
+        return f"{self.macros}_{self.inputs[name].upper()}_SIZE"
+
+    @property
     def output_sizes(self) -> list[int]:
         """Numbers of each output."""
         return [math.prod(self.lowered[1].shape(name)) for name in self.graph.outputs]
@@ -215,6 +232,8 @@ class Source:
             title=self.title,
             prefix=self.prefix,
             macros=self.macros,
+            parameters=self.parameters,
+            inputs="an input" if len(self.inputs) == 1 else "inputs",
             definitions="\n".join(self._definitions()),
             preprocessed="" if known is None else f", preprocessed by {comment(known)}",
             more=more,
@@ -222,8 +241,9 @@ class Source:
 
     def _definitions(self) -> Iterator[str]:
         macros, types = self.macros, self.lowered[1].types
-        input_shape = self.graph.input_shape
-        yield f"#define {macros}_INPUT_SIZE {math.prod(input_shape)} /* {shape(input_shape)} */"
+        for name, taken in self.graph.inputs.items():
+            about = shape(taken) if len(self.inputs) == 1 else f"{comment(name)}: {shape(taken)}"
+            yield f"#define {self.input_size(name)} {math.prod(taken)} /* {about} */"
         yield f"#define {macros}_OUTPUT_SIZE {sum(self.output_sizes)}"
         begin = 0
         for index, (name, size) in enumerate(
@@ -248,7 +268,12 @@ class Source:
             settings="\n".join(settings),
             calls="static const call calls[] = {\n" + "\n".join(rows) + "\n};" if rows else "",
             body=(_LOOP if rows else "") + "\n".join(self._results()),
-            input=self.plan.values[self.graph.input],
+            parameters=self.parameters,
+            taken="\n".join(
+                f"    memcpy(arena + {self.plan.values[name]}, {parameter}, "
+                f"{self.input_size(name)} * sizeof(float));"
+                for name, parameter in self.inputs.items()
+            ),
             more="".join(self._more()),
         )
 

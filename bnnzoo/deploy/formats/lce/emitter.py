@@ -56,7 +56,7 @@ class Emitter:
         self._tensors: list[TensorEntry] = []
         self._operators: list[OperatorEntry] = []
         self._constants: dict[tuple[str, tuple[int, ...], bytes], int] = {}
-        self._real: dict[str, int] = {graph.input: self._tensor(graph.input, graph.input_shape)}
+        self._real = {name: self._tensor(name, shape) for name, shape in graph.inputs.items()}
         self._packed: dict[str, int] = {}
         self._makers: dict[int, int] = {}  # tensor -> the operator that computes it
 
@@ -65,7 +65,7 @@ class Emitter:
         return ModelFile(
             tuple(self._tensors),
             tuple(self._operators),
-            (self._real[self.graph.input],),
+            tuple(self._real[name] for name in self.graph.inputs),
             tuple(self.real(name) for name in self.graph.outputs),
             metadata,
         )

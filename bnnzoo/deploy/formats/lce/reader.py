@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from bnnzoo.deploy.formats.graph_document import check_stored
+from bnnzoo.deploy.formats.graph_document import MAX_PORTS, check_stored
 from bnnzoo.deploy.formats.lce.folding import fold
 from bnnzoo.deploy.formats.lce.model_file import ABSENT, ModelFile, OperatorEntry
 from bnnzoo.deploy.formats.lce.parsing import parse
@@ -19,11 +19,11 @@ from bnnzoo.deploy.formats.strict_json import decode, readable
 from bnnzoo.deploy.ir import Graph
 from bnnzoo.deploy.model_info import ModelInfo, names_fit
 from bnnzoo.deploy.passes.binary_kernels import binary_kernels
+from bnnzoo.deploy.passes.distinct_outputs import distinct_outputs
 from bnnzoo.errors import GraphError, ModelFormatError
 
 __all__ = ["from_bytes", "read"]
 
-_MAX_OUTPUTS = 64
 _NAMELESS = "tflite"
 
 
@@ -70,7 +70,7 @@ def _graph(file: ModelFile, file_bytes: int) -> Graph:
             operation.finish(fold(operation))
         else:
             operation.finish(READ[entry.kind](operation))
-    return reading.graph(fed, _outputs(reading))
+    return distinct_outputs(reading.graph(fed, _outputs(reading)))
 
 
 def _single_results(file: ModelFile) -> Iterator[tuple[int, OperatorEntry]]:
@@ -85,9 +85,9 @@ def _single_results(file: ModelFile) -> Iterator[tuple[int, OperatorEntry]]:
 
 
 def _outputs(reading: Reading) -> tuple[str, ...]:
-    if not 0 < len(reading.file.outputs) <= _MAX_OUTPUTS:
+    if not 0 < len(reading.file.outputs) <= MAX_PORTS:
         raise ModelFormatError(
-            f"it must have 1 to {_MAX_OUTPUTS} outputs, got {len(reading.file.outputs)}."
+            f"it must have 1 to {MAX_PORTS} outputs, got {len(reading.file.outputs)}."
         )
     names = []
     for index in reading.file.outputs:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bnnzoo.deploy.attribute_rules import is_int
+from bnnzoo.deploy.formats.graph_document import MAX_PORTS
 from bnnzoo.deploy.formats.lce.model_file import ABSENT, ModelFile, OperatorEntry
 from bnnzoo.deploy.formats.lce.words import WORD_BITS, words
 from bnnzoo.deploy.formats.strict_json import readable, shown
@@ -79,21 +80,27 @@ class Reading:
             elif entry.is_words:
                 self.values[index] = Constant(entry.values, "integers")
 
-    def feed(self) -> Value:
-        """Returns the network's input."""
-        if len(self.file.inputs) != 1:
-            raise ModelFormatError(f"it must have one input, got {len(self.file.inputs)}.")
-        index = self.file.inputs[0]
+    def feed(self) -> tuple[Value, ...]:
+        """Returns the network's inputs."""
+        if not 0 < len(self.file.inputs) <= MAX_PORTS:
+            raise ModelFormatError(
+                f"it must have 1 to {MAX_PORTS} inputs, got {len(self.file.inputs)}."
+            )
+        return tuple(self._fed(index) for index in self.file.inputs)
+
+    def _fed(self, index: int) -> Value:
+        if isinstance(self.values.get(index), Value):
+            raise ModelFormatError(f"its inputs must differ, got tensor {index} twice.")
         entry = self.file.tensors[index] if 0 <= index < len(self.file.tensors) else None
         if entry is None or index in self.values or not entry.is_real:
             kind = "none" if entry is None else entry.dtype
             raise ModelFormatError(
-                f"its input must be float32 or quantized numbers, got {kind}. "
+                f"its inputs must be float32 or quantized numbers, got {kind}. "
                 "Convert the network with float32 inputs."
             )
         if len(entry.shape) < 2 or entry.shape[0] != _BATCH or not all(entry.shape):
             raise ModelFormatError(
-                f"its input must be a batch of one image, got {entry.shape}. "
+                f"its inputs must be batches of one image, got {entry.shape}. "
                 "Convert the network with a batch of 1."
             )
         value = Value(self.new_name(entry.name or "input"), Type("real", entry.shape[1:]))
@@ -151,9 +158,10 @@ class Reading:
         self.nodes[-1] = dataclasses.replace(self.nodes[-1], name=new)
         self._types[new] = self._types.pop(old)
 
-    def graph(self, fed: Value, outputs: Sequence[str]) -> Graph:
+    def graph(self, fed: Sequence[Value], outputs: Sequence[str]) -> Graph:
         """Returns the whole graph."""
-        return Graph(fed.name, fed.type.shape, tuple(self.nodes), tuple(outputs), self.tensors)
+        inputs = {value.name: value.type.shape for value in fed}
+        return Graph(inputs, tuple(self.nodes), tuple(outputs), self.tensors)
 
 
 class Operation:

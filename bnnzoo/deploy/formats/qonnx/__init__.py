@@ -48,14 +48,16 @@ def write(network: Network) -> Written:
     """
     page = drawn(network.graph)
     graph, info = page.graph, network.info
-    data = to_bytes(page.drawing, graph.input, graph.outputs, info.name, _facts(network))
+    data = to_bytes(page.drawing, tuple(graph.inputs), graph.outputs, info.name, _facts(network))
     sizes = _sizes(page.drawing)
     sizes["graph"] = len(data) - sum(sizes.values())
-    shape = page.drawing.tensors[graph.input].shape
-    notes = [f"The input '{graph.input}' is {shape}, float32, preprocessed."]
-    if len(shape) == 4:
-        notes = [f"The input '{graph.input}' is {shape}: channels first, float32, preprocessed."]
-    return Written({"": data}, sizes, tuple(notes))
+    return Written({"": data}, sizes, tuple(_note(page, name) for name in graph.inputs))
+
+
+def _note(page: Arrangement, name: str) -> str:
+    shape = page.drawing.tensors[name].shape
+    order = ": channels first" if len(shape) == 4 else ""
+    return f"The input '{name}' is {shape}{order}, float32, preprocessed."
 
 
 def drawn(graph: Graph) -> Arrangement:

@@ -72,13 +72,17 @@ _DEFINITIONS = {"BipolarQuant": _BIPOLAR_QUANT, "Quant": _QUANT}
 
 
 def to_bytes(
-    drawing: Drawing, input: str, outputs: tuple[str, ...], name: str, facts: Mapping[str, str]
+    drawing: Drawing,
+    inputs: tuple[str, ...],
+    outputs: tuple[str, ...],
+    name: str,
+    facts: Mapping[str, str],
 ) -> bytes:
     """Returns the file of a drawing.
 
     Args:
         drawing: With every tensor that a node reads.
-        input: Name of its one input.
+        inputs: Names of its inputs.
         outputs: Names of its outputs.
         name: Of the graph.
         facts: The file's metadata.
@@ -99,7 +103,7 @@ def to_bytes(
         raise MissingDependencyError("onnx", "qonnx", "to write QONNX files") from error
     domains = {node.domain for node in drawing.nodes} - {""}
     model: ModelProto = helper.make_model(
-        _graph(drawing, input, outputs, name),
+        _graph(drawing, inputs, outputs, name),
         ir_version=IR_VERSION,
         opset_imports=[
             helper.make_opsetid("", OPSET),
@@ -113,7 +117,9 @@ def to_bytes(
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _graph(drawing: Drawing, input: str, outputs: tuple[str, ...], name: str) -> GraphProto:
+def _graph(
+    drawing: Drawing, inputs: tuple[str, ...], outputs: tuple[str, ...], name: str
+) -> GraphProto:
     from onnx import TensorProto, helper, numpy_helper
 
     infos = {
@@ -129,10 +135,10 @@ def _graph(drawing: Drawing, input: str, outputs: tuple[str, ...], name: str) ->
     graph = helper.make_graph(
         [_node(node) for node in drawing.nodes],
         name,
-        [infos[input]],
+        [infos[input] for input in inputs],
         [infos[output] for output in outputs],
         [numpy_helper.from_array(array, key) for key, array in drawing.constants.items()],
-        value_info=[info for key, info in infos.items() if key not in (input, *outputs)],
+        value_info=[info for key, info in infos.items() if key not in (*inputs, *outputs)],
     )
     for tensor, known in drawing.tensors.items():
         layout = None if known.layout is None else str(list(known.layout))

@@ -33,10 +33,11 @@ def draw(graph: Graph) -> Arrangement:
         ConversionError: QONNX cannot say what a node does.
     """
     page = Arrangement(graph)
-    axes = usual_axes(len(graph.input_shape))
-    shape = (1, *(graph.input_shape[axis] for axis in axes))
-    page.drawing.tensors[graph.input] = OnnxTensor(shape, layout=_LAYOUTS.get(len(axes)))
-    page.hold(graph.input, graph.input, axes)
+    for name, size in graph.inputs.items():
+        axes = usual_axes(len(size))
+        shape = (1, *(size[axis] for axis in axes))
+        page.drawing.tensors[name] = OnnxTensor(shape, layout=_LAYOUTS.get(len(axes)))
+        page.hold(name, name, axes)
     for node in graph.nodes:
         for role in node.tensors:
             if role in _OF_A_RUNTIME:
@@ -55,7 +56,7 @@ def _finish(page: Arrangement, output: str) -> None:
     tensor = page.want(output, usual_axes(len(page.shape(output))))
     if tensor == output:
         return
-    given = {page.graph.input, *page.graph.outputs}
+    given = {*page.graph.inputs, *page.graph.outputs}
     if output in page.drawing.tensors:  # it is held in another order there
         page.rename(output, page.drawing.fresh(f"{output}/value"))
     if tensor in given:

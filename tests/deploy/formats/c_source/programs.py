@@ -68,8 +68,8 @@ int main(int count, char **arguments)
 """
 _NETWORK = """\
     if (which == {index}) {{
-        static float x[{macros}_INPUT_SIZE], y[{macros}_OUTPUT_SIZE];
-        static uint8_t bytes[{macros}_INPUT_SIZE];
+        static float x[{size}], y[{macros}_OUTPUT_SIZE];
+        static uint8_t bytes[{size}];
 
         if (test)
             return {prefix}_self_test();
@@ -77,7 +77,7 @@ _NETWORK = """\
             if (pixels)
                 {run_pixels};
             else
-                {prefix}_run(x, y);
+                {prefix}_run({inputs}, y);
             fwrite(y, sizeof y, 1, stdout);
         }}
         return 0;
@@ -89,10 +89,14 @@ def network(
     graph: Graph, sample: np.ndarray | None = None, name: str = "net", **fields: Any
 ) -> Network:
     """A network of a graph; its sample is one of zeros and ones, which nothing rounds."""
-    if sample is None:
-        sample = np.indices((1, *graph.input_shape)).sum(axis=0) % 2
     info = fields.pop("info", ModelInfo(name))
-    return Network(graph, info, np.asarray(sample, np.float32), **fields)
+    if sample is not None:
+        return Network(graph, info, np.asarray(sample, np.float32), **fields)
+    samples = {
+        input: (np.indices((1, *shape)).sum(axis=0) % 2).astype(np.float32)
+        for input, shape in graph.inputs.items()
+    }
+    return Network(graph, info, samples, **fields)
 
 
 def real_outputs(graph: Graph) -> Graph:
@@ -119,8 +123,10 @@ class Program:
     path: Path
     sizes: tuple[list[int], ...]
 
-    def run(self, index: int, x: np.ndarray) -> list[np.ndarray]:
-        """The outputs `(n, size)` of a network, for float32 or uint8 images."""
+    def run(self, index: int, x: np.ndarray | dict[str, np.ndarray]) -> list[np.ndarray]:
+        """The outputs `(n, size)` of a network, for float32 or uint8 images, or several inputs."""
+        if isinstance(x, dict):
+            x = np.concatenate([array.reshape(len(array), -1) for array in x.values()], axis=1)
         todo = "pixels" if x.dtype == np.uint8 else "floats"
         data = np.frombuffer(self._call(index, todo, x.tobytes()), np.float32)
         sizes = self.sizes[index]
@@ -159,12 +165,15 @@ def build(
         write_files(folder / str(index), written.files)
         prefix = prefix_of(written)
         has_pixels = f"{prefix}_run_pixels".encode() in written.files["model.h"]
+        input_sizes = [int(np.prod(shape)) for shape in net.graph.inputs.values()]
         includes.append(f'#include "{index}/model.h"')
         blocks.append(
             _NETWORK.format(
                 index=index,
                 prefix=prefix,
                 macros=prefix.upper(),
+                size=sum(input_sizes),
+                inputs=", ".join(f"x + {begin}" for begin in np.cumsum([0, *input_sizes[:-1]])),
                 run_pixels=f"{prefix}_run_pixels(bytes, y)" if has_pixels else "return 98",
             )
         )

@@ -222,7 +222,7 @@ def test_the_self_test_avoids_numbers_next_to_a_threshold():
     bits = builder.add("sign", value, tensors=limits)
     graph = builder.graph(builder.add("dequantize", bits))
     found = self_test(network(graph, np.ones((1, 4, 4, 3))), graph)
-    assert found.doubtful == 0 and found.input[0] == np.float32(63 / 64)
+    assert found.doubtful == 0 and found.inputs["images"][0] == np.float32(63 / 64)
     # A kernel of nothing is next to its threshold in every shade.
     limits["threshold"][:] = 0
     zeros = dataclasses.replace(

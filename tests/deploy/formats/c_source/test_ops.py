@@ -21,9 +21,9 @@ from tests.deploy.formats.c_source.programs import (
     real_outputs,
     shared,
 )
-from tests.deploy.graphs import random_graph
+from tests.deploy.graphs import random_graph, with_more_ends
 from tests.deploy.test_pieces import numbers
-from tests.runtime.exact_graphs import exact_graph, exact_images
+from tests.runtime.exact_graphs import exact_graph, exact_images, exact_inputs
 from tests.runtime.op_cases import CASES, INF, ROUNDED, CaseBuilder
 
 pytestmark = needs_compiler
@@ -121,13 +121,16 @@ def test_every_operation_has_a_case():
 
 
 @pytest.mark.parametrize("compiler", COMPILERS)
-def test_exact_graphs(compiler, tmp_path):
+@pytest.mark.parametrize("ends", ["one input", "several inputs"])
+def test_exact_graphs(compiler, ends, tmp_path):
     """Networks whose float32 arithmetic rounds nothing: any mistake is a wrong number."""
     rngs = [np.random.default_rng([5, seed]) for seed in shared(SEEDS, compiler)]
     graphs = [real_outputs(exact_graph(rng)) for rng in rngs]
+    if ends == "several inputs":
+        graphs = [with_more_ends(rng, graph) for rng, graph in zip(rngs, graphs, strict=True)]
     program = build(tmp_path, [network(graph) for graph in graphs], compiler)
     for index, (graph, rng) in enumerate(zip(graphs, rngs, strict=True)):
-        x = exact_images(rng, graph)
+        x = exact_inputs(rng, graph)
         expected = run(graph, x)
         for name, got in zip(graph.outputs, program.run(index, x), strict=True):
             np.testing.assert_array_equal(
