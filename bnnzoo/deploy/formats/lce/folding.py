@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bnnzoo.deploy.formats.lce.folding_shapes import fold_shapes, is_shape
 from bnnzoo.deploy.formats.lce.reading import Constant, Operation
 
 __all__ = ["FOLD", "fold"]
@@ -20,6 +21,8 @@ Array = NDArray[Any]
 
 def fold(operation: Operation) -> Constant:
     """Returns what an operator computes from constants."""
+    if is_shape(operation) and operation.kind != "FILL":
+        return fold_shapes(operation)
     if operation.kind not in FOLD:
         raise operation.wrong("it must not be computed from constants alone")
     result = FOLD[operation.kind](operation)
@@ -101,16 +104,37 @@ def _transpose(operation: Operation) -> Constant:
 
 def _reshape(operation: Operation) -> Constant:
     array = operation.constant(0)
+    if array.size == 1:  # one number has any shape
+        return _real(array.reshape((1,) * len(operation.target.shape)))
     try:
         return _real(array.reshape(operation.target.shape))
     except ValueError as error:
         raise operation.wrong("its elements must stay as many") from error
 
 
+def _broadcast_to(operation: Operation) -> Constant:
+    """BROADCAST_TO: whatever reads a constant repeats it itself."""
+    operation.operands(2, 2)
+    array, shape = operation.constant(0), operation.table(1, (-1,))
+    try:
+        np.broadcast_to(np.empty(array.shape, bool), tuple(shape))
+    except ValueError as error:
+        raise operation.wrong(f"{array.shape} must broadcast to {tuple(shape)}") from error
+    return _real(array.reshape((1,) * (len(shape) - array.ndim) + array.shape))
+
+
+def _fill(operation: Operation) -> Constant:
+    """FILL: one number, which has any shape."""
+    operation.operands(2, 2)
+    return _real(operation.constant(1).reshape((1,) * len(operation.table(0, (-1,)))))
+
+
 FOLD: dict[str, Callable[[Operation], Constant]] = {
     "ABS": _unary(np.abs),
     "ADD": _binary(np.add),
+    "BROADCAST_TO": _broadcast_to,
     "DEQUANTIZE": _unary(lambda array: array),
+    "FILL": _fill,
     "LceDequantize": _dequantize,
     "LceQuantize": _quantize,
     "MEAN": _mean,

@@ -88,6 +88,11 @@ class TensorEntry:
         """Whether it is of integers that stand for themselves, or for bits."""
         return self.dtype == "INT32" and self.quantization is None
 
+    @property
+    def is_integers(self) -> bool:
+        """Whether it is of integers that stand for themselves, as those of shapes."""
+        return self.dtype in ("INT32", "INT64") and self.quantization is None
+
     def numbers(self) -> NDArray[np.float32]:
         """Returns the real numbers of a constant."""
         assert self.values is not None

@@ -8,14 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bnnzoo.deploy.formats.graph_document import MAX_PORTS, check_stored
-from bnnzoo.deploy.formats.lce.folding import fold
+from bnnzoo.deploy.formats.lce.folding import FOLD, fold
+from bnnzoo.deploy.formats.lce.folding_shapes import FOLD_SHAPES
 from bnnzoo.deploy.formats.lce.model_file import ABSENT, ModelFile, OperatorEntry
 from bnnzoo.deploy.formats.lce.parsing import parse
-from bnnzoo.deploy.formats.lce.reading import Constant, Operation, Reading, Value
-from bnnzoo.deploy.formats.lce.reading_operators import READ, RESULT
+from bnnzoo.deploy.formats.lce.reading import Condition, Constant, Operation, Reading, Value
+from bnnzoo.deploy.formats.lce.reading_operators import READ
+from bnnzoo.deploy.formats.lce.reading_ranges import RESULT
 from bnnzoo.deploy.formats.lce.writer import INFO_KEY
 from bnnzoo.deploy.formats.reading import from_file
-from bnnzoo.deploy.formats.strict_json import decode, readable
+from bnnzoo.deploy.formats.strict_json import decode, readable, shown
 from bnnzoo.deploy.ir import Graph
 from bnnzoo.deploy.model_info import ModelInfo, names_fit
 from bnnzoo.deploy.passes.binary_kernels import binary_kernels
@@ -59,18 +61,34 @@ def from_bytes(data: bytes) -> tuple[Graph, ModelInfo]:
 
 
 def _graph(file: ModelFile, file_bytes: int) -> Graph:
+    _check_kinds(file)
     reading = Reading(file, file_bytes)
     fed = reading.feed()
     for index, entry in _single_results(file):
         operation = Operation(reading, entry, index)
-        if entry.kind not in READ:
-            raise operation.wrong(f"only these are read: {', '.join(sorted(READ))}")
         present = (i for i in entry.inputs if i != ABSENT)
         if all(isinstance(reading.values.get(i), Constant) for i in present):
             operation.finish(fold(operation))
         else:
-            operation.finish(READ[entry.kind](operation))
+            operation.finish(_read(operation))
     return distinct_outputs(reading.graph(fed, _outputs(reading)))
+
+
+def _read(operation: Operation) -> Value | Constant | Condition:
+    if operation.kind not in READ:
+        raise operation.wrong("it must be computed from constants alone")
+    return READ[operation.kind](operation)
+
+
+def _check_kinds(file: ModelFile) -> None:
+    unknown = sorted(
+        {entry.kind for entry in file.operators} - READ.keys() - FOLD.keys() - FOLD_SHAPES.keys()
+    )
+    if unknown:
+        raise ModelFormatError(
+            f"it has operators that are not read: {shown(', '.join(unknown))}. The page on Larq "
+            "Compute Engine lists those that are; convert the Keras model itself, if you have it."
+        )
 
 
 def _single_results(file: ModelFile) -> Iterator[tuple[int, OperatorEntry]]:

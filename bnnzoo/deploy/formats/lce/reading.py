@@ -21,7 +21,7 @@ from bnnzoo.deploy.ir import Graph, Node, Tensor, Type
 from bnnzoo.deploy.ops import MAX_VALUE_ELEMENTS, OPS
 from bnnzoo.errors import GraphError, ModelFormatError
 
-__all__ = ["Constant", "Operation", "Reading", "Value"]
+__all__ = ["Condition", "Constant", "Operation", "Reading", "Value", "uniform"]
 
 Array = NDArray[Any]
 
@@ -51,20 +51,47 @@ class Constant:
     kind: Literal["real", "integers", "bits"]
 
 
+@dataclass(frozen=True)
+class Condition:
+    """A comparison, for each element.
+
+    Attributes:
+        bits: -1 where it holds if it is strict, where it does not hold if it is not.
+        strict: Equal ones do not count.
+        value: What is compared.
+        below: It asks whether that is less.
+        bound: The one number that it is compared with; None where it is compared with more.
+    """
+
+    bits: Value
+    strict: bool
+    value: Value
+    below: bool
+    bound: float | None
+
+
+def uniform(array: Array) -> float | None:
+    """Returns the number that all elements are; None where they differ or there are none."""
+    if array.size == 0:
+        return None
+    first = array.reshape(-1)[0]
+    return float(first) if (array == first).all() else None
+
+
 class Reading:
     """A graph in the making.
 
     Attributes:
         file: What is read.
         values: Tensor -> what is known of it by now.
-        nodes: Of the graph, in order.
+        nodes: Of the graph by name, in order.
         tensors: Of the graph, by name.
     """
 
     def __init__(self, file: ModelFile, file_bytes: int) -> None:
         self.file = file
-        self.values: dict[int, Value | Constant] = {}
-        self.nodes: list[Node] = []
+        self.values: dict[int, Value | Constant | Condition] = {}
+        self.nodes: dict[str, Node] = {}
         self.tensors: dict[str, Tensor] = {}
         self._types: dict[str, Type] = {}
         self._names: set[str] = set()
@@ -77,7 +104,7 @@ class Reading:
             if entry.is_real:
                 self.spend(0 if entry.dtype == "FLOAT32" else 4 * entry.values.size)
                 self.values[index] = Constant(entry.numbers(), "real")
-            elif entry.is_words:
+            elif entry.is_integers:
                 self.values[index] = Constant(entry.values, "integers")
 
     def feed(self) -> tuple[Value, ...]:
@@ -155,13 +182,37 @@ class Reading:
 
     def rename(self, old: str, new: str) -> None:
         """Gives the last node another name."""
-        self.nodes[-1] = dataclasses.replace(self.nodes[-1], name=new)
+        self.nodes[new] = dataclasses.replace(self.nodes.pop(old), name=new)
         self._types[new] = self._types.pop(old)
+
+    def clipped(self, value: Value, source: str | None = None) -> tuple[str, float, float]:
+        """Returns what a value is the clip of, and the range that it lies in.
+
+        Args:
+            value: What may be a clip, or one of another.
+            source: Where the search ends; None goes as far as there are clips.
+        """
+        name, chain = value.name, []
+        while name != source and name in self.nodes and self.nodes[name].op == "clip":
+            chain.append(self.nodes[name].attributes)
+            name = self.nodes[name].inputs[0]
+        low, high = -math.inf, math.inf
+        for limits in reversed(chain):
+            low, high = (min(max(end, limits["low"]), limits["high"]) for end in (low, high))
+        return name, low, high
+
+    def scaled(self, value: Value) -> tuple[Value, float | None]:
+        """Returns what a value is a multiple of, and how often; None times where it is of none."""
+        node = self.nodes.get(value.name)
+        if node is None or node.op != "affine" or set(node.tensors) != {"scale"}:
+            return value, None
+        factor = uniform(np.asarray(self.tensors[node.tensors["scale"]]))
+        return Value(node.inputs[0], self._types[node.inputs[0]]), factor
 
     def graph(self, fed: Sequence[Value], outputs: Sequence[str]) -> Graph:
         """Returns the whole graph."""
         inputs = {value.name: value.type.shape for value in fed}
-        return Graph(inputs, tuple(self.nodes), tuple(outputs), self.tensors)
+        return Graph(inputs, tuple(self.nodes.values()), tuple(outputs), self.tensors)
 
 
 class Operation:
@@ -200,7 +251,7 @@ class Operation:
             raise self.wrong(f"it must have {least} to {most} inputs, got {count}")
         return count
 
-    def operand(self, place: int) -> Value | Constant | None:
+    def operand(self, place: int) -> Value | Constant | Condition | None:
         """Returns an input, None where it is left out."""
         inputs = self._entry.inputs
         if place >= len(inputs) or inputs[place] == ABSENT:
@@ -279,11 +330,17 @@ class Operation:
             names[role] = self.reading.keep(f"{name}/{role}", source, f"{op} {role}", tensor)
         node = Node(name, op, tuple(value.name for value in inputs), attributes, names)
         type_ = self.reading.infer(node)
-        self.reading.nodes.append(node)
+        self.reading.nodes[name] = node
         return Value(name, type_)
 
-    def finish(self, value: Value | Constant) -> None:
+    def same(self, place: int, other: int) -> bool:
+        """Returns whether two inputs are one and the same."""
+        return self._entry.inputs[place] == self._entry.inputs[other]
+
+    def finish(self, value: Value | Constant | Condition) -> None:
         """Says what the operator computes, and checks the shape that the file says."""
+        if isinstance(value, Condition):
+            self._check_condition(value)
         if isinstance(value, Value):
             self._check_result(value.type)
             if len(self.reading.nodes) > self._first:
@@ -300,6 +357,13 @@ class Operation:
             kind = "INT32 words" if bits else "FLOAT32 or quantized"
             raise self.wrong(
                 f"its result must be {kind} {shape}, got {self.target.dtype} {self.target.shape}"
+            )
+
+    def _check_condition(self, condition: Condition) -> None:
+        shape = (_BATCH, *condition.bits.type.shape)
+        if self.target.dtype != "BOOL" or self.target.shape != shape:
+            raise self.wrong(
+                f"its result must be BOOL {shape}, got {self.target.dtype} {self.target.shape}"
             )
 
     def reshaped_bits(self, value: Value) -> tuple[int, ...]:

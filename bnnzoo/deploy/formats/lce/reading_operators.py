@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 
 from bnnzoo.deploy.formats.lce.geometry import explicit
 from bnnzoo.deploy.formats.lce.model_file import ABSENT
-from bnnzoo.deploy.formats.lce.reading import Constant, Operation, Value
+from bnnzoo.deploy.formats.lce.reading import Condition, Constant, Operation, Value
+from bnnzoo.deploy.formats.lce.reading_conditions import (
+    compare,
+    per_channel,
+    round_levels,
+    select,
+)
 from bnnzoo.deploy.formats.lce.reading_convolutions import (
     activated,
     bconv2d,
@@ -21,14 +27,13 @@ from bnnzoo.deploy.formats.lce.reading_convolutions import (
     fully_connected,
     map_shape,
 )
+from bnnzoo.deploy.formats.lce.reading_ranges import slice_, split, strided_slice
 
-__all__ = ["READ", "RESULT"]
+__all__ = ["READ"]
 
 Array = NDArray[Any]
 
 _MAX_CONCATENATED = 1024
-# Option of an operator with several results, which is read once for each: which one it is.
-RESULT = "result"
 
 
 def _simple(op: str, operation: Operation, **attributes: Any) -> Value:
@@ -64,7 +69,7 @@ def _clip(low: float, high: float, operation: Operation) -> Value:
 def _prelu(operation: Operation) -> Value:
     operation.operands(2, 2)
     value = operation.value(0)
-    return _sloped(operation, value, *_per_channel(operation, 1, value))
+    return _sloped(operation, value, *per_channel(operation, 1, value))
 
 
 def _sloped(operation: Operation, value: Value, place: int, alpha: Array) -> Value:
@@ -92,25 +97,19 @@ def _hard_swish(operation: Operation) -> Value:
     return operation.add("sixth", "affine", product, tensors={"scale": (ABSENT, sixth)})
 
 
-def _per_channel(operation: Operation, place: int, value: Value) -> tuple[int, Array]:
-    """Returns a constant as one number per channel, and the place it may be shared by.
+def _zero(operation: Operation) -> Constant:
+    """Returns 0, which has any shape."""
+    return Constant(np.zeros((1,) * len(operation.target.shape), np.float32), "real")
 
-    One number for all channels is not shared: elsewhere there may be more channels.
+
+def _two(op: str, operation: Operation) -> Value | Constant:
+    """ADD, SUB and MUL: of two values, or of a value and one constant per channel.
+
+    A value minus itself is 0: what is left of a straight-through estimator's gradient.
     """
-    array, channels = operation.constant(place), value.type.shape[-1]
-    last = array.shape[-1] if array.ndim else 1
-    if array.size != last or last not in (1, channels):
-        raise operation.wrong(
-            f"input {place} must be one number per channel, {channels} in all, got {array.shape}"
-        )
-    operation.reading.spend(4 * channels)
-    vector = np.broadcast_to(array.reshape(last), (channels,)).astype(np.float32)
-    return (place if last == channels else ABSENT), vector
-
-
-def _two(op: str, operation: Operation) -> Value:
-    """ADD, SUB and MUL: of two values, or of a value and one constant per channel."""
     operation.operands(2, 2)
+    if op == "subtract" and operation.same(0, 1):
+        return _zero(operation)
     constants = [isinstance(operation.operand(place), Constant) for place in (0, 1)]
     if any(constants):
         result = _with_vector(op, operation, place=constants.index(True))
@@ -120,6 +119,8 @@ def _two(op: str, operation: Operation) -> Value:
         result = operation.add(
             op, op, _widened(operation, first, axes), _widened(operation, second, axes)
         )
+    if isinstance(result, Constant):
+        return result
     return activated(operation, result, "fusedActivationFunction")
 
 
@@ -131,9 +132,11 @@ def _widened(operation: Operation, value: Value, axes: int) -> Value:
     return operation.add("widened", "reshape", value, shape=(1,) * missing + value.type.shape)
 
 
-def _with_vector(op: str, operation: Operation, place: int) -> Value:
+def _with_vector(op: str, operation: Operation, place: int) -> Value | Constant:
     value = operation.value(1 - place)
-    shared, vector = _per_channel(operation, place, value)
+    shared, vector = per_channel(operation, place, value)
+    if not vector.any() and (op != "subtract" or place == 1):
+        return _zero(operation) if op == "multiply" else value
     tensors: dict[str, Any] = {}
     if op == "multiply":
         tensors["scale"] = (shared, vector)
@@ -266,76 +269,13 @@ def _more_channels(
     return operation.add("channels", "concat", *before, value, *behind, axis=2)
 
 
-def _slice(operation: Operation) -> Value:
-    """SLICE: a range of one axis after the other."""
-    operation.operands(3, 3)
-    value = operation.value(0)
-    axes = len(value.type.shape) + 1
-    begins, sizes = operation.table(1, (axes,)), operation.table(2, (axes,))
-    lengths = (1, *value.type.shape)
-    sizes = [
-        length - begin if size == -1 else size
-        for begin, size, length in zip(begins, sizes, lengths, strict=True)
-    ]
-    return _ranges(operation, value, begins, sizes)
-
-
-def _strided_slice(operation: Operation) -> Value:
-    """STRIDED_SLICE with steps of one; a bit of a mask stands for an end of its axis."""
-    operation.operands(4, 4)
-    value = operation.value(0)
-    lengths = (1, *value.type.shape)
-    begins, ends, strides = (operation.table(place, (len(lengths),)) for place in (1, 2, 3))
-    for mask in ("ellipsisMask", "newAxisMask", "shrinkAxisMask"):
-        operation.option(mask, most=0)
-    if any(stride != 1 for stride in strides):
-        raise operation.wrong(f"its steps must be 1, got {tuple(strides)}")
-    masks = (operation.option(name) for name in ("beginMask", "endMask"))
-    first, last = (
-        [default if mask >> axis & 1 else _end(places[axis], length)
-         for axis, (length, default) in enumerate(zip(lengths, defaults, strict=True))]
-        for mask, places, defaults in zip(
-            masks, (begins, ends), ([0] * len(lengths), lengths), strict=True
-        )
-    )  # fmt: skip
-    return _ranges(operation, value, first, [b - a for a, b in zip(first, last, strict=True)])
-
-
-def _split(operation: Operation) -> Value:
-    """SPLIT: one of its results, a part of an axis that is divided evenly."""
-    operation.operands(2, 2)
-    value = operation.value(1)
-    lengths = (1, *value.type.shape)
-    axis, count = operation.constant(0, "integers"), operation.option("numSplits", least=1)
-    if axis.size != 1 or not -len(lengths) <= axis.item() < len(lengths):
-        raise operation.wrong(f"its axis must be within {len(lengths)}, got {axis.tolist()}")
-    place, at = operation.option(RESULT), axis.item() % len(lengths)
-    if place >= count or lengths[at] % count:
-        raise operation.wrong(f"it must divide {lengths[at]} into {count} results")
-    begins, sizes = [0] * len(lengths), list(lengths)
-    sizes[at] //= count
-    begins[at] = place * sizes[at]
-    return _ranges(operation, value, begins, sizes)
-
-
-def _end(place: int, length: int) -> int:
-    """Returns a place on an axis; a negative one counts from the end."""
-    return min(max(place + length if place < 0 else place, 0), length)
-
-
-def _ranges(
-    operation: Operation, value: Value, begins: Sequence[int], sizes: Sequence[int]
-) -> Value:
-    if begins[0] != 0 or sizes[0] != 1:
-        raise operation.wrong("it must keep the batch")
-    last = len(value.type.shape) - 1
-    for axis, (begin, size) in enumerate(zip(begins[1:], sizes[1:], strict=True)):
-        length = value.type.shape[axis]
-        if begin < 0 or size < 1:
-            raise operation.wrong(f"{begin} + {size} must lie inside {length}")
-        if (begin, size) != (0, length) or axis == last:
-            value = operation.add(f"axis{axis}", "slice", value, axis=axis, begin=begin, size=size)
-    return value
+def _shape(operation: Operation) -> Constant:
+    """SHAPE: known, since the batch is one image."""
+    operation.operands(1, 1)
+    value = operation.operand(0)
+    if not isinstance(value, Value):
+        raise operation.wrong("input 0 must depend on the network's input")
+    return Constant(np.asarray((1, *value.type.shape), np.int64), "integers")
 
 
 def _transpose(operation: Operation) -> Value:
@@ -347,7 +287,7 @@ def _transpose(operation: Operation) -> Value:
     return operation.add("permute", "permute", value, axes=tuple(axis - 1 for axis in rest))
 
 
-READ: dict[str, Callable[[Operation], Value]] = {
+READ: dict[str, Callable[[Operation], Value | Constant | Condition]] = {
     "ABS": partial(_leaky, -1.0),
     "ADD": partial(_two, "add"),
     "AVERAGE_POOL_2D": partial(_pool, "avg_pool2d"),
@@ -357,7 +297,11 @@ READ: dict[str, Callable[[Operation], Value]] = {
     "DEQUANTIZE": _same,
     "EXPAND_DIMS": _reshape,
     "FULLY_CONNECTED": fully_connected,
+    "GREATER": partial(compare, False, True),
+    "GREATER_EQUAL": partial(compare, False, False),
     "HARD_SWISH": _hard_swish,
+    "LESS": partial(compare, True, True),
+    "LESS_EQUAL": partial(compare, True, False),
     "LEAKY_RELU": partial(_leaky, None),
     "LOGISTIC": partial(_simple, "sigmoid"),
     "LceBMaxPool2d": _bmax_pool2d,
@@ -375,14 +319,19 @@ READ: dict[str, Callable[[Operation], Value]] = {
     "QUANTIZE": _same,
     "REDUCE_MAX": partial(_global_pool, "global_max_pool2d"),
     "RELU": partial(_clip, 0.0, math.inf),
+    "RELU_0_TO_1": partial(_clip, 0.0, 1.0),
     "RELU6": partial(_clip, 0.0, 6.0),
     "RELU_N1_TO_1": partial(_clip, -1.0, 1.0),
     "RESHAPE": _reshape,
-    "SLICE": _slice,
+    "ROUND": round_levels,
+    "SELECT": select,
+    "SELECT_V2": select,
+    "SHAPE": _shape,
+    "SLICE": slice_,
     "SOFTMAX": _softmax,
-    "SPLIT": _split,
+    "SPLIT": split,
     "SQUEEZE": _reshape,
-    "STRIDED_SLICE": _strided_slice,
+    "STRIDED_SLICE": strided_slice,
     "SUB": partial(_two, "subtract"),
     "TANH": partial(_simple, "tanh"),
     "TRANSPOSE": _transpose,
