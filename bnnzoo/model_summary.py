@@ -311,7 +311,9 @@ def _bits_of_dtype(dtype: str) -> int:
 def _folds(layer: keras.Layer, weight: Any) -> bool:
     # y = gamma (x - mean) / sqrt(variance + epsilon) + beta is a scale and an offset: two of the
     # four vectors are enough once training is over. Which two are left out here does not matter.
-    return isinstance(layer, keras.layers.BatchNormalization) and weight.name in ("gamma", "beta")
+    if isinstance(layer, keras.layers.BatchNormalization):
+        return weight.name in ("gamma", "beta")
+    return weight.name in ("lora_kernel_a", "lora_kernel_b")  # their product goes into the kernel
 
 
 def _macs(

@@ -265,3 +265,14 @@ def test_model_that_is_not_built():
     model = keras.Sequential([keras.layers.Dense(3)], name="empty")
     with pytest.raises(ValueError, match="Model 'empty' must be built to be summarized"):
         summary(model)
+
+
+def test_updates_by_lora_are_parameters_that_fold_into_the_kernel():
+    layer = nn.QuantDense(5, input_quantizer="ste_sign", kernel_quantizer="dorefa_sign")
+    model = keras.Sequential([keras.Input((12,)), layer])
+    before = summary(model)
+    layer.enable_lora(2)
+    after = summary(model)
+    assert after.params_by_bits == {1: 60, 32: 5 + 2 * 12 + 2 * 5}
+    assert after.macs_by_bits == before.macs_by_bits == {1: 60}
+    assert after.packed_bytes == before.packed_bytes

@@ -38,16 +38,17 @@ def binary_weights(model: keras.Model) -> dict[str, BinaryKernel]:
     Kernels of more than one bit (`SteTern`, `DoReFa`) are not binary and left out, and so is a
     one-bit kernel whose values are not -scale and +scale (`SteHeaviside`, which gives 0 and 1);
     `quantized_scope` shows these. A kernel that `NoOp(bits=1)` marks is included as soon as its
-    optimizer has made it binary.
+    optimizer has made it binary. Of layers with LoRA, it is the sum of
+    the kernel and its update that is quantized.
 
     Raises:
         ValueError: Two kernels have the same path.
     """
     kernels: dict[str, BinaryKernel] = {}
-    for variable, quantizer in _quantized_variables(model):
+    for layer, variable, quantizer in _quantized_variables(model):
         if getattr(quantizer, "bits", None) != 1:
             continue
-        kernel = binary_kernel(variable, quantizer)
+        kernel = binary_kernel(layer.latent_kernel(variable), quantizer)
         if kernel is None:
             continue
         if variable.path in kernels:
@@ -59,9 +60,10 @@ def binary_weights(model: keras.Model) -> dict[str, BinaryKernel]:
     return kernels
 
 
-def binary_kernel(variable: Any, quantizer: Callable[[Any], Any]) -> BinaryKernel | None:
+def binary_kernel(latent: Any, quantizer: Callable[[Any], Any]) -> BinaryKernel | None:
     """Returns what a quantizer makes of a kernel; None if that is not -scale and +scale."""
-    return _split(_quantized_value(variable, quantizer))
+    value = quantizer(ops.convert_to_tensor(latent))
+    return _split(np.asarray(ops.convert_to_numpy(value)).astype(np.float32))
 
 
 @contextlib.contextmanager
@@ -78,31 +80,32 @@ def quantized_scope(model: keras.Model) -> Iterator[keras.Model]:
     are fixed points (the signs and `SteTern`; scales are averaged again, so up to rounding), but
     does for `DoReFa` weights of more than one bit: do not evaluate these inside the scope.
     """
-    pairs = _quantized_variables(model)
-    latent = [np.array(ops.convert_to_numpy(variable)) for variable, _ in pairs]
+    found = _quantized_variables(model)
+    values = [quantizer(layer.latent_kernel(variable)) for layer, variable, quantizer in found]
+    # What LoRA adds is in these values already.
+    updates = [layer.lora_kernel_b for layer, *_ in found if getattr(layer, "lora_enabled", False)]
+    changed = [*(variable for _, variable, _ in found), *updates]
+    latent = [np.array(ops.convert_to_numpy(variable)) for variable in changed]
     try:
-        for variable, quantizer in pairs:
-            variable.assign(quantizer(ops.convert_to_tensor(variable)))
+        for variable, value in zip(changed, (*values, *map(ops.zeros_like, updates)), strict=True):
+            variable.assign(value)
         yield model
     finally:
-        for (variable, _), value in zip(pairs, latent, strict=True):
+        for variable, value in zip(changed, latent, strict=True):
             variable.assign(value)
 
 
-def _quantized_variables(model: keras.Model) -> list[tuple[Any, Callable[[Any], Any]]]:
+def _quantized_variables(
+    model: keras.Model,
+) -> list[tuple[QuantizedLayer, Any, Callable[[Any], Any]]]:
     """Returns every kernel that has a quantizer with it, once, in the order of the layers."""
     return [
-        (variable, quantizer)
+        (layer, variable, quantizer)
         for layer in model._flatten_layers()
         if isinstance(layer, QuantizedLayer)
         for variable, quantizer in layer.quantizers
         if quantizer is not None
     ]
-
-
-def _quantized_value(variable: Any, quantizer: Callable[[Any], Any]) -> np.ndarray:
-    value = quantizer(ops.convert_to_tensor(variable))
-    return np.asarray(ops.convert_to_numpy(value)).astype(np.float32)
 
 
 def _split(kernel: np.ndarray) -> BinaryKernel | None:

@@ -227,6 +227,25 @@ def test_an_adapted_normalization_comes_back(axis: int | None, invert: bool) -> 
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("dtype", ["float32", "mixed_float16"])
+def test_updates_by_lora_come_back_in_the_kernels(dtype: str) -> None:
+    inputs = keras.Input(IMAGE)
+    adapted = [
+        layers.Conv2D(4, 2, dtype=dtype),
+        nn.QuantConv2D(5, 3, kernel_quantizer="dorefa_sign", dtype=dtype),
+        nn.QuantDense(3, input_quantizer="ste_sign", kernel_quantizer="dorefa_sign", dtype=dtype),
+    ]
+    x = inputs
+    for layer in adapted:
+        x = layer(x)
+        layer.enable_lora(2)
+        layer.lora_kernel_b.assign(np.random.default_rng(1).normal(size=layer.lora_kernel_b.shape))
+    model = computing_in_float32(keras.Model(inputs, x))
+    again = round_trip(model)
+    assert_same_outputs(again, model)
+    assert not any(layer.lora_enabled for layer in again.layers[1:])
+
+
 def test_nested_and_shared_layers_come_back() -> None:
     inner_input = keras.Input(IMAGE)
     x = nn.QuantConv2D(4, 3, padding="same", name="conv", **BINARY)(inner_input)

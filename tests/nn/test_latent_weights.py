@@ -86,6 +86,36 @@ def test_binary_weights_are_what_the_layer_computes_with(model, rng):
     np.testing.assert_allclose(evaluate(layer, x), evaluate(twin, sign(x)), rtol=1e-5)
 
 
+@pytest.fixture
+def adapted(rng):
+    """A convolution and a dense layer whose updates by LoRA turn many signs."""
+    model = keras.Sequential([
+        keras.Input((5, 5, 2)),
+        nn.QuantConv2D(4, 3, kernel_quantizer="dorefa_sign", name="conv"),
+        keras.layers.Flatten(),
+        nn.QuantDense(3, kernel_quantizer="dorefa_sign", name="dense"),
+    ])  # fmt: skip
+    for layer in (model.get_layer("conv"), model.get_layer("dense")):
+        layer.enable_lora(2)
+        layer.lora_kernel_b.assign(rng.normal(size=layer.lora_kernel_b.shape))
+    return model
+
+
+def test_updates_by_lora_are_part_of_the_kernels(adapted, rng):
+    kernels = nn.binary_weights(adapted)
+    for name in ("conv", "dense"):
+        layer = adapted.get_layer(name)
+        (kernel,) = (k for path, k in kernels.items() if path.endswith(f"{name}/kernel"))
+        np.testing.assert_array_equal(kernel.values, sign(value(layer.kernel)))
+        assert (kernel.values != sign(value(layer.quantizers[0][0]))).mean() > 0.1
+    x = rng.normal(size=(2, 5, 5, 2)).astype("float32")
+    before, latent = evaluate(adapted, x), [value(w) for w in adapted.weights]
+    with nn.quantized_scope(adapted):
+        np.testing.assert_allclose(evaluate(adapted, x), before, rtol=1e-5, atol=1e-4)
+    for variable, old in zip(adapted.weights, latent, strict=True):
+        np.testing.assert_array_equal(value(variable), old)
+
+
 def test_kernels_that_an_optimizer_keeps_binary(rng):
     layer = nn.QuantDense(3, kernel_quantizer=nn.NoOp(bits=1), name="bop")
     inputs = keras.Input((4,))

@@ -31,10 +31,10 @@ def computing_in_float32(model: keras.Model) -> keras.Model:
     if all(layer.compute_dtype == "float32" for layer in model._flatten_layers()):
         return model
     copy = from_config(to_config(model))
-    copy.set_weights(model.get_weights())
-    for layer in copy._flatten_layers():
-        if isinstance(layer, keras.layers.Normalization):
-            layer.finalize_state()  # what it computes with is made of its weights
+    for ours, theirs in zip(copy._flatten_layers(), model._flatten_layers(), strict=True):
+        store: dict[str, Any] = {}
+        theirs.save_own_variables(store)  # merges LoRA's updates into the kernels
+        ours.load_own_variables(store)
     copy.model_spec = getattr(model, "model_spec", None)
     return copy
 

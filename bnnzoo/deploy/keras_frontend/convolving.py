@@ -122,11 +122,10 @@ def _kernel(emit: Emitter, name: str) -> Kernel:
             f"it is quantized by Keras ({emit.layer.quantization_mode})",
             "Convert the model before model.quantize; --weights-dtype int8 stores 8 bits.",
         )
-    quantizers = {
-        id(variable): quantizer for variable, quantizer in getattr(emit.layer, "quantizers", ())
-    }
-    variable = getattr(emit.layer, name)
-    return quantized_kernel(emit, variable, quantizers.get(id(variable)))
+    pairs = getattr(emit.layer, "quantizers", ())
+    quantizers = {variable.name: quantizer for variable, quantizer in pairs}
+    # With LoRA, this is the sum of the kernel and its update.
+    return quantized_kernel(emit, getattr(emit.layer, name), quantizers.get(name))
 
 
 def _spatial(kernel: Kernel) -> Kernel:

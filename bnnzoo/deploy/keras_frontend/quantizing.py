@@ -72,16 +72,16 @@ def _levels(emit: Emitter, x: str, bits: int) -> str:
     return emit.add("quantize", "quantize", x, bits=bits)
 
 
-def quantized_kernel(emit: Emitter, variable: Any, quantizer: Any) -> Kernel:
+def quantized_kernel(emit: Emitter, latent: Any, quantizer: Any) -> Kernel:
     """Returns the values of a kernel, from the quantizer itself, which may be the user's own."""
     if quantizer is None or (type(quantizer) is nn.NoOp and quantizer.bits != 1):
-        return Kernel(numbers(variable), None)
+        return Kernel(numbers(latent), None)
     if getattr(quantizer, "bits", None) != 1:
         _refuse(emit, quantizer, KERNEL_QUANTIZERS, "kernels")
-    found = binary_kernel(variable, quantizer)
+    found = binary_kernel(latent, quantizer)
     if found is None and type(quantizer) is nn.NoOp:
-        return Kernel(numbers(variable), None)  # marked as binary, but not made so yet
-    again = binary_kernel(variable, quantizer)
+        return Kernel(numbers(latent), None)  # marked as binary, but not made so yet
+    again = binary_kernel(latent, quantizer)
     if found is None or again is None or not np.array_equal(found.values, again.values):
         emit.refuse(
             "quantizer of kernels must give -scale and +scale per output channel, at every call "

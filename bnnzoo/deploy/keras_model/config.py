@@ -24,8 +24,8 @@ _PARTS = ("keras.regularizers", "keras.constraints")
 _PLAIN = ("__keras_tensor__", "__tuple__")
 # Operations of keras.ops: Keras 3.5 writes Cast where the precision is mixed.
 _OPERATIONS = {"Cast": "keras.src.ops.core", "Pad": "keras.src.ops.numpy"}
-# What only a fresh start or a running training needs.
-_DROPPED = ("compile_config", "build_config")
+# What only a fresh start or a running training needs; kernels are converted with LoRA's updates.
+_DROPPED = ("compile_config", "build_config", "lora_rank", "lora_alpha")
 # Arguments of layers that say how much memory their weights take.
 _SIZES = ("units", "filters", "kernel_size", "depth_multiplier")
 

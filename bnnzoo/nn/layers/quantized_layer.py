@@ -42,13 +42,21 @@ class QuantizedLayer:
 
     @property
     def quantizers(self) -> tuple[tuple[Any, Callable[[Any], Any] | None], ...]:
-        """Pairs of each kernel's variable and its quantizer; none before the layer is built."""
+        """Pairs of each kernel's variable and its quantizer; none before the layer is built.
+
+        With LoRA, what is quantized is `latent_kernel`, the sum of the variable and its update.
+        """
         if not self.built:
             return ()
+        variables = {variable.name: variable for variable in self.weights}
         return tuple(
-            (getattr(self, kernel), getattr(self, argument))
+            (variables[kernel], getattr(self, argument))
             for kernel, argument in self.kernel_quantizers.items()
         )
+
+    def latent_kernel(self, variable: Any) -> Any:
+        """Returns what is quantized in the place of a kernel's variable, as a tensor."""
+        return ops.convert_to_tensor(getattr(self, variable.name))
 
     def add_weight(self, *args, **kwargs):
         """Adds a weight; one that has a quantizer is never rounded before it is quantized.
@@ -69,11 +77,11 @@ class QuantizedLayer:
 
     def quantized_kernel(self, kernel: str) -> Any:
         """Returns a kernel as the layer computes with it, in the layer's compute dtype."""
-        variable = getattr(self, kernel)
+        latent = getattr(self, kernel)
         quantizer = getattr(self, self.kernel_quantizers[kernel])
         if quantizer is None:
-            return variable
-        return ops.cast(quantizer(ops.convert_to_tensor(variable)), self.compute_dtype)
+            return latent
+        return ops.cast(quantizer(ops.convert_to_tensor(latent)), self.compute_dtype)
 
     def add_bias_and_activate(self, outputs: Any) -> Any:
         """Returns the activation of `outputs` plus bias."""
