@@ -92,7 +92,9 @@ class CaseOptimizer(keras.optimizers.Optimizer):
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
         """Gives each variable to its optimizer, and builds the optimizers."""
-        if self.built:
+        # Keras builds the optimizer of a whole-model .h5 file with no variables at all. It then
+        # logs that the state is not restored; the first step builds it with those of the model.
+        if self.built or not variables:
             return
         self._assignment = self._assign(variables)
         super().build(list(variables))

@@ -159,6 +159,18 @@ def test_resumed_training_equals_uninterrupted_training(optimizer, tmp_path):
     assert_equal(resumed.get_weights(), model.get_weights())
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+@pytest.mark.parametrize("optimizer", ["schedules_and_clipping", "no_default"])
+def test_a_whole_model_in_h5_predicts_and_trains_again(optimizer, tmp_path):
+    model = compiled(recipe() if optimizer == "no_default" else RESUMED[optimizer]())
+    train(model)
+    model.save(tmp_path / "model.h5")
+    again = keras.models.load_model(tmp_path / "model.h5")
+    assert_equal(again.get_weights(), model.get_weights())
+    train(again)
+    assert len(again.optimizer.variables) == len(model.optimizer.variables)
+
+
 def test_weights_file_restores_the_state(tmp_path):
     model = compiled(recipe())
     train(model)
