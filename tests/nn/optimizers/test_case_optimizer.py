@@ -162,7 +162,7 @@ def test_resumed_training_equals_uninterrupted_training(optimizer, tmp_path):
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 @pytest.mark.parametrize("optimizer", ["schedules_and_clipping", "no_default"])
 def test_a_whole_model_in_h5_predicts_and_trains_again(optimizer, tmp_path):
-    model = compiled(recipe() if optimizer == "no_default" else RESUMED[optimizer]())
+    model = compiled(RESUMED[optimizer]())
     train(model)
     model.save(tmp_path / "model.h5")
     again = keras.models.load_model(tmp_path / "model.h5")
