@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import zipfile
 from collections.abc import Sequence
 from os import PathLike
@@ -120,7 +121,21 @@ def _open_keras_file(path: Path) -> Any:
     try:
         return keras.models.load_model(path, safe_mode=True)
     except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
-        raise WeightsError(f"{path} cannot be opened: {first_line(error)}") from error
+        raise WeightsError(f"{path} cannot be opened: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Returns what is wrong with a file; Keras wraps that in one error for each model around it."""
+    inner: BaseException | None = error
+    while inner is not None:
+        lost = re.match(r"Could not locate (class|function) '(.{1,200}?)'", str(inner))
+        if lost is not None:
+            return (
+                f"it needs the {lost[1]} '{lost[2]}', which is not registered. Import the module "
+                "that registers it with keras.saving.register_keras_serializable first."
+            )
+        inner = inner.__context__
+    return first_line(error)
 
 
 def _open_packed_file(path: Path) -> Any:

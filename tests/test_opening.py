@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import bnnzoo
+from bnnzoo import nn
 from bnnzoo.errors import ArgumentError, UnknownModelError, WeightsError
 from bnnzoo.opening import open_model
 from tests.small_zoo import SHAPE
@@ -91,3 +92,30 @@ def test_open_model_runs_no_code_of_a_file(tmp_path):
     model.save(tmp_path / "lambda.keras")
     with pytest.raises(WeightsError, match=r"lambda.keras cannot be opened: .*[Ll]ambda"):
         open_model(tmp_path / "lambda.keras")
+
+
+def test_open_model_names_what_is_not_registered(tmp_path):
+    class OwnLayer(keras.layers.Layer):
+        def call(self, x):
+            return x
+
+    class OwnSign(nn.Quantizer):
+        def __call__(self, x):
+            return nn.SteSign()(x)
+
+    def own_loss(y, z):
+        return (y - z) ** 2
+
+    inner = keras.Sequential([keras.Input((4,)), OwnLayer()])
+    layers = {
+        "class 'OwnLayer'": inner,
+        "class 'OwnSign'": nn.QuantDense(2, kernel_quantizer=OwnSign()),
+        "function 'own_loss'": keras.layers.ReLU(),
+    }
+    for what, layer in layers.items():
+        model = keras.Sequential([keras.Input((4,)), layer])
+        model.compile("sgd", own_loss if "loss" in what else "mse")
+        model.save(tmp_path / "net.keras")
+        match = f"net.keras cannot be opened: it needs the {what}, which is not registered. Import"
+        with pytest.raises(WeightsError, match=match):
+            open_model(tmp_path / "net.keras")
