@@ -24,6 +24,15 @@ MODEL_SUFFIXES = (".keras", ".safetensors")
 OTHER_SUFFIXES = (  # of models, weights and what else is given for one
     ".c", ".h5", ".hdf5", ".json", ".npz", ".onnx", ".pb", ".pt", ".pth", ".tflite",
 )  # fmt: skip
+_HDF5 = (
+    "Load weights with bnnzoo.load(NAME, weights=FILE), and save a whole model with "
+    "model.save('model.keras'); the page 'Coming from Larq' says how Larq's files are read."
+)
+_ADVICE = {  # by suffix
+    ".tflite": "Convert it first: bnnzoo convert NAME.tflite NAME.safetensors",
+    ".h5": _HDF5,
+    ".hdf5": _HDF5,
+}
 
 
 def open_model(
@@ -78,9 +87,9 @@ def names_file(source: str | PathLike[str]) -> bool:
     if _knows(name):
         return False
     if path.suffix in OTHER_SUFFIXES or name != path.name or _is_there(path):
+        advice = _ADVICE.get(path.suffix, "Save the whole model with model.save('model.keras').")
         raise ArgumentError(
-            f"A model file must end in .keras or .safetensors, got {source}. Save the whole model "
-            "with model.save('model.keras'); `bnnzoo convert` reads .tflite files too."
+            f"A model file must end in .keras or .safetensors, got {source}. {advice}"
         )
     return False
 

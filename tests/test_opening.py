@@ -74,6 +74,19 @@ def test_open_model_names_what_is_wrong_with_a_file(tmp_path):
         open_model("net.keras", num_classes=3)
 
 
+OF_ANOTHER_KIND = {
+    "net.tflite": r"Convert it first: bnnzoo convert NAME\.tflite NAME\.safetensors",
+    "net.h5": r"Load weights with bnnzoo\.load\(NAME, weights=FILE\).* 'Coming from Larq'",
+    "net.onnx": r"Save the whole model with model\.save",
+}
+
+
+@pytest.mark.parametrize("name", OF_ANOTHER_KIND)
+def test_a_file_of_another_kind_says_what_to_do(name):
+    with pytest.raises(ArgumentError, match=rf"got {name}\. {OF_ANOTHER_KIND[name]}"):
+        open_model(name)
+
+
 def test_a_folder_is_no_unknown_model_and_hides_none(trained, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("photos", "binarynet"):

@@ -44,6 +44,12 @@ class WeightClip(keras.constraints.Constraint):
 def get(identifier: Any) -> Any:
     """Returns the constraint of an alias of this package, and anything else as it is.
 
-    Keras finds strings such as "non_neg" in a table of its own that nothing can be added to.
+    Keras finds strings such as "non_neg" in a table of its own that nothing can be added to. A
+    config of Larq's, which names no package, is the constraint too.
     """
-    return WeightClip() if identifier in ("weight_clip", "WeightClip") else identifier
+    names = ("weight_clip", "WeightClip")
+    if isinstance(identifier, dict) and identifier.get("class_name") in names:
+        if identifier.get("registered_name") in (None, *names):
+            return WeightClip(**identifier.get("config", {}))
+        return identifier
+    return WeightClip() if identifier in names else identifier

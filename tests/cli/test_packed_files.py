@@ -12,6 +12,7 @@ from bnnzoo.deploy.formats.packed import to_bytes
 from bnnzoo.deploy.ir import Graph, Node
 from bnnzoo.deploy.model_info import ModelInfo
 from bnnzoo.deploy.packing import PackedSigns
+from tests.conftest import DATA
 from tests.deploy.formats.files import GOLDEN, tiny_file, tiny_graph
 
 
@@ -88,6 +89,22 @@ def test_a_broken_file_is_one_line_and_exit_code_4(command, broken, capsys, tmp_
         "The file is damaged; download or convert it again.\n"
     )
     assert list(tmp_path.iterdir()) == [broken]
+
+
+OF_ANOTHER_KIND = {
+    "lce/toy.tflite": "it is a TensorFlow Lite file. Convert it: bnnzoo convert NAME.tflite",
+    "larq_network.h5": "it is an HDF5 file of Keras, not a packed one. Load weights with",
+    "larq_bop.npz": "it is a zip archive, as .keras files are. Convert a model: bnnzoo convert",
+}
+
+
+@pytest.mark.parametrize("name", OF_ANOTHER_KIND)
+@pytest.mark.parametrize("command", ["inspect", "verify", "benchmark"])
+def test_a_file_of_another_kind_is_not_called_damaged(command, name, capsys):
+    assert main([command, str(DATA / name)]) == 4
+    message = capsys.readouterr().err
+    assert OF_ANOTHER_KIND[name] in message and message.count("\n") == 1
+    assert "damaged" not in message
 
 
 def test_unpack_writes_signs_and_floats(tmp_path, capsys):

@@ -24,6 +24,16 @@ def test_alias_and_config():
     assert keras.constraints.get(config).clip_value == 1.25
 
 
+@pytest.mark.parametrize("name", ["WeightClip", "weight_clip"])
+def test_a_config_of_larq(name):
+    config = {"class_name": name, "config": {"clip_value": 1.25}}
+    assert constraints.get(config).clip_value == 1.25
+    newer = {**config, "module": "larq.constraints", "registered_name": name}
+    assert constraints.get(newer).clip_value == 1.25
+    ours = keras.constraints.serialize(nn.WeightClip(1.5))
+    assert keras.constraints.get(constraints.get(ours)).clip_value == 1.5
+
+
 def test_must_be_positive():
     with pytest.raises(ValueError, match=r"clip_value must be positive, got 0\. Use"):
         nn.WeightClip(0)

@@ -45,6 +45,14 @@ FORMATS = {1: "bnnzoo-packed/1", 2: "bnnzoo-packed/2"}
 WEIGHTS_DTYPES = ("float32", "float16", "int8")
 _KEYS = ("format", "graph", "info", "sha256", "digest")
 _DAMAGED = "The file is damaged; download or convert it again."
+# Place and bytes by which a file of another kind is known -> what it is, and what to do.
+_OTHERS = {
+    (4, b"TFL3"): "a TensorFlow Lite file. Convert it: bnnzoo convert NAME.tflite NAME.safetensors",
+    (0, b"\x89HDF"): "an HDF5 file of Keras, not a packed one. Load weights with bnnzoo.load(NAME, "
+    "weights=FILE); the page 'Coming from Larq' says how Larq's files are read.",
+    (0, b"PK\x03\x04"): "a zip archive, as .keras files are. Convert a model: bnnzoo convert "
+    "NAME.keras NAME.safetensors",
+}
 
 Array = NDArray[Any]
 
@@ -138,6 +146,7 @@ def open_file(path: str | os.PathLike[str]) -> PackedFile:
 
 def from_bytes(data: bytes) -> PackedFile:
     """Returns what the bytes of a file hold. Raises as `read` does."""
+    _check_kind(data)
     contents = safetensors_file.parse(data)
     version, sha256 = _check_metadata(contents.metadata)
     _check_arrays(sha256, contents.arrays)
@@ -161,6 +170,13 @@ def from_bytes(data: bytes) -> PackedFile:
         contents.header_bytes,
         contents.metadata["digest"],
     )
+
+
+def _check_kind(data: bytes) -> None:
+    """Refuses files of other kinds by name, as damaged ones they would not be helped."""
+    for (place, signature), advice in _OTHERS.items():
+        if data[place : place + len(signature)] == signature:
+            raise ModelFormatError(f"it is {advice}")
 
 
 def _check_metadata(metadata: Mapping[str, str]) -> tuple[int, dict[str, str]]:

@@ -57,6 +57,9 @@ ALIASES: dict[str, type[Quantizer]] = {
     "swish_sign": SwishSign,
     "xnor_weight_scale": XnorWeightScale,
 }
+# What Larq calls a setting, and what its quantizers have besides, as layers of Keras 2.
+_LARQ_SETTINGS = {"precision": "bits"}
+_LAYER_SETTINGS = ("name", "trainable", "dtype")
 
 
 def get(identifier: Any) -> Callable[[Any], Any] | None:
@@ -89,13 +92,26 @@ def serialize(quantizer: Callable[[Any], Any] | None) -> dict[str, Any] | None:
 
 
 def deserialize(config: dict[str, Any]) -> Callable[[Any], Any]:
-    """Returns the quantizer that `serialize` described."""
+    """Returns the quantizer that `serialize` described, or that of a config of Larq's."""
+    name, known = config.get("class_name"), _known()
+    is_larqs = str(config.get("module") or "larq").partition(".")[0] == "larq"
+    if is_larqs and name in known and config.get("registered_name") in (None, name):
+        settings = {
+            _LARQ_SETTINGS.get(key, key): value
+            for key, value in config.get("config", {}).items()
+            if key not in _LAYER_SETTINGS
+        }
+        return known[name](**settings)
     return keras.saving.deserialize_keras_object(config)
+
+
+def _known() -> dict[str, type[Quantizer]]:
+    return ALIASES | {cls.__name__: cls for cls in ALIASES.values()}
 
 
 def _by_name(name: str) -> Any:
     """Returns the class or function of an alias, a class name or a registered Keras name."""
-    known = ALIASES | {cls.__name__: cls for cls in ALIASES.values()}
+    known = _known()
     found = known.get(name) or keras.saving.get_registered_object(name)
     if found is not None:
         return found

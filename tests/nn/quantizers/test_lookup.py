@@ -43,6 +43,45 @@ def test_serialization(name):
     assert type(quantizer).from_config(quantizer.get_config()) == quantizer
 
 
+# What Larq 0.14 writes of a quantizer, which is a layer of Keras 2 there -> ours.
+LAYER = {"trainable": True, "dtype": "float32"}
+OF_LARQ = {
+    "SteSign": ({"name": "ste_sign", "clip_value": 1.25}, nn.SteSign(clip_value=1.25)),
+    "ste_sign": ({"name": "ste_sign", "clip_value": 1.0}, nn.SteSign()),
+    "ApproxSign": ({"name": "approx_sign"}, nn.ApproxSign()),
+    "SteHeaviside": ({"name": "x", "clip_value": None}, nn.SteHeaviside(clip_value=None)),
+    "SwishSign": ({"name": "x", "beta": 4.0}, nn.SwishSign(beta=4.0)),
+    "MagnitudeAwareSign": ({"name": "x", "clip_value": 1.0}, nn.MagnitudeAwareSign()),
+    "SteTern": (
+        {"name": "x", "threshold_value": 0.1, "ternary_weight_networks": True, "clip_value": 1.0},
+        nn.SteTern(threshold_value=0.1, ternary_weight_networks=True),
+    ),
+    "DoReFa": ({"name": "x", "k_bit": 3, "mode": "weights"}, nn.DoReFa(k_bit=3, mode="weights")),
+    "NoOp": ({"name": "x", "precision": 4}, nn.NoOp(bits=4)),
+}
+
+
+@pytest.mark.parametrize("newer", [False, True], ids=["TensorFlow 2.12", "TensorFlow 2.13"])
+@pytest.mark.parametrize("name", OF_LARQ)
+def test_a_config_of_larq(name, newer):
+    settings, expected = OF_LARQ[name]
+    config = {"class_name": name, "config": {**LAYER, **settings}}
+    if newer:
+        config |= {"module": "larq.quantizers", "registered_name": name, "build_config": {}}
+    assert quantizers.get(json.loads(json.dumps(config))) == expected
+
+
+def test_layers_take_configs_of_larq():
+    config = {"class_name": "SteSign", "config": {**LAYER, "name": "a", "clip_value": 1.25}}
+    clip = {"class_name": "WeightClip", "config": {"clip_value": 1.25}}
+    layer = nn.QuantConv2D.from_config({
+        "name": "conv", "filters": 4, "kernel_size": (3, 3), "input_quantizer": config,
+        "kernel_quantizer": config, "kernel_constraint": clip,
+    })  # fmt: skip
+    assert layer.input_quantizer == layer.kernel_quantizer == nn.SteSign(clip_value=1.25)
+    assert isinstance(layer.kernel_constraint, nn.WeightClip)
+
+
 def test_bits_follow_the_arguments():
     assert nn.DoReFa(k_bit=3).bits == 3
     assert nn.NoOp(bits=1).bits == 1
