@@ -120,9 +120,12 @@ def _class_indices(
 
 
 def _indices_by_label(folders: list[Path], label_set: Labels, skip_bad: bool) -> dict[str, int]:
-    """Returns the indices of folders that are named as classes."""
+    """Returns the indices of folders that are named as classes, or all by their numbers."""
     names = [folder.name for folder in folders]
     places = labels.places(names, label_set)
+    if not any(place is not None for place in places) and all(map(str.isdecimal, names)):
+        count = len(labels.names(label_set))
+        places = [int(name) if int(name) < count else None for name in names]
     strange = [name for name, place in zip(names, places, strict=True) if place is None]
     if strange and not (skip_bad and len(strange) < len(names)):
         near = difflib.get_close_matches(

@@ -111,6 +111,19 @@ def test_folders_of_unknown_names_are_refused_with_both_lists(
         open_source(root, label_set=label_set, num_classes=10)
 
 
+def test_numbers_are_indices_if_all_folders_are_numbers(tmp_path: Path) -> None:
+    root = folder(tmp_path, {"2/a.png": 2, "0/a.png": 0})
+    assert content(open_source(root, label_set=("a", "b", "c"))) == {
+        "2/a.png": (2, 2),
+        "0/a.png": (0, 0),
+    }
+    with pytest.raises(DataError, match="'2' must name one class of the model"):
+        open_source(root, label_set=("a", "b"))
+    folder(root, {"b/a.png": 1})
+    with pytest.raises(DataError, match="'0' must name one class of the model"):
+        open_source(root, label_set=("a", "b", "c"))
+
+
 def test_folders_of_own_names_have_their_index(tmp_path: Path) -> None:
     root = folder(tmp_path, {"zebra/a.png": 1, "kiwi/a.png": 0})
     with pytest.raises(DataError, match="'kiwi' must name one class of the model"):

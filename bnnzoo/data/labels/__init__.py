@@ -75,17 +75,12 @@ def index_of(labels: Labels) -> dict[str, int]:
 def places(given: Sequence[str], labels: Labels) -> list[int | None]:
     """Returns the class index of each name, None where it names no class.
 
-    Where no name is known and all are numbers, these are the indices.
-
     Args:
-        given: Names, WordNet ids or numbers, as of folders.
+        given: Names or WordNet ids, as of folders.
         labels: As of `names`.
     """
     known = index_of(labels)
-    found = [known.get(printable(name), known.get(normalise(name))) for name in given]
-    if all(place is None for place in found) and all(name.isdecimal() for name in given):
-        return [int(name) if int(name) < len(names(labels)) else None for name in given]
-    return found
+    return [known.get(printable(name), known.get(normalise(name))) for name in given]
 
 
 def normalise(name: str) -> str:
