@@ -224,10 +224,6 @@ REFUSED: dict[str, tuple[Callable[[], keras.Model], str]] = {
     ),
     "subclass": (lambda: of(OwnConv2D(2, 1, name="layer")), r"'layer' \(OwnConv2D\): this kind"),
     "lambda": (lambda: of(layers.Lambda(lambda x: x, name="layer")), r"'layer' \(Lambda\)"),
-    "volumes": (
-        lambda: of(nn.QuantConv3D(2, 1, name="layer", **BINARY), (4, 4, 4, 2)),
-        r"'layer' \(QuantConv3D\): this kind",
-    ),
     "transposed": (
         lambda: of(nn.QuantConv2DTranspose(2, 2, name="layer", **BINARY)),
         r"'layer' \(QuantConv2DTranspose\): this kind",
@@ -242,9 +238,50 @@ REFUSED: dict[str, tuple[Callable[[], keras.Model], str]] = {
         r"'pad.*' \(Pad\): it must pad rows and columns with one number, got mode 'constant' and",
     ),
     "operation": (
-        lambda: of(lambda x: x + layers.ReLU()(x)),
-        r"'add.*' \(Add\): operations of keras.ops are not supported. Use a layer in its place: "
-        r"keras.layers.Add\(\)\(\[x, y\]\) for x \+ y",
+        lambda: of(lambda x: x // 2),
+        r"'floor_divide.*' \(FloorDivide\): this operation of keras.ops is not supported. "
+        r"Supported: Add, .*, Transpose, TrueDivide. Use one of them, or a layer.",
+    ),
+    "operands of other axes": (
+        lambda: of(lambda x: x * layers.GlobalMaxPooling2D()(x)),
+        r"values with as many axes, got \(6, 7, 4\) and \(4,\). Reshape one of them",
+    ),
+    "a quotient of values": (
+        lambda: of(lambda x: x / x),
+        r"\(TrueDivide\): it must be of a value and",
+    ),
+    "a number divided by a value": (
+        lambda: of(lambda x: 1 / x),
+        r"\(TrueDivide\): it must be of a value and a finite number, not divided by it, got 1. Use",
+    ),
+    "a number per channel": (
+        lambda: of(lambda x: x * np.ones(4, np.float32)),
+        r"\(Multiply\): it must be of a value and a finite number.* Use keras.layers.Normalization",
+    ),
+    "every second row": (
+        lambda: of(lambda x: x[:, ::2]),
+        r"\(GetItem\): it must take ranges without steps .* for axis 1. Slice with",
+    ),
+    "a part of the batch": (lambda: of(lambda x: x[1:, 0]), r"\(GetItem\): .* for axis 0"),
+    "a mean of rows": (
+        lambda: of(lambda x: keras.ops.mean(x, axis=1)),
+        r"\(Mean\): axis must be all axes between batch and channels, got \[1\]. Use keras.layers",
+    ),
+    "softmax of rows": (
+        lambda: of(lambda x: keras.ops.softmax(x, axis=1)),
+        r"\(Softmax\): axis must be the last one, got 1",
+    ),
+    "reshape of the batch": (
+        lambda: of(lambda x: keras.ops.reshape(x, (-1, 4))),
+        r"\(Reshape\): it must keep the axis of the batch, got \(4,\). Begin newshape with -1",
+    ),
+    "volumes": (
+        lambda: of(nn.QuantConv3D(2, 3, **BINARY, name="layer"), (5, 5, 5, 2)),
+        r"'layer' \(QuantConv3D\): volumes are not supported, only sequences and images. Build",
+    ),
+    "real volumes": (
+        lambda: of(layers.MaxPooling3D(name="layer"), (5, 5, 5, 2)),
+        r"'layer' \(MaxPooling3D\): volumes are not supported",
     ),
     "function as input quantizer": (
         conv(input_quantizer=user_quantizer),

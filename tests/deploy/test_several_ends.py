@@ -72,13 +72,13 @@ def repeated() -> keras.Model:
 
 def unused() -> keras.Model:
     x, mask = image("x"), image("mask", (7,))
-    return keras.Model([mask, x], conv(layers.Add()([x, x])))
+    return keras.Model([mask, x], conv(x + x))
 
 
 def named() -> keras.Model:
-    """Layers that do nothing but name outputs."""
+    """Layers that do nothing but name outputs, behind operators."""
     x = image("image")
-    code = conv(x)
+    code = conv(0.5 - x[:, 1:, ..., :2] / 255)
     outputs = [layers.Activation("linear", name="mask")(code), pooled(code, name="scores")]
     return keras.Model(x, outputs)
 

@@ -17,6 +17,7 @@ from bnnzoo.deploy.ir import Graph
 from bnnzoo.deploy.keras_frontend.convolving import CONVOLVING
 from bnnzoo.deploy.keras_frontend.emitter import Emitter, GraphBuilder
 from bnnzoo.deploy.keras_frontend.normalizing import AUGMENTING, NORMALIZING
+from bnnzoo.deploy.keras_frontend.operating import OPERATING
 from bnnzoo.deploy.keras_frontend.shaping import SHAPING
 from bnnzoo.deploy.keras_frontend.walking import LayerCall, Walk, walk
 from bnnzoo.deploy.ops import check_graph
@@ -25,7 +26,12 @@ from bnnzoo.errors import ConversionError
 
 __all__ = ["HANDLERS", "LayerCall", "Trace", "TracedCall", "Walk", "from_keras", "trace", "walk"]
 
-HANDLERS: dict[Any, Callable[[Emitter], str | list[str]]] = {**CONVOLVING, **NORMALIZING, **SHAPING}
+HANDLERS: dict[Any, Callable[[Emitter], str | list[str]]] = {
+    **CONVOLVING,
+    **NORMALIZING,
+    **SHAPING,
+    **OPERATING,
+}
 
 
 @dataclass(frozen=True)
@@ -117,10 +123,16 @@ def _convert(builder: GraphBuilder, call: LayerCall, inputs: tuple[str, ...]) ->
 def _refuse_layer(emit: Emitter) -> NoReturn:
     if not isinstance(emit.layer, keras.layers.Layer):
         emit.refuse(
-            "operations of keras.ops are not supported",
-            "Use a layer in its place: keras.layers.Add()([x, y]) for x + y.",
+            "this operation of keras.ops is not supported",
+            f"Supported: {', '.join(sorted(kind.__name__ for kind in OPERATING))}. "
+            "Use one of them, or a layer.",
         )
-    unnamed = (*AUGMENTING, keras.layers.InputLayer)
+    if type(emit.layer).__name__.endswith("3D"):
+        emit.refuse(
+            "volumes are not supported, only sequences and images",
+            "Build the model of layers for one or two dimensions.",
+        )
+    unnamed = (*AUGMENTING, *OPERATING, keras.layers.InputLayer)
     names = ", ".join(sorted(kind.__name__ for kind in HANDLERS if kind not in unnamed))
     emit.refuse(
         "this kind of layer is not supported",

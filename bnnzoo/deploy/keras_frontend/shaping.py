@@ -7,14 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from keras import layers
-from keras.src.ops.numpy import Pad
 
 from bnnzoo.architectures.meliusnet import AddToLastChannels, SplitChannels
 from bnnzoo.deploy.keras_frontend.activating import affine
 from bnnzoo.deploy.keras_frontend.convolving import borders, channels_last
 from bnnzoo.deploy.keras_frontend.emitter import Emitter
 
-__all__ = ["SHAPING"]
+__all__ = ["SHAPING", "concatenate", "global_pool", "pad"]
 
 Result = str | list[str]
 
@@ -46,13 +45,18 @@ def _window_pool(emit: Emitter, op: str) -> str:
 def _global_pool(op: str) -> Callable[[Emitter], str]:
     def write(emit: Emitter) -> str:
         channels_last(emit)
-        shape = emit.shape(emit.x)
-        x = emit.reshape("image", emit.x, (1, *shape) if len(shape) == 2 else shape)
-        y = emit.add("pool", op, x)
-        kept = (*(1 for _ in shape[:-1]), shape[-1])
-        return emit.reshape("kept", y, kept) if emit.layer.keepdims else y
+        return global_pool(emit, op, emit.layer.keepdims)
 
     return write
+
+
+def global_pool(emit: Emitter, op: str, keepdims: bool) -> str:
+    """Writes one number per channel of an image or a sequence."""
+    shape = emit.shape(emit.x)
+    x = emit.reshape("image", emit.x, (1, *shape) if len(shape) == 2 else shape)
+    y = emit.add("pool", op, x)
+    kept = (*(1 for _ in shape[:-1]), shape[-1])
+    return emit.reshape("kept", y, kept) if keepdims else y
 
 
 def _aligned(emit: Emitter) -> list[str]:
@@ -183,7 +187,6 @@ SHAPING: dict[Any, Callable[[Emitter], Result]] = {
     layers.Permute: permute,
     layers.ZeroPadding1D: zero_padding,
     layers.ZeroPadding2D: zero_padding,
-    Pad: pad,
     SplitChannels: split_channels,
     AddToLastChannels: add_to_last_channels,
 }

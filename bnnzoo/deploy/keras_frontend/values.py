@@ -60,9 +60,7 @@ class _Calls(keras.Model):  # type: ignore[misc]
             inputs = [values[number] for number in call.inputs]
             if _quantizer(call) is not None:
                 quantized.append(_quantizer(call)(inputs[0]))
-            values |= _outputs(
-                call, call.layer(inputs if call.listed else inputs[0], **call.settings)
-            )
+            values |= _outputs(call, call.layer(*call.arguments(inputs), **call.settings))
         numbers = [number for call in self.steps.calls for number in call.outputs]
         return [values[number] for number in numbers] + quantized
 

@@ -30,7 +30,8 @@ class LayerCall:
         outputs: Numbers of the values that it returns.
         shapes: Shapes of these, without the batch axis.
         listed: Whether it takes its inputs as a list.
-        settings: Of an operation of `keras.ops`, what else it is called with.
+        others: Of an operation of `keras.ops`, its arguments that are no values, by place.
+        settings: The same of arguments with a name.
     """
 
     path: str
@@ -40,7 +41,16 @@ class LayerCall:
     outputs: tuple[int, ...]
     shapes: tuple[tuple[int | None, ...], ...]
     listed: bool
+    others: Mapping[int, Any]
     settings: Mapping[str, Any]
+
+    def arguments(self, inputs: list[Any]) -> list[Any]:
+        """Returns what the layer or operation is called with, for what its inputs are."""
+        if self.listed or _is_layer(self.layer):
+            return [inputs] if self.listed else inputs[:1]
+        values = iter(inputs)
+        count = len(inputs) + len(self.others)
+        return [self.others[k] if k in self.others else next(values) for k in range(count)]
 
 
 @dataclass(frozen=True)
@@ -124,6 +134,14 @@ def _is_cast(operation: Any) -> bool:
     return kind.__name__ == "Cast" and kind.__module__.startswith("keras.src.ops")
 
 
+def _others(node: Any) -> dict[int, Any]:
+    """Returns the arguments of an operation that are no values, by place."""
+    import keras
+
+    arguments = enumerate(node.arguments.args)
+    return {place: x for place, x in arguments if not isinstance(x, keras.KerasTensor)}
+
+
 def _trains_by_default(layer: Any) -> bool:
     training = inspect.signature(layer.call).parameters.get("training")
     return training is not None and training.default is True
@@ -166,6 +184,7 @@ class _Walker:
                 f"Cannot convert layer '{path}' ({type(layer).__name__}): it is called with "
                 "training=True. Call it without."
             )
+        listed = isinstance(next(iter(node.arguments.args), None), (list, tuple))
         returned = [self.new_value() for _ in node.outputs]
         call = LayerCall(
             path=path,
@@ -174,7 +193,8 @@ class _Walker:
             inputs=tuple(taken),
             outputs=tuple(returned),
             shapes=tuple(tuple(tensor.shape[1:]) for tensor in node.outputs),
-            listed=isinstance(next(iter(node.arguments.args), None), (list, tuple)),
+            listed=listed,
+            others={} if listed or _is_layer(layer) else _others(node),
             settings={} if _is_layer(layer) else dict(node.arguments.kwargs),
         )
         self.calls.append(call)

@@ -15,15 +15,19 @@ import keras
 
 from bnnzoo import nn
 from bnnzoo.deploy.keras_frontend import HANDLERS
+from bnnzoo.deploy.keras_frontend.operating import OPERATING
 from bnnzoo.errors import ConversionError, ModelFormatError
 
 __all__ = ["from_config", "to_config"]
 
 _MODELS = ("Functional", "Sequential")
 _PARTS = ("keras.regularizers", "keras.constraints")
-_PLAIN = ("__keras_tensor__", "__tuple__")
+_PLAIN = ("__keras_tensor__", "__tuple__", "__slice__", "__ellipsis__")
 # Operations of keras.ops: Keras 3.5 writes Cast where the precision is mixed.
-_OPERATIONS = {"Cast": "keras.src.ops.core", "Pad": "keras.src.ops.numpy"}
+_OPERATIONS: dict[str, str] = {
+    "Cast": "keras.src.ops.core",
+    **{kind.__name__: kind.__module__ for kind in OPERATING},
+}
 # What only a fresh start or a running training needs; kernels are converted with LoRA's updates.
 _DROPPED = ("compile_config", "build_config", "lora_rank", "lora_alpha")
 # Arguments of layers that say how much memory their weights take.
