@@ -166,12 +166,19 @@ class ConversionReport:
         return [f"{count} of them multiply in 8 bits."] if count else []
 
     def notes(self) -> list[str]:
-        """Returns a sentence for every layer that a reader of the model would take for binary."""
-        return [
+        """Returns a sentence for every layer that is not what its reader would take it for."""
+        binary = [
             f"Note: {layer.name} looks binary and is not: {layer.reason}."
             for layer in self.layers
             if layer.surprising
         ]
+        wide = [
+            f"Note: {layer.name} stays float32: {self.weights_dtype} would cost an output channel "
+            "more than a rounding of its largest weight, as where a filter is nearly zero."
+            for layer in self.layers
+            if self.weights_dtype != "float32" and "float32" in layer.stored
+        ]
+        return binary + wide
 
     def findings(self) -> list[str]:
         """Returns a sentence for everything that was compared."""

@@ -212,6 +212,18 @@ def test_fewer_bits_are_checked_too(dtype: str, net: keras.Model, tmp_path: Path
     assert report.sizes.parts["float kernels"] < whole.sizes.parts["float kernels"]
 
 
+@pytest.mark.parametrize(("dtype", "dead"), [("float16", 1e-6), ("int8", 1e-37)])
+def test_a_kernel_that_stays_wide_is_named(dtype: str, dead: float) -> None:
+    model = network()
+    kernel, bias = model.get_layer("scores").get_weights()
+    kernel[:, 2] = dead
+    model.get_layer("scores").set_weights([kernel, bias])
+    report = bnnzoo.convert(model, None, weights_dtype=dtype, dry_run=True, check=0)
+    assert {la.name: la.stored for la in report.layers}["scores"] == ("float32",)
+    assert f"Note: scores stays float32: {dtype} would cost an output channel more" in str(report)
+    assert "none stays float32" not in str(report)
+
+
 @pytest.mark.parametrize(
     "name", ["birealnet20", pytest.param("real_to_binary", marks=pytest.mark.slow)]
 )
