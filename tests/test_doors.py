@@ -42,7 +42,7 @@ DOORS = {
     },
     "deploy": {"errors"},
     "deploy.keras_frontend": {"architectures", "deploy", "errors", "nn"},
-    "deploy.keras_model": {"deploy", "errors", "model_spec", "nn", "registry"},
+    "deploy.keras_model": {"architectures", "deploy", "errors", "model_spec", "nn", "registry"},
     "deploy.conversion": {
         "arguments", "atomic", "data", "deploy", "errors", "evaluation", "manifest",
         "model_spec", "nn", "opening", "registry", "runtime",

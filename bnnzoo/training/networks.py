@@ -15,7 +15,7 @@ from bnnzoo import registry
 from bnnzoo.data import labels as label_sets
 from bnnzoo.data import preprocessing as preprocessings
 from bnnzoo.deploy.keras_model import recalibrate
-from bnnzoo.errors import ArgumentError
+from bnnzoo.errors import ArgumentError, UnknownModelError
 from bnnzoo.model_spec import ModelSpec
 from bnnzoo.opening import open_model
 from bnnzoo.training.heads import with_new_head
@@ -72,7 +72,7 @@ class NetworkMaker:
         """
         known = [id for id in label_sets.list_labels() if names and names in _spellings(id)]
         self.spec = ModelSpec(
-            name=registry.resolve(self.recipe.network).architecture,
+            name=_canonical(self.recipe),
             input_shape=tuple(shape),
             num_classes=num_classes,
             preprocessing=self.recipe.preprocessing,
@@ -141,12 +141,22 @@ def preprocessing_of(network: Any, name: str) -> str:
     return str(spec.preprocessing)
 
 
+def _canonical(recipe: Recipe) -> str:
+    """Returns the name of the network; one that a file brings need not be of the zoo."""
+    try:
+        return registry.resolve(recipe.network).architecture
+    except UnknownModelError:
+        if recipe.start_from is None:
+            raise
+        return recipe.network
+
+
 def _open_start(recipe: Recipe) -> Any:
     start = str(recipe.start_from)
     network = open_model(start, pretrained=True)
     preprocessing = preprocessing_of(network, start)
     wanted = {
-        "network": (network.model_spec.name, registry.resolve(recipe.network).architecture),
+        "network": (network.model_spec.name, _canonical(recipe)),
         "preprocessing": (preprocessing, recipe.preprocessing),
     }
     for field, (found, ours) in wanted.items():

@@ -441,8 +441,6 @@ def test_files_that_describe_another_network() -> None:
         ModelFormatError, match=r"'dense/kernel' must be \(6, 4\), got \(1, 1, 6, 3\)"
     ):
         to_keras(three[0], four[1])
-    with pytest.raises(ModelFormatError, match="neither an architecture nor a Keras config"):
-        to_keras(graph, ModelInfo("net"))
     other = Graph({graph.input: (6, 7, 5)}, graph.nodes, graph.outputs, graph.tensors)
     with pytest.raises(ModelFormatError, match=r"net must take \(6, 7, 5\), as its graph does"):
         to_keras(other, info)

@@ -23,12 +23,13 @@ from bnnzoo.deploy.keras_frontend import walk
 from bnnzoo.deploy.keras_frontend.quantizing import KERNEL_QUANTIZERS
 from bnnzoo.deploy.keras_frontend.values import KerasValues
 from bnnzoo.deploy.keras_model.config import from_config
+from bnnzoo.deploy.keras_model.from_graph import model_of
 from bnnzoo.deploy.model_info import ModelInfo
 from bnnzoo.deploy.passes.steady_signs import steady_signs
 from bnnzoo.errors import ArgumentError, ModelFormatError, UnknownModelError
 from bnnzoo.model_spec import ModelSpec
 
-__all__ = ["LATENT_MAGNITUDE", "assign_weights", "build", "recalibrate", "to_keras"]
+__all__ = ["LATENT_MAGNITUDE", "assign_weights", "recalibrate", "to_keras"]
 
 # Small, as few steps must be able to flip a weight: some thirty at Adam's usual rate of 0.001.
 # docs/finetuning.md has what that is worth.
@@ -46,14 +47,21 @@ Array = NDArray[Any]
 def to_keras(graph: Graph, info: ModelInfo) -> keras.Model:
     """Returns the Keras model that a packed network came from, with the same outputs.
 
+    A network of another tool, which came from none, becomes a model with a layer for each node.
+
     Args:
         graph: After the passes `STORED`, or straight from the front end.
         info: Says how the empty model is built.
 
     Raises:
-        ModelFormatError: `info` does not say it, or describes another network than `graph`.
+        ModelFormatError: `info` describes another network than `graph`, or no layer of Keras is
+            what a node computes.
     """
-    model = build(info, graph)
+    if info.architecture is None and info.keras_config is None:
+        model = model_of(graph, info.name, LATENT_MAGNITUDE)
+        model.model_spec = _spec(info, model) if len(graph.inputs) == 1 else None
+        return model
+    model = _build(info, graph)
     assign_weights(model, graph)
     return model
 
@@ -75,24 +83,19 @@ def assign_weights(model: keras.Model, graph: Graph) -> None:
             _Weights(tensors, call.first_path, call.layer).assign()
 
 
-def build(info: ModelInfo, graph: Graph) -> keras.Model:
+def _build(info: ModelInfo, graph: Graph) -> keras.Model:
     """Returns the model that `info` describes, with its `model_spec` and without its weights.
 
     Raises:
-        ModelFormatError: It describes none, or one that takes or holds something else than
-            `graph`.
+        ModelFormatError: It describes one that takes or holds something else than `graph`.
     """
     # What a layer of the model has, a tensor of the graph has too: no file asks for more memory.
     largest = max((size for tensor in graph.tensors.values() for size in tensor.shape), default=1)
     if info.architecture is not None:
         model = _build_architecture(info.architecture, graph, largest)
-    elif info.keras_config is not None:
-        model = from_config(info.keras_config, largest)
     else:
-        raise ModelFormatError(
-            f"{info.name} has neither an architecture nor a Keras config. It runs in "
-            "bnnzoo.runtime, but cannot become a Keras model."
-        )
+        assert info.keras_config is not None, "see to_keras"
+        model = from_config(info.keras_config, largest)
     expected, taken = _taken(graph.inputs), _taken(walk(model).inputs)
     if expected != taken:
         raise ModelFormatError(f"{info.name} must take {expected}, as its graph does, got {taken}.")

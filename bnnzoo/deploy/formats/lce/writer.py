@@ -37,6 +37,6 @@ def write(network: Network) -> Written:
 
 
 def _facts(info: ModelInfo) -> bytes:
-    """Returns the facts that stay true: no Keras model can be built from such a file."""
+    """Returns the facts that stay true: the file has other layers than the Keras model."""
     kept = dataclasses.replace(info, architecture=None, keras_config=None)
     return encode(kept.to_dict()).encode()
