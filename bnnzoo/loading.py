@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from bnnzoo import manifest, registry
 from bnnzoo.arguments import as_integers, check_integer
 from bnnzoo.errors import ArgumentError, WeightsError, first_line
+from bnnzoo.hdf5_file import check_hdf5, largest_count
 from bnnzoo.manifest import WeightsRecord
 from bnnzoo.model_spec import ModelSpec
 from bnnzoo.snapshot import Snapshot
@@ -251,8 +254,9 @@ def _spec(model: Any, plan: _Plan, record: WeightsRecord | None, sha256: str | N
     )
 
 
-def _read_weights(model: Any, path: Snapshot) -> None:
+def _read_weights(model: Any, path: Path) -> None:
     """Reads a weight file of Keras 3, a legacy one of Keras 2 in order of its layers, or packed."""
+    path = Snapshot.of(path)
     try:
         path.read_bytes()
     except OSError as error:
@@ -262,12 +266,14 @@ def _read_weights(model: Any, path: Snapshot) -> None:
     if path.suffix == ".safetensors":
         _read_packed_weights(model, path)
         return
+    numbers = sum(math.prod(variable.shape) for variable in model.variables)
+    check_hdf5(io.BytesIO(path.read_bytes()), str(path), largest_count(numbers))
     try:
         with warnings.catch_warnings(), path.private_copy() as copy:
             # Keras only warns where a file lacks a layer, and leaves that layer random.
             warnings.simplefilter("error", UserWarning)
             model.load_weights(copy)
-    except (UserWarning, ValueError, KeyError, OSError) as error:
+    except Exception as error:  # of Keras, which has many for broken files
         # Keras supposes of what is missing that another version of it saved the file.
         reason = "it has none for some layers."
         raise WeightsError(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import re
-import zipfile
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bnnzoo import registry
 from bnnzoo.architectures.catalog import CATALOG
-from bnnzoo.errors import ArgumentError, UnknownModelError, WeightsError, first_line
+from bnnzoo.errors import ArgumentError, UnknownModelError, WeightsError
 from bnnzoo.loading import load
 
 if TYPE_CHECKING:
@@ -110,41 +108,19 @@ def _knows(name: str) -> bool:
 
 
 def _open_keras_file(path: Path) -> Any:
-    """Opens a saved model without running code that it might carry (`safe_mode`)."""
+    """Opens a saved model without running code that it might carry."""
     # Layers, initializers and models register themselves when their modules are imported; nn comes
     # first because its import says which extra is missing.
     papers = sorted({f"bnnzoo.architectures.{entry.module}" for entry in CATALOG.values()})
     for module in ("bnnzoo.nn", *papers):
         importlib.import_module(module)
-    import keras
+    from bnnzoo.keras_archive import open_archive
 
     if path.is_dir():
         raise WeightsError(f"{path} is a folder. Name a file.")
     if not path.is_file():
         raise WeightsError(f"There is no file {path}. Check its path.")
-    if not zipfile.is_zipfile(path):  # Keras calls such a file missing
-        raise WeightsError(
-            f"{path} cannot be opened: it is no zip archive, as .keras files are. Save the model "
-            "again."
-        )
-    try:
-        return keras.models.load_model(path, safe_mode=True)
-    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
-        raise WeightsError(f"{path} cannot be opened: {_reason(error)}") from error
-
-
-def _reason(error: Exception) -> str:
-    """Returns what is wrong with a file; Keras wraps that in one error for each model around it."""
-    inner: BaseException | None = error
-    while inner is not None:
-        lost = re.match(r"Could not locate (class|function) '(.{1,200}?)'", str(inner))
-        if lost is not None:
-            return (
-                f"it needs the {lost[1]} '{lost[2]}', which is not registered. Import the module "
-                "that registers it with keras.saving.register_keras_serializable first."
-            )
-        inner = inner.__context__
-    return first_line(error)
+    return open_archive(path)
 
 
 def _open_packed_file(path: Path) -> Any:

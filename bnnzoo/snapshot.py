@@ -32,6 +32,11 @@ class Snapshot(_Path):
         snapshot._data = data
         return snapshot
 
+    @classmethod
+    def of(cls, path: Path) -> Snapshot:
+        """Returns a path as a snapshot; one that is a snapshot already stays itself."""
+        return path if isinstance(path, cls) else cls(path)
+
     def read_bytes(self) -> bytes:
         """Returns what the file held when it was read first."""
         if self._data is None:

@@ -20,6 +20,9 @@ DOORS = {
     "atomic": {"errors"},
     "errors": {"plain_text"},
     "plain_text": set(),
+    "dry_build": set(),
+    "hdf5_file": {"errors"},
+    "keras_archive": {"dry_build", "errors", "hdf5_file", "snapshot"},
     "manifest": {"errors"},
     "network": {"errors"},
     "download": {"errors", "network"},
@@ -30,10 +33,10 @@ DOORS = {
     "registry": {"errors", "manifest", "architectures"},
     "model_spec": {"arguments", "errors", "data"},
     "loading": {
-        "architectures", "arguments", "deploy", "errors", "manifest", "model_spec", "registry",
-        "snapshot", "weights",
+        "architectures", "arguments", "deploy", "errors", "hdf5_file", "manifest", "model_spec",
+        "registry", "snapshot", "weights",
     },
-    "opening": {"architectures", "deploy", "errors", "loading", "registry"},
+    "opening": {"architectures", "deploy", "errors", "keras_archive", "loading", "registry"},
     "data": {"errors", "network"},
     "model_summary": {"errors", "nn", "opening", "plain_text"},
     "evaluation": {
@@ -42,7 +45,9 @@ DOORS = {
     },
     "deploy": {"errors"},
     "deploy.keras_frontend": {"architectures", "deploy", "errors", "nn"},
-    "deploy.keras_model": {"architectures", "deploy", "errors", "model_spec", "nn", "registry"},
+    "deploy.keras_model": {
+        "architectures", "deploy", "dry_build", "errors", "model_spec", "nn", "registry",
+    },
     "deploy.conversion": {
         "arguments", "atomic", "data", "deploy", "errors", "evaluation", "manifest",
         "model_spec", "nn", "opening", "registry", "runtime",
@@ -62,7 +67,8 @@ DIVIDED = ("deploy",)
 # Rooms above the line, which may import Keras.
 KERAS_ROOMS = {
     "nn", "architectures", "loading", "opening", "model_summary", "evaluation", "training",
-    "publishing", "deploy.keras_frontend", "deploy.keras_model", "deploy.conversion",
+    "publishing", "deploy.keras_frontend", "deploy.keras_model", "deploy.conversion", "dry_build",
+    "keras_archive",
 }  # fmt: skip
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 
+import h5py
 import numpy as np
 import pytest
 
@@ -191,6 +193,17 @@ def test_weights_of_another_network_are_an_error(trained, tmp_path):
     with pytest.raises(WeightsError, match="does not hold weights of binarynet_mlp"):
         bnnzoo.load("binarynet_mlp", weights=tmp_path / "binarynet_small.weights.h5")
     (tmp_path / "broken.h5").write_bytes(b"no HDF5")
-    with pytest.raises(WeightsError, match="does not hold weights") as caught:
+    with pytest.raises(WeightsError, match=r"broken.h5 cannot be read: ") as caught:
         bnnzoo.load("binarynet", weights=tmp_path / "broken.h5")
     assert "\n" not in str(caught.value)
+
+
+def test_a_weight_file_points_to_no_other_file(trained, tmp_path):
+    path = tmp_path / "linked.weights.h5"
+    shutil.copy(tmp_path / "binarynet_small.weights.h5", path)
+    with h5py.File(path, "a") as file:
+        name = next(iter(file["layers"]))
+        del file["layers"][name]
+        file["layers"][name] = h5py.ExternalLink("binarynet_small.weights.h5", f"/layers/{name}")
+    with pytest.raises(WeightsError, match=f"'{name}' is a link to another place. Do not trust"):
+        bnnzoo.load("binarynet.small", weights=path)

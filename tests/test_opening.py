@@ -56,7 +56,9 @@ def test_open_model_names_what_is_wrong_with_a_file(tmp_path):
     with pytest.raises(WeightsError, match=r"There is no file none.keras"):
         open_model("none.keras")
     (tmp_path / "broken.keras").write_bytes(b"no zip")
-    with pytest.raises(WeightsError, match="broken.keras cannot be opened: it is no zip archive"):
+    with pytest.raises(
+        WeightsError, match="broken.keras cannot be opened: it is not a zip archive"
+    ):
         open_model(tmp_path / "broken.keras")
     keras.Sequential([keras.Input((40,)), keras.layers.Dense(40)]).save(tmp_path / "flipped.keras")
     data = bytearray((tmp_path / "flipped.keras").read_bytes())
@@ -103,7 +105,9 @@ def test_open_model_runs_no_code_of_a_file(tmp_path):
     inputs = keras.Input((4,))
     model = keras.Model(inputs, keras.layers.Lambda(lambda x: x + 1)(inputs))
     model.save(tmp_path / "lambda.keras")
-    with pytest.raises(WeightsError, match=r"lambda.keras cannot be opened: .*[Ll]ambda"):
+    with pytest.raises(
+        WeightsError, match=r"lambda.keras cannot be opened: .*layers.Lambda, which may run code"
+    ):
         open_model(tmp_path / "lambda.keras")
 
 

@@ -467,18 +467,55 @@ def test_architectures_that_cannot_be_built(architecture: dict[str, Any], match:
 
 
 @pytest.mark.parametrize(
-    ("name", "argument", "value"),
+    ("name", "settings"),
     [
-        ("Dense", "units", 10**9),
-        ("Conv2D", "filters", 10**9),
-        ("Conv2D", "kernel_size", [9, 10**9]),
+        ("Dense", {"units": 10**9}),
+        ("Dense", {"units": 10**30}),
+        ("Dense", {"lora_rank": 10**9}),
+        ("Conv2D", {"filters": 10**9}),
+        ("Conv2D", {"kernel_size": [9, 10**9]}),
+        ("DepthwiseConv2D", {"depth_multiplier": 10**9}),
     ],
 )
 def test_a_config_asks_for_no_more_memory_than_the_file_has(
-    name: str, argument: str, value: Any
+    name: str, settings: dict[str, Any]
 ) -> None:
     graph, info = stored(model_of(name))
     config = json.loads(info.keras_config or "")
-    config["config"]["layers"][1]["config"][argument] = value
-    with pytest.raises(ModelFormatError, match=r"kernels of at most \d+ along an axis.*got 10000"):
+    config["config"]["layers"][1]["config"] |= settings
+    message = "must have at most .* weights, as its file holds|does not describe a model"
+    with pytest.raises(ModelFormatError, match=message):
+        to_keras(graph, ModelInfo("net", keras_config=json.dumps(config)))
+
+
+def keras_layer(kind: str, **settings: Any) -> dict[str, Any]:
+    place = {"module": "keras.layers", "class_name": kind, "registered_name": None}
+    return {**place, "config": {"name": kind.lower(), **settings}}
+
+
+def test_shapes_that_a_config_derives_ask_for_no_more_memory_either() -> None:
+    sequence = [keras.Input((4, 4, 2)), layers.Flatten(), layers.Dense(3)]
+    graph, info = stored(keras.Sequential(sequence, name="net"))
+    config = json.loads(info.keras_config or "")
+    padding = keras_layer("ZeroPadding2D", padding=[[0, 10**8], [0, 0]])
+    config["config"]["layers"][1:1] = [padding, keras_layer("PReLU")]
+    with pytest.raises(
+        ModelFormatError, match=r"net must have at most 4,294 weights.* got 3,200,0"
+    ):
+        to_keras(graph, ModelInfo("net", keras_config=json.dumps(config)))
+
+
+def test_arguments_of_an_architecture_ask_for_no_more_memory_than_the_file_has() -> None:
+    tensors = {"long/bias": np.ones(10**6, np.float32)}
+    graph = Graph("images", (28, 28, 1), (), ("images",), tensors)
+    wide = {"name": "binarynet_mlp", "arguments": {"width": 10**6}}
+    with pytest.raises(ModelFormatError, match=r"must have at most 2,004,096 weights"):
+        to_keras(graph, ModelInfo("net", architecture=wide))
+
+
+def test_a_sequential_model_says_its_input() -> None:
+    graph, info = stored(keras.Sequential([keras.Input((5,)), layers.Dense(3)], name="net"))
+    config = json.loads(info.keras_config or "")
+    del config["config"]["layers"][0], config["config"]["build_input_shape"]
+    with pytest.raises(ModelFormatError, match="must say the shape of the input, got none for net"):
         to_keras(graph, ModelInfo("net", keras_config=json.dumps(config)))

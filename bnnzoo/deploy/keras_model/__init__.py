@@ -9,7 +9,9 @@ mean 0 and variance 1 - epsilon; the outputs are the same, but the statistics of
 
 from __future__ import annotations
 
+import functools
 import inspect
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +28,7 @@ from bnnzoo.deploy.keras_model.config import from_config
 from bnnzoo.deploy.keras_model.from_graph import model_of
 from bnnzoo.deploy.model_info import ModelInfo
 from bnnzoo.deploy.passes.steady_signs import steady_signs
+from bnnzoo.dry_build import count_numbers
 from bnnzoo.errors import ArgumentError, ModelFormatError, UnknownModelError
 from bnnzoo.model_spec import ModelSpec
 
@@ -34,6 +37,8 @@ __all__ = ["LATENT_MAGNITUDE", "assign_weights", "recalibrate", "to_keras"]
 # Small, as few steps must be able to flip a weight: some thirty at Adam's usual rate of 0.001.
 # docs/finetuning.md has what that is worth.
 LATENT_MAGNITUDE = 0.03
+# What a model may have beyond twice the numbers of its file.
+SPARE_NUMBERS = 4096
 # Quantizers that take the scale of a filter from the magnitude of its latent weights.
 _SCALED = (nn.MagnitudeAwareSign, nn.XnorWeightScale, nn.DoReFaSign)
 _DEPTHWISE = (
@@ -89,13 +94,13 @@ def _build(info: ModelInfo, graph: Graph) -> keras.Model:
     Raises:
         ModelFormatError: It describes one that takes or holds something else than `graph`.
     """
-    # What a layer of the model has, a tensor of the graph has too: no file asks for more memory.
-    largest = max((size for tensor in graph.tensors.values() for size in tensor.shape), default=1)
     if info.architecture is not None:
-        model = _build_architecture(info.architecture, graph, largest)
+        make = functools.partial(_build_architecture, info.architecture, graph)
     else:
         assert info.keras_config is not None, "see to_keras"
-        model = from_config(info.keras_config, largest)
+        make = functools.partial(from_config, info.keras_config)
+    _check_size(info.name, count_numbers(make), graph)
+    model = make()
     expected, taken = _taken(graph.inputs), _taken(walk(model).inputs)
     if expected != taken:
         raise ModelFormatError(f"{info.name} must take {expected}, as its graph does, got {taken}.")
@@ -110,9 +115,23 @@ def _taken(inputs: Mapping[str, tuple[int | None, ...]]) -> str:
     return ", ".join(f"{name} {shape}" for name, shape in inputs.items())
 
 
-def _build_architecture(architecture: Mapping[str, Any], graph: Graph, largest: int) -> Any:
-    input_shape, *others = graph.inputs.values()
+def _check_size(name: str, claimed: int, graph: Graph) -> None:
+    """Checks that a model is about as large as its file: no file asks for more memory."""
+    held = sum(math.prod(tensor.shape) for tensor in graph.tensors.values())
+    # A batch norm has four numbers for two of the file; the rest is seeds of random numbers.
+    largest = 2 * held + SPARE_NUMBERS
+    if claimed > largest:
+        raise ModelFormatError(
+            f"{name} must have at most {largest:,} weights, as its file holds {held:,}, got "
+            f"{claimed:,}. Do not trust the file."
+        )
+
+
+def _build_architecture(architecture: Mapping[str, Any], graph: Graph) -> Any:
     name, arguments = architecture["name"], dict(architecture.get("arguments", {}))
+    input_shape, *others = graph.inputs.values()
+    # A number of layers is at most the width of one: no file asks for a million.
+    largest = max((size for tensor in graph.tensors.values() for size in tensor.shape), default=1)
     for argument, value in arguments.items():
         if isinstance(value, (int, float)) and value > largest:
             raise ModelFormatError(
