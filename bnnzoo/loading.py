@@ -90,7 +90,7 @@ def load(
         model = plan.build()
         model.model_spec = _spec(model, plan, tagged or _usual_record(architecture), sha256=None)
     if weights is not None:
-        _read_weights(model, Snapshot(weights))
+        _read_weights(model, Path(weights))
     if features_only:
         return _stage_outputs(model, out_indices)
     return _pooled(model, pooling) if pooling else model
