@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from os import PathLike
@@ -124,7 +125,8 @@ def _fitting(source: Source, num_classes: int, skip_bad: bool) -> Source:
 
 def _is_named(text: str) -> bool:
     kind, colon, _ = text.partition(":")
-    return bool(colon and kind in _KINDS) or (_is_npz(text) and not Path(text).is_dir())
+    is_folder = os.path.isdir(text)  # noqa: PTH112 - a name that is too long is that of none
+    return bool(colon and kind in _KINDS) or (_is_npz(text) and not is_folder)
 
 
 def _is_npz(text: str) -> bool:
@@ -218,19 +220,19 @@ def _open_folder(
 
 
 def _check_file(path: Path) -> None:
-    if not path.is_file():
-        raise DataError(f"There is no file {path}. Check its path.")
+    if not os.path.isfile(path):  # noqa: PTH113 - as above
+        raise DataError(f"There is no file {path!s:.200}. Check its path.")
 
 
 def _check_folder(root: Path) -> None:
-    if root.is_dir():
+    if os.path.isdir(root):  # noqa: PTH112 - as above
         return
-    if root.is_file():
+    if os.path.isfile(root):  # noqa: PTH113
         raise DataError(
             f"{root} is neither a folder nor an .npz file. Pass a folder of images, an .npz file, "
             "keras:NAME, tfds:NAME or sample:fashion_mnist."
         )
     raise DataError(
-        f"There is no folder or file {root}. Pass one, keras:NAME, tfds:NAME or "
+        f"There is no folder or file {root!s:.200}. Pass one, keras:NAME, tfds:NAME or "
         "sample:fashion_mnist."
     )

@@ -224,6 +224,9 @@ def test_a_root_without_classes(tmp_path: Path, files: dict[str, int], match: st
 def test_a_root_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="There is no folder or file .*nowhere"):
         open_source(tmp_path / "nowhere")
+    for name in ("a" * 5000, "a" * 5000 + ".npz", "a" * 5000 + ".npz:train"):
+        with pytest.raises(DataError, match="There is no (folder or )?file aaaa"):
+            open_source(name)
     (tmp_path / "file.bin").write_bytes(b"")
     with pytest.raises(DataError, match=r"file.bin is neither a folder nor an .npz"):
         open_source(tmp_path / "file.bin")
