@@ -95,7 +95,7 @@ def test_an_open_image_of_any_mode_is_its_rgb_conversion(pixels: np.ndarray, mod
 
 
 def test_a_transparent_open_image_is_what_its_file_is(tmp_path: Path, pixels: np.ndarray) -> None:
-    image = Image.fromarray(np.dstack([pixels, pixels[..., 0]]), "RGBA")
+    image = Image.fromarray(np.dstack([pixels, pixels[..., 0]]))
     path = save(tmp_path / "a.png", image)
     np.testing.assert_array_equal(as_pixels(image), read_image(path))
 
@@ -190,7 +190,7 @@ def test_formats_that_are_not_meant_are_not_opened(
 ) -> None:
     path = tmp_path / "a.png"
     if content is None:
-        Image.new("RGB", (8, 8)).save(path, format)
+        Image.new("RGB", (16, 16)).save(path, format)
     path.write_bytes(content or path.read_bytes())
     with Image.open(path) as image:
         assert image.format == format
