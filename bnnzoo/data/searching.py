@@ -16,6 +16,7 @@ __all__ = ["Search"]
 
 # What archives of macOS and Synology's file servers put beside images: copies of them.
 _HIDDEN = frozenset(("__MACOSX", "@eaDir"))
+_OTHER = "with another suffix"
 _MOST_SUFFIXES = 5
 
 
@@ -29,7 +30,7 @@ class Search:
     """A search for the images of a data set.
 
     Hidden files and folders are left out, and so are files without a suffix of an image, and what
-    is no regular file. Links are followed, but not back to a folder where the search has been.
+    is not a regular file. Links are followed, but not back to a folder where the search has been.
 
     Attributes:
         root: The folder of the data set.
@@ -84,13 +85,14 @@ class Search:
 
     def said(self) -> str | None:
         """Returns what was left out, in words; None where it is nothing."""
-        kinds = [f"{count:,} {kind}" for kind, count in self.left_out.items() if count]
-        more = ", ".join(sorted(filter(None, self.suffixes))[:_MOST_SUFFIXES])
-        return ", ".join(kinds).replace("another suffix", f"another suffix ({more})") or None
+        kinds = {kind: f"{count:,} {kind}" for kind, count in self.left_out.items() if count}
+        if suffixes := sorted(filter(None, self.suffixes))[:_MOST_SUFFIXES]:
+            kinds[_OTHER] += f" ({', '.join(suffixes)})"
+        return ", ".join(kinds.values()) or None
 
     def _images_of(self, files: list[Path]) -> list[Path]:
         images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
-        self.left_out["with another suffix"] += len(files) - len(images)
+        self.left_out[_OTHER] += len(files) - len(images)
         self.suffixes |= {file.suffix.lower() for file in files} - IMAGE_SUFFIXES
         return images
 
@@ -124,5 +126,5 @@ class Search:
 
     def _problem(self, path: Path, what: str) -> None:
         name = str(path.relative_to(self.root))
-        reason = f"{path} {what}. Mend or remove it, or go on without it with --skip-bad."
+        reason = f"{path} {what}. Fix or remove it, or go on without it with --skip-bad."
         self.problems.append(Skipped(name, reason))
