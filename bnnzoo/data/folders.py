@@ -72,8 +72,8 @@ def class_folders(
         logger.warning("%s: left out %s.", root, left_out)
     items = tuple(_in_turns(root, found))
     names = _class_names(indices, label_set)
-    is_mapped = class_map is not None
-    return Source(root.name or str(root), len(items), items, names, tuple(skipped), is_mapped)
+    is_counted = class_map is None and label_set is None
+    return Source(root.name or str(root), len(items), items, names, tuple(skipped), is_counted)
 
 
 def _sort_key(path: Path) -> tuple[int, str]:

@@ -53,7 +53,8 @@ class Source:
             that training can take them in any order.
         class_names: Name of each class, where the data set has them.
         skipped: What `skip_bad` left out when the data set was opened.
-        mapped: A class map gave the indices, so that names do not change them.
+        counted: Indices were counted in the sorted order of folders, so that a model with class
+            names has to be matched by these.
     """
 
     name: str
@@ -61,7 +62,7 @@ class Source:
     items: Iterable[Item]
     class_names: tuple[str, ...] | None = None
     skipped: tuple[Skipped, ...] = ()
-    mapped: bool = False
+    counted: bool = False
 
     def __len__(self) -> int:
         return self.length
@@ -114,7 +115,7 @@ class Source:
         Raises:
             DataError: A class of this source is not among them.
         """
-        if classes is None or self.class_names is None or self.mapped:
+        if classes is None or self.class_names is None:
             return self
         names = labels.names(classes)
         if self.class_names == names:

@@ -153,7 +153,7 @@ def _open(
     skip_bad: bool,
 ) -> Source:
     if isinstance(data, (str, PathLike)):
-        source = open_source(
+        return open_source(
             data,
             labels_csv=labels_csv,
             class_map=class_map,
@@ -161,9 +161,10 @@ def _open(
             num_classes=subject.num_classes,
             skip_bad=skip_bad,
         )
-        return source.labelled_as(subject.labels, "the model")
     source = data if isinstance(data, Source) else from_arrays(*data)
-    return source.labelled_as(subject.labels, "the model").within(subject.num_classes, skip_bad)
+    if source.counted:
+        source = source.labelled_as(subject.labels, "the model")
+    return source.within(subject.num_classes, skip_bad)
 
 
 def _fitting_names(source: Source, num_classes: int) -> tuple[str, ...]:
