@@ -35,50 +35,56 @@ struct Tile {
   int count;
 };
 
-// A block of channels of one pixel. Every loop over it has constant bounds, so that it is in
-// registers.
-struct Block {
-  Vector part[kVectors];
+// Channels of one pixel. Every loop over them has constant bounds, so that they are in registers.
+template <int vectors>
+struct Channels {
+  Vector part[vectors];
 };
 
-BNNZOO_INLINE Block filled(float value) {
-  Block block;
+template <int vectors>
+BNNZOO_INLINE Channels<vectors> filled(float value) {
+  Channels<vectors> all;
 #pragma GCC unroll 16
-  for (int i = 0; i < kVectors; ++i) block.part[i] = broadcast(value);
-  return block;
+  for (int i = 0; i < vectors; ++i) all.part[i] = broadcast(value);
+  return all;
 }
 
-BNNZOO_INLINE Block load_all(const float* from) {
-  Block block;
+template <int vectors>
+BNNZOO_INLINE Channels<vectors> load_all(const float* from) {
+  Channels<vectors> all;
 #pragma GCC unroll 16
-  for (int i = 0; i < kVectors; ++i) block.part[i] = load(from + i * Vector::lanes);
-  return block;
+  for (int i = 0; i < vectors; ++i) all.part[i] = load(from + i * Vector::lanes);
+  return all;
 }
 
-// Loads a block of a view, which has no more than its channels.
-BNNZOO_INLINE Block load_block(const float* from, int channels) {
-  if (channels == kBlock) return load_all(from);
-  Block block;
+// Loads from a view, which has no more than its channels.
+template <int vectors>
+BNNZOO_INLINE Channels<vectors> load_channels(const float* from, int channels) {
+  if (channels == vectors * Vector::lanes) return load_all<vectors>(from);
+  Channels<vectors> some;
 #pragma GCC unroll 16
-  for (int i = 0; i < kVectors; ++i) {
-    block.part[i] = load_first(from + i * Vector::lanes, channels - i * Vector::lanes);
+  for (int i = 0; i < vectors; ++i) {
+    some.part[i] = load_first(from + i * Vector::lanes, channels - i * Vector::lanes);
   }
-  return block;
+  return some;
 }
 
-BNNZOO_INLINE void store_all(float* to, const Block& block) {
+template <int vectors>
+BNNZOO_INLINE void store_all(float* to, const Channels<vectors>& all) {
 #pragma GCC unroll 16
-  for (int i = 0; i < kVectors; ++i) store(to + i * Vector::lanes, block.part[i]);
+  for (int i = 0; i < vectors; ++i) store(to + i * Vector::lanes, all.part[i]);
 }
 
-BNNZOO_INLINE void store_block(float* to, const Block& block, int channels) {
-  if (channels == kBlock) {
-    store_all(to, block);
+// Stores to a view, which has no more than its channels.
+template <int vectors>
+BNNZOO_INLINE void store_channels(float* to, const Channels<vectors>& some, int channels) {
+  if (channels == vectors * Vector::lanes) {
+    store_all(to, some);
     return;
   }
 #pragma GCC unroll 16
-  for (int i = 0; i < kVectors; ++i) {
-    store_first(to + i * Vector::lanes, block.part[i], channels - i * Vector::lanes);
+  for (int i = 0; i < vectors; ++i) {
+    store_first(to + i * Vector::lanes, some.part[i], channels - i * Vector::lanes);
   }
 }
 
@@ -89,43 +95,48 @@ BNNZOO_INLINE Walk<float> float_view(const Step& step, const Tile& tile) {
 }
 
 // Parameters of a step that are left out.
-BNNZOO_INLINE Block parameter(const float* values, const Tile& tile, float otherwise) {
-  return values != nullptr ? load_all(values + tile.first.block * kBlock) : filled(otherwise);
+template <int vectors>
+BNNZOO_INLINE Channels<vectors> parameter(const float* values, const Tile& tile, float otherwise) {
+  return values != nullptr ? load_all<vectors>(values + tile.first.block * kBlock)
+                           : filled<vectors>(otherwise);
 }
 
+template <int vectors>
 BNNZOO_INLINE void run_affine(const Step& step, const Tile& tile) {
-  const Block a = parameter(step.a, tile, 1.0f), b = parameter(step.b, tile, 0.0f);
+  const auto a = parameter<vectors>(step.a, tile, 1.0f), b = parameter<vectors>(step.b, tile, 0.0f);
   float* values = tile.values;
   for (int p = 0; p < tile.count; ++p, values += kBlock) {
-    Block v = load_all(values);
+    auto v = load_all<vectors>(values);
 #pragma GCC unroll 16
-    for (int i = 0; i < kVectors; ++i) {
+    for (int i = 0; i < vectors; ++i) {
       v.part[i] = multiply_add(v.part[i], a.part[i], b.part[i]);
     }
     store_all(values, v);
   }
 }
 
+template <int vectors>
 BNNZOO_INLINE void run_clip(const Step& step, const Tile& tile) {
   const Vector low = broadcast(step.low), high = broadcast(step.high);
   float* values = tile.values;
   for (int p = 0; p < tile.count; ++p, values += kBlock) {
-    Block v = load_all(values);
+    auto v = load_all<vectors>(values);
 #pragma GCC unroll 16
-    for (int i = 0; i < kVectors; ++i) v.part[i] = minimum(maximum(v.part[i], low), high);
+    for (int i = 0; i < vectors; ++i) v.part[i] = minimum(maximum(v.part[i], low), high);
     store_all(values, v);
   }
 }
 
 // v >= 0 ? v : v * a is max(v, 0) + a * min(v, 0), where one of the two terms is 0.
+template <int vectors>
 BNNZOO_INLINE void run_prelu(const Step& step, const Tile& tile) {
-  const Block a = load_all(step.a + tile.first.block * kBlock);
+  const auto a = load_all<vectors>(step.a + tile.first.block * kBlock);
   const Vector zero = broadcast(0.0f);
   float* values = tile.values;
   for (int p = 0; p < tile.count; ++p, values += kBlock) {
-    Block v = load_all(values);
+    auto v = load_all<vectors>(values);
 #pragma GCC unroll 16
-    for (int i = 0; i < kVectors; ++i) {
+    for (int i = 0; i < vectors; ++i) {
       const Vector negative = minimum(v.part[i], zero);
       v.part[i] = multiply_add(negative, a.part[i], maximum(v.part[i], zero));
     }
@@ -133,24 +144,25 @@ BNNZOO_INLINE void run_prelu(const Step& step, const Tile& tile) {
   }
 }
 
-template <Vector (*combine)(Vector, Vector)>
+template <int vectors, Vector (*combine)(Vector, Vector)>
 BNNZOO_INLINE void run_binary(const Step& step, const Tile& tile) {
   float* values = tile.values;
   Walk<float> view = float_view(step, tile);
   for (int p = 0; p < tile.count; ++p, values += kBlock, advance(view)) {
-    Block v = load_all(values);
-    const Block other = load_block(view.at, tile.first.channels);
+    auto v = load_all<vectors>(values);
+    const auto other = load_channels<vectors>(view.at, tile.first.channels);
 #pragma GCC unroll 16
-    for (int i = 0; i < kVectors; ++i) v.part[i] = combine(v.part[i], other.part[i]);
+    for (int i = 0; i < vectors; ++i) v.part[i] = combine(v.part[i], other.part[i]);
     store_all(values, v);
   }
 }
 
+template <int vectors>
 BNNZOO_INLINE void run_store(const Step& step, const Tile& tile) {
   const float* values = tile.values;
   Walk<float> view = float_view(step, tile);
   for (int p = 0; p < tile.count; ++p, values += kBlock, advance(view)) {
-    store_block(view.at, load_all(values), tile.first.channels);
+    store_channels(view.at, load_all<vectors>(values), tile.first.channels);
   }
 }
 
@@ -165,17 +177,18 @@ BNNZOO_INLINE Walk<uint8_t> bits_view(const Step& step, const Tile& tile) {
   return walk(first, step.row, step.pixel, tile.first, tile.columns);
 }
 
+template <int vectors>
 BNNZOO_INLINE void run_sign(const Step& step, const Tile& tile) {
-  const Block threshold = parameter(step.a, tile, 0.0f);
-  const Block direction = parameter(step.b, tile, 1.0f);
+  const auto threshold = parameter<vectors>(step.a, tile, 0.0f);
+  const auto direction = parameter<vectors>(step.b, tile, 1.0f);
   const uint64_t channels = existing(tile);
   const float* values = tile.values;
   Walk<uint8_t> view = bits_view(step, tile);
   for (int p = 0; p < tile.count; ++p, values += kBlock, advance(view)) {
-    const Block v = load_all(values);
+    const auto v = load_all<vectors>(values);
     uint64_t bits = 0;
 #pragma GCC unroll 16
-    for (int i = 0; i < kVectors; ++i) {
+    for (int i = 0; i < vectors; ++i) {
       const Vector directed = multiply(v.part[i], direction.part[i]);
       bits |= below(directed, threshold.part[i]) << (i * Vector::lanes);
     }
@@ -185,6 +198,7 @@ BNNZOO_INLINE void run_sign(const Step& step, const Tile& tile) {
 
 // Clipping before rounding keeps every level in [0, 2^bits - 1]; the product is rounded once more
 // before it is an integer, as in NumPy.
+template <int vectors>
 BNNZOO_INLINE void run_quantize(const Step& step, const Tile& tile) {
   const Vector zero = broadcast(0.0f), one = broadcast(1.0f);
   const Vector levels = broadcast(static_cast<float>((1 << step.bits) - 1));
@@ -192,33 +206,41 @@ BNNZOO_INLINE void run_quantize(const Step& step, const Tile& tile) {
   const float* values = tile.values;
   Walk<uint8_t> view = bits_view(step, tile);
   for (int p = 0; p < tile.count; ++p, values += kBlock, advance(view)) {
-    const Block v = load_all(values);
-    Integers level[kVectors];
+    const auto v = load_all<vectors>(values);
+    Integers level[vectors];
 #pragma GCC unroll 16
-    for (int i = 0; i < kVectors; ++i) {
+    for (int i = 0; i < vectors; ++i) {
       level[i] = round_to_even(multiply(minimum(maximum(v.part[i], zero), one), levels));
     }
     for (int plane = 0; plane < step.bits; ++plane) {
       uint64_t bits = 0;
 #pragma GCC unroll 16
-      for (int i = 0; i < kVectors; ++i) bits |= bit_of(level[i], plane) << (i * Vector::lanes);
+      for (int i = 0; i < vectors; ++i) bits |= bit_of(level[i], plane) << (i * Vector::lanes);
       store_bits(view.at + plane * step.plane, ~bits & channels);
     }
   }
 }
 
+// In as many vectors as hold the channels of the block, or up to twice as many.
+template <int vectors = kVectors>
 BNNZOO_NOINLINE void run_steps(const Step* steps, int count, const Tile& tile) {
+  if constexpr (vectors > 1) {
+    if (tile.first.channels <= vectors / 2 * Vector::lanes) {
+      run_steps<vectors / 2>(steps, count, tile);
+      return;
+    }
+  }
   for (const Step* step = steps; step != steps + count; ++step) {
     switch (step->kind) {
-      case StepKind::affine: run_affine(*step, tile); break;
-      case StepKind::clip: run_clip(*step, tile); break;
-      case StepKind::prelu: run_prelu(*step, tile); break;
-      case StepKind::add: run_binary<add>(*step, tile); break;
-      case StepKind::subtract: run_binary<subtract>(*step, tile); break;
-      case StepKind::multiply: run_binary<multiply>(*step, tile); break;
-      case StepKind::store: run_store(*step, tile); break;
-      case StepKind::sign: run_sign(*step, tile); break;
-      case StepKind::quantize: run_quantize(*step, tile); break;
+      case StepKind::affine: run_affine<vectors>(*step, tile); break;
+      case StepKind::clip: run_clip<vectors>(*step, tile); break;
+      case StepKind::prelu: run_prelu<vectors>(*step, tile); break;
+      case StepKind::add: run_binary<vectors, add>(*step, tile); break;
+      case StepKind::subtract: run_binary<vectors, subtract>(*step, tile); break;
+      case StepKind::multiply: run_binary<vectors, multiply>(*step, tile); break;
+      case StepKind::store: run_store<vectors>(*step, tile); break;
+      case StepKind::sign: run_sign<vectors>(*step, tile); break;
+      case StepKind::quantize: run_quantize<vectors>(*step, tile); break;
     }
   }
 }

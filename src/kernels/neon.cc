@@ -26,6 +26,7 @@ BNNZOO_INLINE Vector load(const float* from) { return {vld1q_f32(from)}; }
 BNNZOO_INLINE void store(float* to, Vector v) { vst1q_f32(to, v.value); }
 
 BNNZOO_INLINE Vector load_first(const float* from, int n) {
+  if (n >= Vector::lanes) return load(from);
   float lane[4] = {};
   for (int i = 0; i < 4; ++i) {
     if (i < n) lane[i] = from[i];

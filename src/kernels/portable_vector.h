@@ -1,10 +1,13 @@
-// Four floats in plain C++, which compilers turn into whatever vectors the platform has. Included
-// by portable.cc and popcnt.cc inside their anonymous namespaces.
+// Four floats as a vector of GCC and Clang, which becomes whatever vectors the platform has; of an
+// array, GCC keeps some in memory. Included by portable.cc and popcnt.cc inside their anonymous
+// namespaces.
+
+typedef float Lanes __attribute__((vector_size(16)));
 
 struct Vector {
   static constexpr int lanes = 4;
   static constexpr int tile = 4;
-  float lane[lanes];
+  Lanes lane;
 };
 
 struct Integers {
@@ -15,14 +18,15 @@ struct Integers {
 
 BNNZOO_INLINE Vector load(const float* from) {
   Vector v;
-  __builtin_memcpy(v.lane, from, sizeof v.lane);
+  __builtin_memcpy(&v.lane, from, sizeof v.lane);
   return v;
 }
 
 BNNZOO_INLINE Vector load_first(const float* from, int n) {
-  Vector v;
-  BNNZOO_LANES v.lane[i] = i < n ? from[i] : 0.0f;
-  return v;
+  if (n >= Vector::lanes) return load(from);
+  if (n == 3) return {Lanes{from[0], from[1], from[2], 0.0f}};
+  if (n == 2) return {Lanes{from[0], from[1], 0.0f, 0.0f}};
+  return {Lanes{n == 1 ? from[0] : 0.0f, 0.0f, 0.0f, 0.0f}};
 }
 
 BNNZOO_INLINE Vector load_integers(const int32_t* from) {
@@ -32,28 +36,24 @@ BNNZOO_INLINE Vector load_integers(const int32_t* from) {
 }
 
 BNNZOO_INLINE void store(float* to, const Vector& v) {
-  __builtin_memcpy(to, v.lane, sizeof v.lane);
+  __builtin_memcpy(to, &v.lane, sizeof v.lane);
 }
 
 BNNZOO_INLINE void store_first(float* to, const Vector& v, int n) {
   BNNZOO_LANES if (i < n) to[i] = v.lane[i];
 }
 
-BNNZOO_INLINE Vector broadcast(float value) { return {{value, value, value, value}}; }
+BNNZOO_INLINE Vector broadcast(float value) { return {Lanes{value, value, value, value}}; }
 
-#define BNNZOO_LANEWISE(name, expression)                        \
-  BNNZOO_INLINE Vector name(Vector a, Vector b) {  \
-    Vector v;                                                    \
-    BNNZOO_LANES v.lane[i] = expression;                         \
-    return v;                                                    \
-  }
+#define BNNZOO_LANEWISE(name, expression) \
+  BNNZOO_INLINE Vector name(Vector a, Vector b) { return {expression}; }
 
-BNNZOO_LANEWISE(add, a.lane[i] + b.lane[i])
-BNNZOO_LANEWISE(subtract, a.lane[i] - b.lane[i])
-BNNZOO_LANEWISE(multiply, a.lane[i] * b.lane[i])
-BNNZOO_LANEWISE(divide, a.lane[i] / b.lane[i])
-BNNZOO_LANEWISE(minimum, a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i])
-BNNZOO_LANEWISE(maximum, a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i])
+BNNZOO_LANEWISE(add, a.lane + b.lane)
+BNNZOO_LANEWISE(subtract, a.lane - b.lane)
+BNNZOO_LANEWISE(multiply, a.lane * b.lane)
+BNNZOO_LANEWISE(divide, a.lane / b.lane)
+BNNZOO_LANEWISE(minimum, a.lane < b.lane ? a.lane : b.lane)
+BNNZOO_LANEWISE(maximum, a.lane > b.lane ? a.lane : b.lane)
 
 BNNZOO_INLINE Vector multiply_add(Vector a, Vector b, const Vector& c) {
   return add(multiply(a, b), c);
@@ -137,7 +137,7 @@ BNNZOO_INLINE Vector to_real(const Sums& sums) { return load_integers(sums.lane)
 
 BNNZOO_INLINE Integers magnitude(const Vector& v) {
   Integers bits;
-  __builtin_memcpy(bits.lane, v.lane, sizeof bits.lane);
+  __builtin_memcpy(bits.lane, &v.lane, sizeof bits.lane);
   BNNZOO_LANES bits.lane[i] &= 0x7fffffffu;
   return bits;
 }

@@ -147,6 +147,9 @@ void run_depthwise(const Kernels& isa, const ConvCase& c, bool integers) {
   chain.check(sums, name(c), integers ? 0.0 : rounding_bound(taps));
 }
 
+// Around every number of vectors that hold the channels of a block.
+constexpr int kChannels[] = {1, 3, 4, 5, 8, 9, 15, 17, 24, 32, 40, 63, 70, 96};
+
 struct PoolCase {
   int height, width, channels, pool_h, pool_w, stride_h, stride_w, top, left, rows, columns;
 };
@@ -192,29 +195,9 @@ void run_pool(const Kernels& isa, const PoolCase& c, bool maximum) {
   chain.check(values, what, maximum ? 0.0 : rounding_bound(c.pool_h * c.pool_w));
 }
 
-}  // namespace
-
-void test_conv2d(const Kernels& isa) {
-  for (const ConvCase& c : kConvCases) {
-    for (const bool integers : {true, false}) run_conv(isa, c, integers);
-  }
-}
-
-void test_depthwise_conv2d(const Kernels& isa) {
-  for (const ConvCase& c : kDepthwiseCases) {
-    for (const bool integers : {true, false}) run_depthwise(isa, c, integers);
-  }
-}
-
-void test_pool2d(const Kernels& isa) {
-  for (const PoolCase& c : kPoolCases) {
-    for (const bool maximum : {true, false}) run_pool(isa, c, maximum);
-  }
-}
-
 // Views with gaps: pixels of an input that has more channels than are used.
-void test_elementwise(const Kernels& isa) {
-  const int rows = 4, columns = 6, channels = 70, pitch = 75;
+void run_elementwise(const Kernels& isa, int channels) {
+  const int rows = 4, columns = 6, pitch = channels + 5;
   Random random(8);
   const View input = some_numbers(
       static_cast<size_t>((rows * columns - 1) * pitch + channels), true, random);
@@ -228,6 +211,38 @@ void test_elementwise(const Kernels& isa) {
     values.push_back(input[static_cast<size_t>(i / channels * pitch + i % channels)]);
   }
   chain.check(values, "pitch");
+}
+
+}  // namespace
+
+void test_conv2d(const Kernels& isa) {
+  for (const ConvCase& c : kConvCases) {
+    for (const bool integers : {true, false}) run_conv(isa, c, integers);
+  }
+}
+
+void test_depthwise_conv2d(const Kernels& isa) {
+  for (const ConvCase& c : kDepthwiseCases) {
+    for (const bool integers : {true, false}) run_depthwise(isa, c, integers);
+  }
+  for (const int channels : kChannels) {
+    run_depthwise(isa, {3, 7, channels, channels, 3, 3, 1, 0}, true);
+  }
+}
+
+void test_pool2d(const Kernels& isa) {
+  for (const PoolCase& c : kPoolCases) {
+    for (const bool maximum : {true, false}) run_pool(isa, c, maximum);
+  }
+  for (const int channels : kChannels) {
+    for (const bool maximum : {true, false}) {
+      run_pool(isa, {5, 7, channels, 3, 2, 2, 1, 1, 1, 3, 7}, maximum);
+    }
+  }
+}
+
+void test_elementwise(const Kernels& isa) {
+  for (const int channels : kChannels) run_elementwise(isa, channels);
 }
 
 }  // namespace bnnzoo::test
