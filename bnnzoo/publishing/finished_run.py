@@ -119,7 +119,7 @@ def open_finished_run(path: str | PathLike[str]) -> FinishedRun:
             f"test_data must be keras:NAME or tfds:NAME, got '{recipe.test_data}'. Others cannot "
             "repeat a measurement on your files."
         )
-    report, starts = folder.read_json(REPORT), folder.read_json(ENVIRONMENT)
+    report, starts = folder.read_json(REPORT, dict), folder.read_json(ENVIRONMENT, list)
     log = _read_log(folder)
     done = len(list(csv.DictReader(log.splitlines())))
     if report is None or starts is None or not folder.has(MODEL):

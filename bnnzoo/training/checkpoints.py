@@ -40,12 +40,26 @@ def read_log(folder: RunFolder) -> list[dict[str, Any]]:
         return []
     try:
         rows: list[dict[str, Any]] = json.loads(str(folder.read_arrays(LAST)["log"]))
-    except (KeyError, ValueError) as error:
+        right = _are_rows(rows)
+    except (KeyError, ValueError, RecursionError):
+        right = False
+    if not right:
         raise BnnZooError(
-            f"{folder.path / LAST} is no checkpoint: it has no log. Start the run again in another "
-            "folder."
-        ) from error
+            f"{folder.path / LAST} is no checkpoint: it has no log of its epochs. Start the run "
+            "again in another folder."
+        )
     return rows
+
+
+def _are_rows(rows: Any) -> bool:
+    """Returns whether a log has a row of numbers for each epoch, all with the same columns."""
+    return isinstance(rows, list) and all(
+        isinstance(row, dict)
+        and row.keys() == rows[0].keys() >= {"epoch", "seconds", "val_top1"}
+        and all(isinstance(value, (int, float)) for value in row.values())
+        and row["epoch"] == i + 1
+        for i, row in enumerate(rows)
+    )
 
 
 def read_state(folder: RunFolder, network: Any, optimizer: Any) -> None:
@@ -84,7 +98,8 @@ def _assign(
     folder: RunFolder, group: str, arrays: dict[str, np.ndarray], variables: Sequence[Any]
 ) -> None:
     found = [arrays[key] for key in arrays if key.startswith(f"{group}/")]
-    if [array.shape for array in found] != [tuple(v.shape) for v in variables]:
+    numbers = all(array.dtype.kind in "biuf" for array in found)
+    if not numbers or [array.shape for array in found] != [tuple(v.shape) for v in variables]:
         raise BnnZooError(
             f"The checkpoint in {folder.path} does not fit the {group}: another version made it. "
             "Start the run again in another folder."

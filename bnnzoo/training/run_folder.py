@@ -7,7 +7,6 @@ import csv
 import io
 import json
 import os
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,13 +29,15 @@ LAST = "checkpoints/last.npz"
 BEST = "checkpoints/best.npz"
 RECIPE = "recipe.json"
 ENVIRONMENT = "environment.json"
+IMAGES = "images.json"
 REPORT = "report.json"
 LOG = "log.csv"
 MODEL = "model.keras"
 # Of files that are being written. Those of a run that was killed are known by it.
 MARK = "tmp"
 PHASES = "checkpoints/phase*.npz"
-WRITTEN = (RECIPE, ENVIRONMENT, REPORT, LOG, MODEL, LAST, BEST, PHASES)
+_JSON_KINDS = {dict: "JSON object", list: "JSON list"}
+WRITTEN = (RECIPE, ENVIRONMENT, IMAGES, REPORT, LOG, MODEL, LAST, BEST, PHASES)
 
 
 def phase_file(place: int) -> str:
@@ -49,6 +50,7 @@ class RunFolder:
 
         recipe.json         the recipe with every value
         environment.json    versions, device and command of each start that finished an epoch
+        images.json         a digest of the images that the run began with
         log.csv             a line per epoch
         events/             the same for TensorBoard, and flip ratios per layer
         checkpoints/        last.npz (everything to go on from), best.npz, phaseN.npz (weights)
@@ -104,19 +106,33 @@ class RunFolder:
         """Writes a JSON file in one step."""
         self.write_text(name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
-    def read_json(self, name: str) -> Any:
+    def read_json(self, name: str, kind: type = object) -> Any:
         """Returns the value of a JSON file; None if there is none.
 
+        Args:
+            name: The file.
+            kind: What the value must be.
+
         Raises:
-            BnnZooError: It is broken.
+            BnnZooError: It is broken, or of another kind.
         """
         try:
             data = self._read(name)
-            return None if data is None else json.loads(data)
-        except (OSError, ValueError) as error:
+            value = None if data is None else json.loads(data)
+        except (OSError, ValueError, RecursionError) as error:
             raise BnnZooError(
                 f"{self.path / name} cannot be read: {error}. Start the run in another folder."
             ) from error
+        if data is not None and not isinstance(value, kind):
+            raise BnnZooError(
+                f"{self.path / name} must hold a {_JSON_KINDS[kind]}, got {value!r:.80}. Start the "
+                "run in another folder."
+            )
+        return value
+
+    def share_text(self, text: str) -> str:
+        """Returns in every process the text of the first one."""
+        return (self.group.share(text.encode) or b"").decode()
 
     def write_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
         """Writes a NumPy archive in one step."""
@@ -135,7 +151,7 @@ class RunFolder:
             # NumPy leaves a file that it opened itself open when it is broken.
             with io.BytesIO(self._read(name) or b"") as file, np.load(file) as archive:
                 return {key: archive[key] for key in archive.files}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except Exception as error:  # zip and NumPy have many for damaged archives
             raise BnnZooError(
                 f"{self.path / name} cannot be read: {error}. Start the run again in another "
                 "folder."
@@ -232,7 +248,7 @@ def _parsed(path: Path, found: Any) -> dict[str, Any]:
     """Returns every value of the recipe in a folder, as JSON values."""
     try:
         return dict(json.loads(json.dumps(Recipe.from_dict(found).to_dict())))
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise BnnZooError(
             f"{path / RECIPE} is no recipe: {error}. Start the run in another folder."
         ) from error

@@ -25,6 +25,7 @@ from bnnzoo.training.distribution import current_group
 from bnnzoo.training.epochs import EpochRunner, Progress, Split, evaluation_batch
 from bnnzoo.training.events import EventFile, open_events
 from bnnzoo.training.heads import backbone_layers
+from bnnzoo.training.image_digest import image_digest
 from bnnzoo.training.image_reading import image_reader
 from bnnzoo.training.images import calibration_places, split_codes
 from bnnzoo.training.networks import NetworkMaker, check_teacher, open_teacher
@@ -34,6 +35,7 @@ from bnnzoo.training.recipes import recipe as find_recipe
 from bnnzoo.training.run_folder import (
     BEST,
     ENVIRONMENT,
+    IMAGES,
     MODEL,
     REPORT,
     RunFolder,
@@ -93,7 +95,7 @@ def train(
     group = current_group()
     group.check(recipe.batch_size)
     with open_run(Path(folder), recipe, resume=resume, group=group) as run:
-        report = run.read_json(REPORT)
+        report = run.read_json(REPORT, dict)
         if report is not None:
             group.leave()
             return dict(report)
@@ -149,6 +151,7 @@ class _Trainer:
         test = read(self.test, images.shape)
         train, curve = split_codes(len(images), len(test), recipe.held_out, recipe.seed)
         _check_fits(recipe, images.shape, len(train))
+        self._check_same(image_digest(source, images) + image_digest(self.test, test))
         self.folder.group.check_images(
             f"{len(images)} to train on and {len(test)} to measure on, of shape {images.shape}, in "
             f"{num_classes} classes"
@@ -156,6 +159,22 @@ class _Trainer:
         places = calibration_places(train, CALIBRATION_IMAGES, recipe.seed)
         networks.recalibrate(images.some(places))
         return Split(images.followed_by(test), train, curve)
+
+    def _check_same(self, digest: str) -> None:
+        """Writes down which images a run begins with; one that goes on must have the same.
+
+        Raises:
+            ArgumentError: It was begun with others.
+        """
+        before = self.folder.read_json(IMAGES, dict)
+        if not self.rows or before is None:
+            self.folder.write_json(IMAGES, {"sha256": digest})
+        # What process 0 reads counts for all, so that all end together.
+        elif before.get("sha256") != (self.folder.share_text(digest)):
+            raise ArgumentError(
+                f"{self.folder.path} has a run with other images or labels than {self.recipe.data} "
+                f"and {self.recipe.test_data} hold now. Bring those back, or name another folder."
+            )
 
     def run_phase(self, place: int) -> None:
         """Trains what is left of a phase; all of them before it are done."""
@@ -292,5 +311,6 @@ def _record_environment(run: RunFolder, command: str | None, epochs: int) -> Non
         "hardware": hardware(),
         "compiler_flags": {name: os.environ[name] for name in COMPILER_FLAGS if name in os.environ},
     }
-    before = [s for s in run.read_json(ENVIRONMENT) or [] if s.get("after_epoch", 0) < epochs]
+    starts = run.read_json(ENVIRONMENT, list) or []
+    before = [s for s in starts if isinstance(s, dict) and s.get("after_epoch", 0) < epochs]
     run.write_json(ENVIRONMENT, [*before, start])
