@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from bnnzoo.errors import ArgumentError
 from bnnzoo.training.cluster import Cluster
@@ -43,6 +43,15 @@ class End:
         "--resume."
     )
     consequence: bool = False
+
+    @classmethod
+    def received(cls, value: Any, processes: int) -> End | None:
+        """Returns the end that a message tells of; None where it is not one of these processes."""
+        kinds = {"process": int, "how": str, "advice": str, "consequence": bool}
+        if not isinstance(value, dict) or value.keys() != kinds.keys():
+            return None
+        right = all(isinstance(value[name], kind) for name, kind in kinds.items())
+        return cls(**value) if right and 0 <= value["process"] < processes else None
 
 
 class Link:
@@ -75,7 +84,7 @@ class Link:
             message = json.loads(line)
         except asyncio.TimeoutError:  # an OSError too, from Python 3.11 on
             raise
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
         return message if isinstance(message, dict) else None
 
@@ -134,7 +143,7 @@ async def _call(
             with contextlib.suppress(asyncio.TimeoutError):
                 left = max(deadline - loop.time(), RETRY_S)
                 answer = await link.receive(left)
-                if answer is not None and "addresses" in answer:
+                if _is_greeting(answer):
                     return link, _difference(cluster, process, job, answer)
             link.writer.close()
         await asyncio.sleep(RETRY_S)
@@ -150,7 +159,7 @@ async def _answer(cluster: Cluster, job: Job, limit_s: float) -> tuple[Link | No
         greeting: dict[str, Any] | None = None
         with contextlib.suppress(asyncio.TimeoutError):
             greeting = await link.receive(limit_s)
-        if greeting is None or "addresses" not in greeting or called.done():
+        if not _is_greeting(greeting) or called.done():
             writer.close()  # some other program that tries the port
             return
         link.send(**_greeting(cluster, job, to=0))
@@ -190,15 +199,24 @@ def _greeting(cluster: Cluster, job: Job, to: int) -> dict[str, Any]:
     return {"to": to, "addresses": list(cluster.addresses), "job": job}
 
 
+def _is_greeting(message: dict[str, Any] | None) -> TypeGuard[dict[str, Any]]:
+    """Returns whether a supervisor has sent it, and not some other program."""
+    return (
+        message is not None
+        and isinstance(message.get("to"), int)
+        and isinstance(message.get("addresses"), list)
+        and isinstance(message.get("job"), dict)
+    )
+
+
 def _difference(cluster: Cluster, process: int, job: Job, theirs: dict[str, Any]) -> End | None:
     ours = json.loads(json.dumps(_greeting(cluster, job, to=cluster.process)))
     different = [key for key in ("addresses", "to") if theirs.get(key) != ours[key]]
     names = {"addresses": "processes", "to": "process-id"}
     different = [names[key] for key in different]
-    found = theirs.get("job")
-    if isinstance(found, dict):
-        keys = sorted({*ours["job"], *found})
-        different += [key for key in keys if found.get(key) != ours["job"].get(key)]
+    found = theirs["job"]
+    keys = sorted({*ours["job"], *found})
+    different += [key for key in keys if found.get(key) != ours["job"].get(key)]
     if not different:
         return None
     how = f"was started with other settings: {', '.join(different)}"

@@ -160,7 +160,8 @@ async def _listen(board: _Board, link: Link, silence_s: float) -> None:
         if "bye" in message:
             return None
         if "end" in message:
-            board.add(End(**message["end"]), source=link.process)
+            end = End.received(message["end"], len(board.cluster))
+            board.add(end or _strange(link.process), source=link.process)
 
 
 async def _beat(links: list[Link]) -> None:
@@ -188,6 +189,10 @@ async def _wait(board: _Board, worker: asyncio.subprocess.Process) -> None:
 
 def _silent(process: int, silence_s: float) -> End:
     return End(process, f"gave no sign of life for {silence_s:g} s")
+
+
+def _strange(process: int) -> End:
+    return End(process, "sent a message that is not one of a training", "See who has its address.")
 
 
 @contextlib.asynccontextmanager
