@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 
 import keras
@@ -15,8 +16,8 @@ from bnnzoo import runtime, training
 from bnnzoo.cli.main import main
 from bnnzoo.data import open_source
 from bnnzoo.deploy.conversion import convert
-from bnnzoo.deploy.formats import FORMATS
-from bnnzoo.errors import ArgumentError
+from bnnzoo.deploy.formats import FORMATS, packed
+from bnnzoo.errors import ArgumentError, UnknownModelError
 from bnnzoo.training.finetuning import finetuning_recipe
 from bnnzoo.training.heads import backbone_layers, with_new_head
 from bnnzoo.training.networks import NetworkMaker
@@ -219,3 +220,19 @@ def test_a_plain_keras_model_is_no_start_and_no_teacher(tmp_path):
 def test_a_learning_rate_that_is_none_is_refused(rate):
     with pytest.raises(ArgumentError, match=f"learning_rate must be finite and from 0, got {rate}"):
         finetuning_recipe(PRETRAINED, "keras:mnist", learning_rate=rate)
+
+
+def test_a_network_that_the_zoo_does_not_know_is_a_start(trained, tmp_path):
+    """What another tool made: a packed file without a Keras model, of any name."""
+    file = packed.open_file(trained / "model.safetensors")
+    info = dataclasses.replace(file.info, name="theirs", architecture=None, keras_config=None)
+    path = tmp_path / "theirs.safetensors"
+    path.write_bytes(packed.to_bytes(file.graph, info))
+    recipe = finetuning_recipe(path, str(trained / "tiny.npz"))
+    maker = NetworkMaker(recipe)
+    maker.set_data(maker.input_shape, 3, None)
+    network = maker.network(0)
+    assert network.output_shape == (None, 3)
+    assert (network.model_spec.name, recipe.network) == ("theirs", "theirs")
+    with pytest.raises(UnknownModelError, match="Unknown model 'theirs'"):
+        NetworkMaker(dataclasses.replace(recipe, start_from=None)).set_data((8, 8, 3), 3, None)
