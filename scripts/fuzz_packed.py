@@ -3,11 +3,13 @@
 
     python scripts/fuzz_packed.py --files 200000 --output fuzz/
     python scripts/fuzz_packed.py --format lce --files 50000 --output fuzz/
+    python scripts/fuzz_packed.py --format h5 --files 5000 --memory-mb 12000 --output fuzz/
 
 Half of the files are bytes changed at random, the other half have changed graphs, shapes and
 values under right digests; `tests/deploy/formats/mutations.py` makes both, `lce_mutations.py` those
-of Larq Compute Engine, which become packed files first. Each one goes through
-`read`, the engine's construction and one call. A `ModelFormatError` or a result is right, anything
+of Larq Compute Engine, which become packed files first, `tests/hdf5_mutations.py` weight files of
+Keras, which a small model reads and which need `keras`. Each of the others goes through
+`read`, the engine's construction and one call. A `WeightsError` or a result is right, anything
 else is a finding: another exception, a warning, a crash, a hang, more memory than allowed, results
 that depend on the threads, or that differ from the oracle where nothing is rounded. The work is
 done in processes that may die. `--run R --first N --files 1` repeats case N of run R.
@@ -20,6 +22,7 @@ from __future__ import annotations
 import argparse
 import collections
 import faulthandler
+import functools
 import json
 import math
 import multiprocessing
@@ -48,7 +51,8 @@ from bnnzoo.deploy.ir import Graph, numbers  # noqa: E402
 from bnnzoo.deploy.ops import infer_types  # noqa: E402
 from bnnzoo.deploy.packing import PackedSigns  # noqa: E402
 from bnnzoo.deploy.passes import RUNTIME, STORED, apply  # noqa: E402
-from bnnzoo.errors import GraphError, ModelFormatError  # noqa: E402
+from bnnzoo.errors import GraphError, ModelFormatError, WeightsError  # noqa: E402
+from tests import hdf5_mutations  # noqa: E402
 from tests.deploy.formats import lce_mutations, mutations  # noqa: E402
 
 if TYPE_CHECKING:
@@ -70,7 +74,7 @@ class Format:
     """Files of one kind: how wrong ones are made, and how they are read."""
 
     mutated: Callable[[int, int], tuple[bytes, str]]
-    read: Callable[[bytes], PackedFile]
+    read: Callable[[bytes], PackedFile | None]
     suffix: str
 
 
@@ -83,9 +87,27 @@ def read_lce(data: bytes) -> PackedFile:
         raise ModelFormatError(str(error)) from error
 
 
+@functools.cache
+def keras_network() -> Any:
+    """Returns what weight files are read into, in the process that reads them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return hdf5_mutations.network()
+
+
+def read_h5(data: bytes) -> None:
+    """Reads weights as `load(weights=...)` does."""
+    network = keras_network()
+    from bnnzoo import loading
+    from bnnzoo.snapshot import Snapshot
+
+    loading._read_weights(network, Snapshot.holding(Path("fuzzed.h5"), data))
+
+
 FORMATS = {
     "packed": Format(mutations.mutated, packed.from_bytes, ".safetensors"),
     "lce": Format(lce_mutations.mutated, read_lce, ".tflite"),
+    "h5": Format(hdf5_mutations.mutated, read_h5, ".h5"),
 }
 
 
@@ -106,7 +128,7 @@ def examine(run: int, case: int, *, runtime: bool, format: str = "packed") -> Ou
     try:
         for stage in stages(data, case, runtime, FORMATS[format]):
             outcome.stage = stage
-    except ModelFormatError as error:
+    except WeightsError as error:
         frames = {frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__)}
         if outcome.stage == "container" and not frames & _CONTAINER:
             outcome.stage = "validation"
@@ -120,6 +142,9 @@ def examine(run: int, case: int, *, runtime: bool, format: str = "packed") -> Ou
 def stages(data: bytes, case: int, runtime: bool, format: Format) -> Iterator[str]:
     """Yields every stage once it is reached."""
     file = format.read(data)
+    if file is None:  # weights, which do not run
+        yield "result"
+        return
     yield "engine"
     if not runtime:
         apply(file.graph, RUNTIME)
@@ -218,6 +243,8 @@ def work(run: int, cases: range, options: argparse.Namespace, pipe: Connection) 
     faulthandler.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     warnings.simplefilter("error")
+    if options.format == "h5":
+        keras_network()
     if options.memory_mb:
         limit = options.memory_mb * 2**20
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
