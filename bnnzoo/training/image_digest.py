@@ -9,6 +9,7 @@ import numpy as np
 
 from bnnzoo.data.source import Source
 from bnnzoo.training.image_reading import RunImages
+from bnnzoo.training.images import Images
 
 __all__ = ["image_digest"]
 
@@ -23,9 +24,8 @@ def image_digest(source: Source, images: RunImages) -> str:
     name, the label and the original size.
     """
     state = hashlib.sha256(repr((len(images), images.shape, source.class_names)).encode())
-    pixels = getattr(images, "pixels", None)
-    if isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8:
-        state.update(np.ascontiguousarray(pixels).data)
+    if isinstance(images, Images) and images.pixels.dtype == np.uint8:
+        state.update(np.ascontiguousarray(images.pixels).data)
         state.update(np.ascontiguousarray(images.labels).data)
         return state.hexdigest()
     items: Any = source.items

@@ -36,7 +36,7 @@ MODEL = "model.keras"
 # Of files that are being written. Those of a run that was killed are known by it.
 MARK = "tmp"
 PHASES = "checkpoints/phase*.npz"
-_JSON_KINDS = {dict: "JSON object", list: "JSON list"}
+_JSON_KINDS: dict[type, str] = {dict: "JSON object", list: "JSON list"}
 WRITTEN = (RECIPE, ENVIRONMENT, IMAGES, REPORT, LOG, MODEL, LAST, BEST, PHASES)
 
 

@@ -507,7 +507,7 @@ def test_shapes_that_a_config_derives_ask_for_no_more_memory_either() -> None:
 
 def test_arguments_of_an_architecture_ask_for_no_more_memory_than_the_file_has() -> None:
     tensors = {"long/bias": np.ones(10**6, np.float32)}
-    graph = Graph("images", (28, 28, 1), (), ("images",), tensors)
+    graph = Graph({"images": (28, 28, 1)}, (), ("images",), tensors)
     wide = {"name": "binarynet_mlp", "arguments": {"width": 10**6}}
     with pytest.raises(ModelFormatError, match=r"must have at most 2,004,096 weights"):
         to_keras(graph, ModelInfo("net", architecture=wide))
