@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bnnzoo.cli.labelling import LABELS, PREPROCESSING, names_and_table
+from bnnzoo.cli._labelling import LABELS, PREPROCESSING, names_and_table
 from bnnzoo.cli.output import echo, print_json, print_table
 from bnnzoo.errors import ArgumentError
 

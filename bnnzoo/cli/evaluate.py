@@ -13,7 +13,7 @@ import click
 from tqdm import tqdm
 
 from bnnzoo.atomic import check_writable, write_file
-from bnnzoo.cli.labelling import LABELS, PREPROCESSING, names_and_table
+from bnnzoo.cli._labelling import LABELS, PREPROCESSING, names_and_table
 from bnnzoo.cli.output import echo, print_json, print_table
 from bnnzoo.errors import ArgumentError
 

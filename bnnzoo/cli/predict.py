@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from bnnzoo.cli.labelling import NAMES, PREPROCESSING, class_names
+from bnnzoo.cli._labelling import NAMES, PREPROCESSING, class_names
 from bnnzoo.cli.output import print_json, print_table
 
 
