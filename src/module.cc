@@ -343,6 +343,18 @@ void bind_plain(nb::class_<Program>& program) {
             self.fill(value, loop_of(shape, {strides}, {offset}, 1));
           },
           "value"_a, "shape"_a, "offset"_a, "strides"_a)
+      .def(
+          "resize2d",
+          [](Program& self, const View& input, const Extent& from, const Array<int32_t>& rows,
+             const Array<int32_t>& next_rows, const Array<float>& row_weights,
+             const Array<int32_t>& columns, const Array<int32_t>& next_columns,
+             const Array<float>& column_weights, const View& output, const Extent& to) {
+            self.resize2d(input, from, {span(rows), span(next_rows), span(row_weights)},
+                          {span(columns), span(next_columns), span(column_weights)}, output, to);
+          },
+          "input"_a, "from_extent"_a, "rows"_a.noconvert(), "next_rows"_a.noconvert(),
+          "row_weights"_a.noconvert(), "columns"_a.noconvert(), "next_columns"_a.noconvert(),
+          "column_weights"_a.noconvert(), "output"_a, "to_extent"_a)
       .def("softmax", &Program::softmax, "input"_a, "output"_a, "extent"_a)
       .def("dequantize", &Program::dequantize, "input"_a, "planes"_a, "levels"_a, "output"_a,
            "extent"_a)

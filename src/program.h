@@ -80,6 +80,12 @@ struct WindowSpec {
   int32_t pool_h, pool_w, stride_h, stride_w, top, left;
 };
 
+// Along an axis, each new pixel is first + weight * (second - first) of two old ones.
+struct BlendSpec {
+  Span<const int32_t> first, second;  // (pixels)
+  Span<const float> weight;           // (pixels), 0 to 1
+};
+
 // Where in the arena a kernel reads, in bytes.
 struct Operands {
   int64_t input;
@@ -147,6 +153,8 @@ class Program {
   void strided_binary(Binary function, const StridedLoop& loop);
   void fill(float value, const StridedLoop& loop);
   void softmax(const View& input, const View& output, const Extent& extent);
+  void resize2d(const View& input, const Extent& from, const BlendSpec& rows,
+                const BlendSpec& columns, const View& output, const Extent& to);
   void dequantize(const View& input, int32_t planes, bool levels, const View& output,
                   const Extent& extent);
   // Copy maps: into another shape with as many elements in the same order, or some channels.
@@ -197,6 +205,7 @@ class Program {
   Conv2d keep_conv2d(const Conv2dSpec& spec, const Extent& output);
   Int8Conv2d keep_conv2d(const Int8Conv2dSpec& spec, const Extent& output);
   Pool2d checked_pool2d(const WindowSpec& window, bool maximum, const Extent& output) const;
+  Blend keep_blend(const BlendSpec& spec, int32_t from, int32_t to);
   const float* keep(Span<const float> values, int32_t channels, const char* name);
   template <class T>
   const T* keep_array(Span<const T> values);

@@ -125,6 +125,43 @@ void Program::fill(float value, const StridedLoop& loop) {
       loop.shape[0], static_cast<double>(elements(loop)) / 4);
 }
 
+Blend Program::keep_blend(const BlendSpec& spec, int32_t from, int32_t to) {
+  for (const Span<const int32_t>& places : {spec.first, spec.second}) {
+    require(places.size == static_cast<size_t>(to), "resize2d", "must have a place per pixel");
+    require(std::all_of(places.data, places.data + places.size,
+                        [from](int32_t place) { return place >= 0 && place < from; }),
+            "resize2d", "must read inside its source");
+  }
+  require(spec.weight.size == static_cast<size_t>(to), "resize2d", "must have a weight per pixel");
+  return {keep_array(spec.first), keep_array(spec.second), keep_array(spec.weight)};
+}
+
+void Program::resize2d(const View& input, const Extent& from, const BlendSpec& rows,
+                       const BlendSpec& columns, const View& output, const Extent& to) {
+  check_floats(input, from, "resize2d");
+  check_floats(output, to, "resize2d");
+  require(from.channels == to.channels, "resize2d", "must keep the channels");
+  const Blend down = keep_blend(rows, from.rows, to.rows);
+  const Blend right = keep_blend(columns, from.columns, to.columns);
+  const int64_t pixels = int64_t{to.rows} * to.columns;
+  add_function(
+      [=](uint8_t* arena, const Range& range) {
+        auto* floats = reinterpret_cast<float*>(arena);
+        const float* source = floats + input.offset;
+        for (int64_t i = range.pixel_begin; i < range.pixel_end; ++i) {
+          const int64_t row = i / to.columns, column = i % to.columns;
+          const float* above = source + down.first[row] * input.row;
+          const float* below = source + down.second[row] * input.row;
+          const int64_t left = right.first[column] * input.pixel;
+          const int64_t beside = right.second[column] * input.pixel;
+          blend_pixel({above + left, above + beside, below + left, below + beside},
+                      down.weight[row], right.weight[column],
+                      floats + pixel_of(output, to, i), to.channels);
+        }
+      },
+      pixels, static_cast<double>(pixels) * (to.channels + 8));
+}
+
 void Program::softmax(const View& input, const View& output, const Extent& extent) {
   check_floats(input, extent, "softmax");
   check_floats(output, extent, "softmax");

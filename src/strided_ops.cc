@@ -100,4 +100,18 @@ void softmax_pixel(const float* input, float* output, int32_t channels) {
   for (int32_t i = 0; i < channels; ++i) output[i] /= sum;
 }
 
+void blend_pixel(const std::array<const float*, 4>& corners, float down, float right, float* output,
+                 int32_t channels) {
+  const auto [top, top_right, bottom, bottom_right] = corners;
+  if (down == 0 && right == 0) {  // a copy, of infinite numbers too
+    std::copy_n(top, channels, output);
+    return;
+  }
+  for (int32_t i = 0; i < channels; ++i) {
+    const float above = top[i] + right * (top_right[i] - top[i]);
+    const float below = bottom[i] + right * (bottom_right[i] - bottom[i]);
+    output[i] = above + down * (below - above);
+  }
+}
+
 }  // namespace bnnzoo

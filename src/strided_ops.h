@@ -27,4 +27,15 @@ void run_binary(Binary function, const StridedLoop& loop, float* arena, int64_t 
 // exp(x - max) / sum over the channels of one pixel.
 void softmax_pixel(const float* input, float* output, int32_t channels);
 
+// `BlendSpec` of program.h as pointers.
+struct Blend {
+  const int32_t* first;
+  const int32_t* second;
+  const float* weight;
+};
+
+// One pixel of a blend along rows and columns, of the four pixels that it is between.
+void blend_pixel(const std::array<const float*, 4>& corners, float down, float right, float* output,
+                 int32_t channels);
+
 }  // namespace bnnzoo

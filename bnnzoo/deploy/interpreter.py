@@ -197,6 +197,42 @@ def input_levels(x: Array) -> tuple[Array, Array]:
     return levels.astype(np.float64), unit
 
 
+def _conv2d_transpose(call: Call) -> Array:
+    """Adds what each tap gives to the pixels that it reaches, then cuts the image out."""
+    kernel = call.tensors["kernel"].astype(np.float64)
+    (s_h, s_w), (d_h, d_w) = call.attributes["strides"], call.attributes["dilation"]
+    (top, left), (height, width) = call.attributes["crop"], call.attributes["pixels"]
+    (n, h, w, _), (c_out, taps_h, taps_w, _) = call.x.shape, kernel.shape
+    reach = ((h - 1) * s_h + (taps_h - 1) * d_h + 1, (w - 1) * s_w + (taps_w - 1) * d_w + 1)
+    sums = np.zeros((n, max(reach[0], top + height), max(reach[1], left + width), c_out))
+    for u, v in np.ndindex(taps_h, taps_w):
+        rows = slice(u * d_h, u * d_h + (h - 1) * s_h + 1, s_h)
+        columns = slice(v * d_w, v * d_w + (w - 1) * s_w + 1, s_w)
+        sums[:, rows, columns] += call.x.astype(np.float64) @ kernel[:, u, v].T
+    return _number(sums[:, top : top + height, left : left + width], call.types[0])
+
+
+def _nearest(call: Call) -> Array:
+    """Takes the pixel whose square the middle of the new pixel is in; integers round nothing."""
+    x = call.x
+    for axis, size in enumerate(call.attributes["pixels"], 1):
+        places = (2 * np.arange(size) + 1) * x.shape[axis] // (2 * size)
+        x = np.take(x, places, axis)
+    return x
+
+
+def _bilinear(call: Call) -> Array:
+    x = call.x
+    for axis, size in enumerate(call.attributes["pixels"], 1):
+        last = x.shape[axis] - 1
+        place = np.clip((np.arange(size) + 0.5) * x.shape[axis] / size - 0.5, 0, last)
+        low = np.floor(place).astype(int)
+        weight = (place - low).reshape([-1 if a == axis else 1 for a in range(x.ndim)])
+        next_ = np.minimum(low + 1, last)
+        x = (1 - weight) * np.take(x, low, axis) + weight * np.take(x, next_, axis)
+    return x
+
+
 def _sign(call: Call) -> Array:
     x = call.x
     if "threshold" not in call.tensors:
@@ -255,6 +291,8 @@ MEANINGS: dict[str, Callable[[Call], Array]] = {
     "dequantize": lambda call: _number(call.x, call.types[0]),
     "bconv2d": _bconv2d,
     "conv2d": _conv2d,
+    "conv2d_transpose": _conv2d_transpose,
+    "bconv2d_transpose": _conv2d_transpose,
     "batch_norm": _batch_norm,
     "affine": lambda call: call.tensors.get("scale", 1.0) * call.x + call.tensors.get("bias", 0.0),
     "clip": lambda call: np.clip(call.x, call.attributes["low"], call.attributes["high"]),
@@ -270,6 +308,8 @@ MEANINGS: dict[str, Callable[[Call], Array]] = {
     "bmax_pool2d": _bmax_pool2d,
     "global_avg_pool2d": lambda call: call.x.mean(axis=(1, 2)),
     "global_max_pool2d": lambda call: call.x.max(axis=(1, 2)),
+    "nearest_resize2d": _nearest,
+    "bilinear_resize2d": _bilinear,
     "concat": lambda call: np.concatenate(call.inputs, axis=call.attributes["axis"] + 1),
     "slice": _slice,
     "pad": lambda call: _pad(call.x, call.attributes["padding"], call.attributes["value"]),

@@ -249,6 +249,14 @@ def _mean(case: _Case) -> Array:
     return case.same(case.error) + sum_of(n) * case.same(np.abs(case.x)) + TINY
 
 
+def _mixed(case: _Case) -> Array:
+    """Weights of four pixels, and where they are: both are rounded, in proportion to the pixels."""
+    size = case.same(np.abs(case.x))
+    largest = np.abs(case.x).max(axis=(1, 2), keepdims=True)
+    places = max(case.call.x.shape[1:3])
+    return np.asarray(case.same(case.error) + FEW * size + 4 * places * U * largest + TINY)
+
+
 def _dequantized(case: _Case) -> Array:
     bits = case.call.types[0].kind == "bits"
     return _exact(case) if bits else FEW * np.abs(case.value)
@@ -260,6 +268,9 @@ _RULES: dict[str, Callable[[_Case], Array]] = {
     "dequantize": _dequantized,
     "bconv2d": _bconv2d,
     "conv2d": _conv2d,
+    "conv2d_transpose": _conv2d,
+    "bconv2d_transpose": _bconv2d,
+    "bilinear_resize2d": _mixed,
     "batch_norm": _batch_norm,
     "affine": _affine,
     "clip": _passed,

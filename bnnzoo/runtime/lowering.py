@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from bnnzoo.deploy.ir import Graph, Node, Type
 from bnnzoo.deploy.ops import infer_types
 from bnnzoo.deploy.passes.drop_unused import drop_unused
+from bnnzoo.deploy.passes.phases import phases
 from bnnzoo.deploy.passes.zero_padding import zero_padding
 from bnnzoo.errors import GraphError
 
@@ -206,7 +207,7 @@ def _fits(operand: tuple[int, ...], shape: tuple[int, ...]) -> bool:
 
 def legalize(graph: Graph) -> Graph:
     """Returns the same network with real outputs, and with bits that have a border of one value."""
-    graph = zero_padding(graph)
+    graph = zero_padding(phases(graph))
     types = infer_types(graph)
     outputs = tuple(
         name if types[name].kind == "real" else f"{name}{OWN}real" for name in graph.outputs

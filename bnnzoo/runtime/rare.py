@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from bnnzoo.deploy.resizing import between
 from bnnzoo.runtime.lowering import Call
 
 if TYPE_CHECKING:
@@ -102,6 +103,20 @@ def _pad(writer: Writer, call: Call) -> None:
     _loop(writer, "copy", writer.types[source].shape, inside, _strides(writer, source))
 
 
+def _resize(writer: Writer, call: Call) -> None:
+    name, source = call.node.name, call.inputs[0]
+    blends = [
+        between(call.op, before, after)
+        for before, after in zip(
+            writer.types[source].shape[:2], call.node.attributes["pixels"], strict=True
+        )
+    ]
+    writer.program.resize2d(
+        writer.view(source), writer.extent(source), *blends[0], *blends[1],
+        writer.view(name), writer.extent(name),
+    )  # fmt: skip
+
+
 def _dequantize(writer: Writer, call: Call) -> None:
     name, source = call.node.name, call.inputs[0]
     planes = writer.layout.places[source].storage.planes
@@ -148,6 +163,8 @@ RARE = {
     "slice": _slice,
     "concat": _concat,
     "pad": _pad,
+    "nearest_resize2d": _resize,
+    "bilinear_resize2d": _resize,
     "dequantize": _dequantize,
     "reshape": _reshape,
     "regroup": _regroup,

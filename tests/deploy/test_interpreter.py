@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -60,6 +62,64 @@ def test_convolution(rng, strides, dilation, padding, groups, border):
         expected = [convolution(image, kernel, *window.values(), value) for image in inputs]
         # Sums of a few float64 numbers in another order.
         np.testing.assert_allclose(run(builder, name, x), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("strides", "dilation", "crop", "pixels"),
+    [
+        pytest.param((2, 2), (1, 1), (1, 0), (8, 6), id="same"),
+        pytest.param((3, 4), (1, 1), (0, 2), (14, 9), id="strides beyond the kernel"),
+        pytest.param((1, 2), (2, 3), (0, 0), (9, 13), id="dilation"),
+    ],
+)
+def test_transposed_convolution(rng, strides, dilation, crop, pixels):
+    """Every pixel of y, from every pixel of x and every tap, in loops."""
+    builder = GraphBuilder(rng, (4, 3, 2))
+    kernel = builder.signs(3, 3, 2, 2)
+    window = {"strides": strides, "dilation": dilation, "crop": crop, "pixels": pixels}
+    tensors = {"kernel": kernel}
+    bits = builder.add("sign", "images")
+    binary = builder.add("bconv2d_transpose", bits, tensors=tensors, **window)
+    real = builder.add("conv2d_transpose", "images", tensors=tensors, **window)
+    x = rng.standard_normal((1, 4, 3, 2))
+    for name, image in ((binary, np.where(x < 0, -1, 1)[0]), (real, x[0])):
+        expected = np.zeros((*pixels, 3))
+        for p, q, i, j, u, v in np.ndindex(*pixels, 4, 3, 3, 2):
+            down = i * strides[0] + u * dilation[0] == p + crop[0]
+            if down and j * strides[1] + v * dilation[1] == q + crop[1]:
+                expected[p, q] += kernel[:, u, v] @ image[i, j]
+        np.testing.assert_allclose(run(builder, name, x), [expected], rtol=0, atol=1e-12)
+
+
+def test_levels_are_spread_as_fractions(rng):
+    builder = GraphBuilder(rng, (1, 1, 1))
+    levels = builder.add("quantize", "images", bits=2)
+    kernel = {"kernel": np.array([[[[1], [-1]]]], np.int8)}
+    y = builder.add("bconv2d_transpose", levels, tensors=kernel, strides=(1, 1), dilation=(1, 1),
+                    crop=(0, 0), pixels=(1, 3))  # fmt: skip
+    np.testing.assert_allclose(run(builder, y, [[[[0.7]]]]).ravel(), [2 / 3, -2 / 3, 0])
+
+
+@pytest.mark.parametrize("pixels", [(6, 8), (2, 3), (7, 1), (1, 9)])
+def test_another_size(rng, pixels):
+    """The middle of every new pixel, as a fraction of the old ones, without any rounding."""
+    builder = GraphBuilder(rng, (3, 4, 2))
+    names = [builder.add(f"{kind}_resize2d", "images", pixels=pixels)
+             for kind in ("nearest", "bilinear")]  # fmt: skip
+    x = rng.standard_normal((1, 3, 4, 2))
+    nearest, bilinear = np.zeros((2, 1, *pixels, 2))
+    for i, j in np.ndindex(*pixels):
+        places = [Fraction(2 * k + 1, 2) * n / after
+                  for k, n, after in zip((i, j), (3, 4), pixels, strict=True)]  # fmt: skip
+        nearest[:, i, j] = x[:, math.floor(places[0]), math.floor(places[1])]
+        for r, s in np.ndindex(3, 4):
+            weight = 1.0
+            for place, at, n in zip(places, (r, s), (3, 4), strict=True):
+                inside = min(max(place - Fraction(1, 2), 0), n - 1)
+                weight *= float(max(0, 1 - abs(inside - at)))
+            bilinear[:, i, j] += weight * x[:, r, s]
+    np.testing.assert_array_equal(run(builder, names[0], x), nearest)
+    np.testing.assert_allclose(run(builder, names[1], x), bilinear, rtol=0, atol=1e-14)
 
 
 def in_8_bits(image):

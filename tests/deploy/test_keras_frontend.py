@@ -224,9 +224,13 @@ REFUSED: dict[str, tuple[Callable[[], keras.Model], str]] = {
     ),
     "subclass": (lambda: of(OwnConv2D(2, 1, name="layer")), r"'layer' \(OwnConv2D\): this kind"),
     "lambda": (lambda: of(layers.Lambda(lambda x: x, name="layer")), r"'layer' \(Lambda\)"),
-    "transposed": (
-        lambda: of(nn.QuantConv2DTranspose(2, 2, name="layer", **BINARY)),
-        r"'layer' \(QuantConv2DTranspose\): this kind",
+    "bicubic": (
+        lambda: of(layers.UpSampling2D(2, interpolation="bicubic", name="layer")),
+        r"interpolation must be 'nearest' or 'bilinear', got 'bicubic'. Choose one of them",
+    ),
+    "antialias": (
+        lambda: of(layers.Resizing(3, 3, antialias=True, name="layer")),
+        r"'layer' \(Resizing\): antialias must be False, got True. Resize images before",
     ),
     "mirrored border": (
         lambda: of(lambda x: keras.ops.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], mode="reflect")),

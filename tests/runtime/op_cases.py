@@ -59,6 +59,15 @@ class CaseBuilder(GraphBuilder):
         tensors = {"kernel": Int8Kernel(levels, scale)}
         return self.add("conv2d", "images", tensors=tensors, input_bits=8, **window)
 
+    def transposed(self, binary=True, kernel=(3, 3), filters=5, source="images", **changed: Any):
+        shape = (filters, *kernel, self.channels)
+        height, width, _ = self.input_shape
+        settings = {"strides": (2, 2), "dilation": (1, 1), "crop": (1, 0)}
+        settings |= {"pixels": (2 * height + 1, 2 * width), **changed}
+        tensors = {"kernel": self.signs(*shape) if binary else self.reals(*shape)}
+        op = "bconv2d_transpose" if source != "images" else "conv2d_transpose"
+        return self.add(op, source, tensors=tensors, **settings)
+
     def pooled(self, op: str, value: str, **tensors: np.ndarray) -> str:
         """Pools with windows that fit into every map, on the border and inside."""
         height, width = (min(3, n) for n in self.input_shape[:2])
@@ -122,6 +131,22 @@ CASES |= {
     "conv2d-depthwise-twice": lambda b: b.conv_real(groups=b.channels, filters=2, strides=(1, 2)),
     "conv2d-depthwise-dilation": lambda b: b.conv_real(
         groups=b.channels, filters=1, dilation=(2, 1)
+    ),
+    "bconv2d_transpose": lambda b: b.transposed(source=b.sign()),
+    "bconv2d_transpose-filters-65": lambda b: b.transposed(source=b.sign(), filters=65),
+    "bconv2d_transpose-4x2": lambda b: b.transposed(source=b.sign(), kernel=(4, 2), crop=(1, 1)),
+    "bconv2d_transpose-strides": lambda b: b.transposed(
+        source=b.sign(), kernel=(2, 5), strides=(3, 4), pixels=(11, 23), crop=(2, 3)
+    ),
+    "bconv2d_transpose-dilation": lambda b: b.transposed(
+        source=b.sign(), strides=(1, 2), dilation=(2, 3), pixels=(9, 20), crop=(0, 4)
+    ),
+    "bconv2d_transpose-affine": lambda b: b.affine(b.transposed(source=b.sign())),
+    "conv2d_transpose": lambda b: b.transposed(binary=False, filters=17),
+    "conv2d_transpose-binary-kernel": lambda b: b.transposed(kernel=(2, 2), crop=(0, 0)),
+    "nearest_resize2d": lambda b: b.add("nearest_resize2d", "images", pixels=(14, 5)),
+    "bilinear_resize2d-twice": lambda b: b.add(
+        "bilinear_resize2d", "images", pixels=tuple(2 * n for n in b.input_shape[:2])
     ),
     "affine": lambda b: b.add(
         "affine", "images", tensors={"scale": b.vector(), "bias": b.vector()}
@@ -227,6 +252,10 @@ ROUNDED |= {
     "conv2d-int8-one-side": lambda b: b.conv_int8(padding=(0, 2, 2, 0)),
     "conv2d-int8-groups": lambda b: b.conv_int8(groups=groups_of(b.channels), filters=3),
     "conv2d-int8-depthwise": lambda b: b.conv_int8(groups=b.channels, filters=1),
+    "bconv2d_transpose-levels": lambda b: b.transposed(
+        source=b.add("quantize", b.small(), bits=2)
+    ),
+    "bilinear_resize2d": lambda b: b.add("bilinear_resize2d", "images", pixels=(5, 11)),
     "sigmoid": lambda b: b.add("sigmoid", "images"),
     "tanh": lambda b: b.add("tanh", "images"),
     "softmax": lambda b: b.add("softmax", "images"),

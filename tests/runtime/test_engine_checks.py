@@ -145,13 +145,25 @@ def slice_bits(program: Any, **changed: Any) -> None:
     program.slice_bits(**{**arguments, **changed})
 
 
+def resize2d(program: Any, **changed: Any) -> None:
+    places, weights = np.zeros(2, np.int32), np.zeros(2, np.float32)
+    arguments = {
+        "input": view(), "from_extent": extent(), "output": view(), "to_extent": extent(),
+        "rows": places, "next_rows": places, "row_weights": weights,
+        "columns": places,
+        "next_columns": places,
+        "column_weights": weights,
+    }  # fmt: skip
+    program.resize2d(**{**arguments, **changed})
+
+
 def unary(program: Any, shape=(2, 3), offsets=(0, 6), strides=((3, 1), (3, 1))) -> None:
     program.strided_unary("copy", list(shape), list(offsets), [list(s) for s in strides])
 
 
 GOOD = (
     bconv2d, conv2d, depthwise, int8_conv2d, pool2d, pooled, pooled_int8, bmax_pool2d, elementwise,
-    dequantize, slice_bits, unary,
+    dequantize, slice_bits, resize2d, unary,
 )  # fmt: skip
 
 OUTSIDE = (view(offset=1020), view(row=1020), view(offset=-1), view(row=-8), view(offset=BIG),
@@ -279,6 +291,12 @@ BAD: dict[str, tuple[Any, dict[str, Any]]] = {
     "pool2d-stride": (pool2d, {"window": window(stride_w=0)}),
     "bmax_pool2d-mask": (bmax_pool2d, {"mask": np.zeros(2, np.uint64)}),
     "dequantize-planes": (dequantize, {"planes": 2}),
+    "resize2d-rows": (resize2d, {"rows": np.array([0, 2], np.int32)}),
+    "resize2d-columns": (resize2d, {"next_columns": np.array([0, -1], np.int32)}),
+    "resize2d-places": (resize2d, {"rows": np.zeros(3, np.int32)}),
+    "resize2d-weights": (resize2d, {"row_weights": np.zeros(1, np.float32)}),
+    "resize2d-channels": (resize2d, {"to_extent": extent(channels=2)}),
+    "resize2d-outside": (resize2d, {"output": view(offset=1020)}),
     "slice_bits-first": (slice_bits, {"first": 1}),
     "slice_bits-before": (slice_bits, {"first": -1}),
     "slice_bits-rows": (slice_bits, {"to_extent": extent(rows=1)}),

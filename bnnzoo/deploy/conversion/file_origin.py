@@ -74,7 +74,7 @@ class FileOrigin:
 
     def layers(self, file: PackedFile) -> tuple[LayerReport, ...]:
         """Returns how every convolution computes, in order."""
-        nodes = [node for node in file.graph.nodes if node.op in ("conv2d", "bconv2d")]
+        nodes = [node for node in file.graph.nodes if "kernel" in node.tensors]
         return tuple(
             layer_report(n.name, n.op, [n], file, "the file has it in real numbers", False)
             for n in nodes

@@ -109,7 +109,7 @@ def _convolutions(graph: Graph, path: str) -> Iterator[Node]:
     """Yields the convolutions of a layer."""
     for node in graph.nodes:
         own = node.name == path or node.name.rpartition("/")[0] == path
-        if own and node.op in ("conv2d", "bconv2d"):
+        if own and "kernel" in node.tensors:
             yield node
 
 
@@ -125,14 +125,17 @@ def _why_border(pad: Node) -> tuple[str, bool]:
 
 def _why_real(layer: Any, quantized: str | None, stored: list[str]) -> tuple[str, bool]:
     """Returns why a layer would compute in real numbers, and whether that is a surprise."""
+    kind = type(layer).__name__
     if not hasattr(layer, "quantizers"):
-        return f"{type(layer).__name__} has no quantizers", False
+        return f"{kind} has no quantizers", False
     if "bits" not in stored and quantized is None:
         return "it has no quantizers", False
+    if "bits" not in stored and layer.kernel_quantizer is not None and "Transpose" in kind:
+        return "its kernel has a scale per input channel, which sums of signs cannot have", True
     if "bits" not in stored:
         return "its kernel is real: it has an input quantizer, but no kernel quantizer", True
     if quantized is None:
         return "its input is real: it has a binary kernel, but no input quantizer", True
-    if "Depthwise" in type(layer).__name__ or "Separable" in type(layer).__name__:
+    if "Depthwise" in kind or "Separable" in kind:
         return "depthwise kernels have too few products per output to count bits", False
     return "its input has values that bits and levels cannot hold at the border", True

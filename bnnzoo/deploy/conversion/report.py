@@ -11,6 +11,7 @@ from bnnzoo.deploy.conversion.self_check import Check
 from bnnzoo.deploy.formats.packed import PackedFile
 from bnnzoo.deploy.formats.storage import array_names
 from bnnzoo.deploy.ir import Node
+from bnnzoo.deploy.ops import BINARY
 
 __all__ = [
     "ConversionReport",
@@ -241,7 +242,7 @@ def layer_report(
     """
     stored = tuple(file.stored[node.tensors["kernel"]].encoding for node in nodes)
     bits = _input_bits(nodes, file)
-    if all(node.op == "bconv2d" for node in nodes):
+    if all(node.op in BINARY for node in nodes):
         return LayerReport(name, kind, True, stored, bits, None, False)
     return LayerReport(name, kind, False, stored, bits, why, surprising)
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from bnnzoo.deploy.interpreter import run
 from bnnzoo.deploy.ir import Graph, Node, Type
-from bnnzoo.deploy.ops import infer_types
+from bnnzoo.deploy.ops import BINARY, infer_types
 from bnnzoo.deploy.pieces import Pieces, cut
 from bnnzoo.deploy.tolerance import FEW, Losses, errors
 
@@ -215,7 +215,7 @@ def _rounded(graph: Graph) -> set[str]:
     return {
         node.name
         for node in graph.nodes
-        if node.op == "bconv2d" and (types[node.inputs[0]].kind == "levels" or node.name in scaled)
+        if node.op in BINARY and (types[node.inputs[0]].kind == "levels" or node.name in scaled)
     }
 
 
@@ -228,7 +228,7 @@ def _counted(graph: Graph) -> dict[str, Array]:
     sizes: dict[str, Array] = {}
     found = {}
     for node in graph.nodes:
-        if node.op == "bconv2d":
+        if node.op in BINARY:
             kernel = graph.tensors[node.tensors["kernel"]]
             sizes[node.name] = np.float64(np.prod(kernel.shape[1:]))
         elif node.op == "reshape" and node.inputs[0] in sizes:

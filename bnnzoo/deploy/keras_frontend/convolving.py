@@ -106,6 +106,47 @@ def separable(emit: Emitter) -> str:
     return _sequence(emit, activate(emit, y, layer.activation))
 
 
+def transposed(emit: Emitter) -> str:
+    """Writes a transposed convolution over one or two axes."""
+    layer = emit.layer
+    x = _image(emit, _quantized_input(emit))
+    kernel = _spatial(_kernel(emit, "kernel"))
+    if kernel.scale is not None:
+        # Its last axis is that of the input: no factor of the sums.
+        kernel = Kernel(kernel.values * kernel.scale, None)
+    binary = kernel.binary and emit.type(x).kind != "real"
+    strides, dilation = _pair(layer.strides), _pair(layer.dilation_rate)
+    size = (1, *_sizes(emit))[-2:]
+    y = emit.add(
+        "conv",
+        "bconv2d_transpose" if binary else "conv2d_transpose",
+        x,
+        {"kernel": ("kernel", np.ascontiguousarray(kernel.values.transpose(2, 0, 1, 3)))},
+        strides=strides,
+        dilation=dilation,
+        crop=tuple(
+            _cropped(inputs, outputs, taps, stride, rate, layer.padding)
+            for inputs, outputs, taps, stride, rate in zip(
+                emit.shape(x)[:2], size, kernel.values.shape[:2], strides, dilation, strict=True
+            )
+        ),
+        pixels=size,
+    )
+    y = _scale_and_bias(emit, y, None, layer.bias if layer.use_bias else None)
+    return _sequence(emit, activate(emit, y, layer.activation))
+
+
+def _sizes(emit: Emitter) -> tuple[int, ...]:
+    """Returns the rows and columns of the layer's output."""
+    return tuple(int(size or 0) for size in emit.call.shapes[0][:-1])
+
+
+def _cropped(inputs: int, outputs: int, taps: int, stride: int, rate: int, padding: str) -> int:
+    """Returns the pixels that Keras cuts off in front: those that "same" pads the way back."""
+    total = max((inputs - 1) * stride + (taps - 1) * rate + 1 - outputs, 0)
+    return total // 2 if padding == "same" else 0
+
+
 def _quantized_input(emit: Emitter) -> str:
     channels_last(emit)
     quantizer = getattr(emit.layer, "input_quantizer", None)
@@ -239,6 +280,8 @@ CONVOLVING = {
     layers.Dense: dense,
     layers.Conv1D: convolution,
     layers.Conv2D: convolution,
+    layers.Conv1DTranspose: transposed,
+    layers.Conv2DTranspose: transposed,
     layers.DepthwiseConv1D: depthwise,
     layers.DepthwiseConv2D: depthwise,
     layers.SeparableConv1D: separable,
@@ -246,6 +289,7 @@ CONVOLVING = {
     nn.QuantDense: dense,
     nn.QuantConv1D: convolution,
     nn.QuantConv2D: convolution,
+    nn.QuantConv2DTranspose: transposed,
     nn.QuantDepthwiseConv2D: depthwise,
     nn.QuantSeparableConv1D: separable,
     nn.QuantSeparableConv2D: separable,

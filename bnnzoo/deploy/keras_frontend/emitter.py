@@ -168,4 +168,4 @@ class Emitter:
         raise ConversionError(f"Cannot convert layer '{self.call.path}' ({kind}): {rule}. {hint}")
 
 
-_TAKES_BITS = ("dequantize", "bconv2d", "bmax_pool2d", "reshape")
+_TAKES_BITS = ("dequantize", "bconv2d", "bconv2d_transpose", "bmax_pool2d", "reshape")

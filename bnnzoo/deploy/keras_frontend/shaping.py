@@ -130,6 +130,42 @@ def _bordered(emit: Emitter, sides: Sequence[Sequence[int]], value: float) -> st
     return emit.reshape("sequence", y, emit.shape(y)[1:]) if len(shape) == 2 else y
 
 
+def cropping(emit: Emitter) -> str:
+    """Writes an image or a sequence without its first and last rows and columns."""
+    channels_last(emit)
+    value, sides = emit.x, emit.layer.cropping
+    for axis, (begin, end) in enumerate(sides if len(emit.shape(value)) == 3 else [sides]):
+        size = emit.shape(value)[axis] - begin - end
+        value = emit.add("cropped", "slice", value, axis=axis, begin=int(begin), size=int(size))
+    return value
+
+
+def up_sampling(emit: Emitter) -> str:
+    """Writes an image with each pixel several times, or with pixels in between."""
+    return _resized(emit, getattr(emit.layer, "interpolation", "nearest"))
+
+
+def resizing(emit: Emitter) -> str:
+    """Writes an image in another size."""
+    for setting in ("antialias", "crop_to_aspect_ratio", "pad_to_aspect_ratio"):
+        if getattr(emit.layer, setting, False):
+            emit.refuse(f"{setting} must be False, got True", "Resize images before the network.")
+    return _resized(emit, emit.layer.interpolation)
+
+
+def _resized(emit: Emitter, interpolation: str) -> str:
+    channels_last(emit)
+    if interpolation not in ("nearest", "bilinear"):
+        emit.refuse(
+            f"interpolation must be 'nearest' or 'bilinear', got {interpolation!r}",
+            "Choose one of them.",
+        )
+    shape, (*size, _) = emit.shape(emit.x), _static(emit)
+    x = emit.reshape("image", emit.x, (1, *shape) if len(shape) == 2 else shape)
+    y = emit.add("resized", f"{interpolation}_resize2d", x, pixels=(1, *size)[-2:])
+    return emit.reshape("sequence", y, emit.shape(y)[1:]) if len(shape) == 2 else y
+
+
 def pad(emit: Emitter) -> str:
     """Writes `keras.ops.pad` of an image or a sequence by one number."""
     rank, sides = len(emit.shape(emit.x)), emit.layer.pad_width
@@ -185,6 +221,11 @@ SHAPING: dict[Any, Callable[[Emitter], Result]] = {
     layers.Flatten: flatten,
     layers.Reshape: reshape,
     layers.Permute: permute,
+    layers.Cropping1D: cropping,
+    layers.Cropping2D: cropping,
+    layers.UpSampling1D: up_sampling,
+    layers.UpSampling2D: up_sampling,
+    layers.Resizing: resizing,
     layers.ZeroPadding1D: zero_padding,
     layers.ZeroPadding2D: zero_padding,
     SplitChannels: split_channels,

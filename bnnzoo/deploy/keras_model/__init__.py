@@ -41,6 +41,10 @@ LATENT_MAGNITUDE = 0.03
 SPARE_NUMBERS = 4096
 # Quantizers that take the scale of a filter from the magnitude of its latent weights.
 _SCALED = (nn.MagnitudeAwareSign, nn.XnorWeightScale, nn.DoReFaSign)
+_TRANSPOSED = (
+    keras.layers.Conv1DTranspose,
+    keras.layers.Conv2DTranspose,
+)
 _DEPTHWISE = (
     keras.layers.DepthwiseConv1D,
     keras.layers.DepthwiseConv2D,
@@ -218,7 +222,10 @@ class _Weights:
     def _kernel(self, variable: Any) -> Array:
         stored = self._take(variable.name)
         depthwise = variable.name == "depthwise_kernel" or isinstance(self.layer, _DEPTHWISE)
-        kernel = _keras_order(_numbers(stored), variable, depthwise=depthwise)
+        if isinstance(self.layer, _TRANSPOSED):
+            kernel = _shaped(_numbers(stored).transpose(1, 2, 0, 3), variable)
+        else:
+            kernel = _keras_order(_numbers(stored), variable, depthwise=depthwise)
         quantizer = self.quantizers.get(id(variable))
         if getattr(quantizer, "bits", 32) != 1 or not signs(stored):
             return kernel

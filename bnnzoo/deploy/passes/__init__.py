@@ -17,6 +17,7 @@ from bnnzoo.deploy.passes.fold_padding import fold_padding
 from bnnzoo.deploy.passes.group_epilogues import group_epilogues
 from bnnzoo.deploy.passes.hoist_elementwise import hoist_elementwise
 from bnnzoo.deploy.passes.pack_kernels import pack_kernels
+from bnnzoo.deploy.passes.phases import phases
 from bnnzoo.deploy.passes.sign_before_pool import sign_before_pool
 from bnnzoo.deploy.passes.sign_thresholds import sign_thresholds
 from bnnzoo.deploy.passes.zero_padding import zero_padding
@@ -50,6 +51,8 @@ RUNTIME: tuple[Pass, ...] = (
     sign_thresholds,
     # After the thresholds, which take affines of binary convolutions out of use.
     fold_into_conv,
+    # After the thresholds, which look for sums of signs, and before what only convolutions have.
+    phases,
     zero_padding,
     drop_unused,
     # Last: the others do not look into epilogues.

@@ -14,7 +14,7 @@ __all__ = ["pack_kernels"]
 
 def pack_kernels(graph: Graph) -> Graph:
     """Packs every kernel of int8 signs."""
-    kernels = {node.tensors["kernel"] for node in graph.nodes if node.op in ("bconv2d", "conv2d")}
+    kernels = {node.tensors["kernel"] for node in graph.nodes if "kernel" in node.tensors}
     tensors = {
         name: pack(tensor)
         if name in kernels and isinstance(tensor, np.ndarray) and tensor.dtype == np.int8

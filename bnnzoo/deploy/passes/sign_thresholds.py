@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bnnzoo.deploy.ir import Graph, Node
-from bnnzoo.deploy.ops import infer_types
+from bnnzoo.deploy.ops import BINARY, infer_types
 from bnnzoo.deploy.passes.drop_unused import drop_unused
 from bnnzoo.deploy.passes.fold_affine import parameter
 
@@ -96,7 +96,7 @@ def _is_integer(name: str, graph: Graph, producers: dict[str, Node]) -> bool:
     node = producers.get(name)
     while node is not None and node.op in ("max_pool2d", "reshape"):
         node = producers.get(node.inputs[0])
-    if node is None or node.op != "bconv2d":
+    if node is None or node.op not in BINARY:
         return False
     source = producers.get(node.inputs[0])
     while source is not None and source.op in ("reshape", "bmax_pool2d"):

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bnnzoo.deploy.ir import Graph, Node, Tensor
-from bnnzoo.deploy.ops import infer_types
+from bnnzoo.deploy.ops import BINARY, infer_types
 from bnnzoo.deploy.passes.fold_affine import parameter
 from bnnzoo.deploy.passes.fold_batch_norm import scale_and_bias
 from bnnzoo.deploy.tolerance import FEW, sum_of
@@ -45,7 +45,7 @@ def steady_signs(graph: Graph) -> Graph:
         if node.op != "sign" or "threshold" in node.tensors:
             continue
         conv, *chain = _chain(node, producers)
-        if chain and conv.op == "bconv2d" and types[conv.inputs[0]].kind == "bits":
+        if chain and conv.op in BINARY and types[conv.inputs[0]].kind == "bits":
             _settle(dataclasses.replace(graph, tensors=tensors), conv, chain, tensors)
     return dataclasses.replace(graph, tensors=tensors)
 

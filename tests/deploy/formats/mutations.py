@@ -82,7 +82,7 @@ ODD = (None, True, "x", "", [], {}, [[]], 1.5, 2**53, -(2**53), "inf")
 SIZES = (1, 2, 3, 5, 7, 8, 9, 16, 31, 63, 64, 65, 127, 128, 130)
 REALS = (0.0, -0.0, 1.0, -1.0, 1e-45, -1e-45, 1e-38, 3.4e38, -3.4e38, np.inf, -np.inf, np.nan)
 KEYS = (*OPS["conv2d"].attributes, "pad_value", "pool", "axis", "begin", "size", "shape", "value",
-        "input_bits")  # fmt: skip
+        "input_bits", "crop", "pixels")  # fmt: skip
 
 
 class NothingToChangeError(LookupError):
@@ -153,7 +153,7 @@ def new_node(rng: Rng, seed: Seed) -> None:
     node["op"] = pick(rng, [op for op in STORED_OPS if not STORED_OPS[op] or op == "affine"])
     defaults = {"axis": 2, "begin": 0, "size": 1, "value": 1.0, "low": -1.0, "high": 1.0, "bits": 2,
                 "padding": [0, 1, 0, 1], "strides": [1, 1], "pool": [2, 2], "shape": [1, 1, 4],
-                "axes": [0, 1, 2]}  # fmt: skip
+                "axes": [0, 1, 2], "pixels": [5, 6]}  # fmt: skip
     node["attributes"] = {name: defaults[name] for name in OPS[node["op"]].attributes}
     node["inputs"] *= max(OPS[node["op"]].inputs[0], int(rng.integers(1, 3)))
     nodes[at]["inputs"] = [node["name"] if n == source else n for n in nodes[at]["inputs"]]

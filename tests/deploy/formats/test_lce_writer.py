@@ -213,6 +213,16 @@ def minimum(b):
     return b.add("dequantize", b.add("bmax_pool2d", b.sign("images"), tensors=tensors, **window))
 
 
+def up_sampled(b):
+    return b.add("nearest_resize2d", "images", pixels=(18, 14))
+
+
+def transposed(b):
+    settings = {"strides": (2, 2), "dilation": (1, 1), "crop": (0, 0), "pixels": (18, 14)}
+    kernel = {"kernel": b.signs(3, 2, 2, 40)}
+    return b.add("bconv2d_transpose", b.sign("images"), tensors=kernel, **settings)
+
+
 def five_axes(b):
     x = b.add("reshape", "images", shape=(3, 3, 7, 40))
     return b.add("softmax", x)
@@ -223,6 +233,8 @@ REFUSED = {
     "inputs in 8 bits": (eight_bits, "'n0_conv2d' (conv2d)", "its input counts in 8 bits"),
     "a mean over odd padding": (mean, "'n0_avg_pool2d'", "its padding (0, 2, 1, 1) must be"),
     "the least of bits": (minimum, "'n1_bmax_pool2d'", "knows no minimum"),
+    "another size": (up_sampled, "'n0_nearest_resize2d'", "bnnzoo writes no resizing"),
+    "transposed": (transposed, "'n1_bconv2d_transpose'", "no binary transposed convolution"),
     "five axes": (five_axes, "'n1_softmax'", "its values have 5 axes"),
 }
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from bnnzoo.deploy.formats.c_source.calls import Call, Lower, Lowering, elementwise, planes
 from bnnzoo.deploy.ir import Node
+from bnnzoo.deploy.resizing import between
 
 __all__ = ["MOVING"]
 
@@ -80,6 +81,24 @@ def _pad(node: Node, lowering: Lowering) -> Iterator[Call]:
     yield _copy(node, x, shape, _steps(shape), steps, begin_y=begin)
 
 
+def _resize(node: Node, lowering: Lowering) -> Iterator[Call]:
+    (x,) = node.inputs
+    height, width, channels = lowering.shape(x)
+    fields: dict[str, Any] = {
+        "result": node.attributes["pixels"],
+        "width": width,
+        "channels": channels,
+    }
+    for axis, before, names in (
+        (0, height, ("rows", "next_rows", "down")),
+        (1, width, ("columns", "next_columns", "right")),
+    ):
+        places = between(node.op, before, node.attributes["pixels"][axis])
+        for name, values in zip(names, places, strict=True):
+            fields[name] = lowering.array(node, name, values)
+    yield Call("resize2d", "resizing", fields, (x,), node.name, (node,))
+
+
 def _reshape(node: Node, lowering: Lowering) -> Iterator[Call]:
     """No call where numbers, or words of bits, stay in their order."""
     (x,) = node.inputs
@@ -114,6 +133,8 @@ MOVING: dict[str, Lower] = {
     "slice": _slice,
     "permute": _permute,
     "pad": _pad,
+    "nearest_resize2d": _resize,
+    "bilinear_resize2d": _resize,
     "reshape": _reshape,
     "add": partial(_combine, function="sum"),
     "subtract": partial(_combine, function="difference"),

@@ -63,6 +63,14 @@ def _quantize(emitter: Emitter, node: Node) -> None:
     )
 
 
+def _unknown(emitter: Emitter, node: Node) -> None:
+    raise refuse(
+        node,
+        "Larq Compute Engine has no binary transposed convolution, and bnnzoo writes no resizing",
+        "Write a packed file (.safetensors), C source or QONNX.",
+    )
+
+
 def _affine(emitter: Emitter, node: Node) -> None:
     """Writes MUL and ADD with a number per channel."""
     shape, result = emitter.types[node.name].shape, emitter.real(node.inputs[0])
@@ -262,6 +270,10 @@ EMIT: dict[str, Callable[[Emitter, Node], None]] = {
     "dequantize": _dequantize,
     "bconv2d": bconv2d,
     "conv2d": conv2d,
+    "bconv2d_transpose": _unknown,
+    "conv2d_transpose": _unknown,
+    "nearest_resize2d": _unknown,
+    "bilinear_resize2d": _unknown,
     "affine": _checked(_affine),
     "clip": _checked(_clip),
     "prelu": _checked(_prelu),

@@ -68,7 +68,7 @@ def drawn(graph: Graph) -> Arrangement:
 def _sizes(drawing: Drawing) -> dict[str, int]:
     """Returns the bytes of the constants by what they are."""
     sizes = {"binary kernels": 0, "float kernels": 0, "scales and biases": 0}
-    kernels = {n.inputs[1] for n in drawing.nodes if n.op in ("Conv", "MatMul")}
+    kernels = {n.inputs[1] for n in drawing.nodes if n.op in ("Conv", "ConvTranspose", "MatMul")}
     kernels |= {n.inputs[0] for n in drawing.nodes if n.domain and n.output in kernels}
     for name, array in drawing.constants.items():
         binary = drawing.tensors[name].datatype == "BIPOLAR"

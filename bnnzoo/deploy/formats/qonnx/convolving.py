@@ -15,7 +15,7 @@ from bnnzoo.deploy.ir import Node, numbers, signs
 from bnnzoo.deploy.packing import Int8Kernel
 from bnnzoo.errors import ConversionError
 
-__all__ = ["convolve", "onnx_pads"]
+__all__ = ["convolve", "onnx_pads", "transposed"]
 
 # Greatest magnitude of the integers that a value of so many bits has.
 _MAGNITUDES = {"BIPOLAR": 1, "BINARY": 1, **{f"UINT{b}": 2**b - 1 for b in range(2, 9)}}
@@ -33,12 +33,12 @@ def convolve(page: Arrangement, node: Node) -> None:
     axes = page.held(source).axes
     same_pixels = kernel.shape[1:3] == (1, 1) and page.shape(node.name)[:2] == (1, 1)
     if axes == (2,) and same_pixels and node.attributes["groups"] == 1:
-        inputs = [page.want(source, axes), _kernel(page, node, dense=True)]
+        inputs = [page.want(source, axes), _kernel(page, node, (3, 0), (1, -1))]
         op, attributes = "MatMul", {}
     else:
         axes = usual_axes(3)
         x, pads = _padded(page, node, page.want(source, axes))
-        inputs = [x, _kernel(page, node, dense=False)]
+        inputs = [x, _kernel(page, node, (0, 3, 1, 2), (-1, 1, 1, 1))]
         op, attributes = "Conv", _window(node, kernel.shape[1:3], pads)
     _finish(page, node, op, inputs, axes, attributes)
 
@@ -93,19 +93,53 @@ def onnx_pads(padding: Sequence[int]) -> NDArray[np.int64]:
     return np.array([0, 0, top, left, 0, 0, bottom, right], np.int64)
 
 
-def _kernel(page: Arrangement, node: Node, dense: bool) -> str:
-    """Returns the kernel, (c_out, c_in / groups, h, w), of a dense layer (c_in, c_out)."""
+def transposed(page: Arrangement, node: Node) -> None:
+    """Draws a transposed convolution; what it leaves out at the end may also be missing."""
+    axes, source = usual_axes(3), node.inputs[0]
+    kernel = page.graph.tensors[node.tensors["kernel"]]
+    inputs = [page.want(source, axes), _kernel(page, node, (3, 0, 1, 2), (1, -1, 1, 1))]
+    strides, dilation, crop, size = (
+        node.attributes[name] for name in ("strides", "dilation", "crop", "pixels")
+    )
+    left_out = [
+        (n - 1) * stride + (taps - 1) * rate + 1 - begin - length
+        for n, stride, taps, rate, begin, length in zip(
+            page.shape(source)[:2], strides, kernel.shape[1:3], dilation, crop, size, strict=True
+        )
+    ]
+    attributes = {
+        "kernel_shape": kernel.shape[1:3],
+        "strides": strides,
+        "dilations": dilation,
+        "pads": (*crop, *(max(n, 0) for n in left_out)),
+        "output_padding": tuple(max(-n, 0) for n in left_out),
+    }
+    _finish(page, node, "ConvTranspose", inputs, axes, attributes)
+
+
+def _kernel(
+    page: Arrangement, node: Node, order: tuple[int, ...], channels: tuple[int, ...]
+) -> str:
+    """Returns the kernel, its axes (c_out, h, w, c_in / groups) in another order.
+
+    Args:
+        page: What is drawn.
+        node: The convolution.
+        order: Its axes; those that are left out have one element.
+        channels: The shape of a number per output channel beside it.
+    """
     name = node.tensors["kernel"]
     kernel = page.graph.tensors[name]
     weights = numbers(kernel)
-    weights = weights[:, 0, 0].T if dense else weights.transpose(0, 3, 1, 2)
+    weights = weights.transpose(*order, *(a for a in range(4) if a not in order))
+    weights = weights.reshape(weights.shape[: len(order)])
     if signs(kernel):
         latent = page.drawing.constant(f"{name}/signs", weights.astype(np.float32), "BIPOLAR")
         scale = page.drawing.constant(f"{name}/scale", np.array(1, np.float32))
         return _quantized(page, name, "BipolarQuant", [latent, scale], "BIPOLAR")
     if isinstance(kernel, Int8Kernel):
         latent = page.drawing.constant(f"{name}/rounded", weights)
-        per_channel = kernel.scale.reshape([1, -1] if dense else [-1, 1, 1, 1])
+        per_channel = kernel.scale.reshape(channels)
         parts = (("scale", per_channel), ("zero_point", np.array(0.0)), ("bits", np.array(8.0)))
         inputs = [latent, *(page.drawing.constant(f"{name}/{part}", a) for part, a in parts)]
         settings = {"signed": 1, "narrow": 1, "rounding_mode": "ROUND"}

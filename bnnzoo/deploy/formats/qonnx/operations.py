@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from bnnzoo.deploy.formats.qonnx.arranging import Arrangement, Held, usual_axes
-from bnnzoo.deploy.formats.qonnx.convolving import convolve, onnx_pads
+from bnnzoo.deploy.formats.qonnx.convolving import convolve, onnx_pads, transposed
 from bnnzoo.deploy.formats.qonnx.drawing import QONNX_DOMAIN, OnnxTensor
 from bnnzoo.deploy.ir import Graph, Node
+from bnnzoo.deploy.resizing import between
 from bnnzoo.errors import ConversionError
 
 __all__ = ["OPERATIONS", "draw"]
@@ -290,6 +291,41 @@ def _pad(page: Arrangement, node: Node) -> None:
     _compute(page, node, "Pad", [x, pads, value], axes, mode="constant")
 
 
+def _nearest(page: Arrangement, node: Node) -> None:
+    """Whole factors are a Resize, which repeats pixels; others are said pixel by pixel."""
+    axes, size = usual_axes(3), node.attributes["pixels"]
+    x, before = page.want(node.inputs[0], axes), page.shape(node.inputs[0])
+    datatype = page.tensor(x).datatype
+    if all(a % b == 0 for a, b in zip(size, before, strict=False)):
+        factors = np.array([1, 1, size[0] / before[0], size[1] / before[1]], np.float32)
+        scales = page.drawing.constant(f"{node.name}/scales", factors)
+        _compute(
+            page, node, "Resize", [x, "", scales], axes, datatype, mode="nearest",
+            coordinate_transformation_mode="asymmetric", nearest_mode="floor",
+        )  # fmt: skip
+        return
+    rows, columns = (
+        page.drawing.constant(f"{node.name}/{part}", between(node.op, b, a)[0].astype(np.int64))
+        for part, b, a in zip(("rows", "columns"), before, size, strict=False)
+    )
+    n, channels, _, width = page.tensor(x).shape
+    name = page.drawing.fresh(f"{node.name}/of_rows")
+    tensor = OnnxTensor((n, channels, size[0], width), datatype)
+    x = page.drawing.node("Gather", [x, rows], name, tensor, axis=2)
+    _compute(page, node, "Gather", [x, columns], axes, datatype, axis=3)
+
+
+def _bilinear(page: Arrangement, node: Node) -> None:
+    axes = usual_axes(3)
+    x = page.want(node.inputs[0], axes)
+    shape = (1, page.shape(node.name)[2], *node.attributes["pixels"])
+    sizes = page.drawing.constant(f"{node.name}/sizes", np.array(shape, np.int64))
+    _compute(
+        page, node, "Resize", [x, "", "", sizes], axes, mode="linear",
+        coordinate_transformation_mode="half_pixel",
+    )  # fmt: skip
+
+
 def _reshape(page: Arrangement, node: Node) -> None:
     source, shape = node.inputs[0], node.attributes["shape"]
     order = page.long_axes(source, page.held(source).axes)
@@ -319,6 +355,8 @@ OPERATIONS: dict[str, Callable[[Arrangement, Node], None]] = {
     "dequantize": _dequantize,
     "bconv2d": convolve,
     "conv2d": convolve,
+    "conv2d_transpose": transposed,
+    "bconv2d_transpose": transposed,
     "batch_norm": _batch_norm,
     "affine": _affine,
     "clip": _clip,
@@ -337,6 +375,8 @@ OPERATIONS: dict[str, Callable[[Arrangement, Node], None]] = {
     "concat": _concat,
     "slice": _slice,
     "pad": _pad,
+    "nearest_resize2d": _nearest,
+    "bilinear_resize2d": _bilinear,
     "reshape": _reshape,
     "permute": _permute,
 }

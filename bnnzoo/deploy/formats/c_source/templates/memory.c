@@ -144,6 +144,41 @@ static float product(float x, float z)
     return x * z;
 }
 
+/* @resize2d */
+/* Another size of an image: a pixel is between two old rows and two old columns. */
+typedef struct {
+    int32_t result[2];
+    int32_t width; /* of the old image */
+    int32_t channels;
+    const int32_t *rows, *next_rows, *columns, *next_columns;
+    const float *down, *right; /* how far it is from the first to the next, 0 to 1 */
+} resizing;
+
+static void resize2d(const call *c)
+{
+    const resizing *s = c->settings;
+    cell *y = c->y;
+    int32_t i, j, k;
+
+    for (i = 0; i < s->result[0]; i++)
+        for (j = 0; j < s->result[1]; j++) {
+            const cell *above = c->x + s->rows[i] * s->width * s->channels;
+            const cell *below = c->x + s->next_rows[i] * s->width * s->channels;
+            const int32_t a = s->columns[j] * s->channels, b = s->next_columns[j] * s->channels;
+            const float down = s->down[i], right = s->right[j];
+
+            for (k = 0; k < s->channels; k++, y++) {
+                float top = above[a + k].real, bottom = below[a + k].real;
+
+                if (right != 0.0f) {
+                    top += right * (above[b + k].real - top);
+                    bottom += right * (below[b + k].real - bottom);
+                }
+                y->real = down != 0.0f ? top + down * (bottom - top) : top;
+            }
+        }
+}
+
 /* @fill */
 typedef struct {
     int32_t count;
