@@ -19,9 +19,11 @@ class GraphBuilder:
 
     Attributes:
         in_8_bits: Whether some convolutions take their input and kernel in 8 bits.
+        decoders: Whether some blocks make larger maps, as those of a decoder do.
     """
 
     in_8_bits = True
+    decoders = False
 
     def __init__(self, rng: np.random.Generator, input_shape: tuple[int, ...]) -> None:
         self.rng = rng
@@ -182,7 +184,28 @@ class GraphBuilder:
                 self.add("reshape", self.add("global_max_pool2d", value), shape=(1, 1, shape[-1])),
             ),
         ]
+        blocks += self.decoder_blocks(value) if self.decoders else []
         return blocks[int(rng.integers(len(blocks)))]()
+
+    def decoder_blocks(self, value: str) -> list[Callable[[], str]]:
+        """Returns transposed convolutions of signs and of numbers, and other sizes of a map."""
+        pixels = tuple(self.rng.integers(2, 9, 2).tolist())
+        return [
+            lambda: self.affine(self.transposed("bconv2d_transpose", self.add("sign", value))),
+            lambda: self.affine(self.transposed("conv2d_transpose", value)),
+            lambda: self.add("nearest_resize2d", value, pixels=pixels),
+            lambda: self.add("bilinear_resize2d", value, pixels=pixels),
+        ]
+
+    def transposed(self, op: str, value: str) -> str:
+        """Adds a transposed convolution."""
+        rng, shape = self.rng, self.shape(value)
+        strides, crop = (tuple(rng.integers(low, low + 3, 2).tolist()) for low in (1, 0))
+        pixels = tuple(rng.integers(2, 11, 2).tolist())
+        kernel = int(rng.integers(1, 6)), *rng.integers(1, 5, 2).tolist(), shape[-1]
+        tensors = {"kernel": (self.signs if op[0] == "b" else self.reals)(*kernel)}
+        return self.add(op, value, tensors=tensors, strides=strides, dilation=(1, 2), crop=crop,
+                        pixels=pixels)  # fmt: skip
 
     def gate(self, value: str) -> str:
         """Squeeze and excite: a scale per channel that depends on the whole map."""
@@ -220,10 +243,13 @@ def with_more_ends(rng: np.random.Generator, graph: Graph) -> Graph:
     return drop_unused(distinct_outputs(Graph(inputs, nodes, (*kept, *outputs), graph.tensors)))
 
 
-def random_graph(rng: np.random.Generator, *, classes: int = 5, blocks: int = 5) -> Graph:
+def random_graph(
+    rng: np.random.Generator, *, classes: int = 5, blocks: int = 5, decoders: bool = False
+) -> Graph:
     """Returns a classifier: binary and real blocks, then a binary and a real dense layer."""
     shape = tuple(int(n) for n in rng.integers([3, 3, 1], [10, 10, 7]))
     builder = GraphBuilder(rng, shape)
+    builder.decoders = decoders
     x = "images"
     for _ in range(blocks):
         x = builder.binary_block(x) if rng.random() < 0.6 else builder.real_block(x)

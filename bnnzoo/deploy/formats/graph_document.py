@@ -24,6 +24,9 @@ _INFINITY = {"inf": math.inf, "-inf": -math.inf}
 _NO_OPS = ("batch_norm",)
 _NO_ROLES = ("threshold", "direction", "correction", "row_class", "column_class")
 
+# What version 2 added.
+_OPS_OF_2 = ("conv2d_transpose", "bconv2d_transpose", "nearest_resize2d", "bilinear_resize2d")
+
 # Operation -> roles of its tensors that a file may have.
 STORED_OPS = {
     name: tuple(role for role in (*op.required, *op.optional) if role not in _NO_ROLES)
@@ -63,7 +66,8 @@ def check_stored(graph: Graph) -> dict[str, Type]:
 
 def least_version(graph: Graph) -> int:
     """Returns the first version of the format that can say what a graph does."""
-    return 1 if len(graph.inputs) == 1 else 2
+    old = len(graph.inputs) == 1 and all(node.op not in _OPS_OF_2 for node in graph.nodes)
+    return 1 if old else 2
 
 
 def to_document(graph: Graph, stored: Mapping[str, Stored], version: int) -> dict[str, Any]:

@@ -151,6 +151,11 @@ def from_bytes(data: bytes) -> PackedFile:
     version, sha256 = _check_metadata(contents.metadata)
     _check_arrays(sha256, contents.arrays)
     graph, stored = from_document(decode(contents.metadata["graph"], "graph"), version)
+    if least_version(graph) > version:
+        raise ModelFormatError(
+            f"its format must be {FORMATS[least_version(graph)]!r} for what its graph has, got "
+            f"{FORMATS[version]!r}. Convert the network again."
+        )
     _check_names(stored, contents.arrays)
     tensors = {name: restore(name, entry, contents.arrays) for name, entry in stored.items()}
     graph = Graph(graph.inputs, graph.nodes, graph.outputs, tensors)

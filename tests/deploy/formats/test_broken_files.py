@@ -321,6 +321,10 @@ GRAPH = {
         ),
         "Node 'norm' (batch_norm): the operation must not be in a file",
     ),
+    "of another version": (
+        signed(graph=lambda g: g["nodes"][-1].update(op="nearest_resize2d")),
+        "its format must be 'bnnzoo-packed/2' for what its graph has, got 'bnnzoo-packed/1'",
+    ),
     "threshold": (
         signed(graph=node(2, "tensors", {"threshold": "norm/bias", "direction": "norm/scale"})),
         "Node 'binary/sign' (sign): tensor 'threshold' must not be in a file",
