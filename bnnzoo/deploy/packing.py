@@ -9,8 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Int8Kernel", "PackedSigns", "pack", "quantize"]
+__all__ = [
+    "Int8Kernel",
+    "PackedSigns",
+    "is_ternary",
+    "pack",
+    "pack_ternary",
+    "quantize",
+    "unpack_ternary",
+]
 
+_PAIRS = np.arange(0, 8, 2, dtype=np.uint8)  # where the bits of a byte's four weights begin
 LEVELS = 127  # of an int8 kernel, on each side of 0
 _LEAST_SCALE = float(np.finfo(np.float32).tiny)
 _LARGEST_WEIGHT = float(np.finfo(np.float32).max) / 2
@@ -72,6 +81,37 @@ def pack(signs: NDArray[np.int8]) -> PackedSigns:
     """
     rows = signs.reshape(len(signs), -1) < 0
     return PackedSigns(np.packbits(rows, axis=-1, bitorder="little"), signs.shape)
+
+
+def is_ternary(kernel: Any) -> bool:
+    """Returns whether a kernel of real numbers has -1, 0 and +1 only."""
+    return isinstance(kernel, np.ndarray) and bool(np.isin(kernel, (-1, 0, 1)).all())
+
+
+def pack_ternary(kernel: NDArray[Any]) -> NDArray[np.uint8]:
+    """Returns a kernel of -1, 0 and +1 as uint8 `(c_out, ceil(K / 4))`, two bits a weight.
+
+    The bits are those of the integer in two's complement, the first weight in the lowest ones.
+    """
+    codes = kernel.reshape(len(kernel), -1).astype(np.int8).view(np.uint8) & 3
+    codes = np.pad(codes, ((0, 0), (0, -codes.shape[1] % 4))).reshape(len(kernel), -1, 4)
+    packed: NDArray[np.uint8] = np.bitwise_or.reduce(codes << _PAIRS, axis=-1)
+    return packed
+
+
+def unpack_ternary(codes: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.int8]:
+    """Returns the integers -2 to +1 that two bits each are, those behind the last weight too.
+
+    Args:
+        codes: What `pack_ternary` returned.
+        shape: Of the kernel.
+
+    Returns:
+        `(c_out, 4 * ceil(K / 4))`.
+    """
+    pairs = codes[:, :, None] >> _PAIRS & 3
+    values = pairs.reshape(shape[0], -1).astype(np.int8)
+    return values - 4 * (values > 1).astype(np.int8)
 
 
 def quantize(kernel: NDArray[Any]) -> Int8Kernel | None:

@@ -11,14 +11,12 @@ from keras import layers
 from bnnzoo import nn
 from bnnzoo.architectures.meliusnet import AddToLastChannels, SplitChannels
 from bnnzoo.deploy.keras_frontend.normalizing import AUGMENTING
+from tests.deploy.decoder_cases import BINARY, DECODERS, IMAGE, SEQUENCE
 from tests.deploy.keras_networks import seed_weights
 
 __all__ = ["BINARY", "CASES", "IMAGE", "SEQUENCE", "VECTOR", "model_of"]
 
-IMAGE = (6, 7, 4)
-SEQUENCE = (9, 4)
 VECTOR = (12,)
-BINARY = {"input_quantizer": "ste_sign", "kernel_quantizer": "ste_sign"}
 DOREFA = {"input_quantizer": nn.DoReFa(2), "kernel_quantizer": "dorefa_sign"}
 SEPARABLE = {
     "input_quantizer": "ste_sign",
@@ -49,6 +47,7 @@ def _augmented(x: Any) -> Any:
 
 # A layer to be made, or a function of a tensor, and the shape of the input.
 CASES: dict[str, tuple[Any, tuple[int, ...]]] = {
+    **DECODERS,
     "QuantConv2D": (partial(nn.QuantConv2D, 5, 3, **BINARY), IMAGE),
     "QuantConv2D integers": (
         partial(nn.QuantConv2D, 5, 3, padding="same", use_bias=False, **BINARY),
@@ -161,6 +160,11 @@ CASES: dict[str, tuple[Any, tuple[int, ...]]] = {
         SEQUENCE,
     ),
     "QuantDense dorefa": (partial(nn.QuantDense, 5, **DOREFA), VECTOR),
+    "QuantDense ternary": (partial(nn.QuantDense, 5, kernel_quantizer="ste_tern"), VECTOR),
+    "QuantConv2D ternary": (
+        partial(nn.QuantConv2D, 5, 3, 2, 1, kernel_quantizer=nn.SteTern(1.5)),
+        IMAGE,
+    ),
     "QuantDepthwiseConv2D": (
         partial(
             nn.QuantDepthwiseConv2D,
@@ -214,53 +218,6 @@ CASES: dict[str, tuple[Any, tuple[int, ...]]] = {
         partial(layers.BatchNormalization, center=False, axis=3),
         IMAGE,
     ),
-    "QuantConv2DTranspose": (
-        partial(nn.QuantConv2DTranspose, 5, 3, strides=2, padding="same", **BINARY),
-        IMAGE,
-    ),
-    "QuantConv2DTranspose valid": (
-        partial(nn.QuantConv2DTranspose, 5, (2, 4), strides=(3, 2), output_padding=1, **BINARY),
-        IMAGE,
-    ),
-    "QuantConv2DTranspose dorefa": (
-        partial(
-            nn.QuantConv2DTranspose,
-            3,
-            4,
-            strides=2,
-            padding="same",
-            input_quantizer=nn.DoReFa(2),
-            kernel_quantizer="ste_sign",
-        ),
-        IMAGE,
-    ),
-    "QuantConv2DTranspose scaled": (
-        partial(
-            nn.QuantConv2DTranspose,
-            3,
-            2,
-            strides=2,
-            input_quantizer="ste_sign",
-            kernel_quantizer="magnitude_aware_sign",
-        ),
-        IMAGE,
-    ),
-    "Conv1DTranspose": (partial(layers.Conv1DTranspose, 3, 4, strides=2), SEQUENCE),
-    "Conv2DTranspose": (
-        partial(layers.Conv2DTranspose, 3, 4, strides=2, padding="same", activation="relu"),
-        IMAGE,
-    ),
-    "Conv2DTranspose dilation": (
-        partial(layers.Conv2DTranspose, 3, 3, dilation_rate=2, padding="same", use_bias=False),
-        IMAGE,
-    ),
-    "UpSampling1D": (partial(layers.UpSampling1D, 3), SEQUENCE),
-    "UpSampling2D": (partial(layers.UpSampling2D, (2, 3)), IMAGE),
-    "UpSampling2D bilinear": (partial(layers.UpSampling2D, interpolation="bilinear"), IMAGE),
-    "Resizing": (partial(layers.Resizing, 9, 4), IMAGE),
-    "Resizing nearest": (partial(layers.Resizing, 4, 11, interpolation="nearest"), IMAGE),
-    "Cropping1D": (partial(layers.Cropping1D, (1, 2)), SEQUENCE),
-    "Cropping2D": (partial(layers.Cropping2D, ((1, 2), (0, 3))), IMAGE),
     "ReLU": (partial(layers.ReLU), IMAGE),
     "ReLU limited": (partial(layers.ReLU, 0.7), IMAGE),
     "ReLU leaky": (partial(layers.ReLU, negative_slope=0.3), IMAGE),

@@ -308,7 +308,6 @@ REFUSED: dict[str, tuple[Callable[[], keras.Model], str]] = {
         conv(kernel_quantizer=RandomSign()),
         r"must give -scale and \+scale per output channel, at every call the same, got .*RandomSi",
     ),
-    "ternary kernel": (conv(kernel_quantizer="ste_tern"), r"got SteTern.*Kernels must have 1 bit"),
     "heaviside kernel": (
         conv(kernel_quantizer="ste_heaviside"),
         r"must give -scale .*got SteHeaviside",

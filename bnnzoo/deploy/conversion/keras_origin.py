@@ -128,6 +128,11 @@ def _why_real(layer: Any, quantized: str | None, stored: list[str]) -> tuple[str
     kind = type(layer).__name__
     if not hasattr(layer, "quantizers"):
         return f"{kind} has no quantizers", False
+    if "ternary" in stored and any(quantizer is not None for _, quantizer in layer.quantizers):
+        return (
+            "its kernel is ternary: two bits a weight, real numbers when it runs",
+            False,
+        )
     if "bits" not in stored and quantized is None:
         return "it has no quantizers", False
     if "bits" not in stored and layer.kernel_quantizer is not None and "Transpose" in kind:

@@ -64,9 +64,13 @@ def check_stored(graph: Graph) -> dict[str, Type]:
     return types
 
 
-def least_version(graph: Graph) -> int:
+def least_version(graph: Graph, stored: Mapping[str, Stored]) -> int:
     """Returns the first version of the format that can say what a graph does."""
-    old = len(graph.inputs) == 1 and all(node.op not in _OPS_OF_2 for node in graph.nodes)
+    old = (
+        len(graph.inputs) == 1
+        and all(node.op not in _OPS_OF_2 for node in graph.nodes)
+        and all(entry.encoding != "ternary" for entry in stored.values())
+    )
     return 1 if old else 2
 
 
@@ -158,7 +162,7 @@ def _stored(name: str, value: Any) -> Stored:
         raise ModelFormatError(
             f"the encoding of {what} must be one of {', '.join(ENCODINGS)}, got {shown(encoding)}."
         )
-    if encoding in ("bits", "int8") and len(shape) != 4:
+    if encoding in ("bits", "int8", "ternary") and len(shape) != 4:
         raise ModelFormatError(
             f"{what} is stored as {encoding}, so its shape must be (c_out, h, w, c_in), "
             f"got {shape}."

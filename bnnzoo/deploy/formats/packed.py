@@ -113,7 +113,7 @@ def to_bytes(graph: Graph, info: ModelInfo, *, weights_dtype: str = "float32") -
         encoding = encoding_of(tensor, kernel=name in kernels, weights_dtype=weights_dtype)
         stored[name] = Stored(encoding, tuple(tensor.shape))
         arrays |= store(name, tensor, encoding)
-    version = least_version(graph)
+    version = least_version(graph, stored)
     metadata = {
         "format": FORMATS[version],
         "graph": encode(to_document(graph, stored, version)),
@@ -151,9 +151,10 @@ def from_bytes(data: bytes) -> PackedFile:
     version, sha256 = _check_metadata(contents.metadata)
     _check_arrays(sha256, contents.arrays)
     graph, stored = from_document(decode(contents.metadata["graph"], "graph"), version)
-    if least_version(graph) > version:
+    least = least_version(graph, stored)
+    if least > version:
         raise ModelFormatError(
-            f"its format must be {FORMATS[least_version(graph)]!r} for what its graph has, got "
+            f"its format must be {FORMATS[least]!r} for what its graph has, got "
             f"{FORMATS[version]!r}. Convert the network again."
         )
     _check_names(stored, contents.arrays)

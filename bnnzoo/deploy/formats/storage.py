@@ -1,6 +1,7 @@
 """How a tensor of a graph becomes arrays of a file, and how it comes back.
 
 bits      kernel of -1 and +1: uint8 (c_out, ceil(K / 8)), see `packing`
+ternary   kernel of -1, 0 and +1: uint8 (c_out, ceil(K / 4)), see `packing`
 float32   as it is
 float16   rounded
 int8      kernel: levels -127 .. 127 and a float32 scale per output channel, `{name}/int8_scale`;
@@ -19,7 +20,14 @@ from numpy.typing import NDArray
 
 from bnnzoo.deploy.formats.strict_json import shown
 from bnnzoo.deploy.ir import Tensor
-from bnnzoo.deploy.packing import LEVELS, Int8Kernel, PackedSigns
+from bnnzoo.deploy.packing import (
+    LEVELS,
+    Int8Kernel,
+    PackedSigns,
+    is_ternary,
+    pack_ternary,
+    unpack_ternary,
+)
 from bnnzoo.errors import GraphError, ModelFormatError
 
 __all__ = [
@@ -40,8 +48,9 @@ ENCODINGS: dict[str, type[np.generic]] = {
     "float32": np.float32,
     "float16": np.float16,
     "int8": np.int8,
+    "ternary": np.uint8,
 }
-BITS = {"bits": 1, "float32": 32, "float16": 16, "int8": 8}
+BITS = {"bits": 1, "float32": 32, "float16": 16, "int8": 8, "ternary": 2}
 SCALE_SUFFIX = "/int8_scale"
 _FLOAT16_NORMAL = 2.0**-14
 _FLOAT32_NORMAL = float(np.finfo(np.float32).tiny)
@@ -80,6 +89,8 @@ def encoding_of(tensor: Tensor, *, kernel: bool, weights_dtype: str) -> str:
         return "bits"
     if isinstance(tensor, Int8Kernel):
         return "int8"
+    if kernel and is_ternary(tensor):
+        return "ternary"
     if not kernel or weights_dtype != "float16":
         return "float32"
     largest = np.abs(tensor, dtype=np.float64).reshape(len(tensor), -1).max(axis=1)
@@ -100,6 +111,8 @@ def store(name: str, tensor: Tensor, encoding: str) -> dict[str, Array]:
         return {name: tensor.levels, name + SCALE_SUFFIX: tensor.scale.astype(np.float32)}
     if not np.issubdtype(tensor.dtype, np.floating):
         raise GraphError(f"Tensor '{name}' must be real numbers or packed, got {tensor.dtype}.")
+    if encoding == "ternary":
+        return {name: pack_ternary(tensor)}
     with np.errstate(over="ignore"):
         if not np.isfinite(tensor.astype(np.float32)).all():
             raise GraphError(f"Tensor '{name}' must be finite as float32, got NaN or infinity.")
@@ -115,6 +128,8 @@ def restore(name: str, stored: Stored, arrays: Mapping[str, Array]) -> Tensor:
     array = arrays[name]
     if stored.encoding == "bits":
         return _restore_bits(name, stored, array)
+    if stored.encoding == "ternary":
+        return _restore_ternary(name, stored, array)
     _expect_array(name, array, stored.encoding, stored.shape)
     if stored.encoding == "int8":
         return _restore_int8(name, stored, array, arrays[name + SCALE_SUFFIX])
@@ -139,6 +154,18 @@ def _restore_bits(name: str, stored: Stored, array: Array) -> PackedSigns:
             f"tensor {shown(name)} must have zeros behind its {signs.K} bits, got ones."
         )
     return signs
+
+
+def _restore_ternary(name: str, stored: Stored, array: Array) -> Tensor:
+    K = math.prod(stored.shape[1:])
+    _expect_array(name, array, "ternary", (stored.shape[0], math.ceil(K / 4)))
+    values = unpack_ternary(array, stored.shape)
+    if (values < -1).any() or values[:, K:].any():
+        raise ModelFormatError(
+            f"tensor {shown(name)} must be -1, 0 and 1, and zeros behind its {K} weights, got "
+            "other bits."
+        )
+    return values[:, :K].reshape(stored.shape).astype(np.float32)
 
 
 def _restore_int8(name: str, stored: Stored, levels: Array, scale: Array) -> Int8Kernel:

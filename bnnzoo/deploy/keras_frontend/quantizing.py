@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
+from keras import ops
 from numpy.typing import NDArray
 
 from bnnzoo import nn
@@ -23,6 +24,7 @@ KERNEL_QUANTIZERS = (
     nn.XnorWeightScale,
     nn.DoReFaSign,
     nn.DoReFa,
+    nn.SteTern,
     nn.NoOp,
 )
 # The most bits of a level that the graph has.
@@ -76,6 +78,8 @@ def quantized_kernel(emit: Emitter, latent: Any, quantizer: Any) -> Kernel:
     """Returns the values of a kernel, from the quantizer itself, which may be the user's own."""
     if quantizer is None or (type(quantizer) is nn.NoOp and quantizer.bits != 1):
         return Kernel(numbers(latent), None)
+    if type(quantizer) is nn.SteTern:
+        return Kernel(numbers(quantizer(ops.convert_to_tensor(latent))), None)
     if getattr(quantizer, "bits", None) != 1:
         _refuse(emit, quantizer, KERNEL_QUANTIZERS, "kernels")
     found = binary_kernel(latent, quantizer)

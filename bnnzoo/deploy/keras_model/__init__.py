@@ -227,6 +227,9 @@ class _Weights:
         else:
             kernel = _keras_order(_numbers(stored), variable, depthwise=depthwise)
         quantizer = self.quantizers.get(id(variable))
+        if isinstance(quantizer, nn.SteTern):
+            beyond: Array = kernel * np.float32(max(1.0, quantizer.threshold_value))
+            return beyond
         if getattr(quantizer, "bits", 32) != 1 or not signs(stored):
             return kernel
         scale = self._scale(variable, depthwise=depthwise)

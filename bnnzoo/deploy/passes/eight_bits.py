@@ -9,7 +9,7 @@ import numpy as np
 
 from bnnzoo.deploy.ir import Graph, Node, Tensor
 from bnnzoo.deploy.ops import MAX_INT8_PRODUCTS
-from bnnzoo.deploy.packing import Int8Kernel, quantize
+from bnnzoo.deploy.packing import Int8Kernel, is_ternary, quantize
 
 __all__ = ["eight_bits"]
 
@@ -25,6 +25,8 @@ def eight_bits(graph: Graph) -> Graph:
     tensors: dict[str, Tensor] = dict(graph.tensors)
     for name in {node.tensors["kernel"] for node in graph.nodes if "kernel" in node.tensors}:
         kernel = graph.tensors[name]
+        if is_ternary(kernel):
+            continue  # two bits are fewer, and lose nothing
         if isinstance(kernel, np.ndarray) and np.issubdtype(kernel.dtype, np.floating):
             tensors[name] = quantize(kernel) or kernel
     graph = dataclasses.replace(graph, tensors=tensors)

@@ -139,6 +139,25 @@ def test_the_report_says_which_layers_are_not_binary_and_why(net: keras.Model) -
     assert report.runtime_passes["sign_thresholds"] > 0
 
 
+@pytest.mark.parametrize("weights_dtype", ["float32", "int8"])
+@pytest.mark.parametrize("quantizer", [nn.SteTern(), nn.SteTern(ternary_weight_networks=True)])
+def test_ternary_kernels_take_two_bits(quantizer: Any, weights_dtype: str, tmp_path: Path) -> None:
+    path, inputs = tmp_path / "net.safetensors", keras.Input((50,))
+    layer = nn.QuantDense(
+        31, input_quantizer="ste_sign", kernel_quantizer=quantizer, use_bias=False, name="dense",
+        kernel_constraint="weight_clip",
+    )  # fmt: skip
+    model = seed_weights(keras.Model(inputs, layer(inputs)))
+    report = bnnzoo.convert(model, path, weights_dtype=weights_dtype, check=2)
+    assert [(la.stored, la.surprising) for la in report.layers] == [(("ternary",), False)]
+    assert report.sizes.parts["float kernels"] == 31 * 13  # 50 weights, four to a byte
+    x = random_images(model, 4)
+    expected = model.predict_on_batch(x)
+    assert set(np.unique(np.asarray(quantizer(layer.kernel)))) == {-1, 0, 1}
+    np.testing.assert_array_equal(runtime.load(path)(x), expected)
+    np.testing.assert_array_equal(bnnzoo.open_model(path).predict_on_batch(x), expected)
+
+
 def padded(border: Any, **arguments: Any) -> keras.Model:
     """A convolution of signs with a border between the two, as PyTorch's padding=1."""
     inputs = keras.Input((9, 8, 4))
