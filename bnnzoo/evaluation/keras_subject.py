@@ -12,7 +12,12 @@ from bnnzoo.data import labels
 from bnnzoo.data.labels import Labels
 from bnnzoo.data.preprocessing import Preprocessing
 from bnnzoo.errors import ArgumentError
-from bnnzoo.evaluation.subject import Subject, as_classifier, choose_preprocessing
+from bnnzoo.evaluation.subject import (
+    Subject,
+    as_classifier,
+    choose_preprocessing,
+    of_images,
+)
 from bnnzoo.model_spec import ModelSpec
 from bnnzoo.opening import names_file, open_model
 
@@ -38,15 +43,14 @@ def open_keras_subject(
     spec = getattr(model, "model_spec", None)
     name, tag, digest = _provenance(model, spec, path)
     _check_classifier(model, name)
+    run, shape = of_images(model.predict_on_batch, model.input_shape[1:], name)
     run, classes, outputs = as_classifier(
-        model.predict_on_batch, int(model.output_shape[-1]), _output_kind(model), name
+        run, int(model.output_shape[-1]), _output_kind(model), name
     )
-    chosen = choose_preprocessing(
-        preprocessing, spec.preprocessing if spec else None, model.input_shape[1:], name
-    )
+    chosen = choose_preprocessing(preprocessing, spec.preprocessing if spec else None, shape, name)
     return Subject(
         run=run,
-        input_shape=_image_shape(model, chosen),
+        input_shape=_image_shape(shape, chosen),
         num_classes=classes,
         name=name,
         tag=tag,
@@ -61,9 +65,11 @@ def open_keras_subject(
     )
 
 
-def _image_shape(model: Any, preprocessing: Preprocessing) -> tuple[int, ...] | None:
+def _image_shape(shape: Any, preprocessing: Preprocessing) -> tuple[int, ...] | None:
     """Returns `(h, w, c)`, None where neither the model nor the preprocessing fixes the size."""
-    height, width, channels = model.input_shape[1:]
+    if shape is None:
+        return None
+    height, width, channels = shape
     if height is None or width is None:
         height, width = preprocessing.size or (None, None)
     return None if height is None else (height, width, channels)
@@ -89,10 +95,10 @@ def _check_classifier(model: Any, name: str) -> None:
     taken: Any = getattr(model, "input_shape", None)
     given: Any = getattr(model, "output_shape", None)
     one_to_one = isinstance(taken, tuple) and isinstance(given, tuple)
-    if not one_to_one or len(taken) != 4 or len(given) != 2 or not given[1]:
+    if not one_to_one or len(taken) not in (2, 4) or len(given) != 2 or not given[1]:
         raise ArgumentError(
-            f"{name} must be a model from (n, h, w, c) to (n, classes), got {taken} to {given}. "
-            "Evaluate a built classifier with one input and one output."
+            f"{name} must be a model from (n, h, w, c) or (n, k) to (n, classes), got {taken} to "
+            f"{given}. Evaluate a built classifier with one input and one output."
         )
 
 

@@ -12,7 +12,12 @@ from bnnzoo.data.preprocessing import Preprocessing
 from bnnzoo.deploy.ir import Graph
 from bnnzoo.deploy.model_info import ModelInfo
 from bnnzoo.errors import ArgumentError, WeightsError
-from bnnzoo.evaluation.subject import Subject, as_classifier, choose_preprocessing
+from bnnzoo.evaluation.subject import (
+    Subject,
+    as_classifier,
+    choose_preprocessing,
+    of_images,
+)
 from bnnzoo.opening import names_file
 from bnnzoo.snapshot import Snapshot
 
@@ -33,18 +38,17 @@ def open_packed_subject(
     path, name, tag = _find(source)
     model = runtime.load(path)
     info = model.info
-    shape = _check_classifier(model, str(source))
-    run, classes, outputs = as_classifier(model, shape[0], _output_kind(model.graph), name)
+    outputs_shape = _check_classifier(model, str(source))
+    run, shape = of_images(model, model.input_shape, name)
+    run, classes, outputs = as_classifier(run, outputs_shape[0], _output_kind(model.graph), name)
     return Subject(
         run=run,
-        input_shape=model.input_shape,
+        input_shape=None if shape is None else model.input_shape,
         num_classes=classes,
         name=name,
         tag=tag,
         weights_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-        preprocessing=choose_preprocessing(
-            preprocessing, info.preprocessing, model.input_shape, name
-        ),
+        preprocessing=choose_preprocessing(preprocessing, info.preprocessing, shape, name),
         labels=_labels(info, classes),
         random_weights=False,
         outputs=outputs,
@@ -80,9 +84,10 @@ def _find(source: str | PathLike[str]) -> tuple[Snapshot, str, str | None]:
 def _check_classifier(model: runtime.Model, name: str) -> tuple[int, ...]:
     """Returns the shape of the output."""
     taken, given = model.input_shapes, model.output_shapes
-    if [len(shape) for shape in taken] != [3] or [len(shape) for shape in given] != [1]:
+    ranks = [len(shape) for shape in taken]
+    if ranks not in ([1], [3]) or [len(shape) for shape in given] != [1]:
         raise ArgumentError(
-            f"{name} must be a network from (h, w, c) to (classes,), got "
+            f"{name} must be a network from (h, w, c) or (k,) to (classes,), got "
             f"{', '.join(map(str, taken))} to {', '.join(map(str, given))}. Evaluate a classifier "
             "with one input and one output."
         )

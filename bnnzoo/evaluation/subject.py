@@ -15,7 +15,7 @@ from bnnzoo.data import labels as label_sets
 from bnnzoo.data import preprocessing as preprocessings
 from bnnzoo.data.labels import Labels
 from bnnzoo.data.preprocessing import Preprocessing
-from bnnzoo.errors import ArgumentError, BnnZooError
+from bnnzoo.errors import ArgumentError, BnnZooError, DataError
 from bnnzoo.opening import names_file
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "as_classifier",
     "check_random",
     "choose_preprocessing",
+    "of_images",
     "open_subject",
 ]
 
@@ -192,6 +193,35 @@ def as_classifier(
     return both, 2, "probabilities"
 
 
+def of_images(
+    run: Callable[[Floats], Any], input_shape: tuple[int | None, ...], name: str
+) -> tuple[Callable[[Floats], Any], tuple[int | None, ...] | None]:
+    """Returns what runs on images `(n, h, w, c)`, and their shape.
+
+    A network of vectors `(k,)` takes images of any shape with k values, row by row as
+    `keras.layers.Flatten` does; then the shape is None.
+
+    Args:
+        run: From the network's input.
+        input_shape: Of one input: `(h, w, c)` or `(k,)`.
+        name: What an error calls the network.
+    """
+    if len(input_shape) != 1:
+        return run, input_shape
+
+    def flat(images: Floats) -> Any:
+        vectors = images.reshape(len(images), -1)
+        if vectors.shape[1:] != input_shape:
+            raise DataError(
+                f"Images for {name} must have {input_shape[0]} values, got {vectors.shape[1]} in "
+                f"{images.shape[1:]}. Choose other images, or bring them to a size with "
+                "--preprocessing mean=M:std=S:size=HxW."
+            )
+        return run(vectors)
+
+    return flat, None
+
+
 def check_random(model: Any, is_file: bool = False) -> None:
     """Refuses random weights for what has its own.
 
@@ -211,7 +241,10 @@ def check_random(model: Any, is_file: bool = False) -> None:
 
 
 def choose_preprocessing(
-    chosen: str | Preprocessing | None, own: str | None, shape: tuple[int, ...], name: str
+    chosen: str | Preprocessing | None,
+    own: str | None,
+    shape: tuple[int | None, ...] | None,
+    name: str,
 ) -> Preprocessing:
     """Returns the preprocessing that was chosen, or the model's own, for images of `shape`."""
     if isinstance(chosen, Preprocessing):

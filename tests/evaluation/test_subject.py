@@ -14,7 +14,13 @@ import bnnzoo
 from bnnzoo import manifest
 from bnnzoo.architectures.assembly import assemble
 from bnnzoo.deploy.conversion import convert
-from bnnzoo.errors import ArgumentError, BnnZooError, UnknownModelError, WeightsError
+from bnnzoo.errors import (
+    ArgumentError,
+    BnnZooError,
+    DataError,
+    UnknownModelError,
+    WeightsError,
+)
 from bnnzoo.evaluation.subject import open_subject
 from bnnzoo.model_spec import ModelSpec
 from tests.evaluation.centroid_network import centroid_network, save_centroid_network
@@ -100,6 +106,22 @@ def test_one_output_of_another_kind_is_refused(activation: str | None) -> None:
         open_subject(one_output(activation), preprocessing="scale_01")
 
 
+@pytest.mark.parametrize("runtime", ["keras", "packed"])
+def test_a_network_of_vectors_takes_images_row_by_row(tmp_path: Path, runtime: str) -> None:
+    """Class k is that of the brightest of 6 pixels, read along the rows of 2 x 3."""
+    network = keras.Sequential([keras.Input((6,)), keras.layers.Dense(6, use_bias=False)])
+    network.layers[-1].set_weights([np.eye(6)])
+    model: object = network
+    if runtime == "packed":
+        convert(network, tmp_path / "net.safetensors")
+        model = tmp_path / "net.safetensors"
+    images = np.eye(6).reshape(6, 2, 3, 1).astype(np.uint8)
+    how = {"preprocessing": "raw", "runtime": runtime}
+    assert bnnzoo.evaluate(model, (images, range(6)), **how).top1 == 100
+    with pytest.raises(DataError, match=r"must have 6 values, got 12 in \(2, 6, 1\). Choose other"):
+        bnnzoo.evaluate(model, (images.repeat(2, axis=2), range(6)), **how)
+
+
 def zoo_model(**changes: object) -> keras.Model:
     inputs = keras.Input((28, 28, 1))
     x = keras.layers.Flatten()(inputs)
@@ -182,14 +204,16 @@ def test_an_unknown_name_suggests_the_nearest() -> None:
 @pytest.mark.parametrize(
     "model",
     [
-        keras.Sequential([keras.Input((8,)), keras.layers.Dense(3)]),
+        keras.Sequential([keras.Input((8, 3)), keras.layers.Dense(3)]),
         keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)]),
         "not a model",
     ],
-    ids=["no images", "feature map", "no name"],
+    ids=["sequences", "feature map", "no name"],
 )
 def test_only_classifiers_of_images_are_taken(model: object) -> None:
-    with pytest.raises(BnnZooError, match=r"from \(n, h, w, c\) to \(n, classes\)|Unknown model"):
+    with pytest.raises(
+        BnnZooError, match=r"\(n, h, w, c\) or \(n, k\) to \(n|Unknown model"
+    ):
         open_subject(model, preprocessing="raw")
 
 
