@@ -7,10 +7,10 @@ from typing import Any
 
 import keras
 
-import bnnzoo.nn  # noqa: F401 (a pickle of a model imports this file, and needs its layers)
 from bnnzoo.arguments import as_integers
 from bnnzoo.errors import ArgumentError
 from bnnzoo.model_spec import FeatureInfo, ModelSpec
+from bnnzoo.nn.pickling import pickle_with_modules
 
 __all__ = ["ZooModel", "assemble", "image_input"]
 
@@ -57,6 +57,9 @@ class ZooModel(keras.Model):
         model.stages = stages
         model.model_spec = None if spec is None else ModelSpec.from_dict(spec)
         return model
+
+
+pickle_with_modules(ZooModel)
 
 
 def image_input(input_shape: Sequence[int | None], minimum: int, name: str) -> keras.KerasTensor:

@@ -1,30 +1,45 @@
 """Pickles of Keras models with layers of bnnzoo: whoever opens one knows the layers.
 
 Keras pickles a model as its `.keras` file. A process that opens it, such as a worker of
-`ProcessPoolExecutor` or Dask, has not imported the layers that the file names. A pickle that calls
-a function of this module does that for it.
+`ProcessPoolExecutor` or Dask, has not imported the modules that the file names, where layers and
+initializers register themselves. A pickle that calls a function of this module does that first.
 """
 
 from __future__ import annotations
 
 import copyreg
-from collections.abc import Callable
+import importlib
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 from keras.src.models import Functional  # Keras exports it under no public name
 
-__all__: list[str] = []
+__all__ = ["pickle_with_modules"]
+
+# The module of an object in a config, unless it is Keras's.
+_MODULE = re.compile(r'"module": "(?!(?:keras|builtins)[."])([^"]+)"')
+
+
+def pickle_with_modules(kind: type[keras.Model]) -> None:
+    """Lets pickles of a class of models import what their configs name."""
+    copyreg.pickle(kind, _reduce)
 
 
 def _reduce(model: keras.Model) -> tuple[Callable[..., keras.Model], tuple[Any, ...]]:
-    reduced = model.__reduce__()
-    return (_open, reduced) if '"bnnzoo>' in model.to_json() else reduced
+    reduced, config = model.__reduce__(), model.to_json()
+    modules = sorted(set(_MODULE.findall(config)))
+    return (_open, (modules, *reduced)) if '"bnnzoo>' in config else reduced
 
 
-def _open(function: Callable[..., keras.Model], arguments: tuple[Any, ...]) -> keras.Model:
+def _open(
+    modules: Sequence[str], function: Callable[..., keras.Model], arguments: tuple[Any, ...]
+) -> keras.Model:
+    for module in modules:
+        importlib.import_module(module)
     return function(*arguments)
 
 
 for kind in (Functional, keras.Sequential):
-    copyreg.pickle(kind, _reduce)
+    pickle_with_modules(kind)

@@ -11,6 +11,8 @@ import numpy as np
 
 import bnnzoo
 from bnnzoo import nn
+from bnnzoo.architectures.assembly import assemble
+from bnnzoo.architectures.quicknet import BlurPool
 
 OPEN = """
 import pickle, sys
@@ -33,8 +35,11 @@ def test_models_open_in_a_fresh_process(rng):
     outputs = inputs
     for layer in layers():
         outputs = layer(outputs)
+    blurred = keras.layers.DepthwiseConv2D(3, depthwise_initializer=BlurPool())(inputs)
     models = [
         bnnzoo.load("binarynet_mlp"),
+        # With an initializer of one architecture, which `bnnzoo.nn` does not import.
+        assemble(inputs, blurred, stages=[blurred], name="blurred"),
         keras.Sequential([keras.Input((28, 28, 1)), *layers()]),
         keras.Model(inputs, outputs),
     ]
@@ -49,7 +54,7 @@ def test_models_open_in_a_fresh_process(rng):
     outputs, specs = pickle.loads(done.stdout)
     for output, model in zip(outputs, models, strict=True):
         np.testing.assert_array_equal(output, model.predict_on_batch(x))
-    assert specs == [models[0].model_spec, None, None]
+    assert specs == [models[0].model_spec, None, None, None]
 
 
 def test_a_model_without_our_layers_needs_no_bnnzoo():
