@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from bnnzoo.errors import ArgumentError, WeightsError
 from bnnzoo.manifest import TrainingRun
 from bnnzoo.model_spec import ModelSpec
 from bnnzoo.opening import open_model
-from bnnzoo.training.recipe import Recipe
+from bnnzoo.training.recipe import Recipe, type_names
 from bnnzoo.training.recipes import recipe as known_recipe
-from bnnzoo.training.run_folder import ENVIRONMENT, LOG, MODEL, RECIPE, REPORT, RunFolder
+from bnnzoo.training.run_folder import ENVIRONMENT, LOG, MODEL, REPORT, RunFolder
 from bnnzoo.training.settings import changed_settings
 
 __all__ = ["FinishedRun", "open_finished_run"]
 
 # Data that everybody can get, so that everybody can repeat the measurement.
 PUBLIC_DATA = ("keras:", "tfds:")
+# What is read of a run, and its types: its folder may have been edited.
+_REPORT = {"epochs": (int,), "seconds": (float, int), "evaluation": (dict,)}
+_EVALUATION = {"weights_sha256": (str,), "n": (int,), "date": (str,)}
+_START = {
+    "after_epoch": (int, NoneType),
+    "hardware": (str, NoneType),
+    "devices": (list,),
+    "versions": (dict,),
+}
 
 
 @dataclass(frozen=True)
@@ -56,7 +66,7 @@ class FinishedRun:
             WeightsError: It is not the one that the run ended with.
             ArgumentError: Its classes have no known names.
         """
-        if self.report["evaluation"].get("weights_sha256") != self.digest:
+        if self.report["evaluation"]["weights_sha256"] != self.digest:
             raise WeightsError(
                 f"{self.folder.path / MODEL} must hold the weights that the run ended with, got "
                 "others. Remove it and report.json, and write both again with `bnnzoo train "
@@ -81,13 +91,15 @@ class FinishedRun:
             WeightsError: The run did not write down a start that trained.
         """
         epochs = self.report["epochs"]
-        trained = [start for start in self.starts if start.get("after_epoch", 0) < epochs]
+        trained = [start for start in self.starts if (start.get("after_epoch") or 0) < epochs]
         if not trained:
             raise WeightsError(
                 f"{self.folder.path / ENVIRONMENT} must have the start that trained, got none. "
                 "Name the hardware of another run, or train again."
             )
-        found = [start.get("hardware") or ", ".join(start["devices"]) for start in trained]
+        found = [
+            start.get("hardware") or ", ".join(map(str, start["devices"])) for start in trained
+        ]
         return TrainingRun(
             epochs=epochs,
             seconds=self.report["seconds"],
@@ -103,16 +115,13 @@ def open_finished_run(path: str | PathLike[str]) -> FinishedRun:
     Raises:
         ArgumentError: There is no run, it has not come to its end, its recipe is none of
             `bnnzoo recipes`, or its test images are not public.
-        WeightsError: Its files contradict each other.
+        WeightsError: Its files contradict each other, or were edited.
+        BnnZooError: A file cannot be read.
     """
     folder = RunFolder(Path(path))
-    values = folder.read_json(RECIPE)
-    if values is None:
+    recipe = folder.read_recipe()
+    if recipe is None:
         raise ArgumentError(f"{path} must be the folder of a run, got none. Name another one.")
-    try:
-        recipe = Recipe.from_dict(values)
-    except (KeyError, TypeError) as error:
-        raise WeightsError(f"{folder.path / RECIPE} is no recipe: {error}.") from error
     settings = changed_settings(recipe, known_recipe(recipe.name))
     if not recipe.test_data.startswith(PUBLIC_DATA):
         raise ArgumentError(
@@ -120,21 +129,40 @@ def open_finished_run(path: str | PathLike[str]) -> FinishedRun:
             "repeat a measurement on your files."
         )
     report, starts = folder.read_json(REPORT, dict), folder.read_json(ENVIRONMENT, list)
-    log = _read_log(folder)
-    done = len(list(csv.DictReader(log.splitlines())))
+    log = _read_log(folder.path / LOG)
+    done = max(0, len(log.splitlines()) - 1)
     if report is None or starts is None or not folder.has(MODEL):
         raise ArgumentError(
             f"{path} must be a finished run, got {done} of {recipe.epochs} epochs. Go on with "
             f"`bnnzoo train {recipe.name} --out {path} --resume`."
         )
-    if not done == report.get("epochs") == recipe.epochs:
+    _check(folder.path / REPORT, report, _REPORT)
+    _check(folder.path / REPORT, report["evaluation"], _EVALUATION)
+    for start in starts:
+        _check(folder.path / ENVIRONMENT, start, _START)
+    if not done == report["epochs"] == recipe.epochs:
         raise WeightsError(
             f"log.csv and report.json in {path} must have the {recipe.epochs} epochs of the "
-            f"recipe, got {done} and {report.get('epochs')}. They are of another run."
+            f"recipe, got {done} and {report['epochs']}. They are of another run."
         )
     return FinishedRun(folder, recipe, settings, report, starts, log)
 
 
-def _read_log(folder: RunFolder) -> str:
-    path = folder.path / LOG
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
+def _check(path: Path, value: Any, kinds: Mapping[str, tuple[type, ...]]) -> None:
+    """Checks the fields of a JSON object in a file of the run."""
+    fields = value if isinstance(value, dict) else {}
+    for name, allowed in kinds.items():
+        if type(fields.get(name)) not in allowed:
+            raise WeightsError(
+                f"{path} must have {name} as {type_names(allowed)}, got {fields.get(name)!r:.80}. "
+                "It was edited: restore it, or train again in another folder."
+            )
+
+
+def _read_log(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8") if path.is_file() else ""
+    except (OSError, ValueError) as error:
+        raise WeightsError(
+            f"{path} cannot be read: {error}. Train again in another folder."
+        ) from error

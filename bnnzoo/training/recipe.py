@@ -13,12 +13,15 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import types
+import typing
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from bnnzoo.errors import ArgumentError
 
-__all__ = ["Augmentation", "Phase", "Recipe", "check"]
+__all__ = ["Augmentation", "Phase", "Recipe", "check", "plain_fields", "type_names"]
 
 BINARIZE = ("nothing", "activations", "everything")
 SCHEDULES = ("cosine", "linear", "constant", "steps")
@@ -166,14 +169,44 @@ class Recipe:
         """Returns the recipe that `to_dict` wrote.
 
         Raises:
-            TypeError: A field is missing or unknown.
+            KeyError: There are no phases, or no augmentation.
+            TypeError: A field is missing, unknown or of another type.
         """
         phases = tuple(
-            Phase(**{**phase, "drops": tuple(map(tuple, phase.get("drops", ())))})
+            _typed(Phase(**{**phase, "drops": tuple(map(tuple, phase.get("drops", ())))}))
             for phase in value["phases"]
         )
-        augmentation = Augmentation(**value["augmentation"])
-        return cls(**{**value, "phases": phases, "augmentation": augmentation})
+        augmentation = _typed(Augmentation(**value["augmentation"]))
+        recipe = _typed(cls(**{**value, "phases": phases, "augmentation": augmentation}))
+        if not isinstance(recipe.arguments, dict):
+            raise TypeError(f"arguments must be an object, got {recipe.arguments!r:.80}")
+        return recipe
+
+
+R = TypeVar("R", Augmentation, Phase, Recipe)
+
+
+def _typed(record: R) -> R:
+    """Returns a record whose plain values are of their types."""
+    for name, kinds in plain_fields(type(record)).items():
+        value = getattr(record, name)
+        kind = type(value)
+        if kind not in kinds and not (kind is int and float in kinds):
+            raise TypeError(f"{name} must be {type_names(kinds)}, got {value!r:.80}")
+    return record
+
+
+def plain_fields(record: type) -> dict[str, tuple[type, ...]]:
+    """Returns the types of the fields that hold one plain value."""
+    hints = typing.get_type_hints(record)
+    kinds = {name: typing.get_args(hint) or (hint,) for name, hint in hints.items()}
+    plain = {bool, int, float, str, types.NoneType}
+    return {name: kind for name, kind in kinds.items() if set(kind) <= plain}
+
+
+def type_names(kinds: Iterable[type]) -> str:
+    """Returns types as a message names them."""
+    return " or ".join("null" if kind is types.NoneType else kind.__name__ for kind in kinds)
 
 
 def check(recipe: Recipe) -> Recipe:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from bnnzoo.atomic import part_of, replacing
-from bnnzoo.errors import ArgumentError, BnnZooError
+from bnnzoo.errors import ArgumentError, BnnZooError, first_line
 from bnnzoo.training.distribution import ALONE, Group
 from bnnzoo.training.recipe import Recipe
 
@@ -130,6 +130,21 @@ class RunFolder:
             )
         return value
 
+    def read_recipe(self) -> Recipe | None:
+        """Returns the recipe of the run; None if there is none.
+
+        Raises:
+            BnnZooError: It is broken, or is not a recipe.
+        """
+        value = self.read_json(RECIPE)
+        try:
+            return None if value is None else Recipe.from_dict(value)
+        except (KeyError, TypeError) as error:
+            raise BnnZooError(
+                f"{self.path / RECIPE} is not a recipe: {first_line(error)}. Start the run in "
+                "another folder."
+            ) from error
+
     def share_text(self, text: str) -> str:
         """Returns in every process the text of the first one."""
         return (self.group.share(text.encode) or b"").decode()
@@ -200,15 +215,13 @@ def open_run(
         raise BnnZooError(f"{path} cannot be made: {error.strerror}.") from error
     with _locked(path):
         folder = RunFolder(path)  # as this process alone: the others learn what it is found to be
-        found = folder.read_json(RECIPE)
+        found = folder.read_recipe()
         left = [name for name in (LAST, REPORT) if folder.has(name)]
         if found is None and left:
             raise ArgumentError(
                 f"{path} has {left[0]} without {RECIPE}: it is no run's folder. Name another one."
             )
-        if found is not None:
-            found = _parsed(path, found)
-        if not left:
+        if found is None or not left:
             # No epoch was finished: nothing is lost.
             folder.write_json(RECIPE, recipe.to_dict())
         elif not resume:
@@ -244,20 +257,10 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _parsed(path: Path, found: Any) -> dict[str, Any]:
-    """Returns every value of the recipe in a folder, as JSON values."""
-    try:
-        return dict(json.loads(json.dumps(Recipe.from_dict(found).to_dict())))
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise BnnZooError(
-            f"{path / RECIPE} is no recipe: {error}. Start the run in another folder."
-        ) from error
-
-
-def _compare(path: Path, found: dict[str, Any], recipe: Recipe) -> None:
-    wanted = json.loads(json.dumps(recipe.to_dict()))
+def _compare(path: Path, found: Recipe, recipe: Recipe) -> None:
+    theirs, ours = (json.loads(json.dumps(each.to_dict())) for each in (found, recipe))
     # What a recipe says of itself may be worded anew.
-    different = [key for key in wanted if key != "summary" and found[key] != wanted[key]]
+    different = [key for key in ours if key != "summary" and theirs[key] != ours[key]]
     if different:
         raise ArgumentError(
             f"{path} has a run of another recipe: {', '.join(different)} differ. Give the same "

@@ -5,14 +5,12 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
-import types
-import typing
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from bnnzoo.errors import ArgumentError
-from bnnzoo.training.recipe import Augmentation, Phase, Recipe, check
+from bnnzoo.training.recipe import Augmentation, Phase, Recipe, check, plain_fields, type_names
 
 __all__ = ["apply_settings", "both_splits", "changed_settings"]
 
@@ -115,7 +113,7 @@ def _changed(recipe: Recipe, key: str, text: str) -> Recipe:
     if room == "augmentation":
         augmentation = _with_field(recipe.augmentation, name, key, text)
         return dataclasses.replace(recipe, augmentation=augmentation)
-    if room.startswith("phase") or (not dot and key in _plain_fields(Phase)):
+    if room.startswith("phase") or (not dot and key in plain_fields(Phase)):
         phases = list(recipe.phases)
         for place in _chosen(room, len(phases)):
             phases[place] = _with_field(phases[place], name, key, text)
@@ -138,7 +136,7 @@ def _chosen(room: str, count: int) -> range:
 
 
 def _with_field(record: Any, name: str, key: str, text: str) -> Any:
-    kinds = _plain_fields(type(record))
+    kinds = plain_fields(type(record))
     if name not in kinds:
         _refuse(key)
     value = _parsed(text)
@@ -148,17 +146,10 @@ def _with_field(record: Any, name: str, key: str, text: str) -> Any:
     if str in allowed and value is not None and not isinstance(value, str):
         value = text
     if type(value) not in allowed:
-        names = " or ".join("null" if kind is types.NoneType else kind.__name__ for kind in allowed)
-        raise ArgumentError(f"{key} must be {names}, got '{text}'. Correct the value.")
+        raise ArgumentError(
+            f"{key} must be {type_names(allowed)}, got '{text}'. Correct the value."
+        )
     return dataclasses.replace(record, **{name: value})
-
-
-def _plain_fields(record: type) -> dict[str, tuple[type, ...]]:
-    """Returns the types of the fields that hold one plain value."""
-    hints = typing.get_type_hints(record)
-    kinds = {name: typing.get_args(hint) or (hint,) for name, hint in hints.items()}
-    plain = {bool, int, float, str, types.NoneType}
-    return {name: kind for name, kind in kinds.items() if set(kind) <= plain}
 
 
 def _parsed(text: str) -> Any:
@@ -170,9 +161,9 @@ def _parsed(text: str) -> Any:
 
 def _refuse(key: str) -> None:
     known = [
-        *_plain_fields(Recipe),
-        *_plain_fields(Phase),
-        *(f"augmentation.{name}" for name in _plain_fields(Augmentation)),
+        *plain_fields(Recipe),
+        *plain_fields(Phase),
+        *(f"augmentation.{name}" for name in plain_fields(Augmentation)),
     ]
     near = difflib.get_close_matches(key, known, n=1)
     hint = f" Did you mean '{near[0]}'?" if near else ""

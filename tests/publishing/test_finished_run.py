@@ -51,16 +51,56 @@ def log_of_another_run(run):
     (run / "log.csv").write_text("".join(lines[:-1]))
 
 
+def report_without_evaluation(run):
+    edit_json(run / "report.json", lambda value: value.update(evaluation=[1]))
+
+
+def report_without_a_digest(run):
+    edit_json(run / "report.json", lambda value: value["evaluation"].pop("weights_sha256"))
+
+
+def date_as_a_number(run):
+    edit_json(run / "report.json", lambda value: value["evaluation"].update(date=2026))
+
+
+def start_as_a_number(run):
+    (run / "environment.json").write_text("[5]")
+
+
+def start_after_words(run):
+    edit_json(run / "environment.json", lambda value: value[0].update(after_epoch="one"))
+
+
+def recipe_of_numbers(run):
+    edit_json(run / "recipe.json", lambda value: value.update(test_data=5))
+
+
+def epochs_in_words(run):
+    edit_json(run / "recipe.json", lambda value: value["phases"][0].update(epochs="two"))
+
+
+def log_of_other_bytes(run):
+    (run / "log.csv").write_bytes(b"\xff\xfe\0")
+
+
 FAULTS = {
     without_report: (ArgumentError, rf"finished run, got 2 of 2 epochs.*train {RECIPE} --out"),
     without_model: (ArgumentError, r"must be a finished run"),
     without_recipe: (ArgumentError, r"must be the folder of a run, got none"),
     recipe_cut: (BnnZooError, r"recipe\.json cannot be read"),
-    recipe_of_another_version: (WeightsError, r"is no recipe: .*'more'"),
+    recipe_of_another_version: (BnnZooError, r"is not a recipe: .*'more'"),
+    recipe_of_numbers: (BnnZooError, r"is not a recipe: test_data must be str, got 5"),
+    epochs_in_words: (BnnZooError, r"is not a recipe: epochs must be int, got 'two'"),
     own_recipe: (ArgumentError, rf"Unknown recipe .* Did you mean '{RECIPE}'"),
     other_phases: (ArgumentError, r"phases of .* must be 1, got 2"),
     own_data: (ArgumentError, r"test_data must be keras:NAME or tfds:NAME, got 'tiny"),
     log_of_another_run: (WeightsError, r"must have the 2 epochs of the recipe, got 1 and 2"),
+    log_of_other_bytes: (WeightsError, r"log\.csv cannot be read: 'utf-8' codec"),
+    report_without_evaluation: (WeightsError, r"must have evaluation as dict, got \[1\]\. It was"),
+    report_without_a_digest: (WeightsError, r"must have weights_sha256 as str, got None"),
+    date_as_a_number: (WeightsError, r"report\.json must have date as str, got 2026"),
+    start_as_a_number: (WeightsError, r"environment\.json must have devices as list, got None"),
+    start_after_words: (WeightsError, r"must have after_epoch as int or null, got 'one'"),
 }
 
 

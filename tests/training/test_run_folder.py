@@ -124,7 +124,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
 def test_a_recipe_of_something_else_is_left_alone(tmp_path, foreign):
     (tmp_path / "recipe.json").write_text(foreign)
     with (
-        pytest.raises(BnnZooError, match=r"recipe.json is no recipe: .* in another folder"),
+        pytest.raises(BnnZooError, match=r"recipe.json is not a recipe: .* in another folder"),
         open_run(tmp_path, RECIPE, resume=False),
     ):
         pass
