@@ -402,7 +402,8 @@ def _retry_after_s(error: Exception) -> float:
         return float(text)
     try:
         moment = email.utils.parsedate_to_datetime(text)
-    except (TypeError, ValueError):  # the first, in Python 3.10 to 3.12, where it is no date at all
+    # The first of a huge time zone, the second in Python 3.10 to 3.12 of what is not a date at all.
+    except (OverflowError, TypeError, ValueError):
         return 0.0
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=timezone.utc)

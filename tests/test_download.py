@@ -112,7 +112,10 @@ def test_a_long_pause_is_not_waited_for(server, pauses):
 PAST = "Mon, 01 Jan 2001 00:00:00 GMT"
 
 
-@pytest.mark.parametrize("pause", ["soon", "-5", "", "1e3", PAST, "Mon, 99 Jan 9999 99:00 GMT"])
+BROKEN_DATES = ("Mon, 99 Jan 9999 99:00 GMT", "Mon, 01 Jan 2001 00:00:00 +99999999999999")
+
+
+@pytest.mark.parametrize("pause", ["soon", "-5", "", "1e3", PAST, *BROKEN_DATES])
 def test_a_pause_that_makes_no_sense_is_none(pause, server, pauses):
     assert fetch(server.serve(asking(429, pause), Answer())) == GOOD
     assert max(pauses) == HURRY.backoff_s
