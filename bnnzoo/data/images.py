@@ -40,6 +40,7 @@ IMAGE_SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in
 # Pillow holds up to 16 bytes for a pixel, of WebP, while it decodes: 1 GiB for an image.
 MOST_PIXELS = 2**26
 STRIP_PIXELS = 2**20
+BITS_PER_SAMPLE = 258  # the tag of TIFF; Pillow leaves 12 bits as they are in 16
 
 # What Pillow raises for broken files, plugin by plugin; an unknown format is an OSError too.
 _BROKEN = (
@@ -141,7 +142,7 @@ def _decoded(file: Path | IO[bytes], name: str) -> NDArray[np.uint8]:
 
 def _pixels(image: Image.Image, format: str | None) -> NDArray[np.uint8]:
     """Converts strip by strip: some conversions hold the image several times."""
-    is_deep = _is_deep(image.mode, format)
+    is_deep = _is_deep(image, format)
     is_grey = is_deep or (image.mode in ("1", "L") and "transparency" not in image.info)
     pixels = np.empty((image.height, image.width, 1 if is_grey else 3), np.uint8)
     rows = max(1, STRIP_PIXELS // max(1, image.width))
@@ -157,9 +158,12 @@ def _pixels(image: Image.Image, format: str | None) -> NDArray[np.uint8]:
     return pixels
 
 
-def _is_deep(mode: str, format: str | None) -> bool:
-    """Returns whether the pixels have 16 bits, which only a file says; refuses 32 bits."""
+def _is_deep(image: Image.Image, format: str | None) -> bool:
+    """Returns whether the pixels have 16 bits, which only a file says; refuses 12 and 32 bits."""
+    mode = image.mode
     if mode.startswith("I;16") and format in FORMATS:
+        if 12 in getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, ()):
+            raise ValueError("it has 12-bit pixels; save it with 8 bits a channel")
         return True
     if mode == "I" and format in ("PNG", "PPM"):  # which have no more than 16 bits
         return True

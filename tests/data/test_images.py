@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -168,6 +169,19 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(DataError, match=r"pipe.png is not a regular file"):
         read_image(tmp_path / "pipe.png")
+
+
+def test_twelve_bit_grey_is_refused(tmp_path: Path) -> None:
+    """Pillow leaves 12 bits as they are in 16: the picture would have 16 levels."""
+    tags = {
+        256: 2, 257: 2, 258: 12, 259: 1, 262: 1, 273: 8, 277: 1, 278: 2, 279: 6,
+    }  # fmt: skip
+    entries = b"".join(struct.pack("<HHIHH", tag, 3, 1, value, 0) for tag, value in tags.items())
+    ifd = struct.pack("<H", len(tags)) + entries + bytes(4)
+    path = tmp_path / "a.tif"
+    path.write_bytes(b"II*\0" + struct.pack("<I", 14) + b"\xff\xf0\x00\x00\x0f\xff" + ifd)
+    with pytest.raises(DataError, match="a.tif is not a readable image: it has 12-bit pixels"):
+        read_image(path)
 
 
 def test_float_pixels_are_refused(tmp_path: Path) -> None:
