@@ -12,6 +12,7 @@ from bnnzoo import registry
 from bnnzoo.architectures.catalog import CATALOG
 from bnnzoo.errors import ArgumentError, UnknownModelError, WeightsError
 from bnnzoo.loading import load
+from bnnzoo.snapshot import Snapshot
 
 if TYPE_CHECKING:
     import keras
@@ -69,7 +70,7 @@ def open_model(
         raise ArgumentError(
             f"num_classes and input_shape must be None for {source}. The file has its own."
         )
-    path = Path(source)
+    path = Snapshot.of(source)
     return _open_keras_file(path) if path.suffix == ".keras" else _open_packed_file(path)
 
 

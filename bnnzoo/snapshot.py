@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Iterator
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ class Snapshot(_Path):
         return snapshot
 
     @classmethod
-    def of(cls, path: Path) -> Snapshot:
+    def of(cls, path: str | PathLike[str]) -> Snapshot:
         """Returns a path as a snapshot; one that is a snapshot already stays itself."""
         return path if isinstance(path, cls) else cls(path)
 

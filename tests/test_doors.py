@@ -36,7 +36,9 @@ DOORS = {
         "architectures", "arguments", "deploy", "errors", "hdf5_file", "manifest", "model_spec",
         "registry", "snapshot", "weights",
     },
-    "opening": {"architectures", "deploy", "errors", "keras_archive", "loading", "registry"},
+    "opening": {
+        "architectures", "deploy", "errors", "keras_archive", "loading", "registry", "snapshot",
+    },
     "data": {"errors", "network"},
     "model_summary": {"errors", "nn", "opening", "plain_text"},
     "evaluation": {
@@ -50,7 +52,7 @@ DOORS = {
     },
     "deploy.conversion": {
         "arguments", "atomic", "data", "deploy", "errors", "evaluation", "manifest",
-        "model_spec", "nn", "opening", "registry", "runtime",
+        "model_spec", "nn", "opening", "registry", "runtime", "snapshot",
     },
     "publishing": {
         "atomic", "data", "deploy", "errors", "evaluation", "manifest", "model_spec", "network",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 from bnnzoo.data import labels
@@ -20,6 +19,7 @@ from bnnzoo.evaluation.subject import (
 )
 from bnnzoo.model_spec import ModelSpec
 from bnnzoo.opening import names_file, open_model
+from bnnzoo.snapshot import Snapshot
 
 __all__ = ["open_keras_subject"]
 
@@ -37,9 +37,10 @@ def open_keras_subject(
         preprocessing: As of `open_subject`.
         random_weights: As of `open_subject`.
     """
-    path = Path(model) if isinstance(model, (str, PathLike)) else None
+    path = Snapshot.of(model) if isinstance(model, (str, PathLike)) else None
     if path is not None:
-        model = open_model(model, pretrained=not random_weights)
+        opened = path if names_file(model) else model
+        model = open_model(opened, pretrained=not random_weights)
     spec = getattr(model, "model_spec", None)
     name, tag, digest = _provenance(model, spec, path)
     _check_classifier(model, name)
@@ -76,7 +77,7 @@ def _image_shape(shape: Any, preprocessing: Preprocessing) -> tuple[int, ...] | 
 
 
 def _provenance(
-    model: Any, spec: ModelSpec | None, path: Path | None
+    model: Any, spec: ModelSpec | None, path: Snapshot | None
 ) -> tuple[str, str | None, str | None]:
     """Returns name, tag and digest of the weights, where they are certain.
 

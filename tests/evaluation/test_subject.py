@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import bnnzoo
-from bnnzoo import manifest
+from bnnzoo import manifest, runtime
 from bnnzoo.architectures.assembly import assemble
 from bnnzoo.deploy.conversion import convert
 from bnnzoo.errors import (
@@ -166,6 +166,33 @@ def test_a_file_has_its_own_digest_and_no_tag(tmp_path: Path) -> None:
     assert subject.preprocessing.id == "scale_pm1"
 
 
+@pytest.fixture
+def swapped_when_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, str]:
+    """A file that another process replaces while Keras opens it; and the digest that it had."""
+    path, load_model = tmp_path / "mine.keras", keras.models.load_model
+    zoo_model().save(path)
+
+    def load_and_swap(*args: object, **kwargs: object) -> keras.Model:
+        path.write_bytes(b"other")
+        return load_model(*args, **kwargs)
+
+    monkeypatch.setattr(keras.models, "load_model", load_and_swap)
+    return path, hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_the_digest_is_of_what_was_opened(swapped_when_opened: tuple[Path, str]) -> None:
+    path, digest = swapped_when_opened
+    assert open_subject(path).weights_sha256 == digest
+
+
+def test_the_digest_that_is_packed_is_of_what_was_opened(
+    swapped_when_opened: tuple[Path, str], tmp_path: Path
+) -> None:
+    path, digest = swapped_when_opened
+    convert(path, tmp_path / "mine.safetensors", check=0)
+    assert runtime.load(tmp_path / "mine.safetensors").info.weights_sha256 == digest
+
+
 def test_a_foreign_file_needs_a_preprocessing(tmp_path: Path) -> None:
     path = save_centroid_network(tmp_path)
     match = r"centroids.keras does not say .* --preprocessing: larq_in1k, scale_pm1, scale_01, raw"
@@ -211,9 +238,7 @@ def test_an_unknown_name_suggests_the_nearest() -> None:
     ids=["sequences", "feature map", "no name"],
 )
 def test_only_classifiers_of_images_are_taken(model: object) -> None:
-    with pytest.raises(
-        BnnZooError, match=r"\(n, h, w, c\) or \(n, k\) to \(n|Unknown model"
-    ):
+    with pytest.raises(BnnZooError, match=r"\(n, h, w, c\) or \(n, k\) to \(n|Unknown model"):
         open_subject(model, preprocessing="raw")
 
 

@@ -35,7 +35,8 @@ from bnnzoo.evaluation.measure import Data, check_data
 from bnnzoo.evaluation.report import same_accuracy
 from bnnzoo.evaluation.subject import check_random, choose_preprocessing
 from bnnzoo.manifest import WeightsRecord
-from bnnzoo.opening import open_model
+from bnnzoo.opening import names_file, open_model
+from bnnzoo.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from bnnzoo.deploy.conversion.keras_origin import KerasOrigin
@@ -166,6 +167,8 @@ def _origin(
     from bnnzoo.deploy.conversion.keras_origin import KerasOrigin
 
     source = model if isinstance(model, (str, PathLike)) else None
+    if source is not None and names_file(source):
+        source = Snapshot.of(source)  # its digest goes into the packed file
     opened = open_model(source, pretrained=not random_weights) if source is not None else model
     return KerasOrigin(opened, source, preprocessing, record)
 

@@ -22,6 +22,7 @@ from bnnzoo.deploy.model_info import ModelInfo, names_fit
 from bnnzoo.errors import ArgumentError, UnknownModelError
 from bnnzoo.manifest import WeightsRecord
 from bnnzoo.model_spec import ModelSpec
+from bnnzoo.snapshot import Snapshot
 
 __all__ = ["computing_in_float32", "describe"]
 
@@ -95,7 +96,7 @@ def _digest(source: Any, spec: ModelSpec | None, named: bool) -> str | None:
         return spec.weights_sha256 if spec else None
     if source is None:
         return None
-    return hashlib.sha256(Path(source).read_bytes()).hexdigest()
+    return hashlib.sha256(Snapshot.of(source).read_bytes()).hexdigest()
 
 
 def _class_names(model: keras.Model, spec: ModelSpec | None) -> tuple[str, ...] | None:
