@@ -172,9 +172,19 @@ def sample(name: str) -> Source:
 
 
 def data_folder() -> Path:
-    """Returns the folder of local data sets: BNNZOO_DATA_DIR or ~/.cache/bnnzoo/datasets."""
-    configured = os.environ.get("BNNZOO_DATA_DIR")
-    return Path(configured) if configured else Path.home() / ".cache" / "bnnzoo" / "datasets"
+    """Returns the folder of local data sets: BNNZOO_DATA_DIR or ~/.cache/bnnzoo/datasets.
+
+    Raises:
+        DataError: It is in the home folder of a user who has none.
+    """
+    folder = os.environ.get("BNNZOO_DATA_DIR") or "~/.cache/bnnzoo/datasets"
+    try:
+        return Path(folder).expanduser()
+    except RuntimeError as error:
+        raise DataError(
+            f"Data sets must lie in a folder, got {folder!r}: {first_line(error).rstrip('.')}. Set "
+            "BNNZOO_DATA_DIR to a folder."
+        ) from error
 
 
 def keras_dataset(name: str, split: str = "test") -> Source:
@@ -184,7 +194,7 @@ def keras_dataset(name: str, split: str = "test") -> Source:
     downloads it.
 
     Raises:
-        DataError: It cannot be downloaded, or the file is broken.
+        DataError: It cannot be downloaded, the file is broken, or there is no home folder.
         MissingDependencyError: Keras is needed and not installed.
     """
     path = data_folder() / f"{name}.npz"

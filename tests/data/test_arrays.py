@@ -215,6 +215,12 @@ def test_keras_dataset_offline_says_where_it_looked(
         open_source("keras:mnist")
 
 
+def test_a_user_without_a_home_is_told_to_name_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BNNZOO_DATA_DIR", "~nobody_of_this_name/images")
+    with pytest.raises(DataError, match=r"must lie in a folder, got '~nobody.*Set BNNZOO_DATA_D"):
+        open_source("keras:mnist")
+
+
 def test_keras_dataset_that_cannot_be_downloaded(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
