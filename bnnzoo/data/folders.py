@@ -7,6 +7,7 @@ import functools
 import itertools
 import logging
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -116,6 +117,18 @@ def _class_indices(
             f"{num_classes} classes. A missing class would shift the sorted order: give a class "
             "map with --class-map."
         )
+    return _counted(folders)
+
+
+def _counted(folders: list[Path]) -> dict[str, int]:
+    """Returns the indices of folders in their order, each of which must be a class of its own."""
+    uses = Counter(labels.printable(folder.name) for folder in folders)
+    name, count = uses.most_common(1)[0]
+    if count > 1:
+        raise DataError(
+            f"{folders[0].parent}: names of class folders must differ, got '{name}' {count} times, "
+            "spelled with other code points. Move their images into one folder."
+        )
     return {folder.name: i for i, folder in enumerate(folders)}
 
 
@@ -144,7 +157,7 @@ def _indices_by_label(folders: list[Path], label_set: Labels, skip_bad: bool) ->
 def _class_names(indices: Mapping[str, int], label_set: Labels | None) -> tuple[str, ...] | None:
     if label_set is not None:
         return labels.names(label_set)
-    by_index = {index: name for name, index in indices.items()}
+    by_index = {index: labels.printable(name) for name, index in indices.items()}
     if sorted(by_index) != list(range(len(by_index))):
         return None
     return tuple(by_index[i] for i in range(len(by_index)))

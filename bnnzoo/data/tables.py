@@ -172,7 +172,8 @@ class FileFinder:
         path = self.root / name.replace("\\", "/")
         wanted = path.name.casefold()
         entries = self._listing(path.parent).values()
-        return next((entry for entry in entries if entry.casefold() == wanted), None)
+        near = (entry for entry in entries if entry.casefold() == wanted)
+        return next((entry for entry in near if (path.parent / entry).is_file()), None)
 
     def _composed(self, name: str) -> Path | None:
         """Follows a path whose parts may be spelled with other code points."""

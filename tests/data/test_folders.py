@@ -278,12 +278,38 @@ def test_accents_may_be_composed_or_not(tmp_path: Path, form: str) -> None:
     assert content(open_source(root, label_set=names)) == {name: (1, 7)}
 
 
+def test_folders_that_differ_in_their_spelling_alone_are_refused(tmp_path: Path) -> None:
+    """Copies from macOS put one beside the other; as two classes nobody could tell them apart."""
+    root = folder(tmp_path, {"caf\u00e9/a.png": 1, "cafe\u0301/b.png": 2, "tea/c.png": 3})
+    with pytest.raises(
+        DataError, match="class folders must differ, got 'caf\u00e9' 2 times, .* Move"
+    ):
+        open_source(root)
+    source = open_source(root, label_set=("caf\u00e9", "tea"))
+    assert content(source) == {
+        "caf\u00e9/a.png": (0, 1),
+        "cafe\u0301/b.png": (0, 2),
+        "tea/c.png": (1, 3),
+    }
+
+
+def test_names_of_classes_are_what_files_and_terminals_can_hold(tmp_path: Path) -> None:
+    names = ("cafe\u0301", "red\x1b[31m", "\udce9")  # the last is a byte of a Windows code page
+    root = folder(tmp_path, {f"{name}/a.png": 1 for name in names})
+    source = open_source(root)
+    assert source.class_names == ("caf\u00e9", "red?[31m", "?")
+    assert open_source(root, label_set=source.class_names).class_names == source.class_names
+
+
 def test_a_file_whose_name_has_another_case_is_suggested(tmp_path: Path) -> None:
     root, path = labelled(tmp_path, "file,class_index\nSub\\B.PNG,5\nA.PNG,0\n")
     with pytest.raises(DataError, match=r"line 2: there is no file .*B\.PNG\. Add it"):
         open_source(root, labels_csv=path)
     path.write_text("file,class_index\nsub\\B.PNG,5\n")
     with pytest.raises(DataError, match=r"no file .*B\.PNG\. Did you mean 'b\.png'\?"):
+        open_source(root, labels_csv=path)
+    path.write_text("file,class_index\nsub,5\n")  # a folder
+    with pytest.raises(DataError, match=r"no file .*sub\. Add it"):
         open_source(root, labels_csv=path)
 
 
