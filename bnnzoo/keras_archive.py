@@ -41,11 +41,12 @@ _KINDS = (
 )  # fmt: skip
 _FUNCTIONS = (keras.activations, keras.losses, keras.metrics)
 _NO_PARTS = ("deserialize", "get", "serialize")
-# Layers that run what they store, or read files that they name.
-_REFUSED = (
-    "FlaxLayer", "IntegerLookup", "JaxLayer", "Lambda", "StringLookup", "TFSMLayer",
-    "TextVectorization", "TorchModuleWrapper",
-)  # fmt: skip
+# Layers that run what they store, or read files that they name; and what is derived from them.
+_REFUSED = {
+    "IndexLookup", "JaxLayer", "Lambda", "TFSMLayer", "TextVectorization", "TorchModuleWrapper",
+}  # fmt: skip
+# The largest number in the settings of a metric: some take the square of it as memory.
+MAX_METRIC_NUMBER = 4096
 
 
 def open_archive(path: Path) -> keras.Model:
@@ -120,6 +121,11 @@ def _check_objects(path: Path, value: Any) -> None:
     if isinstance(value, dict):
         if "class_name" in value and not _is_known(value):
             raise WeightsError(f"{path} cannot be opened: {_refusal(value)}")
+        if _is_large_metric(value):
+            raise WeightsError(
+                f"{path} cannot be opened: numbers of its metric {value['class_name']} must be at "
+                f"most {MAX_METRIC_NUMBER}. Compile the model without it and save it again."
+            )
         value = list(value.values())
     if isinstance(value, list):
         for item in value:
@@ -137,8 +143,28 @@ def _is_known(value: dict[str, Any]) -> bool:
     if name in _PLAIN:
         return True
     found = getattr(sys.modules.get(module), name, None)
-    known = isinstance(found, type) and issubclass(found, _KINDS) and name not in _REFUSED
+    known = isinstance(found, type) and issubclass(found, _KINDS) and not _is_refused(found)
     return known and module.split(".")[0] == "keras"
+
+
+def _is_refused(kind: type) -> bool:
+    return any(base.__name__ in _REFUSED for base in kind.__mro__)
+
+
+def _is_large_metric(value: Any) -> bool:
+    """Returns whether a config is of a metric that takes memory by a number in its settings."""
+    if "class_name" not in value:
+        return False
+    found = getattr(sys.modules.get(value.get("module")), value["class_name"], None)
+    metric = isinstance(found, type) and issubclass(found, keras.Metric)
+    return metric and _largest_number(value.get("config")) > MAX_METRIC_NUMBER
+
+
+def _largest_number(value: Any) -> float:
+    if isinstance(value, (dict, list)):
+        items = value.values() if isinstance(value, dict) else value
+        return max(map(_largest_number, items), default=0)
+    return value if isinstance(value, (int, float)) else 0
 
 
 def _is_known_function(value: dict[str, Any]) -> bool:

@@ -119,6 +119,14 @@ EXPLOITS: dict[str, tuple[dict[str, Any], str]] = {
         keras_layer("StringLookup", vocabulary="/etc/passwd"),
         "keras.layers.StringLookup, which may run code or read files",
     ),
+    "the base of such layers": (
+        {
+            "module": "keras.src.layers.preprocessing.index_lookup",
+            "class_name": "IndexLookup",
+            "config": {"name": "evil", "vocabulary": "/etc/passwd"},
+        },
+        "index_lookup.IndexLookup, which may run code or read files",
+    ),
     # CVE-2026-1462
     "a saved graph": (
         keras_layer("TFSMLayer", filepath="//host/share", call_endpoint="serve"),
@@ -199,6 +207,22 @@ def test_a_config_asks_for_no_more_memory_than_the_weights(tmp_path, before, aft
     rewritten(path, config_json=config.replace(before, after).encode())
     with pytest.raises(WeightsError, match=r"describes a model of .*,000,\d+ weights and h"):
         open_archive(path)
+
+
+@pytest.mark.parametrize(
+    "metric", [keras.metrics.MeanIoU(num_classes=7), keras.metrics.AUC(num_thresholds=7)]
+)
+def test_a_metric_takes_no_memory_by_its_settings(tmp_path, metric):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    model.compile("sgd", "mse", metrics=[metric])
+    model.save(tmp_path / "x.keras")
+    assert open_archive(tmp_path / "x.keras").compiled
+    with zipfile.ZipFile(tmp_path / "x.keras") as archive:
+        config = archive.read("config.json").decode()
+    assert ": 7" in config
+    rewritten(tmp_path / "x.keras", config_json=config.replace(": 7", ": 1000000000").encode())
+    with pytest.raises(WeightsError, match=r"numbers of its metric .* must be at most 4096"):
+        open_archive(tmp_path / "x.keras")
 
 
 def test_an_archive_does_not_unpack_to_gigabytes(tmp_path):
