@@ -43,9 +43,9 @@ def every_op_graph(rng: np.random.Generator) -> Graph:
     x = b.add("permute", b.add("pad", x, padding=(0, 1, 2, 0), value=0.5), axes=(1, 0, 2))
     x = b.add("add", x, b.add("dequantize", b.add("sign", x)))
     grown = {"strides": (2, 1), "dilation": (1, 2), "crop": (1, 0), "pixels": (7, 8)}
-    for op, bits in (("bconv2d_transpose", b.add("sign", x)), ("conv2d_transpose", x)):
-        kernel = (b.signs if op[0] == "b" else b.reals)(4, 3, 2, b.shape(x)[-1])
-        x = b.add(op, bits, tensors={"kernel": kernel}, **grown)
+    kernel = b.signs(4, 3, 2, b.shape(x)[-1])
+    x = b.add("bconv2d_transpose", b.add("sign", x), tensors={"kernel": kernel}, **grown)
+    x = b.add("conv2d_transpose", x, tensors={"kernel": b.reals(4, 3, 2, 4)}, **grown)
     x = b.add("bilinear_resize2d", b.add("nearest_resize2d", x, pixels=(9, 3)), pixels=(4, 5))
     pooled = b.add("add", b.add("global_avg_pool2d", x), b.add("global_max_pool2d", x))
     logits = b.dense(b.add("sign", pooled), 3, binary=True)
