@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -15,14 +14,6 @@ from tests.architectures.test_contract import MODELS
 
 SHIPPED = "binarynet.fashion_mnist_small"
 PACKED = Path(bnnzoo.__file__).parent / "pretrained" / f"{SHIPPED}.safetensors"
-
-
-@pytest.fixture
-def channels_first() -> Iterator[None]:
-    usual = keras.config.image_data_format()
-    keras.config.set_image_data_format("channels_first")
-    yield
-    keras.config.set_image_data_format(usual)
 
 
 @pytest.mark.parametrize("name", MODELS)

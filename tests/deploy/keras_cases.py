@@ -293,6 +293,8 @@ CASES: dict[str, tuple[Any, tuple[int, ...]]] = {
     "Divide": (lambda x: keras.ops.divide(x, 3.0), SEQUENCE),
     "Negative": (lambda x: -x, VECTOR),
     "Clip": (lambda x: keras.ops.clip(x, -0.5, 1), IMAGE),
+    "Maximum": (lambda x: keras.ops.maximum(x, -0.5), IMAGE),
+    "Minimum": (lambda x: keras.ops.minimum(0.25, x), SEQUENCE),
     "Concatenate of operations": (lambda x: keras.ops.concatenate([x, -x], axis=2), IMAGE),
     "GetItem": (lambda x: x[:, 1:, ..., -3:-1], IMAGE),
     "GetItem of one row": (lambda x: x[:, -2], IMAGE),

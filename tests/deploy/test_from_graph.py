@@ -14,6 +14,7 @@ from bnnzoo.deploy.formats import lce, packed
 from bnnzoo.deploy.formats.lce.schema import schema
 from bnnzoo.deploy.interpreter import run
 from bnnzoo.deploy.ir import Graph, Node
+from bnnzoo.deploy.keras_frontend import from_keras
 from bnnzoo.deploy.keras_model import to_keras
 from bnnzoo.deploy.model_info import ModelInfo
 from bnnzoo.deploy.packing import Int8Kernel
@@ -42,6 +43,14 @@ def stored(graph: Graph) -> Graph:
     return packed.from_bytes(packed.to_bytes(graph, ModelInfo("net"))).graph
 
 
+def assert_converts(model: keras.Model, graph: Graph, x: np.ndarray) -> None:
+    """Checks that the graph of a model computes what the one does that it was built for."""
+    again = from_keras(model)
+    output = run(again, x)[again.outputs[0]]
+    expected = run(graph, x)[graph.outputs[0]]
+    np.testing.assert_allclose(output, expected, atol=2e-5 * np.abs(expected).max())
+
+
 def assert_same(model: keras.Model, graph: Graph, x: np.ndarray) -> None:
     expected = run(graph, x)[graph.outputs[0]]
     np.testing.assert_allclose(evaluate(model, x), expected, atol=2e-5 * np.abs(expected).max())
@@ -65,7 +74,41 @@ def test_every_operation_has_a_layer(name):
         with pytest.raises(ModelFormatError, match=r"\(bmax_pool2d\) is no layer of Keras with th"):
             to_keras(graph, ModelInfo("net"))
     else:
-        assert_same(to_keras(graph, ModelInfo("net")), graph, images(graph))
+        model = to_keras(graph, ModelInfo("net"))
+        assert_same(model, graph, images(graph))
+        assert_converts(model, graph, images(graph))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["zero-padding unlike same", "depthwise", "flatten of parts of words", "real operations"],
+)
+def test_such_a_model_is_channels_last_whatever_the_settings_say(name, channels_first):
+    graph = stored(network(name))
+    assert_same(to_keras(graph, ModelInfo("net")), graph, images(graph))
+
+
+def test_names_that_meet_in_keras_are_told_apart():
+    """Keras allows fewer characters than the format, and gives names of its own."""
+    ops = {"a/b": "sigmoid", "a b": "tanh", "add": "softmax", "clip": "sigmoid", "2nd": "sigmoid"}
+    nodes = [Node("c", "clip", ("a_b",), {"low": -1.0, "high": 0.5})]
+    for name, op in ops.items():
+        nodes.append(Node(name, op, (nodes[-1].name,)))
+    nodes.append(Node("sum", "add", ("2nd", "a_b")))
+    graph = Graph({"a_b": (3, 2, 4)}, tuple(nodes), ("sum",), {})
+    model = to_keras(graph, ModelInfo("net"))
+    assert_same(model, graph, np.random.RandomState(1).standard_normal((3, 3, 2, 4)))
+    assert model.output_names == ["sum"]
+
+
+def test_bounds_on_one_side_are_converted_again():
+    nodes = (
+        Node("upper", "clip", ("x",), {"low": -np.inf, "high": 0.5}),
+        Node("lower", "clip", ("upper",), {"low": -1.0, "high": np.inf}),
+    )
+    graph = Graph({"x": (3, 2, 4)}, nodes, ("lower",), {})
+    x = np.random.RandomState(1).standard_normal((3, 3, 2, 4))
+    assert_converts(to_keras(graph, ModelInfo("net")), graph, x)
 
 
 def test_inputs_in_8_bits_are_refused():

@@ -267,6 +267,14 @@ REFUSED: dict[str, tuple[Callable[[], keras.Model], str]] = {
         r"\(GetItem\): it must take ranges without steps .* for axis 1. Slice with",
     ),
     "a part of the batch": (lambda: of(lambda x: x[1:, 0]), r"\(GetItem\): .* for axis 0"),
+    "a maximum with a start": (
+        lambda: of(lambda x: keras.ops.max(x, axis=(1, 2), initial=0.0)),
+        r"\(Max\): initial must be None, got 0.0. Use keras.ops.maximum",
+    ),
+    "the larger of two values": (
+        lambda: of(lambda x: keras.ops.maximum(x, -x)),
+        r"\(Maximum\): it must be of a value and a number. Use keras.layers.ReLU",
+    ),
     "a mean of rows": (
         lambda: of(lambda x: keras.ops.mean(x, axis=1)),
         r"\(Mean\): axis must be all axes between batch and channels, got \[1\]. Use keras.layers",

@@ -68,11 +68,28 @@ def _clip(emit: Emitter) -> str:
     return clip(emit, emit.x, float(low), float(high))
 
 
+def _bounded(low: bool) -> Callable[[Emitter], str]:
+    """Writes the larger or the smaller one of a value and a number."""
+
+    def write(emit: Emitter) -> str:
+        bounds = [x for x in emit.call.others.values() if isinstance(x, Real)]
+        if len(bounds) != 1 or math.isnan(bounds[0]):
+            emit.refuse("it must be of a value and a number", "Use keras.layers.ReLU, or a number.")
+        bound = float(bounds[0])
+        return clip(emit, emit.x, *((bound, math.inf) if low else (-math.inf, bound)))
+
+    return write
+
+
 def _over_pixels(op: str) -> Callable[[Emitter], str]:
     """Writes the mean or the maximum of a map or a sequence."""
 
     def write(emit: Emitter) -> str:
         rank, axis = len(emit.shape(emit.x)), emit.layer.axis
+        if getattr(emit.layer, "initial", None) is not None:
+            emit.refuse(
+                f"initial must be None, got {emit.layer.initial!r:.40}", "Use keras.ops.maximum."
+            )
         axes = {a % (rank + 1) for a in ([axis] if isinstance(axis, int) else axis or [])}
         if rank not in (2, 3) or axes != set(range(1, rank)):
             emit.refuse(
@@ -145,6 +162,8 @@ OPERATING: dict[Any, Callable[[Emitter], str]] = {
     numpy.Clip: _clip,
     numpy.Concatenate: concatenate,
     numpy.GetItem: _get_item,
+    numpy.Maximum: _bounded(low=True),
+    numpy.Minimum: _bounded(low=False),
     numpy.Max: _over_pixels("global_max_pool2d"),
     numpy.Mean: _over_pixels("global_avg_pool2d"),
     numpy.Pad: pad,

@@ -18,10 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bnnzoo import nn
+from bnnzoo.architectures import channels_last
 from bnnzoo.architectures.assembly import ZooModel
 from bnnzoo.deploy.formats.lce.geometry import SAME, VALID, extent, named
 from bnnzoo.deploy.ir import Graph, Node, numbers, signs
 from bnnzoo.deploy.ops import infer_types
+from bnnzoo.deploy.passes.binary_kernels import free_name
 from bnnzoo.deploy.passes.steady_signs import steady_signs
 from bnnzoo.errors import ModelFormatError
 
@@ -44,13 +46,16 @@ def model_of(graph: Graph, name: str, latent_magnitude: float) -> ZooModel:
         ModelFormatError: A node has no layer of Keras.
     """
     builder = _Builder(graph, latent_magnitude)
-    inputs = {n: keras.Input(shape, name=_name(n)) for n, shape in graph.inputs.items()}
+    inputs = {
+        value: keras.Input(shape, name=builder.names[value])
+        for value, shape in graph.inputs.items()
+    }
     builder.values.update(inputs)
     for node in builder.graph.nodes:
         if node.op not in _LAYERS:
             raise builder.wrong(node)
         try:
-            builder.values[node.name] = _LAYERS[node.op](builder, node)
+            builder.values[node.name] = builder.named(node, _LAYERS[node.op](builder, node))
         except ValueError as error:
             raise builder.wrong(node) from error
     outputs = [builder.values[output] for output in graph.outputs]
@@ -72,6 +77,7 @@ class _Builder:
     Attributes:
         graph: What is built.
         values: Value -> Keras tensor; bits and levels as the numbers they stand for.
+        names: Value -> name of its layer. Keras's own choice could be the name of another node.
     """
 
     def __init__(self, graph: Graph, latent_magnitude: float) -> None:
@@ -80,12 +86,20 @@ class _Builder:
         self.producers = {node.name: node for node in graph.nodes}
         self.latent_magnitude = latent_magnitude
         self.values: dict[str, Any] = {}
+        self.taken: set[str] = set()
+        self.names = {value: free_name(_name(value), self.taken) for value in self.types}
 
     def wrong(self, node: Node) -> ModelFormatError:
         return ModelFormatError(
             f"Node '{node.name}' ({node.op}) is no layer of Keras with these settings. The file "
             "runs in bnnzoo.runtime, but cannot become a Keras model."
         )
+
+    def named(self, node: Node, y: Any) -> Any:
+        """Returns the value of a node, whose layer has got the node's name."""
+        if y is not self.values[node.inputs[0]]:
+            y._keras_history.operation.name = self.names[node.name]
+        return y
 
     def shape(self, node: Node) -> tuple[int, ...]:
         """Returns the shape of what a node reads first."""
@@ -128,7 +142,7 @@ _QUANTIZERS: Mapping[str, Callable[[Node], Any]] = {
 def _quantize(builder: _Builder, node: Node) -> Any:
     if node.tensors:
         raise builder.wrong(node)
-    layer = keras.layers.Activation(_QUANTIZERS[node.op](node), name=_name(node.name))
+    layer = keras.layers.Activation(_QUANTIZERS[node.op](node))
     return builder.add(layer, *builder.inputs(node))
 
 
@@ -142,7 +156,7 @@ def _convolve(builder: _Builder, node: Node) -> Any:
     x, quantizer = builder.values[node.inputs[0]], None
     if node.op == "bconv2d":
         x, quantizer = builder.quantized(node.inputs[0])
-    settings: dict[str, Any] = {"use_bias": False, "name": _name(node.name)}
+    settings: dict[str, Any] = {"use_bias": False, "name": builder.names[node.name]}
     if binary:
         kernel = kernel * builder.latent_magnitude
         settings["input_quantizer"] = quantizer
@@ -156,7 +170,7 @@ def _convolve(builder: _Builder, node: Node) -> Any:
         weights = kernel.reshape(len(kernel), channels).T
         return builder.add(dense(len(kernel), **settings), x, kernel=weights)
     x = _padded(builder, node, x, settings, kernel.shape[1:3], binary)
-    conv = nn.QuantConv2D if binary else keras.layers.Conv2D
+    conv = channels_last.QuantConv2D if binary else channels_last.Conv2D
     layer = conv(len(kernel), kernel.shape[1:3], groups=attributes["groups"], **settings)
     return builder.add(layer, x, kernel=kernel.transpose(1, 2, 3, 0))
 
@@ -170,7 +184,7 @@ def _depthwise(
     if binary:
         settings |= {"depthwise_quantizer": "ste_sign", "depthwise_constraint": "weight_clip"}
     x = _padded(builder, node, x, settings, size, binary)
-    conv = nn.QuantDepthwiseConv2D if binary else keras.layers.DepthwiseConv2D
+    conv = channels_last.QuantDepthwiseConv2D if binary else channels_last.DepthwiseConv2D
     layer = conv(size, depth_multiplier=len(kernel) // channels, **settings)
     weights = kernel.reshape(channels, -1, *size).transpose(2, 3, 0, 1)
     return builder.add(layer, x, kernel=weights, depthwise_kernel=weights)
@@ -188,7 +202,8 @@ def _padded(
     if quantized:
         settings["pad_values"] = node.attributes.get("pad_value", 0)
     elif rule is None:
-        x = keras.layers.ZeroPadding2D(settings["padding"])(x)
+        name = free_name(f"{settings['name']}_pad", builder.taken)
+        x = channels_last.ZeroPadding2D(settings["padding"], name=name)(x)
         settings["padding"] = "valid"
     return x
 
@@ -205,12 +220,12 @@ def _pool(layer: Any, builder: _Builder, node: Node) -> Any:
     rule = _rule(builder, node, node.attributes["pool"], (1, 1))
     if rule is None or node.tensors:
         raise builder.wrong(node)
-    made = layer(node.attributes["pool"], node.attributes["strides"], rule, name=_name(node.name))
+    made = layer(node.attributes["pool"], node.attributes["strides"], rule)
     return builder.add(made, *builder.inputs(node))
 
 
 def _affine(builder: _Builder, node: Node) -> Any:
-    layer = keras.layers.BatchNormalization(name=_name(node.name))
+    layer = keras.layers.BatchNormalization(name=builder.names[node.name])
     scale, bias = builder.vector(node, "scale", 1), builder.vector(node, "bias", 0)
     zeros = np.zeros_like(bias)
     return builder.add(
@@ -222,7 +237,7 @@ def _affine(builder: _Builder, node: Node) -> Any:
 def _clip(builder: _Builder, node: Node) -> Any:
     (x,), low, high = builder.inputs(node), node.attributes["low"], node.attributes["high"]
     if low == 0 and high > 0:
-        return keras.layers.ReLU(None if high == math.inf else high, name=_name(node.name))(x)
+        return keras.layers.ReLU(None if high == math.inf else high)(x)
     if low == -math.inf:
         return keras.ops.minimum(x, high)
     return keras.ops.maximum(x, low) if high == math.inf else keras.ops.clip(x, low, high)
@@ -230,7 +245,7 @@ def _clip(builder: _Builder, node: Node) -> Any:
 
 def _prelu(builder: _Builder, node: Node) -> Any:
     axes = list(range(1, len(builder.shape(node))))
-    layer = keras.layers.PReLU(shared_axes=axes, name=_name(node.name))
+    layer = keras.layers.PReLU(shared_axes=axes, name=builder.names[node.name])
     return builder.add(layer, *builder.inputs(node), alpha=builder.vector(node, "alpha", 0))
 
 
@@ -249,7 +264,7 @@ def _pad(builder: _Builder, node: Node) -> Any:
 
 def _reshape(builder: _Builder, node: Node) -> Any:
     shape = node.attributes["shape"]
-    layer = keras.layers.Flatten() if len(shape) == 1 else keras.layers.Reshape(shape)
+    layer = channels_last.Flatten() if len(shape) == 1 else keras.layers.Reshape(shape)
     return layer(*builder.inputs(node))
 
 
@@ -259,23 +274,23 @@ def _simple(layer: Callable[[Node], Any], builder: _Builder, node: Node) -> Any:
 
 
 def _activation(name: str) -> Callable[[_Builder, Node], Any]:
-    return partial(_simple, lambda node: keras.layers.Activation(name, name=_name(node.name)))
+    return partial(_simple, lambda node: keras.layers.Activation(name))
 
 
 _layers = keras.layers
 _LAYERS: Mapping[str, Callable[[_Builder, Node], Any]] = {
     "add": partial(_simple, lambda node: _layers.Add()),
     "affine": _affine,
-    "avg_pool2d": partial(_pool, _layers.AveragePooling2D),
+    "avg_pool2d": partial(_pool, channels_last.AveragePooling2D),
     "bconv2d": _convolve,
-    "bmax_pool2d": partial(_pool, _layers.MaxPooling2D),
+    "bmax_pool2d": partial(_pool, channels_last.MaxPooling2D),
     "clip": _clip,
     "concat": partial(_simple, lambda node: _layers.Concatenate(1 + node.attributes["axis"])),
     "conv2d": _convolve,
     "dequantize": lambda builder, node: builder.values[node.inputs[0]],
-    "global_avg_pool2d": partial(_simple, lambda node: _layers.GlobalAveragePooling2D()),
-    "global_max_pool2d": partial(_simple, lambda node: _layers.GlobalMaxPooling2D()),
-    "max_pool2d": partial(_pool, _layers.MaxPooling2D),
+    "global_avg_pool2d": partial(_simple, lambda node: channels_last.GlobalAveragePooling2D()),
+    "global_max_pool2d": partial(_simple, lambda node: channels_last.GlobalMaxPooling2D()),
+    "max_pool2d": partial(_pool, channels_last.MaxPooling2D),
     "multiply": partial(_simple, lambda node: _layers.Multiply()),
     "pad": _pad,
     "permute": partial(
