@@ -13,6 +13,7 @@ import pytest
 from keras import layers
 
 from bnnzoo import nn, registry
+from bnnzoo.architectures.meliusnet import SplitChannels
 from bnnzoo.deploy import passes
 from bnnzoo.deploy.conversion.describe import computing_in_float32
 from bnnzoo.deploy.formats import packed
@@ -502,6 +503,62 @@ def test_shapes_that_a_config_derives_ask_for_no_more_memory_either() -> None:
     with pytest.raises(
         ModelFormatError, match=r"net must have at most 4,294 weights.* got 3,200,0"
     ):
+        to_keras(graph, ModelInfo("net", keras_config=json.dumps(config)))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"padding": [[2**20, 2**20]] * 2, "strides": [2**20, 2**20]},
+        {"padding": "same", "dilation_rate": [2**20, 2**20]},
+    ],
+    ids=["padding", "dilation"],
+)
+def test_borders_ask_for_no_more_memory_than_a_graph_may(settings: dict[str, Any]) -> None:
+    layer = nn.QuantConv2D(3, 3, padding=1, **BINARY)
+    graph, info = stored(keras.Sequential([keras.Input((4, 4, 2)), layer], name="net"))
+    config = json.loads(info.keras_config or "")
+    config["config"]["layers"][1]["config"] |= settings
+    with pytest.raises(ModelFormatError, match=r"must compute at most 67,108,864 numbers, got \(2"):
+        to_keras(graph, ModelInfo("net", keras_config=json.dumps(config)))
+
+
+def test_values_of_operations_are_no_larger_than_those_of_a_graph_either() -> None:
+    x = keras.Input((4, 4, 2))
+    y = keras.ops.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    graph, info = stored(keras.Model(x, y, name="net"))
+    config = json.loads(info.keras_config or "")
+    config["config"]["layers"][1]["config"]["pad_width"][1:3] = [[0, 10**7], [10**7, 0]]
+    with pytest.raises(
+        ModelFormatError, match=r"must compute at most .*got \(10000004, 10000004, 2"
+    ):
+        to_keras(graph, ModelInfo("net", keras_config=json.dumps(config)))
+
+
+def test_a_config_makes_no_more_values_than_a_graph_may() -> None:
+    x = model = keras.Input((2, 2, 8))
+    y = layers.ReLU()(x)
+    for _ in range(12):
+        model = keras.Model(x, y)
+        x = keras.Input((2, 2, 8))
+        y = model(model(x))
+    graph, info = stored(model)
+    again = to_keras(graph, info)
+    assert again.count_params() == 0
+    config = text = json.loads(info.keras_config or "")
+    while text["config"]["layers"][1]["class_name"] == "Functional":
+        text = text["config"]["layers"][1]
+    text["config"]["layers"][1] = keras_layer("ReLU") | {"inbound_nodes": [{}] * 10_000}
+    with pytest.raises(ModelFormatError, match=r"must make at most 100,000 values, got "):
+        to_keras(graph, ModelInfo("net", keras_config=json.dumps(config)))
+
+
+def test_groups_of_channels_are_counted_as_values() -> None:
+    x = keras.Input((1, 1, 8))
+    graph, info = stored(keras.Model(x, SplitChannels(2)(x)[0], name="net"))
+    config = json.loads(info.keras_config or "")
+    config["config"]["layers"][1]["config"]["groups"] = 2**26
+    with pytest.raises(ModelFormatError, match=r"must make at most 100,000 values, got 67,108,865"):
         to_keras(graph, ModelInfo("net", keras_config=json.dumps(config)))
 
 

@@ -24,7 +24,7 @@ from bnnzoo.deploy.ir import Graph, Tensor, numbers, signs
 from bnnzoo.deploy.keras_frontend import walk
 from bnnzoo.deploy.keras_frontend.quantizing import KERNEL_QUANTIZERS
 from bnnzoo.deploy.keras_frontend.values import KerasValues
-from bnnzoo.deploy.keras_model.config import from_config
+from bnnzoo.deploy.keras_model.config import check_values, from_config
 from bnnzoo.deploy.keras_model.from_graph import model_of
 from bnnzoo.deploy.model_info import ModelInfo
 from bnnzoo.deploy.passes.steady_signs import steady_signs
@@ -105,7 +105,9 @@ def _build(info: ModelInfo, graph: Graph) -> keras.Model:
         make = functools.partial(from_config, info.keras_config)
     _check_size(info.name, count_numbers(make), graph)
     model = make()
-    expected, taken = _taken(graph.inputs), _taken(walk(model).inputs)
+    steps = walk(model)
+    check_values(steps)
+    expected, taken = _taken(graph.inputs), _taken(steps.inputs)
     if expected != taken:
         raise ModelFormatError(f"{info.name} must take {expected}, as its graph does, got {taken}.")
     model.model_spec = _spec(info, model) if len(graph.inputs) == 1 else None

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 from typing import Any
 
 import keras
 
 from bnnzoo import nn
-from bnnzoo.deploy.keras_frontend import HANDLERS
+from bnnzoo.deploy.formats.graph_document import MAX_NODES
+from bnnzoo.deploy.keras_frontend import HANDLERS, Walk
 from bnnzoo.deploy.keras_frontend.operating import OPERATING
+from bnnzoo.deploy.ops import MAX_VALUE_ELEMENTS
 from bnnzoo.errors import ConversionError, ModelFormatError, first_line
 
-__all__ = ["from_config", "to_config"]
+__all__ = ["check_values", "from_config", "to_config"]
 
 _MODELS = ("Functional", "Sequential")
 _PARTS = ("keras.regularizers", "keras.constraints")
@@ -28,6 +31,8 @@ _OPERATIONS: dict[str, str] = {
     "Cast": "keras.src.ops.core",
     **{kind.__name__: kind.__module__ for kind in OPERATING},
 }
+# Values that a config may make: some layers, as dropout, leave no node in a graph.
+_MOST_VALUES = 10 * MAX_NODES
 # What only a fresh start or a running training needs; kernels are converted with LoRA's updates.
 _DROPPED = ("compile_config", "build_config", "lora_rank", "lora_alpha")
 
@@ -55,11 +60,13 @@ def from_config(text: str) -> keras.Model:
     """Returns the model that `to_config` described.
 
     Raises:
-        ModelFormatError: It is not such a description, or names an object that is not known.
+        ModelFormatError: It is not such a description, names an object that is not known, or makes
+            more values than a graph may have.
     """
     try:
         config = json.loads(text)
         problem = _problem(config)
+        count = _count_values(config)
     except (ValueError, RecursionError) as error:
         raise ModelFormatError(f"keras_config must be JSON: {error}.") from error
     if problem is not None:
@@ -67,6 +74,15 @@ def from_config(text: str) -> keras.Model:
             f"keras_config must name only layers of Keras and bnnzoo, got {problem}. Import what "
             "registers it if it is a quantizer of yours; else do not trust the file."
         )
+    if count > _MOST_VALUES:
+        raise ModelFormatError(
+            f"keras_config must make at most {_MOST_VALUES:,} values, got {count:,}. Do not trust "
+            "the file."
+        )
+    return _opened(text)
+
+
+def _opened(text: str) -> keras.Model:
     try:
         model = keras.models.model_from_json(text)
     except Exception as error:  # of Keras or of its backend, whatever the settings lead to
@@ -80,6 +96,53 @@ def from_config(text: str) -> keras.Model:
             f"keras_config must say the shape of the input, got none for {model.name}."
         )
     return model
+
+
+def _count_values(layer: Any) -> int:
+    """Returns how many values a layer of a config makes in all; a nested model does at each call.
+
+    Models that call each other twice would else fill the memory from a few lines.
+    """
+    config = layer.get("config") if isinstance(layer, dict) else None
+    if not isinstance(config, dict):
+        return 1
+    calls, layers = layer.get("inbound_nodes"), config.get("layers")
+    inside: Any = config.get("groups") if layer.get("class_name") == "SplitChannels" else 1
+    if isinstance(layers, list):
+        inside = sum(map(_count_values, layers))
+    times = len(calls) if isinstance(calls, list) else 1
+    return max(times, 1) * (inside if isinstance(inside, int) else 1)
+
+
+def check_values(steps: Walk) -> None:
+    """Checks the sizes that no tensor of a file bounds: those of images, borders and steps.
+
+    Raises:
+        ModelFormatError: A value, or one with its border, is larger than one of a graph may be.
+    """
+    shapes = dict(enumerate(steps.inputs.values()))
+    for call in steps.calls:
+        shapes |= dict(zip(call.outputs, call.shapes, strict=True))
+        for shape in (*call.shapes, _bordered(call.layer, shapes[call.inputs[0]])):
+            if math.prod(size or 1 for size in shape) > MAX_VALUE_ELEMENTS:
+                raise ModelFormatError(
+                    f"Layer '{call.path}' of keras_config must compute at most "
+                    f"{MAX_VALUE_ELEMENTS:,} numbers, got {shape}. Do not trust the file."
+                )
+
+
+def _bordered(layer: Any, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    """Returns the shape of what a layer reads with the border that the layer lays around it."""
+    padding = getattr(layer, "padding", "valid")
+    if padding == "valid" or not hasattr(layer, "dilation_rate"):
+        return shape
+    if isinstance(padding, str):
+        pairs = zip(layer.kernel_size, layer.dilation_rate, strict=True)
+        sides = [(taps - 1) * rate for taps, rate in pairs]
+    else:
+        sides = [before + after for before, after in padding]
+    borders = [*sides, 0] if layer.data_format == "channels_last" else [0, *sides]
+    return tuple((size or 1) + side for size, side in zip(shape, borders, strict=True))
 
 
 def _stripped(value: Any) -> Any:
