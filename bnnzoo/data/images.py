@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import math
 import stat
 import struct
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -41,6 +43,7 @@ IMAGE_SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in
 MOST_PIXELS = 2**26
 STRIP_PIXELS = 2**20
 BITS_PER_SAMPLE = 258  # the tag of TIFF; Pillow leaves 12 bits as they are in 16
+TILE_SIDES = (322, 323)
 
 # What Pillow raises for broken files, plugin by plugin; an unknown format is an OSError too.
 _BROKEN = (
@@ -133,11 +136,37 @@ def _decoded(file: Path | IO[bytes], name: str) -> NDArray[np.uint8]:
                     f"it has {image.width} x {image.height} pixels, of at most {MOST_PIXELS:,}"
                 )
             format = image.format  # which a turned image has lost
+            if format == "TIFF":
+                _check_tiles(image)
             ImageOps.exif_transpose(image, in_place=True)
             return _pixels(image, format)
     except _BROKEN as error:
         reason = first_line(error).rstrip(".")
         raise DataError(f"{name} is not a readable image: {reason}. Replace it.") from error
+
+
+def _check_tiles(image: Any) -> None:
+    """Refuses a TIFF file with tiles of more pixels than an image may have: each is decoded whole.
+
+    Repeated tags are refused: libtiff, which decodes, takes the first, and older Pillow the last.
+    """
+    given = [tag for tag in _tiff_tags(image.fp) if tag in TILE_SIDES]
+    sides = [image.tag_v2[tag] for tag in TILE_SIDES if tag in image.tag_v2]
+    if len(given) != len(sides) or math.prod(sides) > MOST_PIXELS:
+        size = " x ".join(map(str, sides))
+        raise ValueError(f"its tiles must have one size, of at most {MOST_PIXELS:,} pixels: {size}")
+
+
+def _tiff_tags(file: IO[bytes]) -> Iterator[int]:
+    """Yields the tags of the first directory of a TIFF or BigTIFF file."""
+    file.seek(0)
+    head = file.read(16)
+    order, is_big = "<" if head[:2] == b"II" else ">", 43 in head[2:4]
+    (place,) = struct.unpack_from(order + ("Q" if is_big else "I"), head, 8 if is_big else 4)
+    file.seek(place)
+    (count,) = struct.unpack(order + ("Q" if is_big else "H"), file.read(8 if is_big else 2))
+    for _ in range(count):
+        yield struct.unpack_from(order + "H", file.read(20 if is_big else 12))[0]
 
 
 def _pixels(image: Image.Image, format: str | None) -> NDArray[np.uint8]:

@@ -7,6 +7,7 @@ import os
 import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -171,16 +172,47 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
         read_image(tmp_path / "pipe.png")
 
 
+def write_tiff(path: Path, tags: list[tuple[int, int]], data: bytes) -> Path:
+    """Writes a TIFF file with `data` at byte 8."""
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    ifd = struct.pack("<H", len(tags)) + entries + bytes(4)
+    path.write_bytes(b"II*\0" + struct.pack("<I", 8 + len(data)) + data + ifd)
+    return path
+
+
 def test_twelve_bit_grey_is_refused(tmp_path: Path) -> None:
     """Pillow leaves 12 bits as they are in 16: the picture would have 16 levels."""
-    tags = {
-        256: 2, 257: 2, 258: 12, 259: 1, 262: 1, 273: 8, 277: 1, 278: 2, 279: 6,
-    }  # fmt: skip
-    entries = b"".join(struct.pack("<HHIHH", tag, 3, 1, value, 0) for tag, value in tags.items())
-    ifd = struct.pack("<H", len(tags)) + entries + bytes(4)
-    path = tmp_path / "a.tif"
-    path.write_bytes(b"II*\0" + struct.pack("<I", 14) + b"\xff\xf0\x00\x00\x0f\xff" + ifd)
+    tags = [
+        (256, 2), (257, 2), (258, 12), (259, 1), (262, 1), (273, 8), (277, 1), (278, 2), (279, 6),
+    ]  # fmt: skip
+    path = write_tiff(tmp_path / "a.tif", tags, b"\xff\xf0\x00\x00\x0f\xff")
     with pytest.raises(DataError, match="a.tif is not a readable image: it has 12-bit pixels"):
+        read_image(path)
+
+
+SIDE = 2**14
+
+
+@pytest.mark.parametrize(
+    ("tiles", "match"),
+    [
+        ([(322, 16), (323, 16)], None),
+        ([(322, SIDE), (323, SIDE)], "its tiles must have one size, .* pixels: 16384 x 16384"),
+        ([(322, SIDE), (322, 16), (323, SIDE), (323, 16)], "its tiles must have one size"),
+        ([(322, 16), (322, SIDE), (323, 16), (323, SIDE)], "its tiles must have one size"),
+    ],
+    ids=["small", "large", "large first", "large last"],
+)
+def test_tiles_are_no_larger_than_images(
+    tmp_path: Path, tiles: list[tuple[int, int]], match: str | None
+) -> None:
+    data = zlib.compress(bytes(256))
+    tags = [(256, 8), (257, 8), (258, 8), (259, 8), (262, 1), (277, 1), *tiles, (324, 8)]
+    path = write_tiff(tmp_path / "a.tif", [*tags, (325, len(data))], data)
+    if match is None:
+        assert read_image(path).shape == (8, 8, 1)
+        return
+    with pytest.raises(DataError, match=match):
         read_image(path)
 
 
