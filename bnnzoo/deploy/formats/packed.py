@@ -101,7 +101,7 @@ def to_bytes(graph: Graph, info: ModelInfo, *, weights_dtype: str = "float32") -
             f"weights_dtype must be one of {', '.join(WEIGHTS_DTYPES)}, got {weights_dtype!r}. "
             "Choose one of them."
         )
-    check_stored(graph)
+    types = check_stored(graph)
     if weights_dtype == "int8":
         graph = eight_bits(graph)
     kernels = {
@@ -113,7 +113,7 @@ def to_bytes(graph: Graph, info: ModelInfo, *, weights_dtype: str = "float32") -
         encoding = encoding_of(tensor, kernel=name in kernels, weights_dtype=weights_dtype)
         stored[name] = Stored(encoding, tuple(tensor.shape))
         arrays |= store(name, tensor, encoding)
-    version = least_version(graph, stored)
+    version = _version_of(graph, stored, info, types)
     metadata = {
         "format": FORMATS[version],
         "graph": encode(to_document(graph, stored, version)),
@@ -165,7 +165,7 @@ def from_bytes(data: bytes) -> PackedFile:
     except GraphError as error:
         raise ModelFormatError(str(error)) from error
     info = ModelInfo.from_dict(decode(contents.metadata["info"], "info"))
-    _check_names_of_outputs(info, [types[name] for name in graph.outputs])
+    _check_names_of_outputs(info, [types[name] for name in graph.outputs], version)
     return PackedFile(
         FORMATS[version],
         graph,
@@ -176,6 +176,15 @@ def from_bytes(data: bytes) -> PackedFile:
         contents.header_bytes,
         contents.metadata["digest"],
     )
+
+
+def _version_of(
+    graph: Graph, stored: Mapping[str, Stored], info: ModelInfo, types: Mapping[str, Type]
+) -> int:
+    """Returns the first version that allows a graph and the names of its classes."""
+    classes = types[graph.outputs[0]].shape[-1]
+    one_probability = len(graph.outputs) == 1 and len(info.labels or ()) == 2 > classes
+    return 2 if one_probability else least_version(graph, stored)
 
 
 def _check_kind(data: bytes) -> None:
@@ -253,7 +262,7 @@ def _check_names(stored: Mapping[str, Stored], arrays: Mapping[str, Array]) -> N
             raise ModelFormatError(f"tensor {shown(array)} is not part of the graph.")
 
 
-def _check_names_of_outputs(info: ModelInfo, outputs: Sequence[Type]) -> None:
+def _check_names_of_outputs(info: ModelInfo, outputs: Sequence[Type], version: int) -> None:
     """Checks that there is a name per output, and a label per class."""
     if info.output_names is not None and len(info.output_names) != len(outputs):
         raise ModelFormatError(
@@ -262,5 +271,7 @@ def _check_names_of_outputs(info: ModelInfo, outputs: Sequence[Type]) -> None:
     if info.labels is None or len(outputs) > 1:
         return
     classes = outputs[0].shape[-1]
-    if not names_fit(len(info.labels), classes):
-        raise ModelFormatError(f"info must have {classes} labels, got {len(info.labels)}.")
+    count = len(info.labels)
+    if not (count == classes if version == 1 else names_fit(count, classes)):
+        labels = "1 label" if classes == 1 else f"{classes} labels"
+        raise ModelFormatError(f"info must have {labels}, got {count}.")

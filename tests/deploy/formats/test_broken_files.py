@@ -9,12 +9,17 @@ import numpy as np
 import pytest
 
 from bnnzoo.deploy.formats import graph_document, safetensors_file
-from bnnzoo.deploy.formats.packed import from_bytes, open_file
+from bnnzoo.deploy.formats.packed import from_bytes, open_file, to_bytes
+from bnnzoo.deploy.ir import Graph, Node
+from bnnzoo.deploy.model_info import ModelInfo
 from bnnzoo.errors import ModelFormatError
 from tests.deploy.formats.files import edited, tiny_file, with_header
 
 FILE = tiny_file()
 INT8 = tiny_file("int8")
+PROBABILITY = to_bytes(
+    Graph({"x": (1,)}, (Node("y", "sigmoid", ("x",)),), ("y",), {}), ModelInfo("net", labels=("a",))
+)
 
 
 def refused(data: bytes, message: str) -> None:
@@ -480,6 +485,9 @@ INFO = {
     "labels": (signed(info=put("labels", "ab")), "info labels must be a list of lines of text"),
     "label": (signed(info=put("labels", ["a", 1])), "info labels must be a list of lines of text"),
     "too many labels": (signed(info=put("labels", list("abc"))), "info must have 2 labels, got 3"),
+    "labels of version 2": (
+        edited(PROBABILITY, info=put("labels", ["a", "b"])), "info must have 1 label, got 2"
+    ),
     "architecture": (signed(info=put("architecture", {})), "info architecture must be an object"),
     "arguments": (
         signed(info=put("architecture", "arguments", [])), "info architecture must be an object"

@@ -45,6 +45,14 @@ def with_tensor(name: str, tensor) -> Graph:
 # Bytes -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("classes", "format"), [(1, packed.FORMATS[2]), (2, packed.FORMATS[1])])
+def test_names_of_two_classes_of_one_probability_need_version_2(classes, format):
+    graph = Graph({"x": (classes,)}, (Node("y", "sigmoid", ("x",)),), ("y",), {})
+    assert from_bytes(to_bytes(graph, ModelInfo("net"))).format == packed.FORMATS[1]
+    data = to_bytes(graph, ModelInfo("net", labels=("cat", "dog")))
+    assert from_bytes(data).format == format
+
+
 def test_the_bytes_are_those_of_the_golden():
     assert tiny_file() == GOLDEN.read_bytes()
 
