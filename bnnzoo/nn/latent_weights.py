@@ -38,8 +38,7 @@ def binary_weights(model: keras.Model) -> dict[str, BinaryKernel]:
     Kernels of more than one bit (`SteTern`, `DoReFa`) are not binary and left out, and so is a
     one-bit kernel whose values are not -scale and +scale (`SteHeaviside`, which gives 0 and 1);
     `quantized_scope` shows these. A kernel that `NoOp(bits=1)` marks is included as soon as its
-    optimizer has made it binary. Of layers with LoRA, it is the sum of
-    the kernel and its update that is quantized.
+    optimizer has made it binary. With LoRA, the sum of the kernel and its update is quantized.
 
     Raises:
         ValueError: Two kernels have the same path.

@@ -126,8 +126,8 @@ def check_values(steps: Walk) -> None:
         for shape in (*call.shapes, _bordered(call.layer, shapes[call.inputs[0]])):
             if math.prod(size or 1 for size in shape) > MAX_VALUE_ELEMENTS:
                 raise ModelFormatError(
-                    f"Layer '{call.path}' of keras_config must compute at most "
-                    f"{MAX_VALUE_ELEMENTS:,} numbers, got {shape}. Do not trust the file."
+                    f"Layer '{call.path}' must compute at most {MAX_VALUE_ELEMENTS:,} numbers, "
+                    f"got {shape}. Do not trust the file."
                 )
 
 
