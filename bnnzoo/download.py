@@ -1,7 +1,7 @@
 """Downloads one file: several URLs, retries, resumption, bounds, verification.
 
-A connection that breaks goes on where it broke, if the server can (`Range`). Where it cannot, or
-where what came together is not the right file, the download starts again.
+A download that breaks off resumes where it stopped, if the server can (`Range`). If it cannot, or
+if the parts do not make the right file, the download starts again.
 """
 
 from __future__ import annotations

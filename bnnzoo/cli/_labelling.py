@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LABELS", "NAMES", "PREPROCESSING", "class_names", "names_and_table"]
 
-NAMES = "an id as imagenet1k, or FILE: a name per line, JSON, or CSV class_name,class_index"
+NAMES = "an id such as imagenet1k, or FILE: a name per line, JSON, or CSV class_name,class_index"
 LABELS = f"Class names ({NAMES}), or a CSV with the columns file,class_index: the images' labels."
 PREPROCESSING = "Id, or mean=M:std=S[:size=HxW][:crop=F] in [0, 1]; the model's own by default."
 

@@ -82,4 +82,4 @@ def test_names_of_the_classes(
     assert main(["predict", *files, *scale, "--labels", "imagenet1k"]) == 2
     assert "labels must name the 10 classes of centroids.keras, got 1000" in capsys.readouterr().err
     assert main(["predict", *files, *scale, "--labels", "gone.txt"]) == 5
-    assert "--labels must be an id as imagenet1k, or FILE" in capsys.readouterr().err
+    assert "--labels must be an id such as imagenet1k, or FILE" in capsys.readouterr().err
