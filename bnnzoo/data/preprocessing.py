@@ -17,7 +17,7 @@ import contextlib
 import difflib
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -91,7 +91,7 @@ class Preprocessing:
         Raises:
             DataError: An image has another type or shape, or without a `size` the images differ.
         """
-        return self.stack([self.prepare(image) for image in _as_list(images)])
+        return self.stack([self.prepare(image) for image in _each(images)])
 
     def prepare(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Returns one image `(h, w, c)` as float32 `(height, width, channels)`."""
@@ -111,8 +111,10 @@ class Preprocessing:
         """Returns prepared images as one array.
 
         Raises:
-            DataError: Without a `size` the images differ.
+            DataError: There are none, or without a `size` they differ.
         """
+        if not prepared:
+            raise DataError("images must be at least one image, got none. Pass an image.")
         shapes = {image.shape for image in prepared}
         if len(shapes) > 1:
             raise DataError(
@@ -163,18 +165,14 @@ def grey(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return luma
 
 
-def _as_list(images: Images) -> list[NDArray[np.uint8]]:
-    """Splits what `Preprocessing` takes into images `(h, w, c)`."""
+def _each(images: Images) -> Iterator[NDArray[np.uint8]]:
+    """Yields what `Preprocessing` takes as images `(h, w, c)`; one of Pillow is decoded then."""
     if isinstance(images, (list, tuple)):
-        arrays = [as_pixels(image) for image in images]
-    else:
-        array = as_pixels(images)
-        # No batch of grey images is four pixels wide: that is one image, with an alpha channel.
-        single = array.ndim < 3 or (array.ndim == 3 and array.shape[2] <= MOST_CHANNELS)
-        arrays = [array] if single else list(array)
-    if not arrays:
-        raise DataError("images must be at least one image, got none. Pass an image.")
-    return [_checked(array) for array in arrays]
+        return map(_checked, map(as_pixels, images))
+    array = as_pixels(images)
+    # No batch of grey images is four pixels wide: that is one image, with an alpha channel.
+    single = array.ndim < 3 or (array.ndim == 3 and array.shape[2] <= MOST_CHANNELS)
+    return map(_checked, [array] if single else array)
 
 
 def _checked(array: np.ndarray) -> NDArray[np.uint8]:

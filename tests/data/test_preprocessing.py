@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
@@ -307,3 +308,15 @@ def test_a_changed_preprocessing_has_an_id_where_one_can_say_it(
     other = replace(changed, fit=lambda image, height, width: image.astype(np.float32))
     assert preprocessing.known_id(other) is None
     assert "Preprocessing 'mine' is not kept" in caplog.text
+
+
+def test_one_image_of_a_list_is_in_memory_at_a_time():
+    photos = [Image.new("RGB", (1000, 1000)) for _ in range(16)]  # 3 MB each
+    prepare = preprocessing.get("scale_01", (8, 8, 3))
+    peaks = []
+    for given in (photos[:1], photos[:1], photos):
+        tracemalloc.start()
+        prepare(given)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[2] < peaks[1] + 8e6, peaks
