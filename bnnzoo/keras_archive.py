@@ -148,7 +148,11 @@ def _is_known(value: dict[str, Any]) -> bool:
 
 
 def _is_refused(kind: type) -> bool:
-    return any(base.__name__ in _REFUSED for base in kind.__mro__)
+    # On JAX every layer has a base of its backend that is called JaxLayer too.
+    return any(
+        base.__name__ in _REFUSED and not base.__module__.startswith("keras.src.backend.")
+        for base in kind.__mro__
+    )
 
 
 def _is_large_metric(value: Any) -> bool:
