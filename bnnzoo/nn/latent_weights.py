@@ -83,10 +83,11 @@ def quantized_scope(model: keras.Model) -> Iterator[keras.Model]:
     values = [quantizer(layer.latent_kernel(variable)) for layer, variable, quantizer in found]
     # What LoRA adds is in these values already.
     updates = [layer.lora_kernel_b for layer, *_ in found if getattr(layer, "lora_enabled", False)]
+    values += [ops.zeros(update.shape, update.dtype) for update in updates]
     changed = [*(variable for _, variable, _ in found), *updates]
     latent = [np.array(ops.convert_to_numpy(variable)) for variable in changed]
     try:
-        for variable, value in zip(changed, (*values, *map(ops.zeros_like, updates)), strict=True):
+        for variable, value in zip(changed, values, strict=True):
             variable.assign(value)
         yield model
     finally:
