@@ -27,7 +27,7 @@ import numpy as np
 
 from benchmarks.contest import Contestant, run_rounds
 from bnnzoo import runtime
-from bnnzoo.deploy.ir import Graph, Node
+from bnnzoo.graph.ir import Graph, Node
 
 SHAPES = ((64, 56), (128, 28), (256, 14), (512, 7))
 UNIT = "popcnt"

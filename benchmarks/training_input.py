@@ -20,9 +20,9 @@ import numpy as np
 
 from bnnzoo.data import open_source
 from bnnzoo.training import Augmentation
-from bnnzoo.training.crops import Drawing
-from bnnzoo.training.image_files import ImageFiles, open_files
-from bnnzoo.training.images import training_codes
+from bnnzoo.training.images.crops import Drawing
+from bnnzoo.training.images.device_images import training_codes
+from bnnzoo.training.images.image_files import ImageFiles, open_files
 
 
 def time_epoch(images: ImageFiles, batch_size: int, epoch: int) -> tuple[float, float]:

@@ -12,8 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from bnnzoo.errors import naming_keras_extras
-
-__version__ = "0.1.0"
+from bnnzoo.version import __version__
 
 if TYPE_CHECKING:
     from bnnzoo import architectures as architectures
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from bnnzoo import nn as nn
     from bnnzoo import runtime as runtime
     from bnnzoo import training as training
-    from bnnzoo.deploy.conversion import convert as convert
+    from bnnzoo.conversion import convert as convert
     from bnnzoo.evaluation import evaluate as evaluate
     from bnnzoo.loading import load as load
     from bnnzoo.model_summary import summary as summary
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 # Public name -> the module that has it; a name that is its module's is the module itself.
 _PUBLIC = {
     "builder": "bnnzoo.registry",
-    "convert": "bnnzoo.deploy.conversion",
+    "convert": "bnnzoo.conversion",
     "evaluate": "bnnzoo.evaluation",
     "info": "bnnzoo.registry",
     "list_models": "bnnzoo.registry",

@@ -284,8 +284,8 @@ def _read_weights(model: Any, path: Path) -> None:
 
 
 def _read_packed_weights(model: Any, path: Path) -> None:
-    from bnnzoo.deploy.formats import packed
-    from bnnzoo.deploy.keras_model import assign_weights
+    from bnnzoo.formats import packed
+    from bnnzoo.keras_bridge.to_keras import assign_weights
 
     graph, info = packed.read(path)
     shapes = tuple(graph.inputs.values())

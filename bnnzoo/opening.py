@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bnnzoo import registry
-from bnnzoo.architectures.catalog import CATALOG
+from bnnzoo.catalog import CATALOG
 from bnnzoo.errors import ArgumentError, UnknownModelError, WeightsError
 from bnnzoo.loading import load
 from bnnzoo.snapshot import Snapshot
@@ -126,7 +126,7 @@ def _open_keras_file(path: Path) -> Any:
 
 def _open_packed_file(path: Path) -> Any:
     """Turns a packed network back into a Keras model, with latent weights."""
-    from bnnzoo.deploy.formats import packed
-    from bnnzoo.deploy.keras_model import to_keras
+    from bnnzoo.formats import packed
+    from bnnzoo.keras_bridge.to_keras import to_keras
 
     return to_keras(*packed.read(path))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, overload
 
 from bnnzoo import manifest
-from bnnzoo.architectures.catalog import CATALOG
+from bnnzoo.catalog import CATALOG
 from bnnzoo.errors import ArgumentError, UnknownModelError
 from bnnzoo.manifest import Metric, WeightsRecord
 
@@ -241,10 +241,10 @@ def info(name: str) -> ModelInfo:
         name=architecture,
         aliases=tuple(sorted(a for a, target in _ALIASES.items() if target == architecture)),
         module=_module(architecture),
-        params=entry and entry.params,
-        packed_bytes=entry and entry.packed_bytes,
-        input_shape=entry and entry.input_shape,
-        num_classes=entry and entry.num_classes,
+        params=entry.params if entry else None,
+        packed_bytes=entry.packed_bytes if entry else None,
+        input_shape=entry.input_shape if entry else None,
+        num_classes=entry.num_classes if entry else None,
         weights=(record,) if record else manifest.load().tags(architecture),
     )
 

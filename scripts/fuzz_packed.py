@@ -6,7 +6,7 @@
     python scripts/fuzz_packed.py --format h5 --files 5000 --memory-mb 12000 --output fuzz/
 
 Half of the files are bytes changed at random, the other half have changed graphs, shapes and
-values under right digests; `tests/deploy/formats/mutations.py` makes both, `lce_mutations.py` those
+values under right digests; `tests/formats/mutations.py` makes both, `lce_mutations.py` those
 of Larq Compute Engine, which become packed files first, `tests/hdf5_mutations.py` weight files of
 Keras, which a small model reads and which need `keras`. Each of the others goes through
 `read`, the engine's construction and one call. A `WeightsError` or a result is right, anything
@@ -44,16 +44,16 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bnnzoo.deploy import interpreter  # noqa: E402
-from bnnzoo.deploy.formats import lce, packed  # noqa: E402
-from bnnzoo.deploy.formats.packed import PackedFile  # noqa: E402
-from bnnzoo.deploy.ir import Graph, numbers  # noqa: E402
-from bnnzoo.deploy.ops import infer_types  # noqa: E402
-from bnnzoo.deploy.packing import PackedSigns  # noqa: E402
-from bnnzoo.deploy.passes import RUNTIME, STORED, apply  # noqa: E402
 from bnnzoo.errors import GraphError, ModelFormatError, WeightsError  # noqa: E402
+from bnnzoo.formats import lce, packed  # noqa: E402
+from bnnzoo.formats.packed import PackedFile  # noqa: E402
+from bnnzoo.graph import interpreter  # noqa: E402
+from bnnzoo.graph.ir import Graph, numbers  # noqa: E402
+from bnnzoo.graph.ops import infer_types  # noqa: E402
+from bnnzoo.graph.packing import PackedSigns  # noqa: E402
+from bnnzoo.graph.passes import RUNTIME, STORED, apply  # noqa: E402
 from tests import hdf5_mutations  # noqa: E402
-from tests.deploy.formats import lce_mutations, mutations  # noqa: E402
+from tests.formats import lce_mutations, mutations  # noqa: E402
 
 if TYPE_CHECKING:
     from bnnzoo.runtime import Model

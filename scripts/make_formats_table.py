@@ -3,7 +3,7 @@
     python scripts/make_formats_table.py
 
 Each cell is the network at its usual image size, with random weights, as `convert` would write it.
-It takes a minute. tests/deploy/formats/test_table.py makes each cell again.
+It takes a minute. tests/formats/test_table.py makes each cell again.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 
 from bnnzoo import registry
-from bnnzoo.deploy.formats import FORMATS, Network
-from bnnzoo.deploy.formats.c_source.lowering import prepare
-from bnnzoo.deploy.formats.c_source.source import Source
-from bnnzoo.deploy.formats.packed import to_bytes
-from bnnzoo.deploy.keras_frontend import from_keras
-from bnnzoo.deploy.model_info import ModelInfo
-from bnnzoo.deploy.passes import STORED, apply
 from bnnzoo.errors import ConversionError
+from bnnzoo.formats import FORMATS, Network
+from bnnzoo.formats.c_source.lowering import prepare
+from bnnzoo.formats.c_source.source import Source
+from bnnzoo.formats.network_info import ModelInfo
+from bnnzoo.formats.packed import to_bytes
+from bnnzoo.graph.passes import STORED, apply
+from bnnzoo.keras_bridge.from_keras import from_keras
 
 PAGE = Path(__file__).parents[1] / "docs" / "deployment.md"
 BEGIN, END = "<!-- formats -->\n", "<!-- end of formats -->\n"

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 from bnnzoo import manifest, registry
 from bnnzoo.manifest import Metric, TrainingRun, WeightsFile, WeightsRecord
 from bnnzoo.registry import ModelInfo
-from bnnzoo.training.recipe import Recipe
 from bnnzoo.training.recipes import RECIPES
+from bnnzoo.training.recipes.recipe import Recipe
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "models.md"

@@ -11,5 +11,5 @@ pytest="python -m pytest -n 2 --dist loadfile"
 KERAS_BACKEND=tensorflow $pytest "$@"
 KERAS_BACKEND=jax $pytest tests/nn tests/architectures/test_golden.py \
     tests/evaluation tests/publishing tests/test_loading.py tests/test_pretrained.py \
-    tests/training/test_trainee.py \
+    tests/training/test_training_model.py \
     "tests/training/test_trainer.py::test_a_resumed_run_equals_an_uninterrupted_one[2-3-1]" "$@"

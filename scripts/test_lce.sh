@@ -25,4 +25,4 @@ if [ -z "${BNNZOO_LCE_PYTHON:-}" ]; then
     fi
     export BNNZOO_LCE_PYTHON="$venv/bin/python"
 fi
-python -m pytest tests/deploy/formats/test_lce_peer.py "$@"
+python -m pytest tests/formats/test_lce_peer.py "$@"

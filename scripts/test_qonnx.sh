@@ -16,5 +16,5 @@ if [ -n "${GOLDENS:-}" ]; then
     exit
 fi
 # Deprecations among the peers are no news here.
-"$venv/bin/python" -m pytest -m "" -W ignore::DeprecationWarning tests/deploy/formats/test_qonnx.py \
-    tests/deploy/formats/test_qonnx_peer.py "$@"
+"$venv/bin/python" -m pytest -m "" -W ignore::DeprecationWarning tests/formats/test_qonnx.py \
+    tests/formats/test_qonnx_peer.py "$@"

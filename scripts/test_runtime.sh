@@ -15,5 +15,5 @@ fi
 # Away from the source tree, so that the installed package is the one that is imported.
 cp -r docs examples pyproject.toml scripts tests "$folder"
 cd "$folder"
-venv/bin/python -m pytest -n 2 tests/runtime tests/deploy/formats tests/deploy/passes \
-    tests/deploy/test_ops.py tests/deploy/test_interpreter.py "$@"
+venv/bin/python -m pytest -n 2 tests/runtime tests/formats tests/graph/passes \
+    tests/graph/test_ops.py tests/graph/test_interpreter.py "$@"

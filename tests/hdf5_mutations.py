@@ -14,7 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from tests.deploy.formats.mutations import cut, flip_bits, insert, pick, remove
+from tests.formats.mutations import cut, flip_bits, insert, pick, remove
 
 Rng = np.random.Generator
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import graphlib
+import re
 import resource
 import subprocess
 import sys
@@ -14,71 +16,19 @@ import bnnzoo
 
 PACKAGE = Path(bnnzoo.__file__).parent
 
-# Room -> the rooms of bnnzoo that it may import, at the top or inside a function.
-DOORS = {
-    "arguments": {"errors"},
-    "atomic": {"errors"},
-    "errors": {"plain_text"},
-    "plain_text": set(),
-    "dry_build": set(),
-    "hdf5_file": {"errors"},
-    "keras_archive": {"dry_build", "errors", "hdf5_file", "snapshot"},
-    "manifest": {"errors"},
-    "network": {"errors"},
-    "download": {"errors", "network"},
-    "snapshot": set(),
-    "weights": {"download", "errors", "manifest", "network", "snapshot"},
-    "nn": {"errors"},
-    "architectures": {"arguments", "errors", "nn", "registry", "model_spec"},
-    "registry": {"errors", "manifest", "architectures"},
-    "model_spec": {"arguments", "errors", "data"},
-    "loading": {
-        "architectures", "arguments", "deploy", "errors", "hdf5_file", "manifest", "model_spec",
-        "registry", "snapshot", "weights",
-    },
-    "opening": {
-        "architectures", "deploy", "errors", "keras_archive", "loading", "registry", "snapshot",
-    },
-    "data": {"errors", "network"},
-    "model_summary": {"errors", "nn", "opening", "plain_text"},
-    "evaluation": {
-        "arguments", "data", "deploy", "errors", "model_spec", "opening", "registry", "runtime",
-        "snapshot", "weights",
-    },
-    "deploy": {"errors"},
-    "deploy.keras_frontend": {"architectures", "deploy", "errors", "nn"},
-    "deploy.keras_model": {
-        "architectures", "deploy", "dry_build", "errors", "model_spec", "nn", "registry",
-    },
-    "deploy.conversion": {
-        "arguments", "atomic", "data", "deploy", "errors", "evaluation", "manifest",
-        "model_spec", "nn", "opening", "registry", "runtime", "snapshot",
-    },
-    "publishing": {
-        "atomic", "data", "deploy", "errors", "evaluation", "manifest", "model_spec", "network",
-        "nn", "opening", "registry", "runtime", "training",
-    },
-    "runtime": {"arguments", "data", "deploy", "errors", "model_spec"},
-    "training": {
-        "atomic", "data", "deploy", "errors", "evaluation", "model_spec", "nn", "opening",
-        "registry",
-    },
-}  # fmt: skip
-# Folders of which some files are rooms of their own.
-DIVIDED = ("deploy",)
-# Rooms above the line, which may import Keras.
-KERAS_ROOMS = {
-    "nn", "architectures", "loading", "opening", "model_summary", "evaluation", "training",
-    "publishing", "deploy.keras_frontend", "deploy.keras_model", "deploy.conversion", "dry_build",
-    "keras_archive",
-}  # fmt: skip
+ARCHITECTURE = PACKAGE.parent / "docs" / "architecture.md"
+ROW = re.compile(
+    r"^\| `(?P<room>\w+)` \| (?P<keras>K?) *\| .* \| (?P<doors>[^|]*) \|$", re.MULTILINE
+)
+ROWS = list(ROW.finditer(ARCHITECTURE.read_text()))
+# Room -> the rooms of bnnzoo that it may import, at the top or in a function; from the ground up.
+DOORS = {row["room"]: set(re.findall(r"`(\w+)`", row["doors"])) for row in ROWS}
+# Rooms that may import Keras.
+KERAS_ROOMS = {row["room"] for row in ROWS if row["keras"]}
 
 
 def room_of(path: Path) -> str:
-    room, *parts = path.relative_to(PACKAGE).with_suffix("").parts
-    if room in DIVIDED and f"{room}.{parts[0]}" in DOORS:
-        return f"{room}.{parts[0]}"
-    return room
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
 def imports(path: Path) -> list[str]:
@@ -103,14 +53,46 @@ def imports(path: Path) -> list[str]:
 FILES = sorted(
     path for path in PACKAGE.rglob("*.py") if room_of(path) not in ("cli", "__init__", "__main__")
 )
+MODULES = {
+    ".".join(("bnnzoo", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(
+        ".__init__"
+    ): path
+    for path in FILES
+}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_a_room_uses_only_its_doors(path):
-    room = room_of(path)
-    used = {name.split(".")[1] for name in imports(path) if name.startswith("bnnzoo.")}
-    allowed = DOORS[room] | {room, "__version__"}
-    assert used <= allowed, f"{path} opens {used - allowed}; see docs/architecture.md"
+def modules_imported(path: Path) -> set[str]:
+    """The modules of bnnzoo that a file imports; `from a import b` may mean `a.b` or a name."""
+    names = [name for name in imports(path) if name.startswith("bnnzoo.")]
+    return {name if name in MODULES else name.rpartition(".")[0] for name in names} & set(MODULES)
+
+
+def test_the_table_has_every_room():
+    assert set(DOORS) == {room_of(path) for path in FILES}
+
+
+@pytest.mark.parametrize("room", DOORS)
+def test_a_room_uses_its_doors_and_no_others(room):
+    used = {
+        module.split(".")[1]
+        for path in FILES
+        if room_of(path) == room
+        for module in modules_imported(path)
+    } - {room}
+    assert used == DOORS[room], f"{room}: correct its row in docs/architecture.md, or the imports"
+
+
+def test_every_door_leads_down():
+    rooms = list(DOORS)
+    up = {room: doors - set(rooms[: rooms.index(room)]) for room, doors in DOORS.items()}
+    assert not any(up.values()), f"These rooms are not above the one that imports them: {up}"
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    order = graphlib.TopologicalSorter(
+        {name: modules_imported(path) - {name} for name, path in MODULES.items()}
+    )
+    order.prepare()  # raises CycleError, which names them
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -124,11 +106,6 @@ def test_only_the_rooms_above_the_line_import_keras(path):
             == "data"  # the sources keras: and tfds: import their packages when opened
         )
     )
-
-
-def test_registry_sees_only_the_catalog_of_the_architectures():
-    opened = [n for n in imports(PACKAGE / "registry.py") if n.startswith("bnnzoo.architectures")]
-    assert opened == ["bnnzoo.architectures.catalog.CATALOG"]
 
 
 HEAVY = "'keras', 'tensorflow', 'jax', 'torch', 'pooch', 'requests', 'rich', 'PIL', 'matplotlib'"

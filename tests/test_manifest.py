@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 
 from bnnzoo import manifest
-from bnnzoo.architectures.catalog import CATALOG
+from bnnzoo.catalog import CATALOG
 from bnnzoo.errors import ManifestError
 from tests.conftest import DATA
 

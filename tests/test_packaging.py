@@ -138,7 +138,7 @@ def test_installed_package_runs_a_graph_without_keras(installed):
     code = """
 import sys, numpy as np
 from bnnzoo import runtime
-from bnnzoo.deploy.ir import Graph, Node
+from bnnzoo.graph.ir import Graph, Node
 graph = Graph({"x": (1, 1, 3)}, (Node("y", "affine", ("x",), {}, {"scale": "s"}),), ("y",),
               {"s": np.array([1.0, 2.0, 3.0])})
 print(runtime.compile_graph(graph)(np.ones((1, 1, 1, 3), np.float32)).tolist())

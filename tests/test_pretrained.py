@@ -18,7 +18,7 @@ from bnnzoo.cli.main import main
 from bnnzoo.data.arrays import data_folder
 from bnnzoo.publishing.golden import log_softmax
 from bnnzoo.training.recipes import recipe
-from bnnzoo.training.settings import apply_settings
+from bnnzoo.training.recipes.settings import apply_settings
 
 PACKAGE = Path(bnnzoo.__file__).parent
 SHIPPED = PACKAGE / "pretrained"

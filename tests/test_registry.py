@@ -9,7 +9,7 @@ import pytest
 
 import bnnzoo
 from bnnzoo import registry
-from bnnzoo.architectures.catalog import CATALOG
+from bnnzoo.catalog import CATALOG
 from bnnzoo.errors import UnknownModelError
 
 NAMES = [

@@ -11,7 +11,7 @@ import traceback
 
 from bnnzoo.cli.main import main
 from bnnzoo.cli.output import show_log
-from bnnzoo.training import lifeline
+from bnnzoo.training.distributed import lifeline
 
 
 def run() -> None:

@@ -12,8 +12,8 @@ from bnnzoo.cli.output import echo, print_json, print_table
 from bnnzoo.errors import ArgumentError
 
 if TYPE_CHECKING:
+    from bnnzoo.conversion import ConversionReport
     from bnnzoo.data import Source
-    from bnnzoo.deploy.conversion import ConversionReport
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -21,7 +21,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 def _list_formats(context: click.Context, option: click.Parameter, value: bool) -> None:
     if not value:
         return
-    from bnnzoo.deploy.formats import FORMATS
+    from bnnzoo.formats import FORMATS
 
     rows = [
         (f.name, f.suffix or "a folder", f.summary, "yes" if f.is_read else "no") for f in FORMATS
@@ -97,7 +97,7 @@ def command(
     """
     if out is None and not dry_run:
         raise click.UsageError("Missing argument 'OUT'. Name a file, or pass --dry-run.")
-    from bnnzoo.deploy.conversion import convert
+    from bnnzoo.conversion import convert
 
     names, table = names_and_table(labels)
     report = convert(

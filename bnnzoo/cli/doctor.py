@@ -11,9 +11,10 @@ from typing import Any
 
 import click
 
-from bnnzoo import __version__, manifest, network, registry
+from bnnzoo import manifest, network, registry
 from bnnzoo.cli.output import echo, print_json
 from bnnzoo.errors import WeightsError
+from bnnzoo.version import __version__
 from bnnzoo.weights import cache_folder
 
 BASE = ("numpy", "click", "pooch", "requests", "tqdm", "safetensors", "rich", "pillow")

@@ -11,7 +11,7 @@ import click
 from bnnzoo.cli.output import echo, print_json, print_table
 
 if TYPE_CHECKING:
-    from bnnzoo.deploy.formats.packed import PackedFile
+    from bnnzoo.formats.packed import PackedFile
 
 
 @click.command("inspect")
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON object.")
 def command(file: Path, as_json: bool) -> None:
     """Show graph, tensors, bits, bytes and metadata of the packed file FILE."""
-    from bnnzoo.deploy.formats.packed import open_file
+    from bnnzoo.formats.packed import open_file
 
     report = describe(open_file(file))
     report = {"file": str(file), "bytes": file.stat().st_size, **report}
@@ -31,8 +31,8 @@ def command(file: Path, as_json: bool) -> None:
 
 def describe(packed: PackedFile) -> dict[str, Any]:
     """Returns what is in a packed file, as JSON values."""
-    from bnnzoo.deploy.formats.graph_document import to_document
-    from bnnzoo.deploy.ops import infer_types
+    from bnnzoo.formats.graph_document import to_document
+    from bnnzoo.graph.ops import infer_types
 
     types = infer_types(packed.graph)
     graph = to_document(packed.graph, packed.stored, version=2)
@@ -54,7 +54,7 @@ def describe(packed: PackedFile) -> dict[str, Any]:
 
 
 def _tensor(packed: PackedFile, name: str) -> dict[str, Any]:
-    from bnnzoo.deploy.formats.storage import BITS, array_names
+    from bnnzoo.formats.storage import BITS, array_names
 
     stored = packed.stored[name]
     arrays = array_names(name, stored.encoding)

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 
 import click
 
-from bnnzoo import __version__
 from bnnzoo.cli.output import echo, show_log
 from bnnzoo.errors import BnnZooError, naming_keras_extras
+from bnnzoo.version import __version__
 
 # Name -> one line of help. Each command is `command` in bnnzoo/cli/<name>.py, imported only when
 # it is invoked, so that `bnnzoo --help` is quick.

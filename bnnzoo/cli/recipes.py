@@ -9,8 +9,8 @@ import click
 from bnnzoo import manifest
 from bnnzoo.cli.output import print_json, print_table
 from bnnzoo.manifest import WeightsRecord
-from bnnzoo.training.recipe import Recipe
 from bnnzoo.training.recipes import RECIPES
+from bnnzoo.training.recipes.recipe import Recipe
 
 
 @click.command("recipes")

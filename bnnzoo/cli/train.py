@@ -14,11 +14,11 @@ from tqdm import tqdm
 
 from bnnzoo.cli.evaluate import Recorded
 from bnnzoo.cli.output import echo, print_json, print_table
-from bnnzoo.training import lifeline
-from bnnzoo.training.cluster import Cluster, read_cluster
-from bnnzoo.training.recipe import Recipe
+from bnnzoo.training.distributed import lifeline
+from bnnzoo.training.distributed.cluster import Cluster, read_cluster
 from bnnzoo.training.recipes import recipe as find_recipe
-from bnnzoo.training.settings import apply_settings, both_splits
+from bnnzoo.training.recipes.recipe import Recipe
+from bnnzoo.training.recipes.settings import apply_settings, both_splits
 
 
 @click.command("train", cls=Recorded)
@@ -74,8 +74,8 @@ def command(
 def in_worker(cluster: Cluster, typed: str, recipe: Recipe, resume: bool, silence_s: float) -> int:
     """Runs the command that was typed again, in a process that this one watches."""
     from bnnzoo.cli.doctor import configured_backend
-    from bnnzoo.training.distribution import check_backend
-    from bnnzoo.training.supervisor import supervise
+    from bnnzoo.training.distributed.distribution import check_backend
+    from bnnzoo.training.distributed.supervisor import supervise
 
     check_backend(configured_backend())
     worker = [sys.executable, "-m", "bnnzoo.cli._train_worker", *shlex.split(typed)[1:]]
@@ -89,7 +89,7 @@ def train_in(
     cluster: Cluster | None, recipe: Recipe, folder: Path, resume: bool, typed: str
 ) -> dict[str, Any]:
     """Trains as one of a cluster or alone, and shows how far it is."""
-    from bnnzoo.training.distribution import joined
+    from bnnzoo.training.distributed.distribution import joined
 
     quiet = cluster is not None and cluster.process > 0
     with joined(cluster), tqdm(unit=" steps", leave=False, disable=quiet or None, delay=0.1) as bar:

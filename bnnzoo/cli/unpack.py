@@ -42,11 +42,11 @@ def command(file: Path, output: Path, format_name: str, word_bits: int | None, f
     Binary kernels become int8 -1 and +1, (c_out, h, w, c_in), or bits of hex words; everything
     else float32.
     """
-    from bnnzoo.deploy.formats.packed import read
+    from bnnzoo.formats.packed import read
 
     if format_name == "mem":
-        from bnnzoo.deploy.conversion.writing import Target
-        from bnnzoo.deploy.formats.mem import MEM, WORD_BITS, to_files
+        from bnnzoo.conversion.writing import Target
+        from bnnzoo.formats.mem import MEM, WORD_BITS, to_files
 
         target = Target(output, MEM, force)
         files = to_files(*read(file), WORD_BITS if word_bits is None else word_bits)
@@ -55,7 +55,7 @@ def command(file: Path, output: Path, format_name: str, word_bits: int | None, f
         return
     if word_bits is not None:
         raise ArgumentError("--word-bits belongs to --format mem. Give both, or neither.")
-    from bnnzoo.deploy.ir import numbers
+    from bnnzoo.graph.ir import numbers
 
     check_writable(output, force, [file])
     graph, _ = read(file)

@@ -16,7 +16,7 @@ def command(file: Path) -> None:
 
     Exit code 4 with the reason if something is wrong.
     """
-    from bnnzoo.deploy.formats.packed import open_file
+    from bnnzoo.formats.packed import open_file
 
     packed = open_file(file)
     echo(

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bnnzoo import __version__
 from bnnzoo.arguments import check_integer
 from bnnzoo.data.arrays import from_arrays
 from bnnzoo.data.labels import Labels
@@ -22,10 +21,12 @@ from bnnzoo.data.source import Skipped, Source
 from bnnzoo.data.sources import check_source, open_source
 from bnnzoo.data.tables import ClassMap
 from bnnzoo.errors import ArgumentError, DataError
+from bnnzoo.evaluation.classifier import Classifier
+from bnnzoo.evaluation.classifiers import open_classifier
 from bnnzoo.evaluation.report import EvaluationReport, Predictions
 from bnnzoo.evaluation.scores import join, predictions
-from bnnzoo.evaluation.subject import Subject, open_subject
 from bnnzoo.runtime import isas
+from bnnzoo.version import __version__
 
 __all__ = ["BATCH_SIZE", "Data", "check_data", "evaluate"]
 
@@ -92,32 +93,32 @@ def evaluate(
     batch_size = check_integer(batch_size, "batch_size")
     limit = None if limit is None else check_integer(limit, "limit")
     check_data(data, labels_csv, class_map)  # before a model is downloaded for nothing
-    subject = open_subject(
+    classifier = open_classifier(
         model,
         preprocessing=preprocessing,
         random_weights=random_weights,
         runtime=runtime,
         labels=labels,
     )
-    source = _open(data, subject, labels_csv, class_map, skip_bad)
-    run = _run(subject, source, batch_size, limit, skip_bad, progress)
-    names = subject.class_names or _fitting_names(source, subject.num_classes)
+    source = _open(data, classifier, labels_csv, class_map, skip_bad)
+    run = _run(classifier, source, batch_size, limit, skip_bad, progress)
+    names = classifier.class_names or _fitting_names(source, classifier.num_classes)
     return EvaluationReport(
-        model=subject.name,
-        tag=subject.tag,
-        weights_sha256=subject.weights_sha256,
+        model=classifier.name,
+        tag=classifier.tag,
+        weights_sha256=classifier.weights_sha256,
         dataset=source.name,
-        num_classes=subject.num_classes,
+        num_classes=classifier.num_classes,
         class_names=names,
         predictions=run.predictions,
         images_per_second=len(run.predictions) / run.seconds,
         partial=len(run.predictions) < len(source) + len(source.skipped),
         random_weights=random_weights,
-        preprocessing=subject.preprocessing.id,
+        preprocessing=classifier.preprocessing.id,
         batch_size=batch_size,
         skipped=(*source.skipped, *run.skipped),
-        runtime=subject.runtime,
-        versions=_versions(subject),
+        runtime=classifier.runtime,
+        versions=_versions(classifier),
         command=command,
         date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     )
@@ -147,7 +148,7 @@ def check_data(
 
 def _open(
     data: Data,
-    subject: Subject,
+    classifier: Classifier,
     labels_csv: str | PathLike[str] | None,
     class_map: ClassMap | None,
     skip_bad: bool,
@@ -157,14 +158,14 @@ def _open(
             data,
             labels_csv=labels_csv,
             class_map=class_map,
-            label_set=subject.labels,
-            num_classes=subject.num_classes,
+            label_set=classifier.labels,
+            num_classes=classifier.num_classes,
             skip_bad=skip_bad,
         )
     source = data if isinstance(data, Source) else from_arrays(*data)
     if source.counted:
-        source = source.labelled_as(subject.labels, "the model")
-    return source.within(subject.num_classes, skip_bad)
+        source = source.labelled_as(classifier.labels, "the model")
+    return source.within(classifier.num_classes, skip_bad)
 
 
 def _fitting_names(source: Source, num_classes: int) -> tuple[str, ...]:
@@ -174,7 +175,7 @@ def _fitting_names(source: Source, num_classes: int) -> tuple[str, ...]:
 
 
 def _run(
-    subject: Subject,
+    classifier: Classifier,
     source: Source,
     batch_size: int,
     limit: int | None,
@@ -183,17 +184,17 @@ def _run(
 ) -> _Run:
     total = min(len(source), limit or len(source))
     batch_size = max(min(batch_size, total), 1)
-    score = subject.scorer(batch_size)
-    subject.warm_up(batch_size)
+    score = classifier.scorer(batch_size)
+    classifier.warm_up(batch_size)
     rows: list[Predictions] = []
     skipped: list[Skipped] = []
     start = time.perf_counter()
-    stream = batches(source, subject.preprocessing, batch_size, limit=limit, skip_bad=skip_bad)
+    stream = batches(source, classifier.preprocessing, batch_size, limit=limit, skip_bad=skip_bad)
     with contextlib.closing(stream):
         for batch in stream:
             if batch.images is not None:
                 scores = score(batch.images)
-                rows.append(predictions(batch.ids, batch.labels, scores, subject.outputs))
+                rows.append(predictions(batch.ids, batch.labels, scores, classifier.outputs))
             skipped += batch.skipped
             if progress is not None:
                 progress(sum(map(len, rows)) + len(skipped), total)
@@ -202,7 +203,7 @@ def _run(
     return _Run(join(rows), tuple(skipped), time.perf_counter() - start)
 
 
-def _versions(subject: Subject) -> dict[str, str]:
+def _versions(classifier: Classifier) -> dict[str, str]:
     """Returns the version of everything that computes, and the kind of machine.
 
     `isa` is the best that the processor has; what takes another one says so itself. Sums of real
@@ -214,5 +215,5 @@ def _versions(subject: Subject) -> dict[str, str]:
         "numpy": np.__version__,
         "machine": platform.machine(),
         "isa": isas()[0],
-        **subject.versions,
+        **classifier.versions,
     }

@@ -19,8 +19,8 @@ from bnnzoo.data.prefetch import batches
 from bnnzoo.data.preprocessing import Preprocessing
 from bnnzoo.data.source import Item, Source
 from bnnzoo.errors import ArgumentError
+from bnnzoo.evaluation.classifiers import open_classifier
 from bnnzoo.evaluation.scores import probabilities
-from bnnzoo.evaluation.subject import open_subject
 from bnnzoo.model_spec import Prediction
 
 __all__ = ["ImagePredictions", "predict"]
@@ -76,19 +76,19 @@ def predict(
     if len(paths) == 0:
         raise ArgumentError("paths must be at least one image, got none. Pass an image file.")
     source = _source([Path(path) for path in paths], skip_bad)
-    subject = open_subject(model, preprocessing=preprocessing, runtime=runtime, labels=labels)
+    classifier = open_classifier(model, preprocessing=preprocessing, runtime=runtime, labels=labels)
     batch_size = min(BATCH_SIZE, len(source))
-    score = subject.scorer(batch_size)
-    names = subject.class_names or tuple(f"class {i}" for i in range(subject.num_classes))
+    score = classifier.scorer(batch_size)
+    names = classifier.class_names or tuple(f"class {i}" for i in range(classifier.num_classes))
     found = []
-    stream = batches(source, subject.preprocessing, batch_size, skip_bad=skip_bad)
+    stream = batches(source, classifier.preprocessing, batch_size, skip_bad=skip_bad)
     with contextlib.closing(stream):
         for batch in stream:
             for skipped in batch.skipped:
                 logger.warning("Skipped %s", skipped.reason)
             if batch.images is None:
                 continue
-            rows = probabilities(score(batch.images), subject.outputs)
+            rows = probabilities(score(batch.images), classifier.outputs)
             for file, row in zip(batch.ids, rows, strict=True):
                 best = np.argsort(-row, kind="stable")[:top]
                 classes = tuple(Prediction(int(i), names[i], float(row[i])) for i in best)

@@ -14,10 +14,10 @@ from bnnzoo.errors import ArgumentError, WeightsError
 from bnnzoo.manifest import TrainingRun
 from bnnzoo.model_spec import ModelSpec
 from bnnzoo.opening import open_model
-from bnnzoo.training.recipe import Recipe, type_names
 from bnnzoo.training.recipes import recipe as known_recipe
+from bnnzoo.training.recipes.recipe import Recipe, type_names
+from bnnzoo.training.recipes.settings import changed_settings
 from bnnzoo.training.run_folder import ENVIRONMENT, LOG, MODEL, REPORT, RunFolder
-from bnnzoo.training.settings import changed_settings
 
 __all__ = ["FinishedRun", "open_finished_run"]
 

@@ -14,14 +14,14 @@ import numpy as np
 from keras import ops
 
 from bnnzoo import runtime
+from bnnzoo.conversion import convert
 from bnnzoo.data.source import Source
 from bnnzoo.data.sources import open_source
-from bnnzoo.deploy.conversion import convert
-from bnnzoo.deploy.formats import packed
-from bnnzoo.deploy.keras_model import assign_weights
 from bnnzoo.errors import ArgumentError, ConversionError, DataError
 from bnnzoo.evaluation import EvaluationReport, evaluate
 from bnnzoo.evaluation.report import same_accuracy
+from bnnzoo.formats import packed
+from bnnzoo.keras_bridge.to_keras import assign_weights
 from bnnzoo.manifest import WeightsRecord
 from bnnzoo.model_spec import ModelSpec
 from bnnzoo.publishing.finished_run import FinishedRun
@@ -177,5 +177,5 @@ def _test_images(run: FinishedRun) -> Source:
     return source
 
 
-def _evaluate(what: str, subject: Any, source: Source, progress: Progress) -> EvaluationReport:
-    return evaluate(subject, source, progress=partial(progress, what))
+def _evaluate(what: str, classifier: Any, source: Source, progress: Progress) -> EvaluationReport:
+    return evaluate(classifier, source, progress=partial(progress, what))

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from bnnzoo import manifest, registry
-from bnnzoo.deploy.formats.packed import WEIGHTS_DTYPES
 from bnnzoo.errors import ArgumentError
 from bnnzoo.evaluation import EvaluationReport
+from bnnzoo.formats.packed import WEIGHTS_DTYPES
 from bnnzoo.manifest import Metric, WeightsRecord
 from bnnzoo.model_spec import ModelSpec
 from bnnzoo.publishing.finished_run import FinishedRun, open_finished_run
@@ -23,7 +23,7 @@ from bnnzoo.publishing.place import Place, find_place
 __all__ = ["Publication", "publish"]
 
 LICENCE = "Apache-2.0"
-SOURCE = "bnnzoo/training/recipes.py"
+SOURCE = "bnnzoo/training/recipes"
 # float16 halves the kernels of real numbers; where that costs accuracy they stay as they are.
 TRIED_DTYPES = ("float16", "float32")
 

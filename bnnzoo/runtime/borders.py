@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bnnzoo.deploy.ir import Type
+from bnnzoo.graph.ir import Type
 from bnnzoo.runtime.lowering import Call, map_shape
 
 __all__ = ["NO_BORDER", "Border", "Borders", "find_borders", "widest"]

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bnnzoo.deploy.ir import Node, Type
-from bnnzoo.deploy.packing import Int8Kernel
+from bnnzoo.graph.ir import Node, Type
+from bnnzoo.graph.packing import Int8Kernel
 from bnnzoo.runtime import parameters
 from bnnzoo.runtime.extension import engine
 from bnnzoo.runtime.lowering import OWN, Call

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bnnzoo.deploy.ir import Graph, Type
+from bnnzoo.graph.ir import Graph, Type
 from bnnzoo.runtime.borders import NO_BORDER, Border, Borders, find_borders, widest
 from bnnzoo.runtime.liveness import Value, liveness
 from bnnzoo.runtime.lowering import BLOCK, OWN, Call, map_shape

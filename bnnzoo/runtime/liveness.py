@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bnnzoo.deploy.ir import Graph, Type
+from bnnzoo.graph.ir import Graph, Type
 from bnnzoo.runtime.lowering import Call
 
 __all__ = ["Read", "Value", "extent", "liveness"]

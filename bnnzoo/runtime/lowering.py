@@ -11,12 +11,12 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from bnnzoo.deploy.ir import Graph, Node, Type
-from bnnzoo.deploy.ops import infer_types
-from bnnzoo.deploy.passes.drop_unused import drop_unused
-from bnnzoo.deploy.passes.phases import phases
-from bnnzoo.deploy.passes.zero_padding import zero_padding
 from bnnzoo.errors import GraphError
+from bnnzoo.graph.ir import Graph, Node, Type
+from bnnzoo.graph.ops import infer_types
+from bnnzoo.graph.passes.drop_unused import drop_unused
+from bnnzoo.graph.passes.phases import phases
+from bnnzoo.graph.passes.zero_padding import zero_padding
 
 __all__ = ["BLOCK", "OWN", "Call", "calls", "legalize", "map_shape"]
 

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bnnzoo.arguments import check_integer
-from bnnzoo.deploy.call_arguments import by_name
-from bnnzoo.deploy.ir import Graph
-from bnnzoo.deploy.model_info import ModelInfo
-from bnnzoo.deploy.passes import RUNTIME, Pass, apply
 from bnnzoo.errors import ArgumentError, GraphError, ModelFormatError
+from bnnzoo.formats.network_info import ModelInfo
+from bnnzoo.graph.call_arguments import by_name
+from bnnzoo.graph.ir import Graph
+from bnnzoo.graph.passes import RUNTIME, Pass, apply
 from bnnzoo.runtime.planner import Plan, plan
 from bnnzoo.runtime.settings import choose_isa, choose_threads, isas
 
@@ -311,7 +311,7 @@ def load(path: str | os.PathLike[str], threads: int | None = None, isa: str | No
         ModelFormatError: The file is broken.
         ArgumentError: `threads` or `isa` cannot be used, or there is no such file.
     """
-    from bnnzoo.deploy.formats import packed
+    from bnnzoo.formats import packed
 
     graph, info = packed.read(path)
     try:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bnnzoo.deploy.ir import Graph, Node, Tensor, numbers
-from bnnzoo.deploy.packing import PackedSigns, pack
+from bnnzoo.graph.ir import Graph, Node, Tensor, numbers
+from bnnzoo.graph.packing import PackedSigns, pack
 from bnnzoo.runtime.lowering import BLOCK
 
 __all__ = [

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bnnzoo.deploy.ir import Graph, Type
-from bnnzoo.deploy.ops import infer_types
 from bnnzoo.errors import GraphError
+from bnnzoo.graph.ir import Graph, Type
+from bnnzoo.graph.ops import infer_types
 from bnnzoo.runtime.eight_bits import with_levels
 from bnnzoo.runtime.extension import engine
 from bnnzoo.runtime.layout import place_values

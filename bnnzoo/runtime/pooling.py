@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
-from bnnzoo.deploy.ir import Type
+from bnnzoo.graph.ir import Type
 from bnnzoo.runtime.lowering import Call
 
 __all__ = ["pool_in_strips"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bnnzoo.deploy.ir import Node
+from bnnzoo.graph.ir import Node
 from bnnzoo.runtime.extension import engine
 from bnnzoo.runtime.memory import View
 

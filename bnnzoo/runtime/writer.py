@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bnnzoo.deploy.ir import Graph, Node, Type
+from bnnzoo.graph.ir import Graph, Node, Type
 from bnnzoo.runtime import parameters
 from bnnzoo.runtime.eight_bits import EIGHT_BITS
 from bnnzoo.runtime.extension import engine
@@ -17,7 +17,7 @@ from bnnzoo.runtime.layout import Layout
 from bnnzoo.runtime.liveness import extent
 from bnnzoo.runtime.lowering import BLOCK, Call, map_shape
 from bnnzoo.runtime.memory import Memory, View
-from bnnzoo.runtime.rare import RARE
+from bnnzoo.runtime.strided import RARE
 from bnnzoo.runtime.windows import native, pool_window, runs_of, taps_of
 
 __all__ = ["Writer"]

@@ -9,8 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from bnnzoo.errors import naming_keras_extras
-from bnnzoo.training.recipe import Augmentation, Phase, Recipe
 from bnnzoo.training.recipes import RECIPES, recipe
+from bnnzoo.training.recipes.recipe import Augmentation, Phase, Recipe
 
 if TYPE_CHECKING:
     from bnnzoo.training.finetuning import finetune as finetune

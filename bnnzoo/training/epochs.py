@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from bnnzoo.errors import BnnZooError
 from bnnzoo.nn.optimizers import CaseOptimizer, is_binary_variable
-from bnnzoo.training.crops import Drawing
-from bnnzoo.training.distribution import ALONE, Group
-from bnnzoo.training.image_reading import RunImages
-from bnnzoo.training.images import evaluation_codes, training_codes
+from bnnzoo.training.distributed.distribution import ALONE, Group
+from bnnzoo.training.images.crops import Drawing
+from bnnzoo.training.images.device_images import evaluation_codes, training_codes
+from bnnzoo.training.images.reading import RunImages
 from bnnzoo.training.interrupts import kept_interrupts
-from bnnzoo.training.recipe import Recipe
+from bnnzoo.training.recipes.recipe import Recipe
 
 __all__ = ["EpochRunner", "Progress", "Split", "evaluation_batch"]
 

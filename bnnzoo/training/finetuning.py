@@ -10,8 +10,8 @@ from typing import Any
 from bnnzoo.errors import ArgumentError
 from bnnzoo.opening import open_model
 from bnnzoo.training.networks import preprocessing_of
-from bnnzoo.training.recipe import Augmentation, Phase, Recipe
-from bnnzoo.training.settings import both_splits
+from bnnzoo.training.recipes.recipe import Augmentation, Phase, Recipe
+from bnnzoo.training.recipes.settings import both_splits
 from bnnzoo.training.trainer import train
 
 __all__ = ["finetune", "finetuning_recipe"]

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from bnnzoo import registry
 from bnnzoo.data import labels as label_sets
 from bnnzoo.data import preprocessing as preprocessings
-from bnnzoo.deploy.keras_model import recalibrate
 from bnnzoo.errors import ArgumentError, UnknownModelError
+from bnnzoo.keras_bridge.to_keras import recalibrate
 from bnnzoo.model_spec import ModelSpec
 from bnnzoo.opening import open_model
 from bnnzoo.training.heads import with_new_head
-from bnnzoo.training.recipe import Phase, Recipe
+from bnnzoo.training.recipes.recipe import Phase, Recipe
 from bnnzoo.training.variants import make_variant, transfer_weights
 
 __all__ = ["NetworkMaker", "check_teacher", "open_teacher", "preprocessing_of"]

@@ -15,8 +15,8 @@ import numpy as np
 
 from bnnzoo.atomic import part_of, replacing
 from bnnzoo.errors import ArgumentError, BnnZooError, first_line
-from bnnzoo.training.distribution import ALONE, Group
-from bnnzoo.training.recipe import Recipe
+from bnnzoo.training.distributed.distribution import ALONE, Group
+from bnnzoo.training.recipes.recipe import Recipe
 
 try:
     import fcntl

@@ -15,23 +15,22 @@ from typing import Any
 import keras
 import numpy as np
 
-from bnnzoo import __version__
 from bnnzoo.data.sources import check_source, open_source
 from bnnzoo.errors import ArgumentError, DataError
 from bnnzoo.evaluation import evaluate
 from bnnzoo.training import checkpoints
 from bnnzoo.training.devices import device_names, hardware, jit_compile, steps_per_call
-from bnnzoo.training.distribution import current_group
+from bnnzoo.training.distributed.distribution import current_group
 from bnnzoo.training.epochs import EpochRunner, Progress, Split, evaluation_batch
 from bnnzoo.training.events import EventFile, open_events
 from bnnzoo.training.heads import backbone_layers
-from bnnzoo.training.image_digest import image_digest
-from bnnzoo.training.image_reading import image_reader
-from bnnzoo.training.images import calibration_places, split_codes
+from bnnzoo.training.images.device_images import calibration_places, split_codes
+from bnnzoo.training.images.digest import image_digest
+from bnnzoo.training.images.reading import image_reader
 from bnnzoo.training.networks import NetworkMaker, check_teacher, open_teacher
 from bnnzoo.training.optimizers import make_optimizer
-from bnnzoo.training.recipe import Recipe, check
 from bnnzoo.training.recipes import recipe as find_recipe
+from bnnzoo.training.recipes.recipe import Recipe, check
 from bnnzoo.training.run_folder import (
     BEST,
     ENVIRONMENT,
@@ -42,7 +41,8 @@ from bnnzoo.training.run_folder import (
     open_run,
     phase_file,
 )
-from bnnzoo.training.trainee import Trainee, input_layer
+from bnnzoo.training.training_model import Trainee, input_layer
+from bnnzoo.version import __version__
 
 __all__ = ["Progress", "train"]
 

@@ -14,9 +14,9 @@ import pytest
 import bnnzoo
 from bnnzoo import nn, registry
 from bnnzoo.architectures.assembly import ZooModel
-from bnnzoo.architectures.catalog import CATALOG
 from bnnzoo.architectures.meliusnet import AddToLastChannels, SplitChannels
 from bnnzoo.architectures.quicknet import BlurPool
+from bnnzoo.catalog import CATALOG
 from bnnzoo.errors import ArgumentError
 
 ROOT = Path(__file__).parents[2]

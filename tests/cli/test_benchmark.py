@@ -9,10 +9,10 @@ import pytest
 
 from bnnzoo import runtime
 from bnnzoo.cli.main import main
-from bnnzoo.deploy.formats import packed
-from bnnzoo.deploy.model_info import ModelInfo
-from bnnzoo.deploy.passes import STORED, apply
-from tests.deploy.graphs import GraphBuilder
+from bnnzoo.formats import packed
+from bnnzoo.formats.network_info import ModelInfo
+from bnnzoo.graph.passes import STORED, apply
+from tests.graph.graphs import GraphBuilder
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from PIL import Image
 from bnnzoo import runtime
 from bnnzoo.cli.main import main
 from bnnzoo.data import open_source
-from bnnzoo.deploy.formats import FORMATS
+from bnnzoo.formats import FORMATS
 
 SMALL = "binarynet.fashion_mnist_small"
 

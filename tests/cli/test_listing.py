@@ -8,7 +8,7 @@ import pytest
 
 import bnnzoo
 from bnnzoo import manifest
-from bnnzoo.architectures.catalog import CATALOG
+from bnnzoo.catalog import CATALOG
 from bnnzoo.cli.main import main
 
 

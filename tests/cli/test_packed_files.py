@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from bnnzoo.cli.main import main
-from bnnzoo.deploy.formats.packed import to_bytes
-from bnnzoo.deploy.ir import Graph, Node
-from bnnzoo.deploy.model_info import ModelInfo
-from bnnzoo.deploy.packing import PackedSigns
+from bnnzoo.formats.network_info import ModelInfo
+from bnnzoo.formats.packed import to_bytes
+from bnnzoo.graph.ir import Graph, Node
+from bnnzoo.graph.packing import PackedSigns
 from tests.conftest import DATA
-from tests.deploy.formats.files import GOLDEN, tiny_file, tiny_graph
+from tests.formats.files import GOLDEN, tiny_file, tiny_graph
 
 
 @pytest.fixture

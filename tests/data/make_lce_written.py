@@ -3,18 +3,18 @@
     BNNZOO_LCE_PYTHON=PEER/bin/python python -m tests.data.make_lce_written
 
 PEER is the environment that `scripts/test_lce.sh` makes; the networks and their images are those of
-`tests/deploy/formats/lce_networks.py`.
+`tests/formats/lce_networks.py`.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from bnnzoo.deploy.formats import Network, lce
-from bnnzoo.deploy.model_info import ModelInfo
+from bnnzoo.formats import Network, lce
+from bnnzoo.formats.network_info import ModelInfo
 from tests.conftest import DATA
-from tests.deploy.formats.lce_networks import CASES, images, network
-from tests.deploy.formats.lce_peer import Peer
+from tests.formats.lce_networks import CASES, images, network
+from tests.formats.lce_peer import Peer
 
 
 def main() -> None:

@@ -18,8 +18,8 @@ from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.core.onnx_exec import execute_onnx
 from qonnx.util.inference_cost import inference_cost
 
-from tests.deploy.formats.exact_networks import NETWORKS, exact_input
-from tests.deploy.formats.onnx_runs import file_of, to_onnx
+from tests.formats.exact_networks import NETWORKS, exact_input
+from tests.formats.onnx_runs import file_of, to_onnx
 
 HERE = Path(__file__).parent
 OUTPUTS, COSTS = HERE / "qonnx_outputs.npz", HERE / "qonnx_costs.json"
@@ -56,7 +56,7 @@ def cost(model: onnx.ModelProto, pixels: int) -> dict[str, Any]:
 def costs() -> dict[str, Any]:
     """Returns the costs of all architectures."""
     from bnnzoo import registry
-    from bnnzoo.deploy.keras_frontend import trace
+    from bnnzoo.keras_bridge.from_keras import trace
     from tests.architectures.test_contract import MODELS
 
     found = {}

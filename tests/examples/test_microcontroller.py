@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bnnzoo.deploy.formats import Network, packed
-from bnnzoo.deploy.formats.c_source import write
+from bnnzoo.formats import Network, packed
+from bnnzoo.formats.c_source import write
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "microcontroller"

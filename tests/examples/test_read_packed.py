@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bnnzoo.deploy.formats.packed import WEIGHTS_DTYPES, from_bytes
-from bnnzoo.deploy.ir import numbers
-from tests.deploy.formats.files import GOLDEN, tiny_file
+from bnnzoo.formats.packed import WEIGHTS_DTYPES, from_bytes
+from bnnzoo.graph.ir import numbers
+from tests.formats.files import GOLDEN, tiny_file
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "read_packed.py"
 

@@ -15,7 +15,7 @@ import pytest
 
 from bnnzoo import manifest, training, weights
 from bnnzoo.publishing import packing, publication
-from bnnzoo.training.settings import apply_settings
+from bnnzoo.training.recipes.settings import apply_settings
 
 ROOT = Path(__file__).parents[2]
 RECIPE = "binarynet_mlp.mnist"

@@ -12,8 +12,8 @@ import pytest
 import bnnzoo
 from bnnzoo import manifest
 from bnnzoo.cli.main import main
-from bnnzoo.deploy.formats import packed
 from bnnzoo.errors import ArgumentError, BnnZooError
+from bnnzoo.formats import packed
 from bnnzoo.publishing import place, publish
 from bnnzoo.publishing.golden import log_softmax
 from tests.publishing.conftest import RECIPE, ROOT, contents, edit_json

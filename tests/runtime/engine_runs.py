@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from bnnzoo import runtime
-from bnnzoo.deploy import interpreter
-from bnnzoo.deploy.ir import Graph
-from bnnzoo.deploy.ops import infer_types
-from bnnzoo.deploy.passes import Pass
+from bnnzoo.graph import interpreter
+from bnnzoo.graph.ir import Graph
+from bnnzoo.graph.ops import infer_types
+from bnnzoo.graph.passes import Pass
 
 ISAS = runtime.isas()
 

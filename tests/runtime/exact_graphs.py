@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from bnnzoo.deploy.ir import Graph
-from tests.deploy.graphs import GraphBuilder
+from bnnzoo.graph.ir import Graph
+from tests.graph.graphs import GraphBuilder
 
 Block = Callable[[str], str]
 

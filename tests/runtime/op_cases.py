@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from bnnzoo.deploy.ir import Graph
-from bnnzoo.deploy.packing import Int8Kernel
-from tests.deploy.graphs import GraphBuilder
+from bnnzoo.graph.ir import Graph
+from bnnzoo.graph.packing import Int8Kernel
+from tests.graph.graphs import GraphBuilder
 
 INF = float("inf")
 Case = Callable[["CaseBuilder"], str]

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from bnnzoo import runtime
-from bnnzoo.deploy import interpreter
-from bnnzoo.deploy.ir import Graph
-from bnnzoo.deploy.packing import Int8Kernel
-from bnnzoo.deploy.passes import RUNTIME
+from bnnzoo.graph import interpreter
+from bnnzoo.graph.ir import Graph
+from bnnzoo.graph.packing import Int8Kernel
+from bnnzoo.graph.passes import RUNTIME
 from bnnzoo.runtime import pooling
-from tests.deploy.graphs import GraphBuilder
+from tests.graph.graphs import GraphBuilder
 from tests.runtime.engine_runs import ISAS, assert_equal, engine_values, oracle_values
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from bnnzoo import runtime
-from bnnzoo.deploy.ir import Graph, Node
 from bnnzoo.errors import GraphError
+from bnnzoo.graph.ir import Graph, Node
 from bnnzoo.runtime.memory import Memory
 from tests.runtime.engine_runs import assert_equal
 from tests.runtime.exact_graphs import ExactBuilder, exact_images

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from bnnzoo import runtime
-from bnnzoo.deploy import interpreter
-from bnnzoo.deploy.formats import packed
-from bnnzoo.deploy.ir import Graph, Node
-from bnnzoo.deploy.model_info import ModelInfo
-from bnnzoo.deploy.passes import STORED, apply
 from bnnzoo.errors import ArgumentError, DataError, GraphError, ModelFormatError
-from tests.deploy.graphs import GraphBuilder
+from bnnzoo.formats import packed
+from bnnzoo.formats.network_info import ModelInfo
+from bnnzoo.graph import interpreter
+from bnnzoo.graph.ir import Graph, Node
+from bnnzoo.graph.passes import STORED, apply
+from tests.graph.graphs import GraphBuilder
 from tests.runtime.exact_graphs import exact_graph, exact_images
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bnnzoo.deploy.ops import OPS
+from bnnzoo.graph.ops import OPS
 from tests.runtime.engine_runs import ISAS, assert_equal, engine_values, oracle_values
 from tests.runtime.op_cases import CASES, ROUNDED, build
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bnnzoo import runtime
-from bnnzoo.deploy.passes import RUNTIME
+from bnnzoo.graph.passes import RUNTIME
 from bnnzoo.runtime import pooling
 from tests.runtime.engine_runs import ISAS, assert_equal
 from tests.runtime.exact_graphs import ExactBuilder, exact_graph, exact_images

@@ -40,7 +40,7 @@ begun.wait()
 # Other threads take turns with contexts, sections and workers while each child is made. So small a
 # network does little else.
 FORKS = """
-from bnnzoo.deploy.ir import Graph, Node
+from bnnzoo.graph.ir import Graph, Node
 small = Graph({"x": (1, 1, 4)}, (Node("y", "tanh", ("x",)),), ("y",), {})
 model = runtime.compile_graph(small, threads=threads)
 images = np.random.default_rng(0).standard_normal((4, 1, 1, 4), np.float32)

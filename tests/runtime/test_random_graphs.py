@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bnnzoo.deploy import interpreter
-from bnnzoo.deploy.ir import Graph
-from bnnzoo.deploy.ops import infer_types
-from bnnzoo.deploy.passes import RUNTIME, STORED
-from tests.deploy.graphs import random_graph, with_more_ends
+from bnnzoo.graph import interpreter
+from bnnzoo.graph.ir import Graph
+from bnnzoo.graph.ops import infer_types
+from bnnzoo.graph.passes import RUNTIME, STORED
+from tests.graph.graphs import random_graph, with_more_ends
 from tests.runtime.engine_runs import ISAS, assert_equal, engine_values
 from tests.runtime.exact_graphs import exact_graph, exact_images, exact_inputs
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bnnzoo import runtime
-from bnnzoo.deploy.ir import Graph, Node
+from bnnzoo.graph.ir import Graph, Node
 
 BLOCK = 64  # channels that the kernels compute together
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bnnzoo.deploy.formats import packed
-from bnnzoo.deploy.model_info import ModelInfo
-from bnnzoo.deploy.passes import STORED, apply
-from tests.deploy.graphs import GraphBuilder
+from bnnzoo.formats import packed
+from bnnzoo.formats.network_info import ModelInfo
+from bnnzoo.graph.passes import STORED, apply
+from tests.graph.graphs import GraphBuilder
 
 KERAS = "{'keras', 'tensorflow', 'jax', 'torch', 'click', 'PIL', 'safetensors', 'pooch'}"
 # In processor time of the thread, which neither other processes nor threads lengthen; the least of

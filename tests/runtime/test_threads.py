@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from bnnzoo import runtime
-from bnnzoo.deploy.ir import Graph
-from tests.deploy.graphs import GraphBuilder
+from bnnzoo.graph.ir import Graph
+from tests.graph.graphs import GraphBuilder
 
 
 def network(rng: np.random.Generator) -> Graph:

@@ -22,8 +22,8 @@ import numpy as np
 import bnnzoo
 from bnnzoo import training
 from bnnzoo.training import Augmentation, Phase, checkpoints
-from bnnzoo.training.cluster import Cluster
-from bnnzoo.training.distribution import joined
+from bnnzoo.training.distributed.cluster import Cluster
+from bnnzoo.training.distributed.distribution import joined
 from tests.training.tiny import tiny_recipe
 
 SAMPLE = "sample:fashion_mnist"

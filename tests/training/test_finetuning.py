@@ -14,15 +14,15 @@ from PIL import Image
 import bnnzoo
 from bnnzoo import runtime, training
 from bnnzoo.cli.main import main
+from bnnzoo.conversion import convert
 from bnnzoo.data import open_source
-from bnnzoo.deploy.conversion import convert
-from bnnzoo.deploy.formats import FORMATS, packed
 from bnnzoo.errors import ArgumentError, UnknownModelError
+from bnnzoo.formats import FORMATS, packed
 from bnnzoo.training.finetuning import finetuning_recipe
 from bnnzoo.training.heads import backbone_layers, with_new_head
 from bnnzoo.training.networks import NetworkMaker
-from bnnzoo.training.recipe import Phase
-from bnnzoo.training.settings import both_splits
+from bnnzoo.training.recipes.recipe import Phase
+from bnnzoo.training.recipes.settings import both_splits
 from tests.training.tiny import tiny_recipe, write_images
 
 PRETRAINED = "binarynet.fashion_mnist_small"

@@ -15,7 +15,7 @@ import pytest
 from bnnzoo.errors import ArgumentError, BnnZooError
 from bnnzoo.training import Phase, Recipe
 from bnnzoo.training.checkpoints import read_log
-from bnnzoo.training.distribution import Group
+from bnnzoo.training.distributed.distribution import Group
 from bnnzoo.training.run_folder import RunFolder, open_run
 
 RECIPE = Recipe("r", "binarynet", "a", "b", (Phase(epochs=1),))

@@ -1,0 +1,375 @@
+"""Converts networks to packed files and other formats, and proves that they compute the same."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from os import PathLike, fspath
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnnzoo.arguments import check_integer
+from bnnzoo.conversion.file_origin import FileOrigin, is_readable
+from bnnzoo.conversion.report import ConversionReport, DataReport, Sizes, packed_parts
+from bnnzoo.conversion.samples import first_images, random_inputs
+from bnnzoo.conversion.self_check import Check, check_layers, check_signs
+from bnnzoo.conversion.writing import Target, find_format
+from bnnzoo.data import labels as label_sets
+from bnnzoo.data import preprocessing as preprocessings
+from bnnzoo.data.labels import Labels
+from bnnzoo.data.preprocessing import Preprocessing
+from bnnzoo.errors import ArgumentError, ConversionError
+from bnnzoo.evaluation import EvaluationReport, evaluate
+from bnnzoo.evaluation.classifier import choose_preprocessing
+from bnnzoo.evaluation.classifiers import check_random
+from bnnzoo.evaluation.measure import Data, check_data
+from bnnzoo.evaluation.report import same_accuracy
+from bnnzoo.formats import Format, Network, Written, packed
+from bnnzoo.formats.network_info import names_fit
+from bnnzoo.graph import passes
+from bnnzoo.graph.ir import Graph
+from bnnzoo.graph.ops import infer_types
+from bnnzoo.manifest import WeightsRecord
+from bnnzoo.opening import names_file, open_model
+from bnnzoo.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from bnnzoo.conversion.keras_origin import KerasOrigin
+
+__all__ = ["ConversionReport", "convert"]
+
+Values = dict[str, NDArray[Any]]
+
+logger = logging.getLogger(__name__)
+
+
+def convert(
+    model: Any,
+    path: str | PathLike[str] | None,
+    *,
+    format: str | None = None,
+    weights_dtype: str = "float32",
+    check: int = 4,
+    data: Data | None = None,
+    preprocessing: str | Preprocessing | None = None,
+    labels: Labels | None = None,
+    limit: int | None = None,
+    force: bool = False,
+    dry_run: bool = False,
+    random_weights: bool = False,
+    record: WeightsRecord | None = None,
+) -> ConversionReport:
+    """Writes a binarized network as a bit-packed file for `bnnzoo.runtime`, or for others.
+
+        report = bnnzoo.convert("binarynet.fashion_mnist_small", "binarynet.safetensors")
+        report.sizes.ratio, report.layers, report.check
+
+    The network is checked before anything is written: each layer on equal inputs in Keras, in the
+    oracle and in the runtime. Sums of signs have to be equal, real numbers within the rounding of
+    float32. A network that comes from a file is compared with what the oracle makes of the file.
+
+    Args:
+        model: Name or `name.tag` of the zoo, path of a `.keras` file, or a functional or
+            Sequential Keras model of fixed input size; or the path of a file of a format that can
+            be read, for which Keras is not needed.
+        path: The file to write, whose suffix says the format, or a folder. May be None with
+            `dry_run`.
+        format: Name of a format of `bnnzoo.formats.FORMATS`; None takes that of `path`.
+        weights_dtype: How a packed file stores kernels of real numbers: `float32`, `float16` or
+            `int8` (a scale per output channel). With `int8`, layers take their input in 8 bits too
+            where integers are faster. What that costs is measured on `data` only.
+        check: Number of images to compare the layers on, the first of `data` or random ones; 0
+            leaves the comparison out.
+        data: Real images with labels, as `evaluate` takes them. The accuracy in the runtime has
+            to be Keras's to 0.1 point or one image, if the weights are stored as float32.
+        preprocessing: Id, or the thing itself; its id goes into the file. None takes the model's.
+        labels: Names of the classes, or their id; they go into the file. None takes the model's.
+        limit: Evaluate the first images of `data` only.
+        force: Overwrite the file.
+        dry_run: Do everything but write the file.
+        random_weights: Take a zoo model without its pretrained weights.
+        record: What the manifest will say of the weights, where it does not have them yet: tag,
+            licence and builder arguments go into the file.
+
+    Raises:
+        ConversionError: A layer cannot be converted, or the file does not compute what the model
+            computes; the message names the layer.
+        ArgumentError: An argument is wrong, or the file exists already.
+        BnnZooError: The model or the data cannot be had, as in `load` and `evaluate`.
+    """
+    if path is None and not dry_run:
+        raise ArgumentError("path must be a file to write, got None. Or pass dry_run=True.")
+    kind = find_format(path, format)
+    target = None if path is None or dry_run else Target(path, kind, force, [model])
+    _check_dtype(kind, weights_dtype)
+    check = check_integer(check, "check", least=0, advice="Give a number of images.")
+    limit = None if limit is None else check_integer(limit, "limit")
+    if data is not None:
+        check_data(data)  # before a model is downloaded for nothing
+    elif limit is not None:
+        raise ArgumentError(f"limit must be None without data, got {limit}. Give data as well.")
+    names = None if labels is None else label_sets.names(labels)
+    origin = _origin(model, preprocessing, random_weights, record)
+    if data is not None and len(origin.graph.inputs) > 1:
+        raise ArgumentError(
+            f"data must be None for a network of several inputs ({', '.join(origin.graph.inputs)}),"
+            " as accuracy is measured on single images. Leave it out."
+        )
+    if names is not None:
+        _check_names(origin.graph, names)
+        id = labels if isinstance(labels, str) else None
+        origin.info = replace(origin.info, labels=names, label_set=id)
+    job = _Job.of(origin, weights_dtype, preprocessing)
+    found = job.compare(check, data)
+    accuracy = None if data is None else job.measure(data, limit, labels)
+    written = job.written(kind)
+    if target is not None:
+        target.write(written.files)
+    return job.report(target, kind, written, check, found, accuracy)
+
+
+def _check_dtype(kind: Format, weights_dtype: str) -> None:
+    known = packed.WEIGHTS_DTYPES if kind.name == "packed" else ("float32",)
+    if weights_dtype not in known:
+        raise ArgumentError(
+            f"weights_dtype must be one of {', '.join(known)} for {kind.name}, got "
+            f"{weights_dtype!r}. Choose one of them."
+        )
+
+
+def _check_names(graph: Graph, names: tuple[str, ...]) -> None:
+    types = infer_types(graph)
+    classes = [types[name].shape[-1] for name in graph.outputs]
+    if len(classes) != 1 or not names_fit(len(names), classes[0]):
+        raise ArgumentError(
+            f"labels must name the classes of one output, got {len(names)} for "
+            f"{' and '.join(map(str, classes))}. Choose others."
+        )
+
+
+def _origin(
+    model: Any,
+    preprocessing: str | Preprocessing | None,
+    random_weights: bool,
+    record: WeightsRecord | None,
+) -> KerasOrigin | FileOrigin:
+    """Returns what is converted, from a file without Keras."""
+    readable = is_readable(model)
+    if random_weights:
+        check_random(model, is_file=readable)
+    if readable:
+        return FileOrigin(model, preprocessing)
+    from bnnzoo.conversion.keras_origin import KerasOrigin
+
+    source = model if isinstance(model, (str, PathLike)) else None
+    if source is not None and names_file(source):
+        source = Snapshot.of(source)  # its digest goes into the packed file
+    opened = open_model(source, pretrained=not random_weights) if source is not None else model
+    return KerasOrigin(opened, source, preprocessing, record)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a comparison found, and what it ran on."""
+
+    check: Check
+    runtime: str | None
+    output_difference: float | None
+    top1_agreement: float | None
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One conversion: where it starts, and the packed network that it is compared with."""
+
+    origin: KerasOrigin | FileOrigin
+    graph: Graph
+    fired: dict[str, int]
+    preprocessing: str | Preprocessing | None
+    weights_dtype: str
+    content: bytes
+
+    @classmethod
+    def of(
+        cls,
+        origin: KerasOrigin | FileOrigin,
+        dtype: str,
+        preprocessing: str | Preprocessing | None,
+    ) -> _Job:
+        """Packs a network in memory."""
+        graph, fired = passes.apply(origin.graph, passes.STORED)
+        content = packed.to_bytes(graph, origin.info, weights_dtype=dtype)
+        return cls(origin, graph, fired, preprocessing, dtype, content)
+
+    @property
+    def name(self) -> str:
+        """Name of the network."""
+        return self.origin.info.name
+
+    @property
+    def exact(self) -> bool:
+        """Whether the packed file holds the weights as they are."""
+        return self.weights_dtype == "float32"
+
+    def compare(self, samples: int, data: Data | None) -> _Found:
+        """Compares the origin, the oracle and the runtime on some images.
+
+        With weights of fewer bits, layers are compared before these are rounded, and the runtime
+        with the oracle after.
+        """
+        check = Check(self.origin.name)
+        if samples == 0:
+            return _Found(check, None, None, None)
+        runtime = _runtime()
+        stored = packed.from_bytes(self.content).graph
+        each = [self.origin.values(sample) for sample in self._samples(samples, data)]
+        layers = stored if self.exact else self.graph
+        check_layers(self.origin.graph, layers, each, runtime is not None, check)
+        check_signs(stored, each, runtime is not None, check)
+        if check.failure is not None:
+            raise ConversionError(
+                f"{self.name} does not compute the same when it is packed: {check.failure}. "
+                "Nothing was written. Please report this with the model."
+            )
+        if runtime is None:
+            logger.warning("The runtime's engine is not built: only the oracle was compared.")
+            return _Found(check, None, None, None)
+        return _Found(check, *self._compare_outputs(runtime, stored, each))
+
+    def _samples(self, count: int, data: Data | None) -> Iterator[dict[str, NDArray[np.float32]]]:
+        """Yields the first images of a data set, or random inputs, one by one."""
+        inputs = random_inputs(self.graph.inputs, count)
+        if data is not None:
+            own, shape = self.origin.info.preprocessing, self.graph.input_shape
+            chosen = choose_preprocessing(self.preprocessing, own, shape, self.name)
+            inputs = {self.graph.input: first_images(data, chosen, count)}
+        for k in range(min(map(len, inputs.values()))):
+            yield {name: array[k : k + 1] for name, array in inputs.items()}
+
+    def _compare_outputs(
+        self, runtime: Any, stored: Graph, each: list[Values]
+    ) -> tuple[str, float, float | None]:
+        """Returns how the whole network compares.
+
+        Returns:
+            The runtime's instruction set, the largest difference, and the share of equal classes.
+        """
+        compiled = runtime.compile_graph(stored)
+        origin = {name: np.concatenate([values[name] for values in each]) for name in self._ends()}
+        inputs = {name: origin[name] for name in stored.inputs}
+        pairs = [
+            (found, origin[name])
+            for name, found in compiled.run_values(inputs, stored.outputs).items()
+        ]
+        difference = max(
+            float(np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-30))
+            for found, expected in pairs
+        )
+        found, expected = pairs[0]
+        if len(pairs) > 1 or expected.ndim != 2:
+            return compiled.isa, difference, None
+        same = float((found.argmax(axis=1) == expected.argmax(axis=1)).mean())
+        return compiled.isa, difference, same
+
+    def _ends(self) -> set[str]:
+        """Returns the names of inputs and outputs."""
+        return {*self.graph.inputs, *self.graph.outputs}
+
+    def measure(self, data: Data, limit: int | None, labels: Labels | None) -> DataReport:
+        """Measures the accuracy of the origin and of the packed network in the runtime."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"{self.name}.safetensors"
+            path.write_bytes(self.content)
+            options: dict[str, Any] = {
+                "preprocessing": self.preprocessing,
+                "limit": limit,
+                "labels": labels,
+            }
+            before = self.origin.evaluate(data, **options)
+            after = evaluate(path, data, **options)
+        report = _data_report(before, after)
+        if self.exact and not same_accuracy(before, after):
+            raise ConversionError(
+                f"{self.name} must have the same accuracy when it is packed, got top-1 "
+                f"{report.packed_top1:.2f} % instead of {report.origin_top1:.2f} % on "
+                f"{report.dataset}. Nothing was written. Please report this with the model."
+            )
+        return report
+
+    def written(self, kind: Format) -> Written:
+        """Returns the files of a format."""
+        if kind.name == "packed":
+            return Written({"": self.content}, packed_parts(packed.from_bytes(self.content)))
+        graph, info = self.origin.graph, self.origin.info
+        network = Network(graph, info, random_inputs(graph.inputs, 1), *self._pixels())
+        written: Written = importlib.import_module(kind.module).write(network)
+        return written
+
+    def _pixels(self) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+        """Returns mean and deviation per channel that pixels are normalized with, where known."""
+        chosen = self.preprocessing or self.origin.info.preprocessing
+        if chosen is None or len(self.graph.inputs) > 1:
+            return None, None
+        shape = self.graph.input_shape
+        known = chosen if isinstance(chosen, Preprocessing) else preprocessings.get(chosen, shape)
+        mean, std = (np.broadcast_to(v, shape[-1:]).tolist() for v in (known.mean, known.std))
+        return tuple(mean), tuple(std)
+
+    def report(
+        self,
+        target: Target | None,
+        kind: Format,
+        written: Written,
+        samples: int,
+        found: _Found,
+        accuracy: DataReport | None,
+    ) -> ConversionReport:
+        """Returns everything that the conversion tells."""
+        file, info = packed.from_bytes(self.content), self.origin.info
+        return ConversionReport(
+            model=info.name if info.tag is None else f"{info.name}.{info.tag}",
+            origin=self.origin.name,
+            path=None if target is None else fspath(target.path),
+            format=kind.name,
+            weights_dtype=self.weights_dtype,
+            sizes=Sizes(written.bytes, self.origin.bytes, written.ram_bytes),
+            format_notes=written.notes,
+            layers=self.origin.layers(file),
+            passes=self.fired,
+            runtime_passes=passes.apply(file.graph, passes.RUNTIME)[1],
+            samples=samples,
+            runtime=found.runtime,
+            check=found.check,
+            output_difference=found.output_difference,
+            top1_agreement=found.top1_agreement,
+            data=accuracy,
+        )
+
+
+def _runtime() -> Any:
+    """Returns the runtime; None where its engine is not built."""
+    from bnnzoo import runtime
+    from bnnzoo.runtime.extension import MissingEngineError
+
+    try:
+        runtime.isas()
+    except MissingEngineError:
+        return None
+    return runtime
+
+
+def _data_report(before: EvaluationReport, after: EvaluationReport) -> DataReport:
+    same = before.predictions.top_indices[:, 0] == after.predictions.top_indices[:, 0]
+    return DataReport(
+        dataset=before.dataset,
+        n=before.n,
+        origin_top1=before.top1,
+        packed_top1=after.top1,
+        agreement=100 * float(same.mean()),
+    )

@@ -1,0 +1,169 @@
+"""What is known of a Keras model beside its layers: name, weights, classes, how to build it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from bnnzoo import manifest, registry
+from bnnzoo.data import labels
+from bnnzoo.data import preprocessing as preprocessings
+from bnnzoo.data.preprocessing import Preprocessing
+from bnnzoo.errors import ArgumentError, UnknownModelError
+from bnnzoo.formats.network_info import ModelInfo, names_fit
+from bnnzoo.keras_bridge.from_keras.walking import output_names
+from bnnzoo.keras_bridge.to_keras.config import from_config, to_config
+from bnnzoo.manifest import WeightsRecord
+from bnnzoo.model_spec import ModelSpec
+from bnnzoo.snapshot import Snapshot
+from bnnzoo.version import __version__
+
+__all__ = ["computing_in_float32", "describe"]
+
+
+def computing_in_float32(model: keras.Model) -> keras.Model:
+    """Returns the model, or a copy that computes in float32 where any layer does otherwise."""
+    if all(layer.compute_dtype == "float32" for layer in model._flatten_layers()):
+        return model
+    copy = from_config(to_config(model))
+    for ours, theirs in zip(copy._flatten_layers(), model._flatten_layers(), strict=True):
+        store: dict[str, Any] = {}
+        theirs.save_own_variables(store)  # merges LoRA's updates into the kernels
+        ours.load_own_variables(store)
+    copy.model_spec = getattr(model, "model_spec", None)
+    return copy
+
+
+def describe(
+    model: keras.Model,
+    source: str | PathLike[str] | None,
+    preprocessing: str | Preprocessing | None = None,
+    record: WeightsRecord | None = None,
+    outputs: tuple[str, ...] = (),
+) -> ModelInfo:
+    """Returns the facts that go into the file.
+
+    Args:
+        model: The model.
+        source: Where it came from: a name, `name.tag` or a `.keras` file; None for a model in
+            memory, whose weights nobody knows.
+        preprocessing: Id, or the thing itself. None takes the model's own.
+        record: Of the weights, where the manifest does not have them yet.
+        outputs: Names that its outputs have in the graph.
+
+    Raises:
+        ArgumentError: There is no such preprocessing.
+    """
+    spec: ModelSpec | None = getattr(model, "model_spec", None)
+    named = record is not None or (source is not None and Path(source).suffix != ".keras")
+    tag = spec.tag if spec and named else None
+    known = [] if record is None else [record]
+    architecture, names = _architecture(model, spec, known), output_names(model)
+    return ModelInfo(
+        name=spec.name if spec else model.name,
+        tag=tag,
+        preprocessing=_preprocessing(preprocessing, spec),
+        labels=_class_names(model, spec),
+        label_set=_label_set(spec) if _class_names(model, spec) else None,
+        output_names=None if names == outputs else names,
+        licence=_licence(spec.name, tag, known) if spec and tag else None,
+        weights_sha256=_digest(source, spec, named),
+        architecture=architecture,
+        keras_config=None if architecture else to_config(model),
+        versions={
+            "bnnzoo": __version__,
+            "keras": keras.__version__,
+            "backend": keras.backend.backend(),
+            "numpy": np.__version__,
+        },
+    )
+
+
+def _preprocessing(chosen: str | Preprocessing | None, spec: ModelSpec | None) -> str | None:
+    if chosen is None:
+        return spec.preprocessing if spec else None
+    return preprocessings.known_id(chosen)
+
+
+def _digest(source: Any, spec: ModelSpec | None, named: bool) -> str | None:
+    if named:
+        return spec.weights_sha256 if spec else None
+    if source is None:
+        return None
+    return hashlib.sha256(Snapshot.of(source).read_bytes()).hexdigest()
+
+
+def _class_names(model: keras.Model, spec: ModelSpec | None) -> tuple[str, ...] | None:
+    """Returns a name per class, where they are known and as many as the model has classes."""
+    if spec is None or spec.labels is None or len(model.outputs) != 1:
+        return None
+    names = labels.names(spec.labels)
+    return names if names_fit(len(names), model.outputs[0].shape[-1]) else None
+
+
+def _label_set(spec: ModelSpec | None) -> str | None:
+    """Returns the id of the class names, where they have one."""
+    return spec.labels if spec and isinstance(spec.labels, str) else None
+
+
+def _licence(architecture: str, tag: str, known: list[WeightsRecord]) -> str | None:
+    records = [*known, *manifest.load().tags(architecture)]
+    return next((record.licence for record in records if record.tag == tag), None)
+
+
+def _architecture(
+    model: keras.Model, spec: ModelSpec | None, known: list[WeightsRecord]
+) -> dict[str, Any] | None:
+    """Returns the call of a builder that builds this very structure; None if there is none.
+
+    A name and a few numbers take the place of a hundred kilobytes of config.
+    """
+    name = spec.name if spec else model.name
+    try:
+        builder = registry.builder(name)
+    except UnknownModelError:
+        return None
+    structure = _structure(model)
+    for arguments in _candidates(model, [*known, *manifest.load().tags(name)]):
+        try:
+            built = builder(**arguments)
+        except (ArgumentError, TypeError, ValueError):
+            continue
+        if _structure(built) == structure:
+            shape = list(arguments["input_shape"])
+            return {"name": name, "arguments": {**arguments, "input_shape": shape}}
+    return None
+
+
+def _candidates(model: keras.Model, records: list[WeightsRecord]) -> Iterator[dict[str, Any]]:
+    """Yields arguments that may have built a model: those of known weights, then the usual ones."""
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        return
+    shape = {"input_shape": tuple(model.inputs[0].shape[1:])}
+    head = {"num_classes": model.outputs[0].shape[-1]}
+    for arguments in [{}, *(dict(record.arguments) for record in records)]:
+        arguments.pop("input_shape", None)
+        yield {**arguments, **shape, **head}
+        yield {**arguments, **shape, "include_top": False}
+
+
+def _structure(model: keras.Model) -> Any:
+    """Returns what a config says of layers and how they are wired."""
+    config = json.loads(to_config(model))["config"]
+    return _untrained({key: config[key] for key in ("layers", "input_layers", "output_layers")})
+
+
+def _untrained(value: Any) -> Any:
+    """Returns a config without what tells frozen layers from others."""
+    if isinstance(value, list):
+        return [_untrained(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _untrained(item) for key, item in value.items() if key != "trainable"}
+    return value

@@ -1,0 +1,81 @@
+"""What is converted: a file of another format, or a packed one. Needs no Keras."""
+
+from __future__ import annotations
+
+import importlib
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnnzoo.conversion.report import LayerReport, layer_report
+from bnnzoo.data import preprocessing as preprocessings
+from bnnzoo.data.preprocessing import Preprocessing
+from bnnzoo.evaluation import EvaluationReport, evaluate
+from bnnzoo.evaluation.measure import Data
+from bnnzoo.formats import FORMATS, packed
+from bnnzoo.formats.packed import PackedFile
+from bnnzoo.graph.interpreter import run
+from bnnzoo.graph.ops import infer_types
+
+__all__ = ["FileOrigin", "is_readable"]
+
+
+def is_readable(source: Any) -> bool:
+    """Returns whether a source is a file of a format that can be read, by its suffix."""
+    suffixes = {f.suffix for f in FORMATS if f.is_read}
+    return isinstance(source, (str, PathLike)) and Path(source).suffix in suffixes
+
+
+class FileOrigin:
+    """The graph of a file; what it computes is what the oracle computes of it.
+
+    Args:
+        path: A file that `is_readable`.
+        preprocessing: Id, or the thing itself; None takes the file's own.
+
+    Raises:
+        ModelFormatError: It does not exist, is damaged, or has what bnnzoo does not know.
+    """
+
+    name = "the file"
+
+    def __init__(
+        self, path: str | PathLike[str], preprocessing: str | Preprocessing | None = None
+    ) -> None:
+        suffix = Path(path).suffix
+        module = next(f.module for f in FORMATS if f.is_read and f.suffix == suffix)
+        self.graph, self.info = importlib.import_module(module).read(path)
+        if preprocessing is not None:
+            self.info = replace(self.info, preprocessing=preprocessings.known_id(preprocessing))
+        self.bytes = Path(path).stat().st_size
+        self._types = infer_types(self.graph)
+
+    def values(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[Any]]:
+        """Returns every value of some inputs as float32, levels as the numbers they stand for."""
+        return {name: self._number(name, value) for name, value in run(self.graph, inputs).items()}
+
+    def _number(self, name: str, value: NDArray[Any]) -> NDArray[np.float32]:
+        levels = self._types[name].kind == "levels"
+        steps = 2.0 ** self._types[name].bits - 1 if levels else 1.0
+        return np.asarray(value / steps, np.float32)
+
+    def evaluate(self, data: Data, **options: Any) -> EvaluationReport:
+        """Measures the network in the runtime, its weights as they are in the file."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"{self.info.name}.safetensors"
+            path.write_bytes(packed.to_bytes(self.graph, self.info))
+            return evaluate(path, data, **options)
+
+    def layers(self, file: PackedFile) -> tuple[LayerReport, ...]:
+        """Returns how every convolution computes, in order."""
+        nodes = [node for node in file.graph.nodes if "kernel" in node.tensors]
+        return tuple(
+            layer_report(n.name, n.op, [n], file, "the file has it in real numbers", False)
+            for n in nodes
+        )

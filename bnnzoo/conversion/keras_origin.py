@@ -1,0 +1,146 @@
+"""What is converted: a Keras model, in memory, by name or from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from os import PathLike
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from bnnzoo.conversion.describe import computing_in_float32, describe
+from bnnzoo.conversion.report import LayerReport, layer_report
+from bnnzoo.data.preprocessing import Preprocessing
+from bnnzoo.evaluation import EvaluationReport, evaluate
+from bnnzoo.evaluation.measure import Data
+from bnnzoo.formats.packed import PackedFile
+from bnnzoo.graph.ir import Graph, Node
+from bnnzoo.keras_bridge.from_keras import Trace, TracedCall, trace
+from bnnzoo.keras_bridge.from_keras.convolving import CONVOLVING
+from bnnzoo.keras_bridge.from_keras.values import KerasValues
+from bnnzoo.manifest import WeightsRecord
+
+__all__ = ["KerasOrigin", "layer_values"]
+
+Array = NDArray[Any]
+Values = dict[str, Array]
+
+
+class KerasOrigin:
+    """A Keras model as the graph that it is converted to.
+
+    Args:
+        model: Made of layers that the front end knows.
+        source: Where it came from; None for a model in memory.
+        preprocessing: Id, or the thing itself; None takes the model's own.
+        record: Of the weights, where the manifest does not have them yet.
+
+    Raises:
+        ConversionError: A layer cannot be converted.
+    """
+
+    name = "Keras"
+
+    def __init__(
+        self,
+        model: Any,
+        source: str | PathLike[str] | None,
+        preprocessing: str | Preprocessing | None,
+        record: WeightsRecord | None,
+    ) -> None:
+        if isinstance(model, keras.Model) and model.built:
+            model = computing_in_float32(model)
+        self.model = model
+        self._traced = trace(model)
+        self._values = KerasValues(self._traced.walk)
+        self.graph: Graph = self._traced.graph
+        self.info = describe(model, source, preprocessing, record, self.graph.outputs)
+        self.bytes = sum(int(weight.nbytes) for weight in model.get_weights())
+
+    def values(self, inputs: Mapping[str, NDArray[np.float32]]) -> Values:
+        """Returns what Keras computes of some inputs, by the names of the graph."""
+        return layer_values(self._traced, *self._values(*inputs.values()))
+
+    def evaluate(self, data: Data, **options: Any) -> EvaluationReport:
+        """Measures the model in Keras."""
+        return evaluate(self.model, data, **options)
+
+    def layers(self, file: PackedFile) -> tuple[LayerReport, ...]:
+        """Returns how every layer with a kernel computes, in order; shared layers once."""
+        return tuple(
+            self._layer(call, file)
+            for call in self._traced.calls
+            if type(call.call.layer) in CONVOLVING and call.call.path == call.call.first_path
+        )
+
+    def _layer(self, call: TracedCall, file: PackedFile) -> LayerReport:
+        nodes = list(_convolutions(file.graph, call.call.path))
+        layer, kind = call.call.layer, type(call.call.layer).__name__
+        stored = [file.stored[node.tensors["kernel"]].encoding for node in nodes]
+        producers = {node.name: node for node in file.graph.nodes}
+        border = next((producers.get(n.inputs[0]) for n in nodes), None)
+        if border is not None and border.op == "pad" and "bits" in stored:
+            why = _why_border(border)
+        else:
+            why = _why_real(layer, call.quantized, stored)
+        return layer_report(call.call.path, kind, nodes, file, *why)
+
+
+def layer_values(
+    traced: Trace, values: Mapping[int, Array], quantized: Mapping[str, Array]
+) -> Values:
+    """Returns Keras's values by the names that they have in the graph."""
+    named: dict[str, Array] = {
+        name: values[number] for number, name in enumerate(traced.graph.inputs)
+    }
+    for traced_call in traced.calls:
+        if traced_call.quantized is not None:
+            named.setdefault(traced_call.quantized, quantized[traced_call.call.path])
+        for name, number in zip(traced_call.outputs, traced_call.call.outputs, strict=True):
+            named.setdefault(name, values[number])
+    for name, number in zip(traced.graph.outputs, traced.walk.outputs, strict=True):
+        named.setdefault(name, values[number])
+    return named
+
+
+def _convolutions(graph: Graph, path: str) -> Iterator[Node]:
+    """Yields the convolutions of a layer."""
+    for node in graph.nodes:
+        own = node.name == path or node.name.rpartition("/")[0] == path
+        if own and "kernel" in node.tensors:
+            yield node
+
+
+def _why_border(pad: Node) -> tuple[str, bool]:
+    """Returns why a convolution cannot have a border of its own in the place of a padding."""
+    value = pad.attributes["value"]
+    return (
+        f"its input has a border of {value:g} that it cannot take over: signs may have one of -1, "
+        "0 or 1, levels and real numbers one of 0, and a border of its own must hold the same",
+        True,
+    )
+
+
+def _why_real(layer: Any, quantized: str | None, stored: list[str]) -> tuple[str, bool]:
+    """Returns why a layer would compute in real numbers, and whether that is a surprise."""
+    kind = type(layer).__name__
+    if not hasattr(layer, "quantizers"):
+        return f"{kind} has no quantizers", False
+    if "ternary" in stored and any(quantizer is not None for _, quantizer in layer.quantizers):
+        return (
+            "its kernel is ternary: two bits a weight, real numbers when it runs",
+            False,
+        )
+    if "bits" not in stored and quantized is None:
+        return "it has no quantizers", False
+    if "bits" not in stored and layer.kernel_quantizer is not None and "Transpose" in kind:
+        return "its kernel has a scale per input channel, which sums of signs cannot have", True
+    if "bits" not in stored:
+        return "its kernel is real: it has an input quantizer, but no kernel quantizer", True
+    if quantized is None:
+        return "its input is real: it has a binary kernel, but no input quantizer", True
+    if "Depthwise" in kind or "Separable" in kind:
+        return "depthwise kernels have too few products per output to count bits", False
+    return "its input has values that bits and levels cannot hold at the border", True

@@ -1,1 +1,0 @@
-"""Deployment: from a Keras model to a graph, through passes, into a file."""

@@ -1,0 +1,99 @@
+"""Opens what is evaluated: a name of the zoo, a file or a Keras model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from bnnzoo.data import labels as label_sets
+from bnnzoo.data import preprocessing as preprocessings
+from bnnzoo.data.labels import Labels
+from bnnzoo.data.preprocessing import Preprocessing
+from bnnzoo.errors import ArgumentError
+from bnnzoo.evaluation.classifier import RUNTIMES, Classifier
+from bnnzoo.opening import names_file
+
+__all__ = ["check_random", "open_classifier"]
+
+
+def open_classifier(
+    model: Any,
+    *,
+    preprocessing: str | Preprocessing | None = None,
+    random_weights: bool = False,
+    runtime: str | None = None,
+    labels: Labels | None = None,
+) -> Classifier:
+    """Returns the model with its preprocessing, labels and provenance.
+
+    Args:
+        model: Name or `name.tag` of the zoo, path of a `.keras` file or of a packed network, or a
+            Keras model.
+        preprocessing: Id, or the thing itself. None takes the model's own.
+        random_weights: Build a zoo model without its pretrained weights.
+        runtime: `keras` or `packed`. None runs packed networks packed and all else on Keras.
+        labels: Names of the classes, or their id. None takes the model's own.
+
+    Raises:
+        UnknownModelError: There is no such model or tag, or it has no pretrained weights.
+        ArgumentError: It is no classifier of images, its preprocessing is not known, it has
+            another number of classes than there are labels, or does not run on this runtime.
+        WeightsError: The weights cannot be had, or the file is broken.
+        MissingDependencyError: What runs it is not installed.
+    """
+    if isinstance(preprocessing, str):
+        preprocessings.get(preprocessing)  # a wrong id is told before anything is downloaded
+    count = None if labels is None else len(label_sets.names(labels))
+    if random_weights:
+        check_random(model)
+    classifier = _open(model, preprocessing, random_weights, runtime)
+    if labels is None:
+        return classifier
+    if count != classifier.num_classes:
+        raise ArgumentError(
+            f"labels must name the {classifier.num_classes} classes of {classifier.name}, got "
+            f"{count}. Choose others."
+        )
+    return replace(classifier, labels=labels)
+
+
+def _open(
+    model: Any, preprocessing: str | Preprocessing | None, random_weights: bool, runtime: str | None
+) -> Classifier:
+    is_text = isinstance(model, (str, PathLike))
+    if runtime is None:
+        runtime = "packed" if is_text and Path(model).suffix == ".safetensors" else "keras"
+    if runtime not in RUNTIMES:
+        raise ArgumentError(f"runtime must be one of {RUNTIMES}, got {runtime!r}. Choose one.")
+    if runtime == "keras":
+        from bnnzoo.evaluation.keras_classifier import open_keras_classifier
+
+        return open_keras_classifier(model, preprocessing, random_weights)
+    if not is_text or random_weights:
+        raise ArgumentError(
+            "The packed runtime takes a name or a packed file with trained weights, got "
+            f"{'random weights' if is_text else type(model).__name__}. Convert the model first."
+        )
+    from bnnzoo.evaluation.packed_classifier import open_packed_classifier
+
+    return open_packed_classifier(model, preprocessing)
+
+
+def check_random(model: Any, is_file: bool = False) -> None:
+    """Refuses random weights for what has its own.
+
+    Args:
+        model: What was given.
+        is_file: It is known to be a file.
+
+    Raises:
+        ArgumentError: It is no name of the zoo.
+    """
+    if is_file or not isinstance(model, (str, PathLike)) or names_file(model):
+        shown = model if isinstance(model, (str, PathLike)) else type(model).__name__
+        raise ArgumentError(
+            f"Random weights must be for a name of the zoo, got {shown}, which has its own. Leave "
+            "--random-weights (random_weights=True) out."
+        )

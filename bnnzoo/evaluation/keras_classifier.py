@@ -1,0 +1,143 @@
+"""What is evaluated on Keras: a model by name, a file or a model object."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from os import PathLike
+from typing import Any
+
+from bnnzoo.data import labels
+from bnnzoo.data.labels import Labels
+from bnnzoo.data.preprocessing import Preprocessing
+from bnnzoo.errors import ArgumentError
+from bnnzoo.evaluation.classifier import (
+    Classifier,
+    as_classifier,
+    choose_preprocessing,
+    of_images,
+)
+from bnnzoo.model_spec import ModelSpec
+from bnnzoo.opening import names_file, open_model
+from bnnzoo.snapshot import Snapshot
+
+__all__ = ["open_keras_classifier"]
+
+# Layers between a softmax and the output that leave its values as they are.
+_TRANSPARENT = ("Dropout", "Flatten", "Identity", "Reshape")
+
+
+def open_keras_classifier(
+    model: Any, preprocessing: str | Preprocessing | None, random_weights: bool
+) -> Classifier:
+    """Returns the model, built and loaded, with what must be known to use and to name it.
+
+    Args:
+        model: As of `open_classifier`.
+        preprocessing: As of `open_classifier`.
+        random_weights: As of `open_classifier`.
+    """
+    path = Snapshot.of(model) if isinstance(model, (str, PathLike)) else None
+    if path is not None:
+        opened = path if names_file(model) else model
+        model = open_model(opened, pretrained=not random_weights)
+    spec = getattr(model, "model_spec", None)
+    name, tag, digest = _provenance(model, spec, path)
+    _check_classifier(model, name)
+    run, shape = of_images(model.predict_on_batch, model.input_shape[1:], name)
+    run, classes, outputs = as_classifier(
+        run, int(model.output_shape[-1]), _output_kind(model), name
+    )
+    chosen = choose_preprocessing(preprocessing, spec.preprocessing if spec else None, shape, name)
+    return Classifier(
+        run=run,
+        input_shape=_image_shape(shape, chosen),
+        num_classes=classes,
+        name=name,
+        tag=tag,
+        weights_sha256=digest,
+        preprocessing=chosen,
+        labels=_labels(spec, classes),
+        random_weights=random_weights,
+        outputs=outputs,
+        runtime="keras",
+        versions=_versions(),
+        constant_batch=True,
+    )
+
+
+def _image_shape(shape: Any, preprocessing: Preprocessing) -> tuple[int, ...] | None:
+    """Returns `(h, w, c)`, None where neither the model nor the preprocessing fixes the size."""
+    if shape is None:
+        return None
+    height, width, channels = shape
+    if height is None or width is None:
+        height, width = preprocessing.size or (None, None)
+    return None if height is None else (height, width, channels)
+
+
+def _provenance(
+    model: Any, spec: ModelSpec | None, path: Snapshot | None
+) -> tuple[str, str | None, str | None]:
+    """Returns name, tag and digest of the weights, where they are certain.
+
+    A file may hold other weights than its spec remembers, and a model in memory may have been
+    trained since it was loaded.
+    """
+    if path is not None and names_file(path):
+        return path.name, None, hashlib.sha256(path.read_bytes()).hexdigest()
+    if path is not None and spec is not None:
+        return spec.name, spec.tag, spec.weights_sha256
+    name = spec.name if spec is not None else getattr(model, "name", type(model).__name__)
+    return str(name), None, None
+
+
+def _check_classifier(model: Any, name: str) -> None:
+    taken: Any = getattr(model, "input_shape", None)
+    given: Any = getattr(model, "output_shape", None)
+    one_to_one = isinstance(taken, tuple) and isinstance(given, tuple)
+    if not one_to_one or len(taken) not in (2, 4) or len(given) != 2 or not given[1]:
+        raise ArgumentError(
+            f"{name} must be a model from (n, h, w, c) or (n, k) to (n, classes), got {taken} to "
+            f"{given}. Evaluate a built classifier with one input and one output."
+        )
+
+
+def _labels(spec: ModelSpec | None, classes: int) -> Labels | None:
+    """Returns the spec's class names, unless the model has another number of classes."""
+    if spec is None or spec.labels is None:
+        return None
+    return spec.labels if len(labels.names(spec.labels)) == classes else None
+
+
+def _output_kind(model: Any) -> str | None:
+    """Tells logits from probabilities by the last layer that changes values.
+
+    A softmax gives probabilities, a sigmoid is one; another activation gives neither; the rest
+    are logits.
+    """
+    operation = model.outputs[0]._keras_history.operation
+    while True:
+        if hasattr(operation, "outputs") and hasattr(operation, "layers"):
+            return _output_kind(operation)
+        activation = getattr(operation, "activation", None)
+        function = "linear" if activation is None else getattr(activation, "__name__", "")
+        linear = function == "linear"
+        kind = type(operation).__name__
+        if kind == "Softmax" or function == "softmax":
+            return "probabilities"
+        if kind == "Sigmoid" or function == "sigmoid":
+            return "sigmoid"
+        if kind in _TRANSPARENT or (kind == "Activation" and linear):
+            operation = operation.input._keras_history.operation
+            continue
+        return "logits" if linear else None
+
+
+def _versions() -> dict[str, str]:
+    """Returns the version of Keras and of its backend."""
+    import keras
+
+    backend = keras.backend.backend()
+    version = str(importlib.import_module(backend).__version__)
+    return {"keras": keras.__version__, "backend": backend, backend: version}

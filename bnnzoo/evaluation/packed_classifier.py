@@ -1,0 +1,105 @@
+"""What is evaluated without Keras: a packed network, by name or from a file."""
+
+from __future__ import annotations
+
+import hashlib
+from os import PathLike
+
+from bnnzoo import registry, runtime, weights
+from bnnzoo.data import labels
+from bnnzoo.data.labels import Labels
+from bnnzoo.data.preprocessing import Preprocessing
+from bnnzoo.errors import ArgumentError, WeightsError
+from bnnzoo.evaluation.classifier import (
+    Classifier,
+    as_classifier,
+    choose_preprocessing,
+    of_images,
+)
+from bnnzoo.formats.network_info import ModelInfo
+from bnnzoo.graph.ir import Graph
+from bnnzoo.opening import names_file
+from bnnzoo.snapshot import Snapshot
+
+__all__ = ["open_packed_classifier"]
+
+_ACTIVATIONS = ("clip", "prelu", "tanh")
+
+
+def open_packed_classifier(
+    source: str | PathLike[str], preprocessing: str | Preprocessing | None
+) -> Classifier:
+    """Returns a packed network with what must be known to use and to name it.
+
+    Args:
+        source: Path of a packed file, or name or `name.tag` of a model that has one.
+        preprocessing: As of `open_classifier`.
+    """
+    path, name, tag = _find(source)
+    model = runtime.load(path)
+    info = model.info
+    outputs_shape = _check_classifier(model, str(source))
+    run, shape = of_images(model, model.input_shape, name)
+    run, classes, outputs = as_classifier(run, outputs_shape[0], _output_kind(model.graph), name)
+    return Classifier(
+        run=run,
+        input_shape=None if shape is None else model.input_shape,
+        num_classes=classes,
+        name=name,
+        tag=tag,
+        weights_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        preprocessing=choose_preprocessing(preprocessing, info.preprocessing, shape, name),
+        labels=_labels(info, classes),
+        random_weights=False,
+        outputs=outputs,
+        runtime="packed",
+        versions={"isa": model.isa},
+    )
+
+
+def _labels(info: ModelInfo, classes: int) -> Labels | None:
+    """Returns the id of the class names, which WordNet ids go with, else the names in the file."""
+    id = info.label_set if info.label_set in labels.list_labels() else None
+    known: tuple[Labels | None, ...] = (id, info.labels)
+    return next((k for k in known if k is not None and len(labels.names(k)) == classes), None)
+
+
+def _find(source: str | PathLike[str]) -> tuple[Snapshot, str, str | None]:
+    """Returns the packed file with name and tag of what is in it."""
+    path = Snapshot(source)
+    if names_file(source):
+        if path.suffix == ".keras":
+            raise ArgumentError(f"The packed runtime cannot open {path}. Convert it first.")
+        return path, path.name, None
+    record = registry.pretrained_record(str(source))
+    file = record.file("packed")
+    if file is None:
+        raise WeightsError(
+            f"{record.name} has no packed file. Convert it: bnnzoo convert {record.name} "
+            f"{record.name}.safetensors"
+        )
+    return weights.fetch(file, name=record.name), record.architecture, record.tag
+
+
+def _check_classifier(model: runtime.Model, name: str) -> tuple[int, ...]:
+    """Returns the shape of the output."""
+    taken, given = model.input_shapes, model.output_shapes
+    ranks = [len(shape) for shape in taken]
+    if ranks not in ([1], [3]) or [len(shape) for shape in given] != [1]:
+        raise ArgumentError(
+            f"{name} must be a network from (h, w, c) or (k,) to (classes,), got "
+            f"{', '.join(map(str, taken))} to {', '.join(map(str, given))}. Evaluate a classifier "
+            "with one input and one output."
+        )
+    return given[0]
+
+
+def _output_kind(graph: Graph) -> str | None:
+    """Tells logits from probabilities by the last node that changes values."""
+    nodes = {node.name: node for node in graph.all_nodes()}
+    node = nodes.get(graph.outputs[0])
+    while node is not None and node.op == "reshape":
+        node = nodes.get(node.inputs[0])
+    if node is None or node.op in _ACTIVATIONS:
+        return None
+    return {"softmax": "probabilities", "sigmoid": "sigmoid"}.get(node.op, "logits")

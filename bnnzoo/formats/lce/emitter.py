@@ -1,0 +1,151 @@
+"""Collects the tensors and operators of a file while the graph is walked."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnnzoo.errors import ConversionError
+from bnnzoo.formats.lce.model_file import ABSENT, ModelFile, OperatorEntry, TensorEntry
+from bnnzoo.formats.lce.words import words
+from bnnzoo.graph.ir import Graph, Node, Type
+from bnnzoo.graph.ops import infer_types
+
+__all__ = ["Emitter", "refuse"]
+
+# fused_activation_function, in the schema's numbers.
+_FUSES = {
+    "ADD", "AVERAGE_POOL_2D", "CONV_2D", "DEPTHWISE_CONV_2D", "MAX_POOL_2D", "MUL", "SUB",
+}  # fmt: skip
+
+
+def refuse(node: Node, why: str, instead: str) -> ConversionError:
+    """Returns the error of a node that Larq Compute Engine has no operator for."""
+    return ConversionError(
+        f"Cannot write node '{node.name}' ({node.op}) for Larq Compute Engine: {why}. {instead}"
+    )
+
+
+class Emitter:
+    """A file in the making.
+
+    A value of the graph may have two tensors: one of float32 numbers and one of packed bits. Each
+    is made when it is first asked for.
+
+    Attributes:
+        graph: What is written, after `prepare`.
+        types: Of its values.
+        absorbed: Names of nodes that an operator before them has done already.
+        bytes: What constants are for -> how many bytes they take.
+        notes: Sentences for the report.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.types: dict[str, Type] = infer_types(graph)
+        self.absorbed: set[str] = set()
+        self.bytes: collections.Counter[str] = collections.Counter()
+        self.notes: list[str] = []
+        self._nodes = {node.name: node for node in graph.nodes}
+        self._readers = graph.consumers()
+        self._tensors: list[TensorEntry] = []
+        self._operators: list[OperatorEntry] = []
+        self._constants: dict[tuple[str, tuple[int, ...], bytes], int] = {}
+        self._real = {name: self._tensor(name, shape) for name, shape in graph.inputs.items()}
+        self._packed: dict[str, int] = {}
+        self._makers: dict[int, int] = {}  # tensor -> the operator that computes it
+
+    def file(self, metadata: dict[str, bytes]) -> ModelFile:
+        """Returns what was collected."""
+        return ModelFile(
+            tuple(self._tensors),
+            tuple(self._operators),
+            tuple(self._real[name] for name in self.graph.inputs),
+            tuple(self.real(name) for name in self.graph.outputs),
+            metadata,
+        )
+
+    def only_reader(self, value: str) -> Node | None:
+        """Returns the node that alone reads a value, None where others need it too."""
+        names = self._readers[value]
+        alone = len(names) == 1 and value not in self.graph.outputs
+        return self._nodes[names[0]] if alone else None
+
+    def constant(self, name: str, values: NDArray[Any], purpose: str) -> int:
+        """Returns the tensor of a constant; equal constants are one."""
+        dtype = "INT32" if np.issubdtype(values.dtype, np.integer) else "FLOAT32"
+        with np.errstate(over="ignore"):
+            values = np.ascontiguousarray(values, "<i4" if dtype == "INT32" else "<f4")
+        key = (dtype, values.shape, values.tobytes())
+        if key not in self._constants:
+            self._constants[key] = len(self._tensors)
+            self._tensors.append(TensorEntry(name, dtype, values.shape, values))
+            self.bytes[purpose] += values.nbytes
+        return self._constants[key]
+
+    def operator(
+        self, kind: str, inputs: Sequence[int], name: str, shape: Sequence[int], **options: Any
+    ) -> int:
+        """Adds an operator with one float32 result of a shape without batch axis."""
+        return self._operator(kind, inputs, self._tensor(name, shape), options)
+
+    def packed_operator(
+        self, kind: str, inputs: Sequence[int], name: str, shape: Sequence[int], **options: Any
+    ) -> int:
+        """Adds an operator whose result is bits; `shape` is that of the bits."""
+        *rest, channels = shape
+        target = self._tensor(name, (*rest, words(channels)), "INT32")
+        return self._operator(kind, inputs, target, options)
+
+    def _operator(
+        self, kind: str, inputs: Sequence[int], target: int, options: dict[str, Any]
+    ) -> int:
+        self._makers[target] = len(self._operators)
+        self._operators.append(OperatorEntry(kind, tuple(inputs), (target,), options))
+        return target
+
+    def _tensor(self, name: str, shape: Sequence[int], dtype: str = "FLOAT32") -> int:
+        self._tensors.append(TensorEntry(name, dtype, (1, *shape)))
+        return len(self._tensors) - 1
+
+    def set_real(self, value: str, tensor: int) -> None:
+        """Says which tensor has a value as float32."""
+        self._real[value] = tensor
+
+    def set_packed(self, value: str, tensor: int) -> None:
+        """Says which tensor has a value as packed bits."""
+        self._packed[value] = tensor
+
+    def real(self, value: str) -> int:
+        """Returns the tensor of a value as float32, bits as -1 and +1."""
+        if value not in self._real:
+            shape = self.types[value].shape
+            self._real[value] = self.operator(
+                "LceDequantize", [self._packed[value]], f"{value}/dequantized", shape
+            )
+        return self._real[value]
+
+    def packed(self, value: str) -> int:
+        """Returns the tensor of bits."""
+        return self._packed[value]
+
+    def fuse(self, node: Node, activation: int) -> bool:
+        """Lets the operator in front of a clip apply it too, where it can."""
+        value = node.inputs[0]
+        tensor = self._real.get(value, ABSENT)
+        made = self._makers.get(tensor)
+        if made is None or self.only_reader(value) is None:
+            return False
+        operator = self._operators[made]
+        if operator.kind not in _FUSES or operator.options.get("fusedActivationFunction"):
+            return False
+        options = {**operator.options, "fusedActivationFunction": activation}
+        self._operators[made] = dataclasses.replace(operator, options=options)
+        self._tensors[tensor] = dataclasses.replace(self._tensors[tensor], name=node.name)
+        self._real[node.name] = tensor
+        return True

@@ -1,0 +1,223 @@
+"""Convolutions as operators, with the affine, the clip or the sign that follows them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnnzoo.formats.lce.emitter import Emitter, refuse
+from bnnzoo.formats.lce.geometry import SAME, VALID, extent, named
+from bnnzoo.formats.lce.model_file import ABSENT
+from bnnzoo.formats.lce.preparing import packs_output
+from bnnzoo.formats.lce.words import to_words
+from bnnzoo.graph.ir import Node, numbers
+from bnnzoo.graph.passes.fold_affine import parameter
+
+__all__ = ["CLIPS", "bconv2d", "conv2d", "padded"]
+
+Array = NDArray[Any]
+
+# Bounds of a clip -> fused_activation_function.
+CLIPS = {(0.0, math.inf): 1, (-1.0, 1.0): 2, (0.0, 6.0): 3}
+_VECTORS = "scales, biases and thresholds"
+# Above, the kernel of TensorFlow Lite 2.15 never ends: no pixel fits into its buffer.
+_MAX_DEPTHWISE_CHANNELS = 4832
+
+
+def conv2d(emitter: Emitter, node: Node) -> None:
+    """Writes CONV_2D or DEPTHWISE_CONV_2D; an affine behind it goes into kernel and bias."""
+    if "input_bits" in node.attributes:
+        raise refuse(
+            node,
+            "its input counts in 8 bits",
+            "Convert the Keras model, or a file with weights of float32 or float16.",
+        )
+    _as_real(emitter, node, emitter.real(node.inputs[0]), 0.0)
+
+
+def bconv2d(emitter: Emitter, node: Node) -> None:
+    """Writes LceBconv2d, or a convolution of real numbers where there is no binary one."""
+    source, pads = node.inputs[0], node.attributes["padding"]
+    if emitter.types[source].kind == "levels":
+        raise refuse(
+            node,
+            f"its input has {emitter.types[source].bits} bits, and only signs can be packed",
+            "Train the network with signs, or write a packed file (.safetensors).",
+        )
+    rule = named(pads, *_geometry(emitter, node))
+    pad_value = node.attributes["pad_value"]
+    if node.attributes["groups"] > 1 or (rule is None and pad_value == 0):
+        why = "groups" if node.attributes["groups"] > 1 else "a border of zeros unlike SAME"
+        emitter.notes.append(
+            f"Node '{node.name}' has {why}, which LceBconv2d does not know: it computes in float32."
+        )
+        _as_real(emitter, node, emitter.real(source), float(pad_value))
+        return
+    if rule is None or (pad_value == -1 and any(pads)):
+        bits, rule = _padded_bits(emitter, node), VALID
+    else:
+        bits = emitter.packed(source)
+    sign = emitter.only_reader(node.name)
+    if sign is not None and sign.op == "sign" and packs_output(node, emitter.types):
+        _to_bits(emitter, node, sign, bits, rule)
+    else:
+        _to_numbers(emitter, node, bits, rule)
+
+
+def _geometry(emitter: Emitter, node: Node) -> tuple[Any, Any, Any]:
+    """Returns the size of the map, and of the window its pixels and strides."""
+    taps = emitter.graph.tensors[node.tensors["kernel"]].shape[1:3]
+    extents = [extent(*pair) for pair in zip(taps, node.attributes["dilation"], strict=True)]
+    return emitter.types[node.inputs[0]].shape[:2], extents, node.attributes["strides"]
+
+
+def padded(
+    emitter: Emitter, tensor: int, name: str, shape: tuple[int, ...], pads: Any, value: float
+) -> tuple[int, tuple[int, ...]]:
+    """Writes PADV2 (PAD for zeros), and returns the tensor and its shape."""
+    top, bottom, left, right = pads
+    height, width, channels = shape
+    table = emitter.constant(
+        f"{name}/table", np.array([[0, 0], [top, bottom], [left, right], [0, 0]]), "structure"
+    )
+    inputs = [tensor, table]
+    if value != 0:
+        inputs.append(emitter.constant(f"{name}/value", np.array(value), "structure"))
+    shape = (height + top + bottom, width + left + right, channels)
+    return emitter.operator("PADV2" if value != 0 else "PAD", inputs, name, shape), shape
+
+
+def _padded_bits(emitter: Emitter, node: Node) -> int:
+    """Writes a border around bits, by way of real numbers: LceBconv2d knows SAME of +1 only."""
+    source, value = node.inputs[0], float(node.attributes["pad_value"])
+    tensor, shape = padded(
+        emitter, emitter.real(source), f"{node.name}/padded", emitter.types[source].shape,
+        node.attributes["padding"], value,
+    )  # fmt: skip
+    return emitter.packed_operator("LceQuantize", [tensor], f"{node.name}/padded_bits", shape)
+
+
+def _options(emitter: Emitter, node: Node, rule: int, activation: int) -> dict[str, int]:
+    stride_h, stride_w = node.attributes["strides"]
+    rate_h, rate_w = node.attributes["dilation"]
+    return {
+        "channels_in": emitter.types[node.inputs[0]].shape[-1],
+        "dilation_height_factor": rate_h,
+        "dilation_width_factor": rate_w,
+        "fused_activation_function": activation,
+        "pad_values": abs(node.attributes["pad_value"]) if rule == SAME else 0,
+        "padding": rule,
+        "stride_height": stride_h,
+        "stride_width": stride_w,
+    }
+
+
+def _to_bits(emitter: Emitter, node: Node, sign: Node, bits: int, rule: int) -> None:
+    """Writes a convolution whose result is compared with thresholds.
+
+    1. A sum is K - 2 p, p the number of products that are -1. LCE's bit is p > threshold.
+    2. K - 2 p < t is p > (K - t) / 2, for an integer p the same as p > floor((K - t) / 2).
+    3. Where the sign is -1 above t, the kernel is negated: -sum < -t.
+    4. Beyond -1 and K thresholds say nothing new: always and never.
+    """
+    kernel = numbers(emitter.graph.tensors[node.tensors["kernel"]]).astype(np.int8)
+    channels, K = len(kernel), math.prod(kernel.shape[1:])
+    threshold = parameter(emitter.graph, sign, "threshold")
+    direction = parameter(emitter.graph, sign, "direction")
+    threshold = np.zeros(channels) if threshold is None else threshold
+    direction = np.ones(channels) if direction is None else direction
+    kernel = np.where((direction < 0)[:, None, None, None], -kernel, kernel)
+    counts = np.clip(np.floor((K - threshold * direction) / 2), -1, K).astype(np.int32)
+    inputs = [
+        bits,
+        emitter.constant(f"{node.name}/kernel", to_words(kernel), "binary kernels"),
+        ABSENT,
+        ABSENT,
+        emitter.constant(f"{node.name}/threshold", counts, _VECTORS),
+    ]
+    shape, options = emitter.types[node.name].shape, _options(emitter, node, rule, 0)
+    result = emitter.packed_operator("LceBconv2d", inputs, sign.name, shape, **options)
+    emitter.set_packed(sign.name, result)
+    emitter.absorbed.add(sign.name)
+
+
+def _to_numbers(emitter: Emitter, node: Node, bits: int, rule: int) -> None:
+    """Writes a convolution whose sums are clipped, multiplied and shifted."""
+    kernel = numbers(emitter.graph.tensors[node.tensors["kernel"]])
+    last, activation = node.name, 0
+    clip = emitter.only_reader(last)
+    # LCE refuses an activation where it corrects a border of zeros behind it.
+    if clip is not None and clip.op == "clip" and packs_output(node, emitter.types):
+        activation = CLIPS.get((clip.attributes["low"], clip.attributes["high"]), 0)
+        if activation:
+            last = _absorb(emitter, clip)
+    affine = emitter.only_reader(last)
+    scale, bias = np.ones(len(kernel)), np.zeros(len(kernel))
+    if affine is not None and affine.op == "affine":
+        scale, bias = _vectors(emitter, affine, len(kernel))
+        last = _absorb(emitter, affine)
+    inputs = [
+        bits,
+        emitter.constant(f"{node.name}/kernel", to_words(kernel), "binary kernels"),
+        emitter.constant(f"{node.name}/multiplier", scale, _VECTORS),
+        emitter.constant(f"{node.name}/bias", bias, _VECTORS),
+        ABSENT,
+    ]
+    shape, options = emitter.types[node.name].shape, _options(emitter, node, rule, activation)
+    emitter.set_real(last, emitter.operator("LceBconv2d", inputs, last, shape, **options))
+
+
+def _absorb(emitter: Emitter, node: Node) -> str:
+    emitter.absorbed.add(node.name)
+    return node.name
+
+
+def _vectors(emitter: Emitter, affine: Node, channels: int) -> tuple[Array, Array]:
+    scale = parameter(emitter.graph, affine, "scale")
+    bias = parameter(emitter.graph, affine, "bias")
+    return (
+        np.ones(channels) if scale is None else scale,
+        np.zeros(channels) if bias is None else bias,
+    )
+
+
+def _as_real(emitter: Emitter, node: Node, tensor: int, value: float) -> None:
+    """Writes a convolution of real numbers; `value` is what stands in its border."""
+    kernel = numbers(emitter.graph.tensors[node.tensors["kernel"]]).astype(np.float64)
+    shape, pads = emitter.types[node.inputs[0]].shape, node.attributes["padding"]
+    rule = named(pads, *_geometry(emitter, node)) if not value or not any(pads) else None
+    if rule is None:
+        tensor, _ = padded(emitter, tensor, f"{node.name}/padded", shape, pads, value)
+        rule = VALID
+    last, affine = node.name, emitter.only_reader(node.name)
+    scale, bias = np.ones(len(kernel)), np.zeros(len(kernel))
+    if affine is not None and affine.op == "affine":
+        scale, bias = _vectors(emitter, affine, len(kernel))
+        last = _absorb(emitter, affine)
+    kernel = kernel * scale[:, None, None, None]
+    kind, options = "CONV_2D", _real_options(node, rule)
+    if node.attributes["groups"] == shape[-1] > 1 and len(bias) <= _MAX_DEPTHWISE_CHANNELS:
+        kind, kernel = "DEPTHWISE_CONV_2D", kernel.transpose(3, 1, 2, 0)
+        options["depthMultiplier"] = len(bias) // shape[-1]
+    inputs = [
+        tensor,
+        emitter.constant(f"{node.name}/kernel", kernel, "real kernels"),
+        emitter.constant(f"{node.name}/bias", bias, _VECTORS),
+    ]
+    result = emitter.operator(kind, inputs, last, emitter.types[node.name].shape, **options)
+    emitter.set_real(last, result)
+
+
+def _real_options(node: Node, rule: int) -> dict[str, int]:
+    stride_h, stride_w = node.attributes["strides"]
+    rate_h, rate_w = node.attributes["dilation"]
+    return {
+        "padding": rule,
+        "strideH": stride_h,
+        "strideW": stride_w,
+        "dilationHFactor": rate_h,
+        "dilationWFactor": rate_w,
+    }

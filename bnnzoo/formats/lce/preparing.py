@@ -1,0 +1,99 @@
+"""What becomes of a graph before it is written for Larq Compute Engine.
+
+Its binary convolution has one multiplier and one bias per channel behind it, or a threshold where
+the next one takes bits. So every affine goes into the convolution in front of it, and every affine
+that only a sign reads becomes that sign's threshold.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from bnnzoo.graph.ir import Graph, Node, Type
+from bnnzoo.graph.ops import infer_types
+from bnnzoo.graph.passes.drop_unused import drop_identities, drop_unused
+from bnnzoo.graph.passes.fold_affine import fold_into_conv, merge_affines
+from bnnzoo.graph.passes.fold_batch_norm import fold_batch_norm
+from bnnzoo.graph.passes.fold_padding import fold_padding
+from bnnzoo.graph.passes.hoist_elementwise import hoist_elementwise
+from bnnzoo.graph.passes.sign_before_pool import sign_before_pool
+from bnnzoo.graph.passes.sign_thresholds import sign_thresholds
+from bnnzoo.graph.passes.steady_signs import steady_signs
+
+__all__ = ["packs_output", "prepare"]
+
+
+def prepare(graph: Graph) -> Graph:
+    """Returns the graph with affines and signs where the writer looks for them."""
+    # What a sign and something else read is computed in float32.
+    graph = fold_batch_norm(steady_signs(graph.flat()))
+    # Brings affines and signs of dense layers next to their convolution, past the reshape.
+    graph = merge_affines(fold_padding(drop_identities(hoist_elementwise(graph))))
+    graph = sign_thresholds(graph, shared=False)
+    # Bits are pooled with LceBMaxPool2d, which knows no minimum.
+    graph = sign_before_pool(graph, falling=False)
+    # Again: a sign that went below a pooling meets the affine in front of it.
+    graph = sign_thresholds(graph, shared=False)
+    # After the thresholds: those that no convolution takes are affines again, for `fold_into_conv`.
+    return drop_unused(fold_into_conv(_shifted_signs(graph)))
+
+
+def packs_output(node: Node, types: Mapping[str, Type]) -> bool:
+    """Returns whether LceBconv2d can write the signs of this convolution as bits.
+
+    With zero padding it cannot: the popcount knows nothing of zeros.
+    """
+    attributes = node.attributes
+    return (
+        node.op == "bconv2d"
+        and attributes["groups"] == 1
+        and types[node.inputs[0]].kind == "bits"
+        and (attributes["pad_value"] != 0 or not any(attributes["padding"]))
+    )
+
+
+def _shifted_signs(graph: Graph) -> Graph:
+    """Replaces thresholds that no convolution takes by an affine in front of the sign.
+
+    x < t is x - t < 0 and x > t is t - x < 0, without any rounding error in the sign of a float32
+    difference, once t is the float32 that has the same numbers below (or above) it. A sign that
+    does not depend on x is that of 0 * x - 1 or 0 * x + 1.
+    """
+    types, readers = infer_types(graph), graph.consumers()
+    producers = {node.name: node for node in graph.nodes}
+    tensors, nodes = dict(graph.tensors), []
+    for node in graph.nodes:
+        source = producers.get(node.inputs[0])
+        taken = (
+            source is not None
+            and packs_output(source, types)
+            and len(readers[source.name]) == 1
+            and source.name not in graph.outputs
+        )
+        if node.op != "sign" or "threshold" not in node.tensors or taken:
+            nodes.append(node)
+            continue
+        vectors = _scale_and_bias(graph, node)
+        names = {role: f"{node.name}/shifted_{role}" for role in vectors}
+        tensors |= {names[role]: vector for role, vector in vectors.items()}
+        affine = Node(f"{node.name}/shifted", "affine", node.inputs, {}, names)
+        nodes += [affine, Node(node.name, "sign", (affine.name,))]
+    return dataclasses.replace(graph, nodes=tuple(nodes), tensors=tensors)
+
+
+def _scale_and_bias(graph: Graph, sign: Node) -> dict[str, np.ndarray]:
+    threshold = np.asarray(graph.tensor(sign, "threshold"), np.float64)
+    scale = np.asarray(graph.tensor(sign, "direction"), np.float64)
+    # The least float32 at or above t of what rises; of what falls the greatest at or below it.
+    toward = np.where(scale > 0, np.inf, -np.inf).astype(np.float32)
+    with np.errstate(over="ignore"):
+        nearest = threshold.astype(np.float32)
+    short = np.where(scale > 0, nearest < threshold, nearest > threshold)
+    nearest = np.where(short, np.nextafter(nearest, toward), nearest)
+    constant = np.isinf(nearest)
+    bias = np.where(constant, -np.sign(nearest), -nearest) * scale
+    scale = np.where(constant, 0.0, scale)
+    return {"bias": bias} if np.all(scale == 1) else {"scale": scale, "bias": bias}

@@ -1,0 +1,376 @@
+"""The graph that grows while the operators of a file are read."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnnzoo.errors import GraphError, ModelFormatError
+from bnnzoo.formats.graph_document import MAX_PORTS
+from bnnzoo.formats.lce.model_file import ABSENT, ModelFile, OperatorEntry
+from bnnzoo.formats.lce.words import WORD_BITS, words
+from bnnzoo.formats.strict_json import readable, shown
+from bnnzoo.graph.attribute_rules import is_int
+from bnnzoo.graph.ir import Graph, Node, Tensor, Type
+from bnnzoo.graph.ops import MAX_VALUE_ELEMENTS, OPS
+
+__all__ = ["Condition", "Constant", "Operation", "Reading", "Value", "uniform"]
+
+Array = NDArray[Any]
+
+# Bytes of constants that may be made, per byte of the file: a few of each, where they are folded.
+_CONSTANT_BYTES_PER_BYTE = 16
+_BATCH = 1
+
+
+@dataclass(frozen=True)
+class Value:
+    """What an operator computes for one image: a value of the graph and its type."""
+
+    name: str
+    type: Type
+
+
+@dataclass(frozen=True)
+class Constant:
+    """What does not depend on the image.
+
+    Attributes:
+        array: As the file has it, with all axes.
+        kind: `real` numbers, `integers` of a table or of packed words, or `bits`, -1 and +1.
+    """
+
+    array: Array
+    kind: Literal["real", "integers", "bits"]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A comparison, for each element.
+
+    Attributes:
+        bits: -1 where it holds if it is strict, where it does not hold if it is not.
+        strict: Equal ones do not count.
+        value: What is compared.
+        below: It asks whether that is less.
+        bound: The one number that it is compared with; None where it is compared with more.
+    """
+
+    bits: Value
+    strict: bool
+    value: Value
+    below: bool
+    bound: float | None
+
+
+def uniform(array: Array) -> float | None:
+    """Returns the number that all elements are; None where they differ or there are none."""
+    if array.size == 0:
+        return None
+    first = array.reshape(-1)[0]
+    return float(first) if (array == first).all() else None
+
+
+class Reading:
+    """A graph in the making.
+
+    Attributes:
+        file: What is read.
+        values: Tensor -> what is known of it by now.
+        nodes: Of the graph by name, in order.
+        tensors: Of the graph, by name.
+    """
+
+    def __init__(self, file: ModelFile, file_bytes: int) -> None:
+        self.file = file
+        self.values: dict[int, Value | Constant | Condition] = {}
+        self.nodes: dict[str, Node] = {}
+        self.tensors: dict[str, Tensor] = {}
+        self._types: dict[str, Type] = {}
+        self._names: set[str] = set()
+        self._repeated: collections.Counter[str] = collections.Counter()
+        self._kept: dict[tuple[int, str], str] = {}
+        self._bytes_left = _CONSTANT_BYTES_PER_BYTE * file_bytes
+        for index, entry in enumerate(file.tensors):
+            if entry.values is None:
+                continue
+            if entry.is_real:
+                self.spend(0 if entry.dtype == "FLOAT32" else 4 * entry.values.size)
+                self.values[index] = Constant(entry.numbers(), "real")
+            elif entry.is_integers:
+                self.values[index] = Constant(entry.values, "integers")
+
+    def feed(self) -> tuple[Value, ...]:
+        """Returns the network's inputs."""
+        if not 0 < len(self.file.inputs) <= MAX_PORTS:
+            raise ModelFormatError(
+                f"it must have 1 to {MAX_PORTS} inputs, got {len(self.file.inputs)}."
+            )
+        return tuple(self._fed(index) for index in self.file.inputs)
+
+    def _fed(self, index: int) -> Value:
+        if isinstance(self.values.get(index), Value):
+            raise ModelFormatError(f"its inputs must differ, got tensor {index} twice.")
+        entry = self.file.tensors[index] if 0 <= index < len(self.file.tensors) else None
+        if entry is None or index in self.values or not entry.is_real:
+            kind = "none" if entry is None else entry.dtype
+            raise ModelFormatError(
+                f"its inputs must be float32 or quantized numbers, got {kind}. "
+                "Convert the network with float32 inputs."
+            )
+        if len(entry.shape) < 2 or entry.shape[0] != _BATCH or not all(entry.shape):
+            raise ModelFormatError(
+                f"its inputs must be batches of one image, got {entry.shape}. "
+                "Convert the network with a batch of 1."
+            )
+        value = Value(self.new_name(entry.name or "input"), Type("real", entry.shape[1:]))
+        self.values[index] = value
+        self._types[value.name] = value.type
+        return value
+
+    def new_name(self, wanted: str) -> str:
+        """Returns a name that a graph may have and that no value has yet."""
+        wanted = readable(wanted) or "value"
+        name = wanted
+        while name in self._names:
+            self._repeated[wanted] += 1
+            name = f"{wanted}_{self._repeated[wanted] + 1}"
+        self._names.add(name)
+        return name
+
+    def spend(self, count: int) -> None:
+        """Says that a constant of so many bytes will be made.
+
+        Raises:
+            ModelFormatError: Together they are out of proportion to the file.
+        """
+        self._bytes_left -= count
+        if self._bytes_left < 0:
+            raise ModelFormatError("its constants are used for far more bytes than it has.")
+
+    def infer(self, node: Node) -> Type:
+        """Returns the type of a node's value."""
+        try:
+            types = [self._types[name] for name in node.inputs]
+            tensors = {role: self.tensors[name] for role, name in node.tensors.items()}
+            type_ = OPS[node.op].infer(node, types, tensors)
+        except GraphError as error:
+            raise ModelFormatError(str(error)) from error
+        if math.prod(type_.shape) > MAX_VALUE_ELEMENTS:
+            raise ModelFormatError(
+                f"node '{node.name}': its value {type_.shape} has more than "
+                f"{MAX_VALUE_ELEMENTS} elements."
+            )
+        self._types[node.name] = type_
+        return type_
+
+    def keep(self, name: str, index: int, role: str, tensor: Tensor) -> str:
+        """Returns the name of a tensor of the graph; that of a shared constant is shared."""
+        key = (index, role)
+        if index == ABSENT or key not in self._kept:
+            self.tensors[name] = tensor
+            self._kept[key] = name
+            return name
+        return self._kept[key]
+
+    def rename(self, old: str, new: str) -> None:
+        """Gives the last node another name."""
+        self.nodes[new] = dataclasses.replace(self.nodes.pop(old), name=new)
+        self._types[new] = self._types.pop(old)
+
+    def clipped(self, value: Value, source: str | None = None) -> tuple[str, float, float]:
+        """Returns what a value is the clip of, and the range that it lies in.
+
+        Args:
+            value: What may be a clip, or one of another.
+            source: Where the search ends; None goes as far as there are clips.
+        """
+        name, chain = value.name, []
+        while name != source and name in self.nodes and self.nodes[name].op == "clip":
+            chain.append(self.nodes[name].attributes)
+            name = self.nodes[name].inputs[0]
+        low, high = -math.inf, math.inf
+        for limits in reversed(chain):
+            low, high = (min(max(end, limits["low"]), limits["high"]) for end in (low, high))
+        return name, low, high
+
+    def scaled(self, value: Value) -> tuple[Value, float | None]:
+        """Returns what a value is a multiple of, and how often; None times where it is of none."""
+        node = self.nodes.get(value.name)
+        if node is None or node.op != "affine" or set(node.tensors) != {"scale"}:
+            return value, None
+        factor = uniform(np.asarray(self.tensors[node.tensors["scale"]]))
+        return Value(node.inputs[0], self._types[node.inputs[0]]), factor
+
+    def graph(self, fed: Sequence[Value], outputs: Sequence[str]) -> Graph:
+        """Returns the whole graph."""
+        inputs = {value.name: value.type.shape for value in fed}
+        return Graph(inputs, tuple(self.nodes.values()), tuple(outputs), self.tensors)
+
+
+class Operation:
+    """One operator while it is read: what it is fed, and the nodes that it becomes.
+
+    Attributes:
+        kind: Of the operator.
+        reading: Of the file.
+    """
+
+    def __init__(self, reading: Reading, entry: OperatorEntry, index: int) -> None:
+        self.reading = reading
+        self.kind = entry.kind
+        self._entry = entry
+        self._what = f"operator {index} ({shown(entry.kind)})"
+        if len(entry.outputs) != 1 or not 0 <= entry.outputs[0] < len(reading.file.tensors):
+            raise self.wrong(f"it must have one result, got {shown(entry.outputs)}")
+        if entry.outputs[0] in reading.values:
+            raise self.wrong("its result must not be there before it")
+        self.target = reading.file.tensors[entry.outputs[0]]
+        self._first = len(reading.nodes)
+        self._name = reading.new_name(self.target.name)
+
+    def wrong(self, rule: str) -> ModelFormatError:
+        """Returns the error of this operator."""
+        return ModelFormatError(f"{self._what}: {rule}.")
+
+    def operands(self, least: int, most: int) -> int:
+        """Returns how many inputs the operator has.
+
+        Raises:
+            ModelFormatError: They are fewer or more than it takes.
+        """
+        count = len(self._entry.inputs)
+        if not least <= count <= most:
+            raise self.wrong(f"it must have {least} to {most} inputs, got {count}")
+        return count
+
+    def operand(self, place: int) -> Value | Constant | Condition | None:
+        """Returns an input, None where it is left out."""
+        inputs = self._entry.inputs
+        if place >= len(inputs) or inputs[place] == ABSENT:
+            return None
+        if inputs[place] not in self.reading.values:
+            raise self.wrong(f"input {place} must be computed before it")
+        return self.reading.values[inputs[place]]
+
+    def value(self, place: int, kind: str = "real") -> Value:
+        """Returns an input that depends on the image."""
+        value = self.operand(place)
+        if not isinstance(value, Value) or value.type.kind != kind:
+            raise self.wrong(f"input {place} must be {kind} and depend on the network's input")
+        return value
+
+    def constant(self, place: int, kind: str = "real") -> Array:
+        """Returns an input that does not depend on the image."""
+        constant = self.operand(place)
+        if not isinstance(constant, Constant) or constant.kind != kind:
+            raise self.wrong(f"input {place} must be a constant: {kind}")
+        if kind == "real":
+            self._check_finite(constant.array, place)
+        return constant.array
+
+    def _check_finite(self, array: Array, place: int) -> None:
+        if not np.isfinite(array).all():
+            raise self.wrong(f"input {place} must be finite numbers")
+
+    def table(self, place: int, shape: tuple[int, ...]) -> list[Any]:
+        """Returns a constant of integers as nested lists; -1 in a shape stands for any length."""
+        array = self.constant(place, "integers")
+        fits = len(array.shape) == len(shape) and all(
+            wanted in (-1, got) for wanted, got in zip(shape, array.shape, strict=True)
+        )
+        if not fits or array.size > 64:
+            raise self.wrong(f"input {place} must be integers of shape {shape}, got {array.shape}")
+        found: list[Any] = array.tolist()
+        return found
+
+    def option(self, name: str, least: int = 0, most: int = 2**20) -> int:
+        """Returns a setting that is an integer of a range."""
+        value = self._entry.options[name]
+        value = int(value) if isinstance(value, bool) else value
+        if not is_int(value, least, most):
+            raise self.wrong(f"{name} must be {least} to {most}, got {shown(value)}")
+        return int(value)
+
+    def number(self, name: str) -> float:
+        """Returns a setting that is a finite number."""
+        value = float(self._entry.options[name])
+        if not math.isfinite(value):
+            raise self.wrong(f"{name} must be a finite number, got {value}")
+        return value
+
+    def add(
+        self,
+        part: str,
+        op: str,
+        *inputs: Value,
+        tensors: Mapping[str, tuple[int, Tensor]] | None = None,
+        **attributes: Any,
+    ) -> Value:
+        """Adds a node.
+
+        Args:
+            part: What it is, in its name.
+            op: Operation of the graph.
+            inputs: Values that it reads.
+            tensors: Role -> the place of the input that it comes from (`ABSENT`: none), and it.
+            attributes: Settings of the operation.
+        """
+        name = self.reading.new_name(f"{self._name}/{part}")
+        names = {}
+        for role, (place, tensor) in (tensors or {}).items():
+            source = ABSENT if place == ABSENT else self._entry.inputs[place]
+            names[role] = self.reading.keep(f"{name}/{role}", source, f"{op} {role}", tensor)
+        node = Node(name, op, tuple(value.name for value in inputs), attributes, names)
+        type_ = self.reading.infer(node)
+        self.reading.nodes[name] = node
+        return Value(name, type_)
+
+    def same(self, place: int, other: int) -> bool:
+        """Returns whether two inputs are one and the same."""
+        return self._entry.inputs[place] == self._entry.inputs[other]
+
+    def finish(self, value: Value | Constant | Condition) -> None:
+        """Says what the operator computes, and checks the shape that the file says."""
+        if isinstance(value, Condition):
+            self._check_condition(value)
+        if isinstance(value, Value):
+            self._check_result(value.type)
+            if len(self.reading.nodes) > self._first:
+                self.reading.rename(value.name, self._name)
+                value = Value(self._name, value.type)
+        self.reading.values[self._entry.outputs[0]] = value
+
+    def _check_result(self, type_: Type) -> None:
+        *rest, channels = type_.shape
+        bits = type_.kind == "bits"
+        shape = (_BATCH, *rest, words(channels) if bits else channels)
+        fits = self.target.is_words if bits else self.target.is_real
+        if not fits or self.target.shape != shape:
+            kind = "INT32 words" if bits else "FLOAT32 or quantized"
+            raise self.wrong(
+                f"its result must be {kind} {shape}, got {self.target.dtype} {self.target.shape}"
+            )
+
+    def _check_condition(self, condition: Condition) -> None:
+        shape = (_BATCH, *condition.bits.type.shape)
+        if self.target.dtype != "BOOL" or self.target.shape != shape:
+            raise self.wrong(
+                f"its result must be BOOL {shape}, got {self.target.dtype} {self.target.shape}"
+            )
+
+    def reshaped_bits(self, value: Value) -> tuple[int, ...]:
+        """Returns the shape of bits that the result's words stand for."""
+        channels, count = value.type.shape[-1], self.target.shape[-1]
+        if channels % WORD_BITS == 0:
+            return (*self.target.shape[1:-1], count * WORD_BITS)
+        if count == words(channels):
+            return (*self.target.shape[1:-1], channels)
+        raise self.wrong(f"words of {channels} channels must stay whole")

@@ -1,0 +1,319 @@
+"""The table of operations: what each takes, and the type of what it returns.
+
+A row says everything that must be known of an operation to check a graph. What the operation
+computes is restated in `interpreter`, without any shortcut.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from bnnzoo.errors import GraphError
+from bnnzoo.graph.attribute_rules import Check, ints, is_int, is_number, is_shape
+from bnnzoo.graph.ir import Graph, Node, Tensor, Type
+from bnnzoo.graph.window_types import (
+    BINARY,
+    MAX_GROWTH,
+    MAX_INT8_PRODUCTS,
+    Tensors,
+    conv,
+    conv_transpose,
+    expect_kind,
+    fail,
+    global_pool,
+    map_shape,
+    pool,
+    resize,
+    vector,
+)
+
+__all__ = [
+    "BINARY",
+    "MAX_GROWTH",
+    "MAX_INT8_PRODUCTS",
+    "MAX_VALUE_ELEMENTS",
+    "OPS",
+    "Op",
+    "check_graph",
+    "infer_types",
+]
+
+# Elements of one value of one image; 256 MiB as float32. What a broken file may ask for.
+MAX_VALUE_ELEMENTS = 2**26
+Infer = Callable[[Node, Sequence[Type], Tensors], Type]
+
+
+@dataclass(frozen=True)
+class Op:
+    """One row of the table.
+
+    Attributes:
+        inputs: Least and greatest number of inputs.
+        infer: Returns the result's type; raises `GraphError` where inputs do not fit.
+        attributes: Name -> the rule in words, and the test of it.
+        required: Roles of the tensors that must be there.
+        optional: Roles of those that may be.
+        optional_attributes: The same of attributes that may be left out.
+        elementwise: One pixel's channels of the result need the same pixel of the inputs only,
+            so that the node may stand in an epilogue.
+    """
+
+    inputs: tuple[int, int]
+    infer: Infer
+    attributes: Mapping[str, tuple[str, Check]]
+    required: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    optional_attributes: Mapping[str, tuple[str, Check]] = field(default_factory=dict)
+    elementwise: bool = False
+
+
+_PAIR = ("two integers of at least 1", ints(2, 1))
+_PADDING = ("four integers of at least 0: top, bottom, left, right", ints(4, 0))
+_POSITIVE = ("an integer of at least 1", lambda value: is_int(value, 1))
+_TRANSPOSED = {
+    "strides": _PAIR,
+    "dilation": _PAIR,
+    "crop": ("two integers of at least 0: rows above, columns on the left", ints(2, 0)),
+    "pixels": _PAIR,
+}
+_CONV = {"strides": _PAIR, "dilation": _PAIR, "padding": _PADDING, "groups": _POSITIVE}
+_POOL = {"pool": _PAIR, "strides": _PAIR, "padding": _PADDING}
+
+
+def _vectors(node: Node, types: Sequence[Type], tensors: Tensors) -> Type:
+    """The type of an elementwise operation with parameters per channel."""
+    expect_kind(node, types, "real")
+    for role in (*OPS[node.op].required, *OPS[node.op].optional):
+        vector(node, tensors, role, types[0].shape[-1])
+    return types[0]
+
+
+def _sign(node: Node, types: Sequence[Type], tensors: Tensors) -> Type:
+    expect_kind(node, types, "real")
+    if ("threshold" in tensors) != ("direction" in tensors):
+        raise fail(node, "threshold and direction must come together")
+    for role in ("threshold", "direction"):
+        vector(node, tensors, role, types[0].shape[-1])
+    return Type("bits", types[0].shape, 1)
+
+
+def _quantize(node: Node, types: Sequence[Type], tensors: Tensors) -> Type:
+    expect_kind(node, types, "real")
+    return Type("levels", types[0].shape, node.attributes["bits"])
+
+
+def _dequantize(node: Node, types: Sequence[Type], tensors: Tensors) -> Type:
+    expect_kind(node, types, "bits", "levels")
+    return Type("real", types[0].shape)
+
+
+def _same(node: Node, types: Sequence[Type], tensors: Tensors) -> Type:
+    expect_kind(node, types, "real")
+    return types[0]
+
+
+def _broadcast(node: Node, types: Sequence[Type], tensors: Tensors) -> Type:
+    expect_kind(node, types, "real")
+    shapes = [type_.shape for type_ in types]
+    if len({len(shape) for shape in shapes}) > 1:
+        raise fail(node, f"inputs must have as many axes, got {shapes}")
+    try:
+        return Type("real", tuple(np.broadcast_shapes(*shapes)))
+    except ValueError as error:
+        raise fail(node, f"inputs must broadcast, got {shapes}") from error
+
+
+def _concat(node: Node, types: Sequence[Type], tensors: Tensors) -> Type:
+    expect_kind(node, types, "real")
+    axis, first = node.attributes["axis"], types[0].shape
+    if axis >= len(first):
+        raise fail(node, f"axis must be below {len(first)}, got {axis}")
+    for type_ in types:
+        if type_.shape[:axis] + type_.shape[axis + 1 :] != first[:axis] + first[axis + 1 :]:
+            raise fail(node, f"inputs must differ along axis {axis} only")
+    total = sum(type_.shape[axis] for type_ in types)
+    return Type("real", (*first[:axis], total, *first[axis + 1 :]))
+
+
+def _slice(node: Node, types: Sequence[Type], tensors: Tensors) -> Type:
+    expect_kind(node, types, "real")
+    axis, shape = node.attributes["axis"], types[0].shape
+    begin, size = node.attributes["begin"], node.attributes["size"]
+    if axis >= len(shape) or begin + size > shape[axis]:
+        raise fail(node, f"{begin} + {size} on axis {axis} must lie inside {shape}")
+    return Type("real", (*shape[:axis], size, *shape[axis + 1 :]))
+
+
+def _pad(node: Node, types: Sequence[Type], tensors: Tensors) -> Type:
+    expect_kind(node, types, "real")
+    height, width, channels = map_shape(node, types[0])
+    top, bottom, left, right = node.attributes["padding"]
+    return Type("real", (height + top + bottom, width + left + right, channels))
+
+
+def _reshape(node: Node, types: Sequence[Type], tensors: Tensors) -> Type:
+    shape = node.attributes["shape"]
+    if math.prod(shape) != math.prod(types[0].shape):
+        raise fail(node, f"shape {shape} must have as many elements as {types[0].shape}")
+    return Type(types[0].kind, shape, types[0].bits)
+
+
+def _permute(node: Node, types: Sequence[Type], tensors: Tensors) -> Type:
+    expect_kind(node, types, "real")
+    axes, shape = node.attributes["axes"], types[0].shape
+    if sorted(axes) != list(range(len(shape))):
+        raise fail(node, f"axes must be an order of {len(shape)} axes, got {axes}")
+    return Type("real", tuple(shape[axis] for axis in axes))
+
+
+_AXIS = ("an integer of at least 0", lambda value: is_int(value, 0))
+_NUMBER = ("a number", is_number)
+_LEVEL_BITS = ("an integer from 1 to 8", lambda value: is_int(value, 1, 8))
+_PAD_VALUE = ("-1, 0 or 1", lambda value: is_int(value, -1, 1))
+_AXES = ("a sequence of axes", lambda v: isinstance(v, tuple) and all(is_int(a, 0, 8) for a in v))
+
+OPS: dict[str, Op] = {
+    # Real numbers to bits, bit = -1 where scale * x + bias < 0. With `threshold` and `direction`:
+    # -1 where x < threshold (direction +1) or x > threshold (direction -1).
+    "sign": Op((1, 1), _sign, {}, (), ("threshold", "direction"), elementwise=True),
+    # round(clip(x, 0, 1) * (2^bits - 1)), halves to even.
+    "quantize": Op((1, 1), _quantize, {"bits": _LEVEL_BITS}, elementwise=True),
+    # Bits to -1.0 and +1.0, levels to level / (2^bits - 1).
+    "dequantize": Op((1, 1), _dequantize, {}),
+    # Binary kernel over bits or levels; the border of bits is `pad_value`, that of levels 0.
+    # `correction` (row classes, column classes, c_out) is added at every output pixel.
+    "bconv2d": Op(
+        (1, 1), conv, {**_CONV, "pad_value": ("-1, 0 or 1", _PAD_VALUE[1])},
+        ("kernel",), ("correction", "row_class", "column_class"),
+    ),
+    # Real input, zero border; the kernel may be binary. groups = c_in is a depthwise convolution.
+    # With `input_bits` the input counts as level * m / 127: m is its largest magnitude,
+    # level = round(x * (127 / m)) in float32, halves to even.
+    "conv2d": Op(
+        (1, 1), conv, _CONV, ("kernel",),
+        optional_attributes={"input_bits": ("8, or left out", lambda value: is_int(value, 8, 8))},
+    ),
+    # The sums that a convolution of these strides takes an input from, given back to it: pixel i
+    # adds kernel[:, u] * x[i] to pixel i * stride + u * dilation - crop. Others are 0.
+    "conv2d_transpose": Op((1, 1), conv_transpose, _TRANSPOSED, ("kernel",)),
+    "bconv2d_transpose": Op((1, 1), conv_transpose, _TRANSPOSED, ("kernel",)),
+    # gamma * (x - mean) / sqrt(variance + epsilon) + beta
+    "batch_norm": Op(
+        (1, 1), _vectors, {"epsilon": _NUMBER}, ("mean", "variance"), ("gamma", "beta"),
+        elementwise=True,
+    ),
+    # scale * x + bias
+    "affine": Op((1, 1), _vectors, {}, (), ("scale", "bias"), elementwise=True),
+    # min(max(x, low), high)
+    "clip": Op((1, 1), _same, {"low": _NUMBER, "high": _NUMBER}, elementwise=True),
+    # x where x >= 0, alpha * x elsewhere
+    "prelu": Op((1, 1), _vectors, {}, ("alpha",), elementwise=True),
+    "sigmoid": Op((1, 1), _same, {}, elementwise=True),
+    "tanh": Op((1, 1), _same, {}, elementwise=True),
+    # exp(x - max) / sum, over the last axis
+    "softmax": Op((1, 1), _same, {}),
+    "add": Op((2, 64), _broadcast, {}, elementwise=True),
+    "subtract": Op((2, 2), _broadcast, {}, elementwise=True),
+    "multiply": Op((2, 64), _broadcast, {}, elementwise=True),
+    # Padding never wins; avg_pool2d divides by the number of pixels inside the image.
+    "max_pool2d": Op((1, 1), pool, _POOL),
+    "avg_pool2d": Op((1, 1), pool, _POOL),
+    # Max pooling of bits; the minimum in channels whose `direction` is -1.
+    "bmax_pool2d": Op((1, 1), pool, _POOL, (), ("direction",)),
+    "global_avg_pool2d": Op((1, 1), global_pool, {}),
+    "global_max_pool2d": Op((1, 1), global_pool, {}),
+    # Pixel i of n is at (i + 1/2) * (pixels of x) / n - 1/2 of x: the pixel whose square that is
+    # in, or between the two next to it.
+    "nearest_resize2d": Op((1, 1), resize, {"pixels": _PAIR}),
+    "bilinear_resize2d": Op((1, 1), resize, {"pixels": _PAIR}),
+    "concat": Op((1, 1024), _concat, {"axis": _AXIS}),
+    "slice": Op((1, 1), _slice, {"axis": _AXIS, "begin": _AXIS, "size": _POSITIVE}),
+    "pad": Op((1, 1), _pad, {"padding": _PADDING, "value": _NUMBER}),
+    "reshape": Op((1, 1), _reshape, {"shape": ("a shape", is_shape)}),
+    "permute": Op((1, 1), _permute, {"axes": _AXES}),
+}  # fmt: skip
+
+
+def infer_types(graph: Graph) -> dict[str, Type]:
+    """Returns the type of every value, and checks the graph on the way.
+
+    Raises:
+        GraphError: A name is used twice or not defined, an attribute or tensor is missing, left
+            over or out of range, or the inputs of a node do not fit it.
+    """
+    if not graph.inputs:
+        raise GraphError("The graph must have an input, got none.")
+    for name, shape in graph.inputs.items():
+        if not is_shape(shape):
+            raise GraphError(f"The shape of input '{name}' must be positive integers, got {shape}.")
+        if math.prod(shape) > MAX_VALUE_ELEMENTS:
+            raise GraphError(f"Input '{name}' {shape} has more than {MAX_VALUE_ELEMENTS} elements.")
+    types = {name: Type("real", shape) for name, shape in graph.inputs.items()}
+    for node in graph.nodes:
+        _check_epilogue(node)
+        for part in node.all():
+            if part.name in types:
+                raise fail(part, "name must be unique")
+            types[part.name] = _infer(part, types, graph)
+    for name in graph.outputs:
+        if name not in types:
+            raise GraphError(f"Output '{name}' is computed by no node.")
+    if not graph.outputs:
+        raise GraphError("The graph must have an output, got none.")
+    return types
+
+
+check_graph = infer_types
+
+
+def _infer(node: Node, types: Mapping[str, Type], graph: Graph) -> Type:
+    op = OPS.get(node.op)
+    if op is None:
+        raise fail(node, "the operation is not known")
+    least, greatest = op.inputs
+    if not least <= len(node.inputs) <= greatest:
+        raise fail(node, f"it must have {least} to {greatest} inputs, got {len(node.inputs)}")
+    for value in node.inputs:
+        if value not in types:
+            raise fail(node, f"input '{value}' must be computed before it")
+    _check_attributes(node, op)
+    result = op.infer(node, [types[value] for value in node.inputs], _node_tensors(node, op, graph))
+    if math.prod(result.shape) > MAX_VALUE_ELEMENTS:
+        raise fail(node, f"its value {result.shape} has more than {MAX_VALUE_ELEMENTS} elements")
+    return result
+
+
+def _check_attributes(node: Node, op: Op) -> None:
+    if set(node.attributes) - set(op.optional_attributes) != set(op.attributes):
+        raise fail(
+            node, f"attributes must be {sorted(op.attributes)}, got {sorted(node.attributes)}"
+        )
+    for name, (rule, check) in {**op.attributes, **op.optional_attributes}.items():
+        if name in node.attributes and not check(node.attributes[name]):
+            raise fail(node, f"{name} must be {rule}, got {node.attributes[name]!r}")
+
+
+def _node_tensors(node: Node, op: Op, graph: Graph) -> dict[str, Tensor]:
+    missing = [role for role in op.required if role not in node.tensors]
+    extra = [role for role in node.tensors if role not in (*op.required, *op.optional)]
+    if missing or extra:
+        raise fail(node, f"tensors missing: {missing}, not known: {extra}")
+    for role, name in node.tensors.items():
+        if name not in graph.tensors:
+            raise fail(node, f"tensor '{name}' ({role}) is not in the graph")
+    return {role: graph.tensors[name] for role, name in node.tensors.items()}
+
+
+def _check_epilogue(node: Node) -> None:
+    running = node.name
+    for part in node.epilogue:
+        if part.op not in OPS or not OPS[part.op].elementwise or part.epilogue:
+            raise fail(part, "only elementwise operations may stand in an epilogue")
+        if part.inputs[:1] != (running,):
+            raise fail(part, f"the first input must be '{running}' in this epilogue")
+        if part.op not in ("sign", "quantize"):
+            running = part.name

@@ -1,0 +1,93 @@
+"""Flattens images channels first, and moves the weights behind instead of the image.
+
+Where images are (c, h, w), as in ONNX, flattening in the order (h, w, c) takes a transposition of
+the whole image. The dense layer that reads the result may as well have its weights in the other
+order: sum over i of w[i] x[i] = sum over i of w[order[i]] x[order[i]].
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnnzoo.graph.ir import Graph, Node, Tensor, numbers
+from bnnzoo.graph.ops import infer_types
+from bnnzoo.graph.packing import Int8Kernel
+from bnnzoo.graph.passes.drop_unused import drop_unused, with_inputs
+
+__all__ = ["flatten_channels_first"]
+
+_ANY_ORDER = ("sign", "quantize", "dequantize", "clip", "sigmoid", "tanh")
+_VECTORS = ("affine", "batch_norm", "prelu")
+
+
+def flatten_channels_first(graph: Graph) -> Graph:
+    """Flattens real images channels first where only dense layers read them, at any distance.
+
+    What lies between may be elementwise; its parameters move along.
+    """
+    types = infer_types(graph)
+    for node in graph.nodes:
+        shape = types[node.inputs[0]].shape
+        if node.op != "reshape" or len(shape) != 3 or types[node.inputs[0]].kind != "real":
+            continue
+        height, width, channels = shape
+        moves = height * width > 1 and channels > 1
+        if moves and types[node.name].shape[-1] == math.prod(shape):
+            order = np.arange(math.prod(shape)).reshape(shape).transpose(2, 0, 1).ravel()
+            graph = _flattened(graph, node, order)
+    return drop_unused(graph)
+
+
+def _flattened(graph: Graph, reshape: Node, order: NDArray[Any]) -> Graph:
+    """Returns the graph with one image flattened channels first, itself where it cannot be."""
+    moved = {reshape.name}
+    changed: dict[str, Node] = {}
+    tensors: dict[str, Tensor] = dict(graph.tensors)
+    for node in graph.nodes:
+        if not moved.intersection(node.inputs):
+            continue
+        if node.op in _ANY_ORDER or (node.op == "reshape" and _keeps_last_axis(node, order)):
+            moved.add(node.name)
+        elif node.op in _VECTORS:
+            moved.add(node.name)
+            changed[node.name] = _with_moved(node, tensors, order)
+        elif _is_dense(node, graph):
+            changed[node.name] = _with_moved(node, tensors, order)
+        else:
+            return graph
+    if moved.intersection(graph.outputs):
+        return graph
+    name = f"{reshape.name}/channels_first"
+    permute = Node(name, "permute", reshape.inputs, {"axes": (2, 0, 1)})
+    changed[reshape.name] = with_inputs(reshape, (name,))
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        nodes += [permute] if node.name == reshape.name else []
+        nodes.append(changed.get(node.name, node))
+    return dataclasses.replace(graph, nodes=tuple(nodes), tensors=tensors)
+
+
+def _keeps_last_axis(node: Node, order: NDArray[Any]) -> bool:
+    return bool(node.attributes["shape"][-1] == len(order))
+
+
+def _is_dense(node: Node, graph: Graph) -> bool:
+    kernel = graph.tensor(node, "kernel")
+    return kernel is not None and kernel.shape[1:3] == (1, 1) and node.attributes["groups"] == 1
+
+
+def _with_moved(node: Node, tensors: dict[str, Tensor], order: NDArray[Any]) -> Node:
+    """Returns the node with its parameters in another order of their last axis."""
+    names = {role: f"{node.name}/{role}/channels_first" for role in node.tensors}
+    for role, name in node.tensors.items():
+        tensor = tensors[name]
+        if isinstance(tensor, Int8Kernel):
+            tensors[names[role]] = Int8Kernel(tensor.levels[..., order], tensor.scale)
+        else:
+            tensors[names[role]] = numbers(tensor)[..., order]
+    return dataclasses.replace(node, tensors=names)

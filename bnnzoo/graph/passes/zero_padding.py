@@ -1,0 +1,69 @@
+"""A border of zeros becomes a border of +1, which bits can hold, and a constant that corrects it.
+
+A tap on the border contributes 0 with zero padding and its weights' sum with padding +1:
+
+    zero padding = padding +1 - sum over the taps outside the image of their weights
+
+The sum depends on the output channel and on which taps are outside, that is on the class of the
+output row (which kernel rows are inside) and that of the column: nine corrections per channel for
+a 3 x 3 kernel on an image of at least 3 x 3. They are integers; nothing is rounded.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnnzoo.graph.ir import Graph, Node, Tensor, Type, numbers
+from bnnzoo.graph.ops import infer_types
+
+__all__ = ["zero_padding"]
+
+
+def zero_padding(graph: Graph) -> Graph:
+    """Pads every binary convolution of bits with +1 instead of 0, and corrects it."""
+    types = infer_types(graph)
+    tensors = dict(graph.tensors)
+    nodes = []
+    for node in graph.nodes:
+        zeros = node.op == "bconv2d" and node.attributes["pad_value"] == 0
+        if zeros and types[node.inputs[0]].kind == "bits":
+            node = _corrected(node, types, tensors)
+        nodes.append(node)
+    return dataclasses.replace(graph, nodes=tuple(nodes), tensors=tensors)
+
+
+def _corrected(node: Node, types: dict[str, Type], tensors: dict[str, Tensor]) -> Node:
+    attributes = {**node.attributes, "pad_value": 1}
+    if not any(node.attributes["padding"]):
+        return dataclasses.replace(node, attributes=attributes)
+    kernel = tensors[node.tensors["kernel"]]
+    taps = numbers(kernel).sum(axis=-1, dtype=np.int32)  # (c_out, kernel_h, kernel_w)
+    inside = [_inside(node, types, axis, taps.shape[1 + axis]) for axis in (0, 1)]
+    (rows, row_class), (columns, column_class) = (
+        np.unique(i, axis=0, return_inverse=True) for i in inside
+    )
+    # In two steps: one of all three takes rows * columns * c_out * taps operations.
+    in_rows = np.einsum("rh,ohw->row", rows.astype(np.int32), taps)
+    kept = np.einsum("row,cw->rco", in_rows, columns.astype(np.int32))
+    added = {
+        "correction": kept - taps.sum(axis=(1, 2), dtype=np.int32),
+        "row_class": row_class.reshape(-1).astype(np.int32),
+        "column_class": column_class.reshape(-1).astype(np.int32),
+    }
+    names = {role: f"{node.name}/{role}" for role in added}
+    tensors |= {names[role]: tensor for role, tensor in added.items()}
+    return dataclasses.replace(node, attributes=attributes, tensors={**node.tensors, **names})
+
+
+def _inside(node: Node, types: dict[str, Type], axis: int, taps: int) -> NDArray[Any]:
+    """Returns `(outputs, taps)`: whether a tap of an output row (or column) is in the image."""
+    size, outputs = types[node.inputs[0]].shape[axis], types[node.name].shape[axis]
+    stride, dilation = node.attributes["strides"][axis], node.attributes["dilation"][axis]
+    begin = np.arange(outputs)[:, None] * stride - node.attributes["padding"][2 * axis]
+    place = begin + np.arange(taps) * dilation
+    inside: NDArray[Any] = (place >= 0) & (place < size)
+    return inside

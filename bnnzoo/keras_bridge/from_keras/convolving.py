@@ -1,0 +1,296 @@
+"""What dense layers and convolutions become, quantized and real ones alike."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from keras import layers
+from numpy.typing import NDArray
+
+from bnnzoo import nn
+from bnnzoo.keras_bridge.from_keras.activating import activate
+from bnnzoo.keras_bridge.from_keras.emitter import Emitter, numbers
+from bnnzoo.keras_bridge.from_keras.quantizing import Kernel, quantize, quantized_kernel
+
+__all__ = ["CONVOLVING", "borders", "channels_last", "convolution", "dense"]
+
+
+@dataclass(frozen=True)
+class Window:
+    """How a kernel moves over an image; pairs are (vertical, horizontal).
+
+    Attributes:
+        strides: Steps.
+        dilation: Distances of taps.
+        padding: Pixels of border: top, bottom, left, right.
+        pad_value: What the border holds: -1, 0 or +1.
+        groups: Groups of channels.
+    """
+
+    strides: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    pad_value: int = 0
+    groups: int = 1
+
+
+def channels_last(emit: Emitter) -> None:
+    """Refuses layers that take channels first."""
+    if getattr(emit.layer, "data_format", "channels_last") != "channels_last":
+        emit.refuse(
+            f"data_format must be 'channels_last', got {emit.layer.data_format!r}",
+            "Build the model with channels last.",
+        )
+
+
+def borders(size: int, taps: int, stride: int, dilation: int, padding: str) -> tuple[int, int]:
+    """Returns the pixels that Keras adds before and after an axis."""
+    reach = (taps - 1) * dilation
+    if padding == "valid":
+        return 0, 0
+    if padding == "causal":
+        return reach, 0
+    total = max((math.ceil(size / stride) - 1) * stride + reach + 1 - size, 0)
+    return total // 2, total - total // 2
+
+
+def dense(emit: Emitter) -> str:
+    """Writes a dense layer as a 1 x 1 convolution."""
+    layer = emit.layer
+    x = _quantized_input(emit)
+    kernel = _kernel(emit, "kernel")
+    *leading, features = emit.shape(x)
+    image = (1, math.prod(leading), features) if len(leading) != 2 else emit.shape(x)
+    x = emit.reshape("image", x, tuple(image))
+    kernel = Kernel(kernel.values[None, None], kernel.scale)
+    y = _convolve(emit, x, kernel, Window(), "kernel")
+    y = _scale_and_bias(emit, y, kernel.scale, layer.bias if layer.use_bias else None)
+    y = activate(emit, y, layer.activation)
+    return emit.reshape("features", y, (*leading, layer.units))
+
+
+def convolution(emit: Emitter) -> str:
+    """Writes a convolution over one or two axes, grouped or not."""
+    layer = emit.layer
+    x = _image(emit, _quantized_input(emit))
+    kernel = _spatial(_kernel(emit, "kernel"))
+    window = _window(emit, x, kernel, layer.groups)
+    y = _convolve(emit, x, kernel, window, "kernel")
+    y = _scale_and_bias(emit, y, kernel.scale, layer.bias if layer.use_bias else None)
+    return _sequence(emit, activate(emit, y, layer.activation))
+
+
+def depthwise(emit: Emitter) -> str:
+    """Writes a convolution of each channel by itself."""
+    layer = emit.layer
+    x = _image(emit, _quantized_input(emit))
+    y = _depthwise(emit, x, "kernel")
+    y = _scale_and_bias(emit, y, None, layer.bias if layer.use_bias else None)
+    return _sequence(emit, activate(emit, y, layer.activation))
+
+
+def separable(emit: Emitter) -> str:
+    """Writes a depthwise and a 1 x 1 convolution; what lies between them is real."""
+    layer = emit.layer
+    x = _image(emit, _quantized_input(emit))
+    y = _depthwise(emit, x, "depthwise_kernel")
+    kernel = _spatial(_kernel(emit, "pointwise_kernel"))
+    y = _convolve(emit, y, kernel, Window(), "pointwise_kernel")
+    y = _scale_and_bias(
+        emit, y, kernel.scale, layer.bias if layer.use_bias else None, "pointwise_kernel_scale"
+    )
+    return _sequence(emit, activate(emit, y, layer.activation))
+
+
+def transposed(emit: Emitter) -> str:
+    """Writes a transposed convolution over one or two axes."""
+    layer = emit.layer
+    x = _image(emit, _quantized_input(emit))
+    kernel = _spatial(_kernel(emit, "kernel"))
+    if kernel.scale is not None:
+        # Its last axis is that of the input: no factor of the sums.
+        kernel = Kernel(kernel.values * kernel.scale, None)
+    binary = kernel.binary and emit.type(x).kind != "real"
+    strides, dilation = _pair(layer.strides), _pair(layer.dilation_rate)
+    size = (1, *_sizes(emit))[-2:]
+    y = emit.add(
+        "conv",
+        "bconv2d_transpose" if binary else "conv2d_transpose",
+        x,
+        {"kernel": ("kernel", np.ascontiguousarray(kernel.values.transpose(2, 0, 1, 3)))},
+        strides=strides,
+        dilation=dilation,
+        crop=tuple(
+            _cropped(inputs, outputs, taps, stride, rate, layer.padding)
+            for inputs, outputs, taps, stride, rate in zip(
+                emit.shape(x)[:2], size, kernel.values.shape[:2], strides, dilation, strict=True
+            )
+        ),
+        pixels=size,
+    )
+    y = _scale_and_bias(emit, y, None, layer.bias if layer.use_bias else None)
+    return _sequence(emit, activate(emit, y, layer.activation))
+
+
+def _sizes(emit: Emitter) -> tuple[int, ...]:
+    """Returns the rows and columns of the layer's output."""
+    return tuple(int(size or 0) for size in emit.call.shapes[0][:-1])
+
+
+def _cropped(inputs: int, outputs: int, taps: int, stride: int, rate: int, padding: str) -> int:
+    """Returns the pixels that Keras cuts off in front: those that "same" pads the way back."""
+    total = max((inputs - 1) * stride + (taps - 1) * rate + 1 - outputs, 0)
+    return total // 2 if padding == "same" else 0
+
+
+def _quantized_input(emit: Emitter) -> str:
+    channels_last(emit)
+    quantizer = getattr(emit.layer, "input_quantizer", None)
+    x = quantize(emit, emit.x, quantizer)
+    if quantizer is not None:
+        emit.quantized = x
+    return x
+
+
+def _kernel(emit: Emitter, name: str) -> Kernel:
+    """Returns a kernel of the layer as it computes with it."""
+    if getattr(emit.layer, "quantization_mode", None) is not None:
+        emit.refuse(
+            f"it is quantized by Keras ({emit.layer.quantization_mode})",
+            "Convert the model before model.quantize; --weights-dtype int8 stores 8 bits.",
+        )
+    pairs = getattr(emit.layer, "quantizers", ())
+    quantizers = {variable.name: quantizer for variable, quantizer in pairs}
+    # With LoRA, this is the sum of the kernel and its update.
+    return quantized_kernel(emit, getattr(emit.layer, name), quantizers.get(name))
+
+
+def _spatial(kernel: Kernel) -> Kernel:
+    """Returns a kernel over one axis as one over two, of height 1."""
+    return Kernel(kernel.values[None], kernel.scale) if kernel.values.ndim == 3 else kernel
+
+
+def _image(emit: Emitter, x: str) -> str:
+    """Returns a sequence (l, c) as an image (1, l, c)."""
+    shape = emit.shape(x)
+    return emit.reshape("image", x, (1, *shape)) if len(shape) == 2 else x
+
+
+def _sequence(emit: Emitter, y: str) -> str:
+    """Returns the image of a layer over one axis as a sequence again."""
+    return emit.reshape("sequence", y, emit.shape(y)[1:]) if len(emit.call.shapes[0]) == 2 else y
+
+
+def _pair(values: Sequence[int]) -> tuple[int, int]:
+    return (1, int(values[0])) if len(values) == 1 else (int(values[0]), int(values[1]))
+
+
+def _window(emit: Emitter, x: str, kernel: Kernel, groups: int) -> Window:
+    """Returns how the layer's kernel moves over its input."""
+    layer = emit.layer
+    strides, dilation = _pair(layer.strides), _pair(layer.dilation_rate)
+    if isinstance(layer.padding, str):
+        sides = [
+            borders(size, taps, stride, rate, layer.padding)
+            for size, taps, stride, rate in zip(
+                emit.shape(x)[:2], kernel.values.shape[:2], strides, dilation, strict=True
+            )
+        ]
+    else:
+        sides = [(0, 0), *layer.padding][-2:]
+    pad_value = int(getattr(layer, "pad_values", 0))
+    return Window(strides, dilation, (*sides[0], *sides[1]), pad_value, groups)
+
+
+def _convolve(emit: Emitter, x: str, kernel: Kernel, window: Window, name: str) -> str:
+    """Writes the convolution itself, without scale and bias; `kernel` is (h, w, c_in, c_out)."""
+    values = np.ascontiguousarray(kernel.values.transpose(3, 0, 1, 2))
+    kind = emit.type(x).kind
+    binary = kernel.binary and (kind == "bits" or (kind == "levels" and not _framed(window)))
+    if binary:
+        return emit.add(
+            "conv",
+            "bconv2d",
+            x,
+            {"kernel": (name, values)},
+            strides=window.strides,
+            dilation=window.dilation,
+            padding=window.padding,
+            groups=window.groups,
+            pad_value=window.pad_value,
+        )
+    return _real_convolve(emit, x, values, window, name)
+
+
+def _framed(window: Window) -> bool:
+    """Returns whether the border holds something else than zeros."""
+    return window.pad_value != 0 and any(window.padding)
+
+
+def _real_convolve(
+    emit: Emitter, x: str, values: NDArray[Any], window: Window, name: str, part: str = "conv"
+) -> str:
+    padding = window.padding
+    if _framed(window):
+        x = emit.add("pad", "pad", x, padding=padding, value=float(window.pad_value))
+        padding = (0, 0, 0, 0)
+    return emit.add(
+        part,
+        "conv2d",
+        x,
+        {"kernel": (name, values)},
+        strides=window.strides,
+        dilation=window.dilation,
+        padding=padding,
+        groups=window.groups,
+    )
+
+
+def _depthwise(emit: Emitter, x: str, name: str) -> str:
+    """Writes a depthwise convolution and the scale of its kernel (h, w, c_in, multiplier).
+
+    Output channel c * multiplier + m is channel c with filter m, so that a scale per filter
+    repeats for every channel.
+    """
+    kernel = _spatial(_kernel(emit, name))
+    height, width, channels, multiplier = kernel.values.shape
+    values = kernel.values.transpose(2, 3, 0, 1).reshape(channels * multiplier, height, width, 1)
+    window = _window(emit, x, kernel, channels)
+    y = _real_convolve(emit, x, np.ascontiguousarray(values), window, name, "depthwise")
+    scale = None if kernel.scale is None else np.tile(kernel.scale, channels)
+    return _scale_and_bias(emit, y, scale, None, f"{name}_scale")
+
+
+def _scale_and_bias(
+    emit: Emitter, y: str, scale: NDArray[Any] | None, bias: Any, name: str = "kernel_scale"
+) -> str:
+    tensors = {}
+    if scale is not None:
+        tensors["scale"] = (name, scale.astype(np.float32))
+    if bias is not None:
+        tensors["bias"] = ("bias", numbers(bias))
+    return emit.add("scale", "affine", y, tensors) if tensors else y
+
+
+CONVOLVING = {
+    layers.Dense: dense,
+    layers.Conv1D: convolution,
+    layers.Conv2D: convolution,
+    layers.Conv1DTranspose: transposed,
+    layers.Conv2DTranspose: transposed,
+    layers.DepthwiseConv1D: depthwise,
+    layers.DepthwiseConv2D: depthwise,
+    layers.SeparableConv1D: separable,
+    layers.SeparableConv2D: separable,
+    nn.QuantDense: dense,
+    nn.QuantConv1D: convolution,
+    nn.QuantConv2D: convolution,
+    nn.QuantConv2DTranspose: transposed,
+    nn.QuantDepthwiseConv2D: depthwise,
+    nn.QuantSeparableConv1D: separable,
+    nn.QuantSeparableConv2D: separable,
+}

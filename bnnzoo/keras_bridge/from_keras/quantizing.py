@@ -1,0 +1,110 @@
+"""What quantizers become: signs and levels of activations, binary kernels with their scale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from bnnzoo import nn
+from bnnzoo.keras_bridge.from_keras.emitter import Emitter, numbers
+from bnnzoo.nn.latent_weights import binary_kernel
+
+__all__ = ["ACTIVATION_QUANTIZERS", "KERNEL_QUANTIZERS", "Kernel", "quantize", "quantized_kernel"]
+
+_SIGNS = (nn.SteSign, nn.ApproxSign, nn.SwishSign)
+# Exact types: a subclass may compute something else.
+ACTIVATION_QUANTIZERS = (*_SIGNS, nn.DoReFa, nn.NoOp)
+KERNEL_QUANTIZERS = (
+    *_SIGNS,
+    nn.MagnitudeAwareSign,
+    nn.XnorWeightScale,
+    nn.DoReFaSign,
+    nn.DoReFa,
+    nn.SteTern,
+    nn.NoOp,
+)
+# The most bits of a level that the graph has.
+_MOST_BITS = 8
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel as a layer computes with it: `scale * values`.
+
+    Attributes:
+        values: In Keras's order of axes; int8 -1 and +1, or float32.
+        scale: One factor per index of the last axis; None where every factor is 1.
+    """
+
+    values: NDArray[Any]
+    scale: NDArray[np.float32] | None
+
+    @property
+    def binary(self) -> bool:
+        """Whether the values are signs."""
+        return self.values.dtype == np.int8
+
+
+def quantize(emit: Emitter, x: str, quantizer: Any) -> str:
+    """Writes a quantizer of activations and returns its value."""
+    kind = type(quantizer)
+    if quantizer is None or kind is nn.NoOp:
+        return x
+    if kind in _SIGNS:
+        # The sign of a sign is itself.
+        return x if emit.type(x).kind == "bits" else emit.add("sign", "sign", x)
+    if kind is nn.DoReFa and quantizer.mode == "activations":
+        return _levels(emit, x, quantizer.k_bit)
+    _refuse(emit, quantizer, ACTIVATION_QUANTIZERS, "activations")
+
+
+def _levels(emit: Emitter, x: str, bits: int) -> str:
+    if bits > _MOST_BITS:
+        emit.refuse(
+            f"DoReFa activations must have at most {_MOST_BITS} bits, got {bits}",
+            "Train with fewer bits.",
+        )
+    type_ = emit.type(x)
+    if type_.kind == "levels" and type_.bits == bits:
+        return x  # rounding to the same levels again changes nothing
+    return emit.add("quantize", "quantize", x, bits=bits)
+
+
+def quantized_kernel(emit: Emitter, latent: Any, quantizer: Any) -> Kernel:
+    """Returns the values of a kernel, from the quantizer itself, which may be the user's own."""
+    if quantizer is None or (type(quantizer) is nn.NoOp and quantizer.bits != 1):
+        return Kernel(numbers(latent), None)
+    if type(quantizer) is nn.SteTern:
+        return Kernel(numbers(quantizer(ops.convert_to_tensor(latent))), None)
+    if getattr(quantizer, "bits", None) != 1:
+        _refuse(emit, quantizer, KERNEL_QUANTIZERS, "kernels")
+    found = binary_kernel(latent, quantizer)
+    if found is None and type(quantizer) is nn.NoOp:
+        return Kernel(numbers(latent), None)  # marked as binary, but not made so yet
+    again = binary_kernel(latent, quantizer)
+    if found is None or again is None or not np.array_equal(found.values, again.values):
+        emit.refuse(
+            "quantizer of kernels must give -scale and +scale per output channel, at every call "
+            f"the same, got {quantizer!r}",
+            "Choose one of bnnzoo.nn that does, and train again.",
+        )
+    return Kernel(found.values, found.scale)
+
+
+def _refuse(emit: Emitter, quantizer: Any, known: tuple[type, ...], what: str) -> NoReturn:
+    name = repr(quantizer) if isinstance(quantizer, nn.Quantizer) else f"function {quantizer!r}"
+    names = ", ".join(kind.__name__ for kind in known)
+    hint = "Choose one of them and train again."
+    if what == "kernels":
+        names += ", or one of your own with bits = 1"
+        hint = "Kernels must have 1 bit. " + hint
+    elif type(quantizer) not in nn.quantizers.ALIASES.values():
+        hint = (
+            "What one of your own makes of a number is not known. If it has the values of one of "
+            "them, put that one in its place: only gradients differ."
+        )
+    emit.refuse(f"quantizer of {what} must be one of {names}, got {name}", hint)

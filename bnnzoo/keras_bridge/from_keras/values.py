@@ -1,0 +1,70 @@
+"""What every layer of a Keras model gives for some images, those of nested models too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from bnnzoo.keras_bridge.from_keras.walking import LayerCall, Walk
+
+__all__ = ["KerasValues"]
+
+Array = NDArray[np.float32]
+
+
+class KerasValues:
+    """Runs a model layer by layer, compiled as one function.
+
+    Args:
+        steps: The calls of the model.
+    """
+
+    def __init__(self, steps: Walk) -> None:
+        self.steps = steps
+        self._model = _Calls(steps)
+
+    def __call__(self, *inputs: Any) -> tuple[dict[int, Array], dict[str, Array]]:
+        """Returns every value by its number, and by path what input quantizers give."""
+        given = [np.asarray(x, np.float32) for x in inputs]
+        found = self._model.predict_on_batch(given)
+        arrays = [np.asarray(array, np.float32) for array in found]
+        numbers = [value for call in self.steps.calls for value in call.outputs]
+        values = dict(zip(numbers, arrays, strict=False))
+        paths = [call.path for call in self.steps.calls if _quantizer(call) is not None]
+        quantized = dict(zip(paths, arrays[len(numbers) :], strict=True))
+        return {**dict(enumerate(given)), **values}, quantized
+
+
+def _quantizer(call: LayerCall) -> Any:
+    return getattr(call.layer, "input_quantizer", None)
+
+
+class _Calls(keras.Model):  # type: ignore[misc]
+    """Returns what every call of a model returns, and what its input quantizers return."""
+
+    def __init__(self, steps: Walk) -> None:
+        super().__init__(name="calls")
+        self.steps = steps
+        # Keras has to know the layers, whose variables a compiled function takes as arguments.
+        self.called = [call.layer for call in steps.calls]
+
+    def call(self, given: Any, training: bool = False) -> list[Any]:
+        """Runs the calls in order; `training` is what Keras tells layers that do not ask."""
+        values: dict[int, Any] = dict(enumerate(given))
+        quantized = []
+        for call in self.steps.calls:
+            inputs = [values[number] for number in call.inputs]
+            if _quantizer(call) is not None:
+                quantized.append(_quantizer(call)(inputs[0]))
+            values |= _outputs(call, call.layer(*call.arguments(inputs), **call.settings))
+        numbers = [number for call in self.steps.calls for number in call.outputs]
+        return [values[number] for number in numbers] + quantized
+
+
+def _outputs(call: LayerCall, returned: Any) -> Mapping[int, Any]:
+    several = returned if isinstance(returned, (list, tuple)) else [returned]
+    return dict(zip(call.outputs, several, strict=True))

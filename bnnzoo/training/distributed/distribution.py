@@ -1,0 +1,241 @@
+"""The devices and processes that a run is spread over, on JAX; everywhere else there is one."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.metadata
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnnzoo.errors import ArgumentError, BnnZooError, MissingDependencyError
+from bnnzoo.training.distributed.cluster import Cluster
+from bnnzoo.training.distributed.lifeline import LOST_CONTACT
+
+__all__ = ["ALONE", "Group", "LostContactError", "check_backend", "current_group", "joined"]
+
+# Keras feeds arrays to several processes, and JAX leaves SLURM's variables alone, from these on.
+LEAST_VERSIONS = {"keras": (3, 11), "jax": (0, 7)}
+JOIN_TIMEOUT_S = 60
+RETRY_S = 0.5
+
+# Begins a ValueError of JAX, which is what a failure within the call is; a later one is a
+# JaxRuntimeError.
+LOST_CONTACT_STATUS = ("UNKNOWN: ", "UNAVAILABLE: ", "INTERNAL: ", "ABORTED: ")
+
+
+class LostContactError(BnnZooError):
+    """Another process is gone; the supervisor finds out which."""
+
+    exit_code = LOST_CONTACT
+
+
+@dataclass(frozen=True)
+class Group:
+    """The processes of a run; each has a copy of the network and a part of every batch.
+
+    Attributes:
+        process: Which this one is. The first writes what is written.
+        processes: How many there are.
+        devices: Devices of all of them together.
+    """
+
+    process: int = 0
+    processes: int = 1
+    devices: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes."""
+        return self.process == 0
+
+    def check(self, batch_size: int) -> None:
+        """Checks that a batch can be shared out.
+
+        Raises:
+            ArgumentError: It cannot.
+        """
+        if batch_size % self.devices:
+            fits = batch_size + -batch_size % self.devices
+            raise ArgumentError(
+                f"batch_size must be a multiple of {self.devices}, the number of devices, got "
+                f"{batch_size}. Set batch_size={fits}."
+            )
+
+    def check_images(self, facts: str) -> None:
+        """Checks that all processes have as many images, and so as many steps to take together.
+
+        Args:
+            facts: What there is, in words.
+
+        Raises:
+            ArgumentError: The first process has others.
+        """
+        first = (self.share(facts.encode) or b"").decode()
+        if facts != first:
+            raise ArgumentError(
+                f"--data must be the same images everywhere, got {facts}; process 0 has {first}."
+            )
+
+    @contextlib.contextmanager
+    def scope(self) -> Iterator[None]:
+        """Spreads batches of what is made in the block over all devices; weights are on each."""
+        if self.devices == 1:
+            yield
+            return
+        keras = importlib.import_module("keras")
+        with keras.distribution.DataParallel(auto_shard_dataset=False).scope():
+            yield
+
+    def part(self, batches: NDArray[Any]) -> NDArray[Any]:
+        """Returns what this process takes of batches `(steps, batch, ...)`: a part of each."""
+        size = batches.shape[1] // self.processes
+        return batches[:, self.process * size : (self.process + 1) * size]
+
+    def share(self, read: Callable[[], bytes | None]) -> bytes | None:
+        """Returns in every process what the first one reads."""
+        if self.processes == 1:
+            return read()
+        value = read() if self.first else None
+        size = int(_broadcast(np.int32(-1 if value is None else len(value))))
+        if size < 0:
+            return None
+        sent = np.zeros(size, np.uint8) if value is None else np.frombuffer(value, np.uint8)
+        return bytes(_broadcast(sent)) if size else b""
+
+    def leave(self) -> Group:
+        """Parts from the other processes, once all have come here; returns the group that is left.
+
+        A process that ended without it would be a dead one to the others.
+        """
+        if self.processes > 1:
+            importlib.import_module("jax").distributed.shutdown()
+        return ALONE
+
+
+ALONE = Group()
+
+
+def current_group() -> Group:
+    """Returns the group of this process.
+
+    Raises:
+        ArgumentError: The processes have different numbers of devices.
+    """
+    keras = importlib.import_module("keras")
+    if keras.backend.backend() != "jax":
+        return ALONE
+    jax = importlib.import_module("jax")
+    group = Group(jax.process_index(), jax.process_count(), jax.device_count())
+    if jax.local_device_count() * group.processes != group.devices:
+        raise ArgumentError(
+            f"Every process must have as many devices, got {jax.local_device_count()} of "
+            f"{group.devices} in process {group.process}. Set JAX_LOCAL_DEVICE_IDS to use fewer."
+        )
+    return group
+
+
+@contextlib.contextmanager
+def joined(cluster: Cluster | None) -> Iterator[None]:
+    """Makes this process one of a cluster; comes before anything is computed.
+
+    Args:
+        cluster: The processes; None for this one alone.
+
+    Raises:
+        ArgumentError: The backend is not JAX.
+        BnnZooError: The others cannot be reached.
+        LostContactError: One of them cannot be reached any more.
+    """
+    if cluster is None:
+        yield
+        return
+    check_backend(importlib.import_module("keras").backend.backend())
+    jax = importlib.import_module("jax")
+    if cluster.process:
+        _reach(cluster)
+    try:
+        _join(jax, cluster)
+        yield
+    except (jax.errors.JaxRuntimeError, ValueError) as error:
+        if not _is_lost_contact(error):
+            raise
+        reason = str(error).splitlines()[0].split("dispatching computation: ")[-1]
+        raise LostContactError(f"Another process cannot be reached: {reason}") from error
+
+
+def _is_lost_contact(error: Exception) -> bool:
+    """Tells what JAX says of other processes from what is wrong in this one."""
+    if isinstance(error, ValueError):
+        return str(error).startswith(LOST_CONTACT_STATUS)
+    return "RESOURCE_EXHAUSTED" not in str(error)  # out of memory, on this device
+
+
+def _reach(cluster: Cluster) -> None:
+    """Waits until JAX listens in process 0; JAX itself would abort where it never does."""
+    deadline = time.monotonic() + JOIN_TIMEOUT_S
+    while True:
+        try:
+            socket.create_connection(cluster.endpoint(0), JOIN_TIMEOUT_S).close()
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise BnnZooError(
+                    f"{cluster.name(0)} cannot be joined within {JOIN_TIMEOUT_S} s: "
+                    f"{error.strerror or error}. Its port must be open to all others."
+                ) from error
+            time.sleep(RETRY_S)
+        else:
+            return
+
+
+def _join(jax: Any, cluster: Cluster) -> None:
+    """Does what `keras.distribution.initialize` does, which has no arguments for these two things.
+
+    JAX waits five minutes by default, and under SLURM it would take one device per process.
+    """
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.distributed.initialize(
+        coordinator_address=cluster.addresses[0],
+        num_processes=len(cluster),
+        process_id=cluster.process,
+        cluster_detection_method="deactivate",
+        initialization_timeout=JOIN_TIMEOUT_S,
+    )
+
+
+def check_backend(backend: str) -> None:
+    """Checks that several processes can train together.
+
+    Args:
+        backend: The one that Keras has.
+
+    Raises:
+        ArgumentError: It is not JAX, or JAX or Keras is too old.
+        MissingDependencyError: JAX or Keras is not installed.
+    """
+    if backend != "jax":
+        raise ArgumentError(
+            f"The backend must be 'jax' to train in several processes, got {backend!r}. Set "
+            "KERAS_BACKEND=jax; pip install 'bnnzoo[jax]' brings it."
+        )
+    for name, least in LEAST_VERSIONS.items():
+        try:
+            found = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError as error:
+            raise MissingDependencyError(name, "jax", "to train in several processes") from error
+        if tuple(map(int, found.split(".")[:2])) < least:
+            wanted = ".".join(map(str, least))
+            raise ArgumentError(
+                f"{name} must be {wanted} or newer to train in several processes, got {found}. "
+                f"Run: pip install --upgrade {name}"
+            )
+
+
+def _broadcast(value: Any) -> Any:
+    return importlib.import_module("jax.experimental.multihost_utils").broadcast_one_to_all(value)

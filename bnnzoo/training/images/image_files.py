@@ -1,0 +1,214 @@
+"""The images of a run that do not fit into memory: decoded in each epoch, ahead of the steps."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import warnings
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnnzoo.data.prefetch import Prefetcher, default_workers
+from bnnzoo.data.preprocessing import Preprocessing
+from bnnzoo.data.source import Item, Source
+from bnnzoo.errors import DataError
+from bnnzoo.training.images.crops import Drawing
+from bnnzoo.training.images.device_images import fitting_of, with_axis
+
+__all__ = ["ImageFiles", "open_files"]
+
+PART = 8  # images that one thread makes at a time
+BATCHES_AHEAD = 2
+
+Filled = tuple[NDArray[Any], NDArray[np.int32]]
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """Images with labels that are read from their files whenever a step takes them.
+
+    Attributes:
+        items: The images, not decoded.
+        fitting: Brings an image to the network's size, in pixel values.
+        pad: Zeros on every side of which a window is cut.
+        workers: Threads that decode.
+    """
+
+    on_device: ClassVar[bool] = False
+
+    items: Sequence[Item]
+    fitting: Preprocessing
+    pad: int = 0
+    workers: int = 1
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """`(h, w, c)`."""
+        assert self.fitting.size is not None and self.fitting.channels is not None
+        return (*self.fitting.size, self.fitting.channels)
+
+    def followed_by(self, other: ImageFiles) -> ImageFiles:
+        """Returns these images and then the others."""
+        return replace(self, items=_Chain(self.items, other.items))
+
+    def some(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Returns the pixels of the images at some places."""
+        fitted = (self.fitting([self.items[place].read()])[0] for place in places)
+        return self.fitting.stack(list(fitted))
+
+    @contextlib.contextmanager
+    def feed(
+        self, codes: NDArray[np.int32], batch_size: int, drawing: Drawing | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Yields the arguments of Keras's `fit` and `evaluate` for these images in this order.
+
+        They are batches of pixels and labels, made ahead in threads: uint8 parts of images for
+        training, float32 as they are measured without `drawing`.
+
+        Args:
+            codes: As of `training_codes`: `(n, 4)`, index, top, left and flip.
+            batch_size: Images of a batch; the last one may have fewer.
+            drawing: Chooses a random part of each image.
+
+        Raises:
+            DataError: An image cannot be decoded.
+        """
+        broken: list[DataError] = []
+        with (
+            contextlib.closing(_Batches(self, codes, batch_size, drawing)) as batches,
+            warnings.catch_warnings(),
+        ):
+            # Keras warns at the end of every generator: it cannot ask for its length.
+            warnings.filterwarnings("ignore", "Your input ran out of data")
+            first = next(batches)
+            yield {"x": _until_broken(itertools.chain([first], batches), broken)}
+        if broken:
+            raise broken[0]
+
+    def pixels(self, code: NDArray[np.int32], drawing: Drawing | None) -> tuple[Any, int]:
+        """Returns the pixels and the label of one code."""
+        place, top, left, flip = code.tolist()
+        item = self.items[place]
+        image = with_axis(item.read())
+        if drawing is None:
+            return self.fitting([image])[0], item.label
+        if drawing.min_area < 1:
+            fitted = self.fitting.part(image, drawing.box(place, *image.shape[:2]))
+        else:
+            fitted = self.fitting([image])[0]
+        if self.pad:
+            height, width, _ = self.shape
+            padded = np.pad(fitted, ((self.pad, self.pad), (self.pad, self.pad), (0, 0)))
+            fitted = padded[top : top + height, left : left + width]
+        return np.clip(np.rint(fitted[:, :: -1 if flip else 1]), 0, 255), item.label
+
+
+def open_files(
+    source: Source,
+    preprocessing: str,
+    input_shape: tuple[int, int, int] | None = None,
+    pad: int = 0,
+) -> ImageFiles:
+    """Returns the images of a data set, to be read from their files.
+
+    Args:
+        source: The data set.
+        preprocessing: Id of the preprocessing, which also says how images are resized.
+        input_shape: `(h, w, c)`; None takes that of the preprocessing, else of the first images.
+        pad: Zeros on every side of training images.
+
+    Raises:
+        DataError: The first images differ in size and nothing else says which one to take.
+    """
+    items: Any = source.items
+    fitting = fitting_of(source, preprocessing, input_shape)
+    return ImageFiles(items, fitting, pad, default_workers())
+
+
+@dataclass(frozen=True)
+class _Chain(Sequence[Item]):
+    before: Sequence[Item]
+    behind: Sequence[Item]
+
+    def __len__(self) -> int:
+        return len(self.before) + len(self.behind)
+
+    def __getitem__(self, place: Any) -> Any:
+        n = len(self.before)
+        return self.before[place] if place < n else self.behind[place - n]
+
+
+class _Part(NamedTuple):
+    """Some images of a batch, and where their pixels and labels go."""
+
+    codes: NDArray[np.int32]
+    pixels: NDArray[Any]
+    labels: NDArray[np.int32]
+    whole: Filled | None  # the batch, if these are its last images
+
+
+class _Batches(Iterator[Filled]):
+    """Batches of pixels and labels, those of the next steps in the making.
+
+    Threads write into the arrays of a batch, a part each. What is held at a time is bounded: the
+    batch that is taken, `BATCHES_AHEAD` more, and the images that the threads are decoding.
+    """
+
+    def __init__(
+        self,
+        images: ImageFiles,
+        codes: NDArray[np.int32],
+        batch_size: int,
+        drawing: Drawing | None,
+    ) -> None:
+        self.images = images
+        self.dtype = np.float32 if drawing is None else np.uint8
+        depth = images.workers + BATCHES_AHEAD * -(-batch_size // PART)
+        self._parts = Prefetcher(
+            functools.partial(_fill, images, drawing),
+            self._tasks(codes, batch_size),
+            images.workers,
+            depth,
+        )
+
+    def _tasks(self, codes: NDArray[np.int32], batch_size: int) -> Iterator[_Part]:
+        for begin in range(0, len(codes), batch_size):
+            rows = codes[begin : begin + batch_size]
+            pixels = np.empty((len(rows), *self.images.shape), self.dtype)
+            labels = np.empty(len(rows), np.int32)
+            for start in range(0, len(rows), PART):
+                part = slice(start, start + PART)
+                whole = (pixels, labels) if start + PART >= len(rows) else None
+                yield _Part(rows[part], pixels[part], labels[part], whole)
+
+    def __next__(self) -> Filled:
+        while (whole := next(self._parts).whole) is None:
+            pass
+        return whole
+
+    def close(self) -> None:
+        self._parts.close()
+
+
+def _fill(images: ImageFiles, drawing: Drawing | None, part: _Part) -> _Part:
+    for row, code in enumerate(part.codes):
+        part.pixels[row], part.labels[row] = images.pixels(code, drawing)
+    return part
+
+
+def _until_broken(
+    batches: Iterator[Filled], broken: list[DataError]
+) -> Generator[Filled, None, None]:
+    """Yields batches until an image is broken: Keras on TensorFlow would wrap the exception."""
+    try:
+        yield from batches
+    except DataError as error:
+        broken.append(error)

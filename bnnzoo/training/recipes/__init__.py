@@ -1,0 +1,196 @@
+"""The recipes by name, `NETWORK.DATA`: each row trains one network of the zoo.
+
+What a recipe reached, on what and how long it took, is in the manifest, in the records that name
+it. The networks of MNIST, BinaryNet on Fashion-MNIST and its half on CIFAR-10 are for a CPU; the
+epochs of the others are for a GPU with bfloat16. Those of ImageNet are in `imagenet_recipes`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+
+from bnnzoo.errors import ArgumentError
+from bnnzoo.training.recipes.imagenet import IMAGENET_RECIPES
+from bnnzoo.training.recipes.recipe import Augmentation, Phase, Recipe
+
+__all__ = ["RECIPES", "recipe"]
+
+CROP_AND_FLIP = Augmentation(pad=4, flip=True)
+
+
+def _recipe(name: str, *phases: Phase, summary: str, **fields: object) -> Recipe:
+    """Returns a recipe for `NETWORK.DATA` or `NETWORK.DATA-VARIANT`."""
+    network, _, tag = name.partition(".")
+    data = tag.partition("-")[0]
+    return Recipe(
+        name=name,
+        network=network,
+        data=f"keras:{data}:train",
+        test_data=f"keras:{data}:test",
+        phases=phases,
+        summary=summary,
+        **fields,  # type: ignore[arg-type]
+    )
+
+
+MNIST = _recipe(
+    "binarynet_mlp.mnist",
+    Phase(epochs=80, learning_rate=3e-3),
+    summary="Half the paper's 2048 units; images shifted by up to 2 pixels, Adam, cosine.",
+    arguments={"width": 1024},
+    augmentation=Augmentation(pad=2),
+)
+
+
+def _mnist_variant(variant: str, *phases: Phase, summary: str) -> Recipe:
+    return dataclasses.replace(
+        MNIST, name=f"{MNIST.name}-{variant}", phases=phases, summary=summary
+    )
+
+
+_ALL = (
+    MNIST,
+    _mnist_variant(
+        "bop",
+        Phase(epochs=80, learning_rate=3e-3, binary_optimizer="bop", bop_gamma=1e-3),
+        summary="The same with Bop in the place of latent weights.",
+    ),
+    _mnist_variant(
+        "twin",
+        Phase(epochs=20, binarize="nothing", learning_rate=1e-3),
+        Phase(epochs=60, learning_rate=3e-3),
+        summary="The same epochs, from the weights of the real-valued twin.",
+    ),
+    _mnist_variant(
+        "two-stage",
+        Phase(epochs=20, binarize="activations", learning_rate=1e-3),
+        Phase(epochs=60, learning_rate=3e-3),
+        summary="The same epochs, binary activations first, then binary weights as well.",
+    ),
+    _mnist_variant(
+        "distilled",
+        Phase(epochs=20, binarize="nothing", learning_rate=1e-3),
+        Phase(epochs=60, learning_rate=3e-3, teacher="previous", distillation=0.5, temperature=2.0),
+        summary="The same epochs, from the weights and the answers of the real-valued twin.",
+    ),
+    _recipe(
+        "binarynet.mnist-small",
+        Phase(epochs=60, learning_rate=3e-3, warmup_epochs=1),
+        summary="24 filters in the place of 128, images shifted by up to 2; for a microcontroller.",
+        arguments={"width": 24},
+        augmentation=Augmentation(pad=2),
+        precision="mixed_bfloat16",
+    ),
+    _recipe(
+        "binarynet.fashion_mnist",
+        Phase(epochs=20, learning_rate=3e-3, warmup_epochs=1),
+        summary="The paper's CIFAR-10 network on 28 x 28; Adam, cosine, flips.",
+        augmentation=Augmentation(flip=True),
+        precision="mixed_bfloat16",
+    ),
+    _recipe(
+        "binarynet.fashion_mnist-small",
+        Phase(epochs=40, learning_rate=3e-3, warmup_epochs=1),
+        summary="24 filters in the place of 128, twice the epochs; for a microcontroller.",
+        arguments={"width": 24},
+        augmentation=Augmentation(flip=True),
+        precision="mixed_bfloat16",
+    ),
+    _recipe(
+        "birealnet18.fashion_mnist",
+        Phase(epochs=100, learning_rate=3e-3, warmup_epochs=2),
+        summary="Small-input stem; Adam, cosine, shifts and flips.",
+        augmentation=Augmentation(pad=2, flip=True),
+        precision="mixed_bfloat16",
+    ),
+    _recipe(
+        "binarynet.cifar10",
+        Phase(epochs=200, learning_rate=3e-3, warmup_epochs=2),
+        summary="The paper trains 500 epochs without augmentation; here crops and flips, cosine.",
+        augmentation=CROP_AND_FLIP,
+        precision="mixed_bfloat16",
+    ),
+    _recipe(
+        "binarynet.cifar10-half",
+        Phase(epochs=8, learning_rate=3e-3, warmup_epochs=1),
+        summary="64 filters in the place of 128, flips only, few epochs; for a CPU.",
+        arguments={"width": 64},
+        augmentation=Augmentation(flip=True),
+        batch_size=64,
+    ),
+    _recipe(
+        "xnornet_vgg.cifar10",
+        Phase(epochs=200, learning_rate=2e-3, warmup_epochs=2),
+        summary="BinaryNet's network with scales, first and last layer real; Adam, cosine.",
+        augmentation=CROP_AND_FLIP,
+        precision="mixed_bfloat16",
+    ),
+    _recipe(
+        "birealnet18.cifar10",
+        Phase(epochs=200, learning_rate=3e-3, warmup_epochs=3),
+        summary="Small-input stem; Adam as in the paper, cosine in the place of linear decay.",
+        augmentation=CROP_AND_FLIP,
+        precision="mixed_bfloat16",
+    ),
+    _recipe(
+        "birealnet18.cifar10-two-stage",
+        Phase(epochs=80, binarize="activations", learning_rate=2e-3, warmup_epochs=3),
+        Phase(epochs=160, learning_rate=2e-3),
+        summary="Binary activations first, then binary weights as well.",
+        augmentation=CROP_AND_FLIP,
+        precision="mixed_bfloat16",
+    ),
+    _recipe(
+        "resnet_e18.cifar10",
+        Phase(epochs=200, learning_rate=3e-3, warmup_epochs=3),
+        summary="The paper's Adam for ImageNet, cosine; crops and flips.",
+        augmentation=CROP_AND_FLIP,
+        precision="mixed_bfloat16",
+    ),
+    _recipe(
+        "binary_densenet28.cifar10",
+        Phase(epochs=160, learning_rate=3e-3, warmup_epochs=3),
+        summary="The paper's Adam for ImageNet, cosine; crops and flips.",
+        augmentation=CROP_AND_FLIP,
+        precision="mixed_bfloat16",
+    ),
+    _recipe(
+        "birealnet20.cifar10",
+        Phase(epochs=300, learning_rate=3e-3, warmup_epochs=3),
+        summary="The 20-layer network of CIFAR tables; Adam, cosine, crops and flips.",
+        augmentation=CROP_AND_FLIP,
+        precision="mixed_bfloat16",
+    ),
+    _recipe(
+        "reactnet_resnet20.cifar10",
+        Phase(epochs=100, learning_rate=3e-3, warmup_epochs=2),
+        summary="30 channels, not 16, for a file below 200 kB; Adam, cosine, crops and flips.",
+        arguments={"width": 30},
+        augmentation=CROP_AND_FLIP,
+        precision="mixed_bfloat16",
+    ),
+    _recipe(
+        "birealnet20.cifar10-two-stage",
+        Phase(epochs=150, binarize="activations", learning_rate=2e-3, warmup_epochs=3),
+        Phase(epochs=250, learning_rate=2e-3),
+        summary="Binary activations first, then binary weights as well.",
+        augmentation=CROP_AND_FLIP,
+        precision="mixed_bfloat16",
+    ),
+)
+
+RECIPES: dict[str, Recipe] = {found.name: found for found in (*_ALL, *IMAGENET_RECIPES)}
+
+
+def recipe(name: str) -> Recipe:
+    """Returns a recipe by name.
+
+    Raises:
+        ArgumentError: There is no such recipe.
+    """
+    if name in RECIPES:
+        return RECIPES[name]
+    near = difflib.get_close_matches(name, RECIPES, n=1)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    raise ArgumentError(f"Unknown recipe '{name}'.{hint} `bnnzoo recipes` lists them.")

@@ -1,0 +1,126 @@
+"""The recipes of ImageNet: the settings that Larq Zoo trains each paper's network with.
+
+None has been trained here: an accuracy of a paper or of Larq Zoo is no measurement of them. All use
+`larq_in1k`, Inception's random crop and flips, float32, and the batch norms of the architectures,
+as `larq_zoo/training` does (https://github.com/larq/zoo/tree/main/larq_zoo/training); its file and
+class are in each summary. It rounds the steps of an epoch up where here they are rounded down.
+"""
+
+from __future__ import annotations
+
+from bnnzoo.training.recipes.recipe import Augmentation, Phase, Recipe
+
+__all__ = ["IMAGENET_RECIPES"]
+
+
+def _recipe(network: str, batch_size: int, phase: Phase, summary: str) -> Recipe:
+    return Recipe(
+        name=f"{network}.imagenet2012",
+        network=network,
+        data="tfds:imagenet2012:train",
+        test_data="tfds:imagenet2012:validation",
+        phases=(phase,),
+        preprocessing="larq_in1k",
+        augmentation=Augmentation(flip=True, min_area=0.08),
+        batch_size=batch_size,
+        batch_norm_momentum=None,
+        summary=f"{summary} Not trained here.",
+    )
+
+
+def _densenet(
+    layers: str, batch_size: int, epochs: int, drops: tuple[int, int], learning_rate: float = 4e-3
+) -> Recipe:
+    phase = Phase(
+        epochs=epochs,
+        learning_rate=learning_rate,
+        epsilon=1e-8,
+        schedule="steps",
+        drops=((drops[0], 0.1), (drops[1], 0.01)),
+    )
+    summary = (
+        f"Adam {learning_rate:g}, a tenth at epochs {drops[0]} and {drops[1]}: Larq Zoo's "
+        f"TrainBinaryDenseNet{layers.title().replace('_', '')}."
+    )
+    return _recipe(f"binary_densenet{layers}", batch_size, phase, summary)
+
+
+def _quicknet(name: str) -> Recipe:
+    phase = Phase(
+        epochs=600,
+        learning_rate=1e-2,
+        float_optimizer="sgd",
+        float_learning_rate=0.1,
+        warmup_epochs=5,
+    )
+    summary = (
+        "Adam 1e-2 for binary kernels, SGD 0.1 for the rest, cosine after 5 epochs of warm-up: "
+        "Larq Zoo's TrainQuickNet."
+    )
+    return _recipe(name, 2048, phase, summary)
+
+
+IMAGENET_RECIPES = (
+    _recipe(
+        "birealnet18",
+        512,
+        Phase(epochs=300, learning_rate=5e-3, schedule="linear"),
+        "Adam 5e-3, falling linearly: Larq Zoo's TrainBiRealNet.",
+    ),
+    _recipe(
+        "resnet_e18",
+        1024,
+        Phase(
+            epochs=120,
+            learning_rate=4e-3,
+            epsilon=1e-8,
+            schedule="steps",
+            drops=((70, 0.3), (90, 0.09), (110, 0.027)),
+        ),
+        "Adam 4e-3, times 0.3 at epochs 70, 90 and 110: Larq Zoo's TrainBinaryResNetE18.",
+    ),
+    _densenet("28", 256, 120, (100, 110)),
+    _densenet("37", 192, 120, (100, 110)),
+    _densenet("37_dilated", 256, 80, (60, 70)),
+    _densenet("45", 384, 125, (80, 100), learning_rate=8e-3),
+    _quicknet("quicknet_small"),
+    _quicknet("quicknet"),
+    _quicknet("quicknet_large"),
+    _recipe(
+        "xnornet",
+        1200,
+        Phase(
+            epochs=100,
+            learning_rate=1e-3,
+            schedule="steps",
+            drops=(
+                (19, 0.5), (30, 0.1), (44, 0.05), (53, 0.01), (66, 0.005), (76, 0.001), (86, 1e-4)
+            ),
+        ),
+        "Adam 1e-3, falling in seven steps to 1e-7: Larq Zoo's TrainXNORNet.",
+    ),
+    _recipe(
+        "binary_alexnet",
+        512,
+        Phase(
+            epochs=150,
+            learning_rate=1e-2,
+            schedule="steps",
+            drops=tuple((10 * i, 0.5**i) for i in range(1, 15)),
+        ),
+        "Adam 1e-2, half of it every ten epochs: Larq Zoo's TrainBinaryAlexNet.",
+    ),
+    _recipe(
+        "dorefanet",
+        256,
+        Phase(
+            epochs=90,
+            learning_rate=2e-4,
+            epsilon=1e-5,
+            schedule="steps",
+            drops=((60, 0.2), (75, 0.04), (82, 4e-3), (84, 4e-4), (86, 4e-5), (88, 4e-6)),
+        ),
+        "Adam 2e-4, a fifth at 60 and 75, from 82 on a tenth every second: Larq Zoo's "
+        "TrainDoReFaNet.",
+    ),
+)  # fmt: skip

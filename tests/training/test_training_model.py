@@ -1,0 +1,109 @@
+"""The bank cuts, mirrors and scales as NumPy does; several steps a call are as many steps."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import bnnzoo
+from bnnzoo.data.preprocessing import get
+from bnnzoo.training import Phase
+from bnnzoo.training.epochs import whole_batches
+from bnnzoo.training.images.device_images import Images
+from bnnzoo.training.training_model import ImageBank, Trainee
+
+
+@pytest.fixture
+def images(rng):
+    return Images(
+        rng.integers(0, 256, (7, 5, 6, 3)).astype(np.uint8), rng.integers(0, 3, 7).astype(np.int32)
+    )
+
+
+@pytest.mark.parametrize("preprocessing", ["scale_pm1", "larq_in1k"])
+@pytest.mark.parametrize("pad", [0, 2])
+def test_windows_and_flips(rng, images, pad, preprocessing):
+    codes = np.stack(
+        [
+            rng.integers(0, 7, 40),
+            rng.integers(0, 2 * pad + 1, 40),
+            rng.integers(0, 2 * pad + 1, 40),
+            rng.integers(0, 2, 40),
+        ],
+        axis=1,
+    ).astype(np.int32)
+    padded = np.pad(images.pixels, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    known = get(preprocessing)
+    expected = []
+    for place, top, left, flip in codes:
+        window = padded[place, top : top + 5, left : left + 6]
+        window = window[:, ::-1] if flip else window
+        expected.append((window - np.float32(known.mean)) / np.float32(known.std))
+    bank = ImageBank(images, preprocessing, pad)
+    assert bank.pixels.dtype == "uint8"
+    # XLA may multiply by the inverse deviation: one rounding of values up to 3.
+    np.testing.assert_allclose(ops.convert_to_numpy(bank(codes)), expected, atol=1e-6)
+
+
+def trainee(images, steps_per_call=1, teacher=None, phase=None):
+    keras.utils.set_random_seed(1)
+    network = bnnzoo.builder("binarynet_mlp")(input_shape=(5, 6, 3), num_classes=3, width=8)
+    bank = ImageBank(images, "scale_pm1", 0)
+    made = Trainee(network, bank, phase or Phase(epochs=1), teacher, steps_per_call)
+    made.compile(keras.optimizers.Adam(0.01))
+    return made
+
+
+def codes_and_labels(rng, images, n):
+    codes = np.zeros((n, 4), np.int32)
+    codes[:, 0] = rng.integers(0, len(images), n)
+    return codes, images.labels[codes[:, 0]]
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="a train step of JAX alone has state")
+def test_several_steps_in_a_call_are_as_many_steps(rng, images):
+    codes, labels = codes_and_labels(rng, images, 4 * 3 * 5)
+    one, several = trainee(images), trainee(images, steps_per_call=3)
+    one.fit(codes, labels, batch_size=5, shuffle=False, verbose=0)
+    batches = (codes.reshape(12, 5, 4), labels.reshape(12, 5))
+    several.fit(*map(several.in_calls, batches), batch_size=5, shuffle=False, verbose=0)
+    for ours, theirs in zip(one.network.variables, several.network.variables, strict=True):
+        np.testing.assert_array_equal(ops.convert_to_numpy(ours), ops.convert_to_numpy(theirs))
+
+
+def test_a_teacher_is_not_changed(rng, images):
+    teacher = bnnzoo.builder("binarynet_mlp")(input_shape=(5, 6, 3), num_classes=3, width=4)
+    before = [array.copy() for array in teacher.get_weights()]
+    phase = Phase(epochs=1, teacher="t", distillation=0.5)
+    student = trainee(images, teacher=teacher, phase=phase)
+    assert len(student.trainable_variables) == len(student.network.trainable_variables)
+    codes, labels = codes_and_labels(rng, images, 20)
+    student.fit(codes, labels, batch_size=5, verbose=0)
+    for old, new in zip(before, teacher.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_measuring_leaves_the_teacher_and_the_smoothing_out(rng, images):
+    phase = Phase(epochs=1, label_smoothing=0.5)
+    made = trainee(images, phase=phase)
+    codes, labels = codes_and_labels(rng, images, 10)
+    result = made.evaluate(codes, labels, batch_size=10, verbose=0, return_dict=True)
+    probabilities = made.network.predict(get("scale_pm1")(images.pixels)[codes[:, 0]], verbose=0)
+    expected = -np.log(probabilities[np.arange(10), labels]).mean()
+    assert result["loss"] == pytest.approx(expected, rel=1e-4)
+    assert result["accuracy"] == pytest.approx((probabilities.argmax(1) == labels).mean())
+
+
+def test_what_fills_a_batch_does_not_count(rng, images):
+    made = trainee(images)
+    codes, labels = codes_and_labels(rng, images, 12)
+    places, weights = whole_batches(np.arange(10), 4, 2)
+    settings = {"verbose": 0, "return_dict": True}
+    expected = made.evaluate(codes[:10], labels[:10], batch_size=10, **settings)
+    chosen = places.ravel()
+    got = made.evaluate(
+        codes[chosen], labels[chosen], sample_weight=weights.ravel(), batch_size=4, **settings
+    )
+    assert got == pytest.approx(expected, rel=1e-5)
