@@ -19,7 +19,7 @@ from bnnzoo.errors import ConversionError
 from bnnzoo.formats import FORMATS, Network
 from bnnzoo.formats.c_source.lowering import prepare
 from bnnzoo.formats.c_source.source import Source
-from bnnzoo.formats.network_info import ModelInfo
+from bnnzoo.formats.network_info import NetworkInfo
 from bnnzoo.formats.packed import to_bytes
 from bnnzoo.graph.passes import STORED, apply
 from bnnzoo.keras_bridge.from_keras import from_keras
@@ -51,7 +51,7 @@ def cell(name: str, format_name: str) -> str:
 @functools.lru_cache(maxsize=1)
 def _network(name: str) -> Network:
     graph = from_keras(registry.builder(name)())
-    return Network(graph, ModelInfo(name), np.zeros((1, *graph.input_shape), np.float32))
+    return Network(graph, NetworkInfo(name), np.zeros((1, *graph.input_shape), np.float32))
 
 
 def _megabytes(count: int) -> str:

@@ -17,7 +17,7 @@ from bnnzoo.data import labels
 from bnnzoo.data import preprocessing as preprocessings
 from bnnzoo.data.preprocessing import Preprocessing
 from bnnzoo.errors import ArgumentError, UnknownModelError
-from bnnzoo.formats.network_info import ModelInfo, names_fit
+from bnnzoo.formats.network_info import NetworkInfo, names_fit
 from bnnzoo.keras_bridge.from_keras.walking import output_names
 from bnnzoo.keras_bridge.to_keras.config import from_config, to_config
 from bnnzoo.manifest import WeightsRecord
@@ -47,7 +47,7 @@ def describe(
     preprocessing: str | Preprocessing | None = None,
     record: WeightsRecord | None = None,
     outputs: tuple[str, ...] = (),
-) -> ModelInfo:
+) -> NetworkInfo:
     """Returns the facts that go into the file.
 
     Args:
@@ -66,7 +66,7 @@ def describe(
     tag = spec.tag if spec and named else None
     known = [] if record is None else [record]
     architecture, names = _architecture(model, spec, known), output_names(model)
-    return ModelInfo(
+    return NetworkInfo(
         name=spec.name if spec else model.name,
         tag=tag,
         preprocessing=_preprocessing(preprocessing, spec),

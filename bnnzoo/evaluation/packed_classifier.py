@@ -16,7 +16,7 @@ from bnnzoo.evaluation.classifier import (
     choose_preprocessing,
     of_images,
 )
-from bnnzoo.formats.network_info import ModelInfo
+from bnnzoo.formats.network_info import NetworkInfo
 from bnnzoo.graph.ir import Graph
 from bnnzoo.opening import names_file
 from bnnzoo.snapshot import Snapshot
@@ -57,7 +57,7 @@ def open_packed_classifier(
     )
 
 
-def _labels(info: ModelInfo, classes: int) -> Labels | None:
+def _labels(info: NetworkInfo, classes: int) -> Labels | None:
     """Returns the id of the class names, which WordNet ids go with, else the names in the file."""
     id = info.label_set if info.label_set in labels.list_labels() else None
     known: tuple[Labels | None, ...] = (id, info.labels)

@@ -1,7 +1,7 @@
 """Files that hold a network: one module per format, one line per format in `FORMATS`.
 
 The module of a format has `write(network: Network) -> Written`, and, if such files are read,
-`read(path) -> tuple[Graph, ModelInfo]`. The packed file is written by `convert` itself, which
+`read(path) -> tuple[Graph, NetworkInfo]`. The packed file is written by `convert` itself, which
 compares it with the model whatever format is asked for.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bnnzoo.formats.network_info import ModelInfo
+from bnnzoo.formats.network_info import NetworkInfo
 from bnnzoo.graph.ir import Graph
 
 __all__ = ["FORMATS", "Format", "Network", "Written"]
@@ -52,7 +52,7 @@ class Network:
     """
 
     graph: Graph
-    info: ModelInfo
+    info: NetworkInfo
     sample: NDArray[np.float32] | Mapping[str, NDArray[np.float32]]
     pixel_mean: tuple[float, ...] | None = None
     pixel_std: tuple[float, ...] | None = None

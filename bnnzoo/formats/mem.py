@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from bnnzoo.errors import ArgumentError
 from bnnzoo.formats import Format
-from bnnzoo.formats.network_info import ModelInfo
+from bnnzoo.formats.network_info import NetworkInfo
 from bnnzoo.graph.ir import Graph, Tensor
 from bnnzoo.graph.packing import Int8Kernel, PackedSigns, pack
 
@@ -38,7 +38,7 @@ _WORD_ORDER = "filter by filter; the first product is the lowest bit of a filter
 _NUMBER_ORDER = "row-major: the last axis runs first"
 
 
-def to_files(graph: Graph, info: ModelInfo, word_bits: int = WORD_BITS) -> dict[str, bytes]:
+def to_files(graph: Graph, info: NetworkInfo, word_bits: int = WORD_BITS) -> dict[str, bytes]:
     """Returns the content of the files by name.
 
     Args:

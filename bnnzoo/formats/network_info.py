@@ -10,7 +10,7 @@ from typing import Any
 
 from bnnzoo.errors import ModelFormatError
 
-__all__ = ["ModelInfo", "names_fit"]
+__all__ = ["NetworkInfo", "names_fit"]
 
 
 def names_fit(count: int, classes: int) -> bool:
@@ -19,7 +19,7 @@ def names_fit(count: int, classes: int) -> bool:
 
 
 @dataclass(frozen=True)
-class ModelInfo:
+class NetworkInfo:
     """The facts about a network that its graph does not have.
 
     Attributes:
@@ -59,7 +59,7 @@ class ModelInfo:
         return {name: value for name, value in values.items() if value is not None}
 
     @classmethod
-    def from_dict(cls, value: Any) -> ModelInfo:
+    def from_dict(cls, value: Any) -> NetworkInfo:
         """Returns what `to_dict` wrote; fields that are not known are left out.
 
         Raises:

@@ -23,7 +23,7 @@ from bnnzoo.formats.graph_document import (
     least_version,
     to_document,
 )
-from bnnzoo.formats.network_info import ModelInfo, names_fit
+from bnnzoo.formats.network_info import NetworkInfo, names_fit
 from bnnzoo.formats.reading import from_file
 from bnnzoo.formats.storage import Stored, array_names, encoding_of, restore, store
 from bnnzoo.formats.strict_json import decode, encode, shown
@@ -74,7 +74,7 @@ class PackedFile:
 
     format: str
     graph: Graph
-    info: ModelInfo
+    info: NetworkInfo
     stored: Mapping[str, Stored]
     array_bytes: Mapping[str, int]
     array_sha256: Mapping[str, str]
@@ -82,7 +82,7 @@ class PackedFile:
     digest: str
 
 
-def to_bytes(graph: Graph, info: ModelInfo, *, weights_dtype: str = "float32") -> bytes:
+def to_bytes(graph: Graph, info: NetworkInfo, *, weights_dtype: str = "float32") -> bytes:
     """Returns the bytes of a file; the same network gives the same bytes.
 
     Args:
@@ -129,7 +129,7 @@ def to_bytes(graph: Graph, info: ModelInfo, *, weights_dtype: str = "float32") -
     return data
 
 
-def read(path: str | os.PathLike[str]) -> tuple[Graph, ModelInfo]:
+def read(path: str | os.PathLike[str]) -> tuple[Graph, NetworkInfo]:
     """Returns the network of a file, and the facts about it.
 
     Raises:
@@ -164,7 +164,7 @@ def from_bytes(data: bytes) -> PackedFile:
         types = check_stored(graph)
     except GraphError as error:
         raise ModelFormatError(str(error)) from error
-    info = ModelInfo.from_dict(decode(contents.metadata["info"], "info"))
+    info = NetworkInfo.from_dict(decode(contents.metadata["info"], "info"))
     _check_names_of_outputs(info, [types[name] for name in graph.outputs], version)
     return PackedFile(
         FORMATS[version],
@@ -179,7 +179,7 @@ def from_bytes(data: bytes) -> PackedFile:
 
 
 def _version_of(
-    graph: Graph, stored: Mapping[str, Stored], info: ModelInfo, types: Mapping[str, Type]
+    graph: Graph, stored: Mapping[str, Stored], info: NetworkInfo, types: Mapping[str, Type]
 ) -> int:
     """Returns the first version that allows a graph and the names of its classes."""
     classes = types[graph.outputs[0]].shape[-1]
@@ -262,7 +262,7 @@ def _check_names(stored: Mapping[str, Stored], arrays: Mapping[str, Array]) -> N
             raise ModelFormatError(f"tensor {shown(array)} is not part of the graph.")
 
 
-def _check_names_of_outputs(info: ModelInfo, outputs: Sequence[Type], version: int) -> None:
+def _check_names_of_outputs(info: NetworkInfo, outputs: Sequence[Type], version: int) -> None:
     """Checks that there is a name per output, and a label per class."""
     if info.output_names is not None and len(info.output_names) != len(outputs):
         raise ModelFormatError(

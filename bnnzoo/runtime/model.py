@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bnnzoo.arguments import check_integer
 from bnnzoo.errors import ArgumentError, GraphError, ModelFormatError
-from bnnzoo.formats.network_info import ModelInfo
+from bnnzoo.formats.network_info import NetworkInfo
 from bnnzoo.graph.call_arguments import by_name
 from bnnzoo.graph.ir import Graph
 from bnnzoo.graph.passes import RUNTIME, Pass, apply
@@ -70,14 +70,14 @@ class Model:
     def __init__(
         self,
         graph: Graph,
-        info: ModelInfo | None = None,
+        info: NetworkInfo | None = None,
         *,
         threads: int | None = None,
         isa: str | None = None,
         passes: Sequence[Pass] = RUNTIME,
     ) -> None:
         self.graph = graph
-        self.info = info or ModelInfo("network")
+        self.info = info or NetworkInfo("network")
         self.isa = choose_isa(isa)
         self.threads = choose_threads(threads)
         self._passes = tuple(passes)
@@ -86,7 +86,7 @@ class Model:
         self._plan = self._planned(graph.outputs)
         self.threads = self._plan.engine.threads
 
-    def __reduce__(self) -> tuple[Callable[..., Model], tuple[Graph, ModelInfo]]:
+    def __reduce__(self) -> tuple[Callable[..., Model], tuple[Graph, NetworkInfo]]:
         return self._again, (self.graph, self.info)
 
     def __call__(self, *x: Input) -> Floats | tuple[Floats, ...]:
@@ -322,7 +322,7 @@ def load(path: str | os.PathLike[str], threads: int | None = None, isa: str | No
 
 def compile_graph(
     graph: Graph,
-    info: ModelInfo | None = None,
+    info: NetworkInfo | None = None,
     threads: int | None = None,
     isa: str | None = None,
     passes: Sequence[Pass] = RUNTIME,

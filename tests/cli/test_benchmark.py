@@ -10,7 +10,7 @@ import pytest
 from bnnzoo import runtime
 from bnnzoo.cli.main import main
 from bnnzoo.formats import packed
-from bnnzoo.formats.network_info import ModelInfo
+from bnnzoo.formats.network_info import NetworkInfo
 from bnnzoo.graph.passes import STORED, apply
 from tests.graph.graphs import GraphBuilder
 
@@ -23,7 +23,7 @@ def file(tmp_path):
         x = builder.conv(builder.add("sign", x), binary=True, filters=65)
     graph, _ = apply(builder.graph(builder.add("global_avg_pool2d", x)), STORED)
     path = tmp_path / "net.safetensors"
-    path.write_bytes(packed.to_bytes(graph, ModelInfo("net")))
+    path.write_bytes(packed.to_bytes(graph, NetworkInfo("net")))
     return path
 
 

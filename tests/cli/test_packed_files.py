@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bnnzoo.cli.main import main
-from bnnzoo.formats.network_info import ModelInfo
+from bnnzoo.formats.network_info import NetworkInfo
 from bnnzoo.formats.packed import to_bytes
 from bnnzoo.graph.ir import Graph, Node
 from bnnzoo.graph.packing import PackedSigns
@@ -64,7 +64,7 @@ def test_several_inputs_and_outputs_are_shown_by_name(capsys, tmp_path):
     path = tmp_path / "pair.safetensors"
     nodes = (Node("sum", "add", ("left", "right")),)
     graph = Graph({"right": (2, 3), "left": (2, 3)}, nodes, ("sum", "left"), {})
-    path.write_bytes(to_bytes(graph, ModelInfo("pair", output_names=("total", "same"))))
+    path.write_bytes(to_bytes(graph, NetworkInfo("pair", output_names=("total", "same"))))
     assert main(["inspect", str(path), "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["format"] == "bnnzoo-packed/2"

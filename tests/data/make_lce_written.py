@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from bnnzoo.formats import Network, lce
-from bnnzoo.formats.network_info import ModelInfo
+from bnnzoo.formats.network_info import NetworkInfo
 from tests.conftest import DATA
 from tests.formats.lce_networks import CASES, images, network
 from tests.formats.lce_peer import Peer
@@ -22,7 +22,7 @@ def main() -> None:
     arrays = {}
     for name in CASES:
         graph = network(name)
-        data = lce.write(Network(graph, ModelInfo("test"), images(graph, 1))).files[""]
+        data = lce.write(Network(graph, NetworkInfo("test"), images(graph, 1))).files[""]
         (arrays[name],) = peer.run(data, images(graph))
     np.savez_compressed(DATA / "lce" / "written.npz", **arrays)
 

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from bnnzoo.formats import safetensors_file
-from bnnzoo.formats.network_info import ModelInfo
+from bnnzoo.formats.network_info import NetworkInfo
 from bnnzoo.formats.packed import to_bytes
 from bnnzoo.graph.ir import Graph, Node
 from bnnzoo.graph.packing import pack
 
 GOLDEN = Path(__file__).parent / "tiny.safetensors"
 
-INFO = ModelInfo(
+INFO = NetworkInfo(
     "tiny",
     tag="made_up",
     preprocessing="scale_pm1",

@@ -24,7 +24,7 @@ from bnnzoo.formats.lce.model_file import (
 from bnnzoo.formats.lce.parsing import parse
 from bnnzoo.formats.lce.reading_operators import READ
 from bnnzoo.formats.lce.serializing import serialize
-from bnnzoo.formats.network_info import ModelInfo
+from bnnzoo.formats.network_info import NetworkInfo
 from tests.conftest import DATA
 from tests.formats.lce_networks import images, network
 from tests.formats.mutations import (
@@ -68,7 +68,7 @@ WORDS = (
 def seeds() -> tuple[bytes, ...]:
     """Returns files of two converters and of the writer."""
     graphs = [network(name) for name in WRITTEN]
-    info = ModelInfo("seed")
+    info = NetworkInfo("seed")
     written = [lce.write(Network(g, info, images(g, 1))).files[""] for g in graphs]
     paths = [*(DATA / "lce").glob("*.tflite"), *(DATA / "tflite").glob("*.tflite")]
     # What is not read cannot be written from plain data either.

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 
 from bnnzoo.formats import Network, qonnx
-from bnnzoo.formats.network_info import ModelInfo
+from bnnzoo.formats.network_info import NetworkInfo
 from bnnzoo.formats.qonnx.arranging import Arrangement, usual_axes
 from bnnzoo.graph.interpreter import run
 from bnnzoo.graph.ir import Graph, Node
@@ -25,7 +25,7 @@ Runner = Callable[[onnx.ModelProto, str, Array], Mapping[str, Array]]
 
 def file_of(graph: Graph, name: str = "net") -> onnx.ModelProto:
     """Writes a graph and reads the file, which must pass the checker, shapes included."""
-    written = qonnx.write(Network(graph, ModelInfo(name), {}))
+    written = qonnx.write(Network(graph, NetworkInfo(name), {}))
     model = onnx.load_from_string(written.files[""])
     assert sum(written.bytes.values()) == len(written.files[""])
     onnx.checker.check_model(model, full_check=True)

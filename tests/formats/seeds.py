@@ -16,7 +16,7 @@ import numpy as np
 
 from bnnzoo.errors import BnnZooError
 from bnnzoo.formats import graph_document, safetensors_file
-from bnnzoo.formats.network_info import ModelInfo
+from bnnzoo.formats.network_info import NetworkInfo
 from bnnzoo.formats.packed import WEIGHTS_DTYPES, to_bytes
 from bnnzoo.graph.ir import Graph, Type
 from bnnzoo.graph.ops import OPS, infer_types
@@ -71,19 +71,19 @@ def seeds() -> tuple[Seed, ...]:
     """Small files that together have every operation and every encoding."""
     graphs = [(tiny_graph(), INFO)]
     for i in range(4):
-        graphs.append((every_op_graph(np.random.default_rng(i)), ModelInfo("every_op")))
+        graphs.append((every_op_graph(np.random.default_rng(i)), NetworkInfo("every_op")))
     for i in range(60):
         rng = np.random.default_rng(i)
-        graphs.append((random_graph(rng, blocks=1 + i % 4), ModelInfo("random")))
+        graphs.append((random_graph(rng, blocks=1 + i % 4), NetworkInfo("random")))
     for i in range(60):
         graph = exact_graph(np.random.default_rng(i), blocks=1 + i % 5)
         outputs = tuple(dict.fromkeys(name for name in graph.outputs if is_real(graph, name)))
-        graphs.append((dataclasses.replace(graph, outputs=outputs), ModelInfo("exact")))
+        graphs.append((dataclasses.replace(graph, outputs=outputs), NetworkInfo("exact")))
     for i in range(30):
         rng = np.random.default_rng(i)
         graph = with_more_ends(rng, random_graph(rng, blocks=1 + i % 4))
         if graph.nodes:
-            graphs.append((graph, ModelInfo("ends")))
+            graphs.append((graph, NetworkInfo("ends")))
     files = [
         to_bytes(apply(graph, STORED)[0], info, weights_dtype=WEIGHTS_DTYPES[i % 3])
         for i, (graph, info) in enumerate(graphs)

@@ -10,7 +10,7 @@ import pytest
 
 from bnnzoo.errors import ModelFormatError
 from bnnzoo.formats import graph_document, safetensors_file
-from bnnzoo.formats.network_info import ModelInfo
+from bnnzoo.formats.network_info import NetworkInfo
 from bnnzoo.formats.packed import from_bytes, open_file, to_bytes
 from bnnzoo.graph.ir import Graph, Node
 from tests.formats.files import edited, tiny_file, with_header
@@ -18,7 +18,8 @@ from tests.formats.files import edited, tiny_file, with_header
 FILE = tiny_file()
 INT8 = tiny_file("int8")
 PROBABILITY = to_bytes(
-    Graph({"x": (1,)}, (Node("y", "sigmoid", ("x",)),), ("y",), {}), ModelInfo("net", labels=("a",))
+    Graph({"x": (1,)}, (Node("y", "sigmoid", ("x",)),), ("y",), {}),
+    NetworkInfo("net", labels=("a",)),
 )
 
 

@@ -14,7 +14,7 @@ import pytest
 from bnnzoo.errors import ConversionError
 from bnnzoo.formats import Network, lce, packed
 from bnnzoo.formats.lce.parsing import parse
-from bnnzoo.formats.network_info import ModelInfo
+from bnnzoo.formats.network_info import NetworkInfo
 from bnnzoo.graph import passes
 from tests.conftest import DATA
 from tests.formats.lce_networks import CASES, images, network, random_network
@@ -49,7 +49,7 @@ def peer():
 
 def assert_written_agrees(peer, graph, x) -> bytes:
     """Writes a graph; checks the interpreter's values against it, and against what is read."""
-    data = lce.write(Network(graph, ModelInfo("test"), x[:1])).files[""]
+    data = lce.write(Network(graph, NetworkInfo("test"), x[:1])).files[""]
     theirs = peer.values(data, x)
     assert_layers_agree(graph, theirs)
     again, _ = lce.from_bytes(data)

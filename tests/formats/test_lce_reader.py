@@ -22,7 +22,7 @@ from bnnzoo.formats.lce.reading_operators import READ
 from bnnzoo.formats.lce.schema import OPTIONS, schema
 from bnnzoo.formats.lce.serializing import serialize
 from bnnzoo.formats.lce.words import from_words, to_words
-from bnnzoo.formats.network_info import ModelInfo
+from bnnzoo.formats.network_info import NetworkInfo
 from bnnzoo.graph import interpreter, passes
 from tests.conftest import DATA
 from tests.formats.lce_files import ABSENT, FLOAT, WORDS, FileBuilder
@@ -60,7 +60,7 @@ def golden(name):
 @pytest.mark.parametrize("name", CONVERTED)
 def test_files_of_the_converter(name):
     graph, info, x, expected = golden(name)
-    assert info == ModelInfo("tflite")
+    assert info == NetworkInfo("tflite")
     assert {node.op for node in graph.nodes} >= CONVERTED[name] - {"global_avg_pool2d"}
     assert not {node.op for node in graph.nodes} & {"dequantize", "batch_norm"}
     found = interpreter.run(graph, x)[graph.outputs[0]]
@@ -382,7 +382,7 @@ def test_a_file_without_facts_is_named_after_itself(tmp_path):
     path = tmp_path / "toy_net.tflite"
     path.write_bytes((DATA / "lce" / "toy.tflite").read_bytes())
     graph, info = lce.read(path)
-    assert info == ModelInfo("toy_net") and graph.nodes
+    assert info == NetworkInfo("toy_net") and graph.nodes
     with pytest.raises(ModelFormatError, match="There is no file .*none.tflite"):
         lce.read(tmp_path / "none.tflite")
 

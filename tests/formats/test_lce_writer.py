@@ -17,7 +17,7 @@ from bnnzoo.formats import FORMATS, Network, lce
 from bnnzoo.formats.lce.parsing import parse
 from bnnzoo.formats.lce.preparing import prepare
 from bnnzoo.formats.lce.schema import schema
-from bnnzoo.formats.network_info import ModelInfo
+from bnnzoo.formats.network_info import NetworkInfo
 from bnnzoo.graph import interpreter
 from bnnzoo.graph.ir import Graph
 from bnnzoo.graph.packing import quantize
@@ -38,10 +38,10 @@ try:
 except MissingDependencyError as error:
     pytest.skip(str(error), allow_module_level=True)
 
-INFO = ModelInfo("tiny", labels=None, preprocessing="scale_pm1", licence="CC0-1.0")
+INFO = NetworkInfo("tiny", labels=None, preprocessing="scale_pm1", licence="CC0-1.0")
 
 
-def written(graph: Graph, info: ModelInfo = INFO):
+def written(graph: Graph, info: NetworkInfo = INFO):
     return lce.write(Network(graph, info, images(graph, 1)))
 
 
@@ -180,9 +180,9 @@ def test_the_report_counts_every_byte():
 
 
 def test_the_way_back_to_keras_is_left_out():
-    info = ModelInfo("tiny", tag="t", architecture={"name": "tiny", "arguments": {}}, labels=None)
+    info = NetworkInfo("tiny", tag="t", architecture={"name": "tiny", "arguments": {}}, labels=None)
     graph, found = lce.from_bytes(written(network("relu"), info).files[""])
-    assert found == ModelInfo("tiny", tag="t")
+    assert found == NetworkInfo("tiny", tag="t")
     assert graph.nodes
 
 

@@ -17,7 +17,7 @@ import safetensors
 
 from bnnzoo.errors import ArgumentError, GraphError, ModelFormatError
 from bnnzoo.formats import packed
-from bnnzoo.formats.network_info import ModelInfo
+from bnnzoo.formats.network_info import NetworkInfo
 from bnnzoo.formats.packed import from_bytes, read, to_bytes
 from bnnzoo.graph.ir import Graph, Node, numbers
 from bnnzoo.graph.packing import Int8Kernel, PackedSigns, pack
@@ -48,8 +48,8 @@ def with_tensor(name: str, tensor) -> Graph:
 @pytest.mark.parametrize(("classes", "format"), [(1, packed.FORMATS[2]), (2, packed.FORMATS[1])])
 def test_names_of_two_classes_of_one_probability_need_version_2(classes, format):
     graph = Graph({"x": (classes,)}, (Node("y", "sigmoid", ("x",)),), ("y",), {})
-    assert from_bytes(to_bytes(graph, ModelInfo("net"))).format == packed.FORMATS[1]
-    data = to_bytes(graph, ModelInfo("net", labels=("cat", "dog")))
+    assert from_bytes(to_bytes(graph, NetworkInfo("net"))).format == packed.FORMATS[1]
+    data = to_bytes(graph, NetworkInfo("net", labels=("cat", "dog")))
     assert from_bytes(data).format == format
 
 
@@ -116,12 +116,12 @@ def test_arrays_lie_at_multiples_of_their_items():
 def test_a_random_network_comes_back(seed):
     graph = random_graph(np.random.default_rng(seed), decoders=seed % 2 == 1)
     graph, _ = apply(graph, STORED)
-    back = from_bytes(to_bytes(graph, ModelInfo("random")))
-    assert back.info == ModelInfo("random")
+    back = from_bytes(to_bytes(graph, NetworkInfo("random")))
+    assert back.info == NetworkInfo("random")
     assert back.graph.nodes == graph.nodes and back.graph.outputs == graph.outputs
     assert set(back.graph.tensors) == set(graph.tensors)
     assert all(same_tensor(t, back.graph.tensors[name]) for name, t in graph.tensors.items())
-    assert to_bytes(back.graph, back.info) == to_bytes(graph, ModelInfo("random"))
+    assert to_bytes(back.graph, back.info) == to_bytes(graph, NetworkInfo("random"))
 
 
 @pytest.mark.parametrize("weights_dtype", packed.WEIGHTS_DTYPES)
@@ -169,7 +169,7 @@ def test_input_bits_come_back():
     window = {"strides": (1, 1), "dilation": (1, 1), "padding": (0, 0, 0, 0)}
     wide = builder.real_conv("images", (32, 3, 3, 16), groups=1, **window)
     graph = builder.graph(builder.real_conv(wide, (32, 3, 3, 1), groups=32, **window))
-    back = from_bytes(to_bytes(graph, ModelInfo("b"), weights_dtype="int8")).graph
+    back = from_bytes(to_bytes(graph, NetworkInfo("b"), weights_dtype="int8")).graph
     assert back.nodes == eight_bits(graph).nodes
     assert [node.attributes.get("input_bits") for node in back.nodes] == [8, None]
 
@@ -189,8 +189,8 @@ def test_infinite_bounds_and_odd_numbers_come_back():
 
 def test_info_comes_back_with_all_or_none_of_its_fields():
     for info in (
-        ModelInfo("a"),
-        ModelInfo(
+        NetworkInfo("a"),
+        NetworkInfo(
             "b", keras_config='{"class_name": "\\n"}', weights_sha256="0" * 64, label_set="x"
         ),
         INFO,
@@ -292,7 +292,7 @@ def test_what_only_a_runtime_makes_is_not_written():
 
 def test_info_must_be_readable():
     with pytest.raises(GraphError, match="cannot be written: info name must be one line of text"):
-        to_bytes(tiny_graph(), ModelInfo("two\nlines"))
+        to_bytes(tiny_graph(), NetworkInfo("two\nlines"))
 
 
 def test_a_network_with_a_tensor_too_many_is_not_written():
@@ -358,7 +358,7 @@ def test_reading_is_quick(tmp_path):
     }
     path = tmp_path / "large.safetensors"
     graph = Graph({"x": (1, 1, 16_000)}, nodes, ("real",), tensors)
-    path.write_bytes(to_bytes(graph, ModelInfo("large")))
+    path.write_bytes(to_bytes(graph, NetworkInfo("large")))
     times = []
     for _ in range(5):
         start = time.perf_counter()

@@ -21,7 +21,7 @@ import bnnzoo
 from bnnzoo import registry
 from bnnzoo.errors import ConversionError
 from bnnzoo.formats import FORMATS, Network, packed, qonnx
-from bnnzoo.formats.network_info import ModelInfo
+from bnnzoo.formats.network_info import NetworkInfo
 from bnnzoo.formats.qonnx import model_proto
 from bnnzoo.formats.qonnx.operations import OPERATIONS
 from bnnzoo.graph import passes
@@ -356,7 +356,7 @@ def test_outputs_have_their_names_and_their_usual_order(builder):
 
 
 def written(graph: Graph) -> Any:
-    return qonnx.write(Network(graph, ModelInfo("net"), inputs_of(graph)))
+    return qonnx.write(Network(graph, NetworkInfo("net"), inputs_of(graph)))
 
 
 def test_inputs_in_8_bits_are_refused_by_name(builder):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bnnzoo.formats import packed
-from bnnzoo.formats.network_info import ModelInfo
+from bnnzoo.formats.network_info import NetworkInfo
 from bnnzoo.formats.packed import from_bytes
 from bnnzoo.graph.ir import Graph, Node
 from tests.formats.files import edited, tiny_file
@@ -13,7 +13,7 @@ from tests.formats.test_broken_files import cases, drop, put, refused
 def pair_file():
     nodes = (Node("sum", "add", ("left", "right")), Node("tanh", "tanh", ("left",)))
     graph = Graph({"right": (2, 3), "left": (2, 3), "unused": (4,)}, nodes, ("sum", "right"), {})
-    return packed.to_bytes(graph, ModelInfo("pair", output_names=("total", "same")))
+    return packed.to_bytes(graph, NetworkInfo("pair", output_names=("total", "same")))
 
 
 PAIR, TINY = pair_file(), tiny_file()

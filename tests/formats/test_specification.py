@@ -11,7 +11,7 @@ import pytest
 
 from bnnzoo.formats import graph_document, packed, safetensors_file, strict_json
 from bnnzoo.formats.graph_document import STORED_OPS
-from bnnzoo.formats.network_info import _RULES, ModelInfo
+from bnnzoo.formats.network_info import _RULES, NetworkInfo
 from bnnzoo.formats.packed import from_bytes, to_bytes
 from bnnzoo.formats.storage import ENCODINGS
 from bnnzoo.graph import interpreter, ops
@@ -119,6 +119,6 @@ def test_the_example_is_a_network_that_computes_what_is_said():
     kernel = PackedSigns(np.array([[2], [3]], np.uint8), stored["dense/kernel"].shape)
     assert kernel.unpack().reshape(2, 3).tolist() == [[1, -1, 1], [-1, -1, 1]]
     graph = Graph(graph.inputs, graph.nodes, graph.outputs, {"dense/kernel": kernel})
-    back = from_bytes(to_bytes(graph, ModelInfo("example"))).graph
+    back = from_bytes(to_bytes(graph, NetworkInfo("example"))).graph
     values = run(back, np.array([0.5, -2, 0]).reshape(1, 1, 1, 3))
     assert values["dense"].tolist() == [[3.0, 1.0]]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bnnzoo.errors import ModelFormatError
-from bnnzoo.formats.network_info import ModelInfo
+from bnnzoo.formats.network_info import NetworkInfo
 from bnnzoo.formats.packed import from_bytes, to_bytes
 from bnnzoo.formats.storage import Stored, restore
 from bnnzoo.graph.packing import pack_ternary
@@ -39,12 +39,12 @@ def test_a_file_of_version_2(rng, weights_dtype):
     builder = GraphBuilder(rng, (4, 3, 6))
     kernel = ternary(rng, 5, 1, 1, 6)
     graph = builder.graph(builder.add("conv2d", "images", tensors={"kernel": kernel}, **ONE))
-    file = from_bytes(to_bytes(graph, ModelInfo("net"), weights_dtype=weights_dtype))
+    file = from_bytes(to_bytes(graph, NetworkInfo("net"), weights_dtype=weights_dtype))
     (name,) = graph.tensors
     assert (file.format, file.stored[name].encoding) == ("bnnzoo-packed/2", "ternary")
     np.testing.assert_array_equal(file.graph.tensors[name], kernel)
     changed = dataclasses.replace(graph, tensors={name: kernel + 0.5})
-    assert from_bytes(to_bytes(changed, ModelInfo("net"))).format == "bnnzoo-packed/1"
+    assert from_bytes(to_bytes(changed, NetworkInfo("net"))).format == "bnnzoo-packed/1"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from bnnzoo import nn
 from bnnzoo.errors import MissingDependencyError, ModelFormatError
 from bnnzoo.formats import lce, packed
 from bnnzoo.formats.lce.schema import schema
-from bnnzoo.formats.network_info import ModelInfo
+from bnnzoo.formats.network_info import NetworkInfo
 from bnnzoo.graph import passes
 from bnnzoo.graph.interpreter import run
 from bnnzoo.graph.ir import Graph, Node
@@ -40,7 +40,7 @@ WITHOUT_LAYER = {"pooled in odd borders": "pool/bmax_pool2d"}
 
 def stored(graph: Graph) -> Graph:
     graph, _ = passes.apply(graph, passes.STORED)
-    return packed.from_bytes(packed.to_bytes(graph, ModelInfo("net"))).graph
+    return packed.from_bytes(packed.to_bytes(graph, NetworkInfo("net"))).graph
 
 
 def assert_converts(model: keras.Model, graph: Graph, x: np.ndarray) -> None:
@@ -72,9 +72,9 @@ def test_every_operation_has_a_layer(name):
     graph = stored(network(name))
     if name in WITHOUT_LAYER:
         with pytest.raises(ModelFormatError, match=r"\(bmax_pool2d\) is no layer of Keras with th"):
-            to_keras(graph, ModelInfo("net"))
+            to_keras(graph, NetworkInfo("net"))
     else:
-        model = to_keras(graph, ModelInfo("net"))
+        model = to_keras(graph, NetworkInfo("net"))
         assert_same(model, graph, images(graph))
         assert_converts(model, graph, images(graph))
 
@@ -85,7 +85,7 @@ def test_every_operation_has_a_layer(name):
 )
 def test_such_a_model_is_channels_last_whatever_the_settings_say(name, channels_first):
     graph = stored(network(name))
-    assert_same(to_keras(graph, ModelInfo("net")), graph, images(graph))
+    assert_same(to_keras(graph, NetworkInfo("net")), graph, images(graph))
 
 
 def test_names_that_meet_in_keras_are_told_apart():
@@ -96,7 +96,7 @@ def test_names_that_meet_in_keras_are_told_apart():
         nodes.append(Node(name, op, (nodes[-1].name,)))
     nodes.append(Node("sum", "add", ("2nd", "a_b")))
     graph = Graph({"a_b": (3, 2, 4)}, tuple(nodes), ("sum",), {})
-    model = to_keras(graph, ModelInfo("net"))
+    model = to_keras(graph, NetworkInfo("net"))
     assert_same(model, graph, np.random.RandomState(1).standard_normal((3, 3, 2, 4)))
     assert model.output_names == ["sum"]
 
@@ -108,7 +108,7 @@ def test_bounds_on_one_side_are_converted_again():
     )
     graph = Graph({"x": (3, 2, 4)}, nodes, ("lower",), {})
     x = np.random.RandomState(1).standard_normal((3, 3, 2, 4))
-    assert_converts(to_keras(graph, ModelInfo("net")), graph, x)
+    assert_converts(to_keras(graph, NetworkInfo("net")), graph, x)
 
 
 def test_inputs_in_8_bits_are_refused():
@@ -118,7 +118,7 @@ def test_inputs_in_8_bits_are_refused():
     node = Node("conv", "conv2d", ("x",), {**settings, "input_bits": 8}, {"kernel": "k"})
     graph = Graph({"x": (2, 2, 4)}, (node,), ("conv",), {"k": kernel})
     with pytest.raises(ModelFormatError, match=r"Node 'conv' \(conv2d\) is no layer of Keras with"):
-        to_keras(graph, ModelInfo("net"))
+        to_keras(graph, NetworkInfo("net"))
 
 
 def test_such_a_model_is_saved_and_trains(tmp_path):

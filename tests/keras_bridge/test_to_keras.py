@@ -17,7 +17,7 @@ from bnnzoo.architectures.meliusnet import SplitChannels
 from bnnzoo.conversion.describe import computing_in_float32
 from bnnzoo.errors import ConversionError, ModelFormatError
 from bnnzoo.formats import packed
-from bnnzoo.formats.network_info import ModelInfo
+from bnnzoo.formats.network_info import NetworkInfo
 from bnnzoo.graph import passes
 from bnnzoo.graph.interpreter import run
 from bnnzoo.graph.ir import Graph
@@ -33,10 +33,10 @@ from tests.keras_bridge.keras_networks import counting, every_count, random_imag
 pytestmark = pytest.mark.filterwarnings("ignore::bnnzoo.nn.StarvedWeightsWarning")
 
 
-def stored(model: keras.Model) -> tuple[Graph, ModelInfo]:
+def stored(model: keras.Model) -> tuple[Graph, NetworkInfo]:
     """The graph of a model as a reader of its file sees it."""
     graph, _ = passes.apply(from_keras(model), passes.STORED)
-    info = ModelInfo("net", keras_config=to_config(model))
+    info = NetworkInfo("net", keras_config=to_config(model))
     file = packed.from_bytes(packed.to_bytes(graph, info))
     return file.graph, file.info
 
@@ -85,11 +85,11 @@ def test_outputs_are_the_same(name: str) -> None:
     assert_same_outputs(round_trip(model), model)
 
 
-def zoo_model(name: str, **arguments: Any) -> tuple[keras.Model, ModelInfo]:
+def zoo_model(name: str, **arguments: Any) -> tuple[keras.Model, NetworkInfo]:
     model = seed_weights(registry.builder(name)(**arguments))
     shape = list(model.input_shape[1:])
     architecture = {"name": name, "arguments": {**arguments, "input_shape": shape}}
-    return model, ModelInfo(name, "tag", "scale_pm1", architecture=architecture)
+    return model, NetworkInfo(name, "tag", "scale_pm1", architecture=architecture)
 
 
 @pytest.mark.parametrize(
@@ -464,7 +464,7 @@ def test_architectures_that_cannot_be_built(architecture: dict[str, Any], match:
     tensors = {"conv/kernel": np.ones((64, 3, 3, 16), np.float32)}
     graph = Graph({"images": (16, 16, 3)}, (), ("images",), tensors)
     with pytest.raises(ModelFormatError, match=match):
-        to_keras(graph, ModelInfo("net", architecture=architecture))
+        to_keras(graph, NetworkInfo("net", architecture=architecture))
 
 
 @pytest.mark.parametrize(
@@ -486,7 +486,7 @@ def test_a_config_asks_for_no_more_memory_than_the_file_has(
     config["config"]["layers"][1]["config"] |= settings
     message = "must have at most .* weights, as its file holds|does not describe a model"
     with pytest.raises(ModelFormatError, match=message):
-        to_keras(graph, ModelInfo("net", keras_config=json.dumps(config)))
+        to_keras(graph, NetworkInfo("net", keras_config=json.dumps(config)))
 
 
 def keras_layer(kind: str, **settings: Any) -> dict[str, Any]:
@@ -503,7 +503,7 @@ def test_shapes_that_a_config_derives_ask_for_no_more_memory_either() -> None:
     with pytest.raises(
         ModelFormatError, match=r"net must have at most 4,294 weights.* got 3,200,0"
     ):
-        to_keras(graph, ModelInfo("net", keras_config=json.dumps(config)))
+        to_keras(graph, NetworkInfo("net", keras_config=json.dumps(config)))
 
 
 @pytest.mark.parametrize(
@@ -520,7 +520,7 @@ def test_borders_ask_for_no_more_memory_than_a_graph_may(settings: dict[str, Any
     config = json.loads(info.keras_config or "")
     config["config"]["layers"][1]["config"] |= settings
     with pytest.raises(ModelFormatError, match=r"must compute at most 67,108,864 numbers, got \(2"):
-        to_keras(graph, ModelInfo("net", keras_config=json.dumps(config)))
+        to_keras(graph, NetworkInfo("net", keras_config=json.dumps(config)))
 
 
 def test_values_of_operations_are_no_larger_than_those_of_a_graph_either() -> None:
@@ -532,7 +532,7 @@ def test_values_of_operations_are_no_larger_than_those_of_a_graph_either() -> No
     with pytest.raises(
         ModelFormatError, match=r"must compute at most .*got \(10000004, 10000004, 2"
     ):
-        to_keras(graph, ModelInfo("net", keras_config=json.dumps(config)))
+        to_keras(graph, NetworkInfo("net", keras_config=json.dumps(config)))
 
 
 def test_a_config_makes_no_more_values_than_a_graph_may() -> None:
@@ -550,7 +550,7 @@ def test_a_config_makes_no_more_values_than_a_graph_may() -> None:
         text = text["config"]["layers"][1]
     text["config"]["layers"][1] = keras_layer("ReLU") | {"inbound_nodes": [{}] * 10_000}
     with pytest.raises(ModelFormatError, match=r"must make at most 100,000 values, got "):
-        to_keras(graph, ModelInfo("net", keras_config=json.dumps(config)))
+        to_keras(graph, NetworkInfo("net", keras_config=json.dumps(config)))
 
 
 def test_groups_of_channels_are_counted_as_values() -> None:
@@ -559,7 +559,7 @@ def test_groups_of_channels_are_counted_as_values() -> None:
     config = json.loads(info.keras_config or "")
     config["config"]["layers"][1]["config"]["groups"] = 2**26
     with pytest.raises(ModelFormatError, match=r"must make at most 100,000 values, got 67,108,865"):
-        to_keras(graph, ModelInfo("net", keras_config=json.dumps(config)))
+        to_keras(graph, NetworkInfo("net", keras_config=json.dumps(config)))
 
 
 def test_arguments_of_an_architecture_ask_for_no_more_memory_than_the_file_has() -> None:
@@ -567,7 +567,7 @@ def test_arguments_of_an_architecture_ask_for_no_more_memory_than_the_file_has()
     graph = Graph({"images": (28, 28, 1)}, (), ("images",), tensors)
     wide = {"name": "binarynet_mlp", "arguments": {"width": 10**6}}
     with pytest.raises(ModelFormatError, match=r"must have at most 2,004,096 weights"):
-        to_keras(graph, ModelInfo("net", architecture=wide))
+        to_keras(graph, NetworkInfo("net", architecture=wide))
 
 
 def test_a_sequential_model_says_its_input() -> None:
@@ -575,4 +575,4 @@ def test_a_sequential_model_says_its_input() -> None:
     config = json.loads(info.keras_config or "")
     del config["config"]["layers"][0], config["config"]["build_input_shape"]
     with pytest.raises(ModelFormatError, match="must say the shape of the input, got none for net"):
-        to_keras(graph, ModelInfo("net", keras_config=json.dumps(config)))
+        to_keras(graph, NetworkInfo("net", keras_config=json.dumps(config)))

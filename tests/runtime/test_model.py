@@ -12,7 +12,7 @@ import pytest
 from bnnzoo import runtime
 from bnnzoo.errors import ArgumentError, DataError, GraphError, ModelFormatError
 from bnnzoo.formats import packed
-from bnnzoo.formats.network_info import ModelInfo
+from bnnzoo.formats.network_info import NetworkInfo
 from bnnzoo.graph import interpreter
 from bnnzoo.graph.ir import Graph, Node
 from bnnzoo.graph.passes import STORED, apply
@@ -35,7 +35,7 @@ def graph(rng) -> Graph:
     return classifier(rng)
 
 
-INFO = ModelInfo("tiny", preprocessing="scale_pm1", label_set="fashion_mnist")
+INFO = NetworkInfo("tiny", preprocessing="scale_pm1", label_set="fashion_mnist")
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_predict_needs_uint8_and_a_preprocessing(graph, model):
 
 def test_labels_of_the_file_come_first(graph):
     names = tuple("abcdefghij")
-    info = ModelInfo("tiny", labels=names, label_set="mnist")
+    info = NetworkInfo("tiny", labels=names, label_set="mnist")
     assert runtime.compile_graph(graph, info).labels == names
 
 
@@ -158,7 +158,7 @@ def test_a_file_that_asks_for_too_much_memory_is_refused(tmp_path):
     graph = Graph({"x": shape}, tuple(nodes), tuple(node.name for node in nodes), {})
     with pytest.raises(GraphError, match="at most 1073741824 bytes"):
         runtime.compile_graph(graph, passes=())
-    (tmp_path / "huge.safetensors").write_bytes(packed.to_bytes(graph, ModelInfo("huge")))
+    (tmp_path / "huge.safetensors").write_bytes(packed.to_bytes(graph, NetworkInfo("huge")))
     with pytest.raises(ModelFormatError, match="huge.safetensors.* at most 1073741824 bytes"):
         runtime.load(tmp_path / "huge.safetensors")
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bnnzoo.formats import packed
-from bnnzoo.formats.network_info import ModelInfo
+from bnnzoo.formats.network_info import NetworkInfo
 from bnnzoo.graph.passes import STORED, apply
 from tests.graph.graphs import GraphBuilder
 
@@ -84,7 +84,7 @@ def file(tmp_path_factory) -> Path:
     builder = birealnet18(np.random.default_rng(0))
     graph, _ = apply(builder.graph(builder.nodes[-1].name), STORED)
     path = tmp_path_factory.mktemp("files") / "birealnet18.safetensors"
-    path.write_bytes(packed.to_bytes(graph, ModelInfo("birealnet18")))
+    path.write_bytes(packed.to_bytes(graph, NetworkInfo("birealnet18")))
     assert 4.0e6 < path.stat().st_size < 4.4e6
     return path
 

@@ -17,7 +17,7 @@ from bnnzoo.formats.lce.reading import Condition, Constant, Operation, Reading, 
 from bnnzoo.formats.lce.reading_operators import READ
 from bnnzoo.formats.lce.reading_ranges import RESULT
 from bnnzoo.formats.lce.writer import INFO_KEY
-from bnnzoo.formats.network_info import ModelInfo, names_fit
+from bnnzoo.formats.network_info import NetworkInfo, names_fit
 from bnnzoo.formats.reading import from_file
 from bnnzoo.formats.strict_json import decode, readable, shown
 from bnnzoo.graph.ir import Graph
@@ -29,7 +29,7 @@ __all__ = ["from_bytes", "read"]
 _NAMELESS = "tflite"
 
 
-def read(path: str | os.PathLike[str]) -> tuple[Graph, ModelInfo]:
+def read(path: str | os.PathLike[str]) -> tuple[Graph, NetworkInfo]:
     """Returns the network of a file; one without a name gets that of the file. See `from_bytes`."""
     graph, info = from_file(path, from_bytes)
     if info.name == _NAMELESS:
@@ -37,7 +37,7 @@ def read(path: str | os.PathLike[str]) -> tuple[Graph, ModelInfo]:
     return graph, info
 
 
-def from_bytes(data: bytes) -> tuple[Graph, ModelInfo]:
+def from_bytes(data: bytes) -> tuple[Graph, NetworkInfo]:
     """Returns the network of a `.tflite` file, and what the file says of it.
 
     Raises:
@@ -118,11 +118,11 @@ def _outputs(reading: Reading) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _info(file: ModelFile) -> ModelInfo:
+def _info(file: ModelFile) -> NetworkInfo:
     if INFO_KEY not in file.metadata:
-        return ModelInfo(_NAMELESS)
+        return NetworkInfo(_NAMELESS)
     try:
         text = file.metadata[INFO_KEY].decode()
     except UnicodeDecodeError as error:
         raise ModelFormatError(f"metadata '{INFO_KEY}' is not UTF-8.") from error
-    return ModelInfo.from_dict(decode(text, f"metadata '{INFO_KEY}'"))
+    return NetworkInfo.from_dict(decode(text, f"metadata '{INFO_KEY}'"))

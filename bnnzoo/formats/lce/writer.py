@@ -9,7 +9,7 @@ from bnnzoo.formats.lce.emitter import Emitter
 from bnnzoo.formats.lce.emitting import EMIT
 from bnnzoo.formats.lce.preparing import prepare
 from bnnzoo.formats.lce.serializing import serialize
-from bnnzoo.formats.network_info import ModelInfo
+from bnnzoo.formats.network_info import NetworkInfo
 from bnnzoo.formats.strict_json import encode
 
 __all__ = ["INFO_KEY", "write"]
@@ -36,7 +36,7 @@ def write(network: Network) -> Written:
     return Written({"": data}, sizes, tuple(emitter.notes))
 
 
-def _facts(info: ModelInfo) -> bytes:
+def _facts(info: NetworkInfo) -> bytes:
     """Returns the facts that stay true: the file has other layers than the Keras model."""
     kept = dataclasses.replace(info, architecture=None, keras_config=None)
     return encode(kept.to_dict()).encode()

@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping
 
 from bnnzoo.formats import Network, Written
-from bnnzoo.formats.network_info import ModelInfo
+from bnnzoo.formats.network_info import NetworkInfo
 from bnnzoo.formats.qonnx.arranging import Arrangement
 from bnnzoo.formats.qonnx.drawing import Drawing
 from bnnzoo.formats.qonnx.model_proto import to_bytes
@@ -79,7 +79,7 @@ def _sizes(drawing: Drawing) -> dict[str, int]:
 
 def _facts(network: Network) -> Mapping[str, str]:
     """Returns the facts about a network as texts; others than texts as JSON."""
-    info: ModelInfo = network.info
+    info: NetworkInfo = network.info
     facts = {
         key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         for key, value in info.to_dict().items()

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from bnnzoo import nn, registry
 from bnnzoo.dry_build import count_numbers
 from bnnzoo.errors import ArgumentError, ModelFormatError, UnknownModelError
-from bnnzoo.formats.network_info import ModelInfo
+from bnnzoo.formats.network_info import NetworkInfo
 from bnnzoo.graph.ir import Graph, Tensor, numbers, signs
 from bnnzoo.graph.passes.steady_signs import steady_signs
 from bnnzoo.keras_bridge.from_keras import walk
@@ -53,7 +53,7 @@ _DEPTHWISE = (
 Array = NDArray[Any]
 
 
-def to_keras(graph: Graph, info: ModelInfo) -> keras.Model:
+def to_keras(graph: Graph, info: NetworkInfo) -> keras.Model:
     """Returns the Keras model that a packed network came from, with the same outputs.
 
     A network of another tool, which came from none, becomes a model with a layer for each node.
@@ -92,7 +92,7 @@ def assign_weights(model: keras.Model, graph: Graph) -> None:
             _Weights(tensors, call.first_path, call.layer).assign()
 
 
-def _build(info: ModelInfo, graph: Graph) -> keras.Model:
+def _build(info: NetworkInfo, graph: Graph) -> keras.Model:
     """Returns the model that `info` describes, with its `model_spec` and without its weights.
 
     Raises:
@@ -158,7 +158,7 @@ def _build_architecture(architecture: Mapping[str, Any], graph: Graph) -> Any:
         ) from error
 
 
-def _spec(info: ModelInfo, model: Any) -> ModelSpec:
+def _spec(info: NetworkInfo, model: Any) -> ModelSpec:
     shape = model.output_shape
     classes = shape[-1] if isinstance(shape, tuple) and len(shape) == 2 else None
     return ModelSpec(

@@ -17,7 +17,7 @@ import pytest
 
 from bnnzoo.formats import Network, Written
 from bnnzoo.formats.c_source import write
-from bnnzoo.formats.network_info import ModelInfo
+from bnnzoo.formats.network_info import NetworkInfo
 from bnnzoo.graph.ir import Graph, Node
 from bnnzoo.graph.ops import infer_types
 
@@ -89,7 +89,7 @@ def network(
     graph: Graph, sample: np.ndarray | None = None, name: str = "net", **fields: Any
 ) -> Network:
     """A network of a graph; its sample is one of zeros and ones, which nothing rounds."""
-    info = fields.pop("info", ModelInfo(name))
+    info = fields.pop("info", NetworkInfo(name))
     if sample is not None:
         return Network(graph, info, np.asarray(sample, np.float32), **fields)
     samples = {

@@ -20,7 +20,7 @@ from bnnzoo.formats import FORMATS, Network, packed
 from bnnzoo.formats.c_source import source, write
 from bnnzoo.formats.c_source.lowering import lower, prepare
 from bnnzoo.formats.c_source.selftest import doubts, self_test
-from bnnzoo.formats.network_info import ModelInfo
+from bnnzoo.formats.network_info import NetworkInfo
 from bnnzoo.graph.interpreter import run
 from bnnzoo.graph.packing import quantize
 from bnnzoo.graph.passes.zero_padding import zero_padding
@@ -65,7 +65,7 @@ def own_network(name, origin, images):
         file = packed.from_bytes((PRETRAINED / f"{name}.safetensors").read_bytes())
         graph, info = file.graph, file.info
     else:
-        graph, info = trace(bnnzoo.load(name, pretrained=True)).graph, ModelInfo(name)
+        graph, info = trace(bnnzoo.load(name, pretrained=True)).graph, NetworkInfo(name)
     sample = scaled(pixels_for(graph, images[:1]))
     return Network(graph, info, sample, HALF, HALF)
 
@@ -305,7 +305,7 @@ def test_names_of_files_do_not_become_c(compiler, tmp_path):
     texts = [text for text in HOSTILE if "\x00" not in text]
     graph = small_graph(classes=len(texts))
     for index, text in enumerate(texts):
-        info = ModelInfo(text, tag=text, licence=text, preprocessing=text, labels=tuple(texts))
+        info = NetworkInfo(text, tag=text, licence=text, preprocessing=text, labels=tuple(texts))
         written = write(network(renamed(graph, text), info=info))
         write_files(tmp_path / str(index), written.files)
         sources = [str(tmp_path / str(index) / name) for name in ("model.c", "selftest.c")]
@@ -316,7 +316,7 @@ def test_names_of_files_do_not_become_c(compiler, tmp_path):
 @needs_compiler
 def test_class_names(tmp_path):
     labels = tuple(text[:200].ljust(200, "~") for text in HOSTILE if text.isascii())
-    info = ModelInfo("net", labels=labels)
+    info = NetworkInfo("net", labels=labels)
     written = write(network(small_graph(classes=len(labels)), info=info))
     main = _PRINT_LABELS.format(count=len(labels), prefix=prefix_of(written), size=200)
     write_files(tmp_path, {**written.files, "main.c": main.encode()})
