@@ -20,7 +20,7 @@ import pytest
 
 from bnnzoo import manifest
 from bnnzoo.cli import main as cli
-from tests.test_doors import DOORS, PACKAGE
+from tests.test_doors import PACKAGE
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -123,6 +123,15 @@ def test_every_path_exists(page):
     assert not missing
 
 
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "README.md"])
+def test_every_link_outside_the_site_leads_to_a_file(page):
+    """Links of docs/ are checked by `mkdocs build --strict`."""
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", PAGES[page])
+    paths = [link for link in links if "://" not in link]
+    assert paths
+    assert not [path for path in paths if not (ROOT / path).exists()]
+
+
 # Code --------------------------------------------------------------------------------------------
 
 EXECUTED = [p for p in PAGES if any(b.reason is None for b in blocks(p, "python"))]
@@ -211,19 +220,6 @@ def test_the_exit_codes_are_those_of_the_help():
     table = dict(re.findall(r"^\| (\d+) \| ([^:|]+)", PAGES["command_line.md"], re.MULTILINE))
     listed = dict(re.findall(r"(\d+) ([^,.]+)", cli.EXIT_CODES))
     assert {code: text.strip() for code, text in table.items()} == listed
-
-
-def test_the_doors_are_those_of_the_code():
-    rows = re.findall(
-        r"^\| `([\w.]+)` \| (.+) \|$", section("architecture.md", "Doors"), re.MULTILINE
-    )
-    assert {room: set(re.findall(r"`(\w+)`", cells)) for room, cells in rows} == DOORS
-
-
-def test_every_room_is_described():
-    rooms = {path.stem for path in PACKAGE.iterdir() if re.fullmatch(r"[a-z]\w*(\.py)?", path.name)}
-    rooms |= {room for room in DOORS if "." in room}
-    assert set(first_column(section("architecture.md", "Rooms"))) == rooms
 
 
 def test_every_architecture_has_a_reference():
