@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -21,16 +22,16 @@ class QuantizedConvolution(QuantizedLayer, PaddedLayer):
 
     def __init__(
         self,
-        filters,
-        kernel_size,
-        strides=1,
-        padding="valid",
-        pad_values=0.0,
+        filters: int,
+        kernel_size: int | Sequence[int],
+        strides: int | Sequence[int] = 1,
+        padding: str | int | Sequence[Any] = "valid",
+        pad_values: float = 0.0,
         *,
-        input_quantizer=None,
-        kernel_quantizer=None,
-        **kwargs,
-    ):
+        input_quantizer: str | Callable[[Any], Any] | None = None,
+        kernel_quantizer: str | Callable[[Any], Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             filters,
             kernel_size,
@@ -186,16 +187,16 @@ class QuantDepthwiseConv2D(QuantizedLayer, PaddedLayer, keras.layers.DepthwiseCo
 
     def __init__(
         self,
-        kernel_size,
-        strides=(1, 1),
-        padding="valid",
-        pad_values=0.0,
-        depth_multiplier=1,
+        kernel_size: int | Sequence[int],
+        strides: int | Sequence[int] = (1, 1),
+        padding: str | int | Sequence[Any] = "valid",
+        pad_values: float = 0.0,
+        depth_multiplier: int = 1,
         *,
-        input_quantizer=None,
-        depthwise_quantizer=None,
-        **kwargs,
-    ):
+        input_quantizer: str | Callable[[Any], Any] | None = None,
+        depthwise_quantizer: str | Callable[[Any], Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             kernel_size,
             strides=strides,

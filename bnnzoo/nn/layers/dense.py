@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -39,8 +40,14 @@ class QuantDense(QuantizedLayer, keras.layers.Dense):
     """
 
     def __init__(
-        self, units, activation=None, *, input_quantizer=None, kernel_quantizer=None, **kwargs
-    ):
+        self,
+        units: int,
+        activation: str | Callable[[Any], Any] | None = None,
+        *,
+        input_quantizer: str | Callable[[Any], Any] | None = None,
+        kernel_quantizer: str | Callable[[Any], Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(units, activations.get(activation), **resolve_aliases(kwargs))
         self.input_quantizer = quantizers.get(input_quantizer)
         self.kernel_quantizer = quantizers.get(kernel_quantizer)

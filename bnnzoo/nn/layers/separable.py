@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -26,17 +27,17 @@ class QuantizedSeparableConvolution(QuantizedLayer, PaddedLayer):
 
     def __init__(
         self,
-        filters,
-        kernel_size,
-        strides=1,
-        padding="valid",
-        pad_values=0.0,
+        filters: int,
+        kernel_size: int | Sequence[int],
+        strides: int | Sequence[int] = 1,
+        padding: str | int | Sequence[Any] = "valid",
+        pad_values: float = 0.0,
         *,
-        input_quantizer=None,
-        depthwise_quantizer=None,
-        pointwise_quantizer=None,
-        **kwargs,
-    ):
+        input_quantizer: str | Callable[[Any], Any] | None = None,
+        depthwise_quantizer: str | Callable[[Any], Any] | None = None,
+        pointwise_quantizer: str | Callable[[Any], Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             filters,
             kernel_size,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -20,15 +21,15 @@ class QuantizedTransposedConvolution(QuantizedLayer):
 
     def __init__(
         self,
-        filters,
-        kernel_size,
-        strides=1,
-        padding="valid",
+        filters: int,
+        kernel_size: int | Sequence[int],
+        strides: int | Sequence[int] = 1,
+        padding: str = "valid",
         *,
-        input_quantizer=None,
-        kernel_quantizer=None,
-        **kwargs,
-    ):
+        input_quantizer: str | Callable[[Any], Any] | None = None,
+        kernel_quantizer: str | Callable[[Any], Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             filters, kernel_size, strides=strides, padding=padding, **resolve_aliases(kwargs)
         )
