@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Checks format, lint, types and documentation. Needs bnnzoo[check].
+set -euo pipefail
+cd "$(dirname "$0")/.."
+site=$(mktemp -d)
+trap 'rm -rf "$site"' EXIT
+
+echo "== lint"
+ruff check .
+ruff format --check .
+echo "== types"
+mypy
+echo "== documentation"
+scripts/build_docs.sh "$site"
