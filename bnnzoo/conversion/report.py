@@ -215,9 +215,7 @@ class ConversionReport:
 
 def packed_parts(file: PackedFile) -> dict[str, int]:
     """Returns the bytes of a packed file by category."""
-    kernels = {
-        node.tensors["kernel"] for node in file.graph.all_nodes() if "kernel" in node.tensors
-    }
+    kernels = {node.tensors["kernel"] for node in file.graph.nodes if "kernel" in node.tensors}
     counts = {"binary kernels": 0, "float kernels": 0, "scales and biases": 0}
     for name, stored in file.stored.items():
         kind = "float kernels" if name in kernels else "scales and biases"

@@ -68,7 +68,7 @@ def cut(
     """Yields the pieces between values, as many in one graph as the limit of its input allows.
 
     Args:
-        graph: Without epilogues.
+        graph: What is cut.
         values: Names of values at which the graph is cut.
         targets: The values that the pieces compute. None takes all of `values`.
         most: Elements of the input of one graph of pieces, where one piece alone has not more.

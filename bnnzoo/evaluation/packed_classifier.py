@@ -96,7 +96,7 @@ def _check_classifier(model: runtime.Model, name: str) -> tuple[int, ...]:
 
 def _output_kind(graph: Graph) -> str | None:
     """Tells logits from probabilities by the last node that changes values."""
-    nodes = {node.name: node for node in graph.all_nodes()}
+    nodes = {node.name: node for node in graph.nodes}
     node = nodes.get(graph.outputs[0])
     while node is not None and node.op == "reshape":
         node = nodes.get(node.inputs[0])

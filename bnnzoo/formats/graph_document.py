@@ -43,10 +43,9 @@ def check_stored(graph: Graph) -> dict[str, Type]:
     """
     types = infer_types(graph)
     for node in graph.nodes:
-        if node.op not in STORED_OPS or node.epilogue:
+        if node.op not in STORED_OPS:
             raise GraphError(
-                f"Node '{node.name}' ({node.op}): "
-                f"{'an epilogue' if node.epilogue else 'the operation'} must not be in a file."
+                f"Node '{node.name}' ({node.op}): the operation must not be in a file."
             )
         for role in node.tensors:
             if role not in STORED_OPS[node.op]:

@@ -130,7 +130,7 @@ def _file_name(name: str, taken: Iterable[str]) -> str:
 def _users(graph: Graph, name: str) -> list[dict[str, str]]:
     return [
         {"node": node.name, "op": node.op, "role": role}
-        for node in graph.all_nodes()
+        for node in graph.nodes
         for role, tensor in node.tensors.items()
         if tensor == name
     ]

@@ -59,7 +59,7 @@ def run(
     """Returns every value of a graph by name.
 
     Args:
-        graph: A graph of any level, with epilogues or without.
+        graph: A graph of any level.
         x: The input, `(n, *graph.input_shape)`; several as a list or by name.
         given: Values by name that replace what nodes would compute, so that what comes after is
             computed from them: bits as -1 and +1, levels as integers.
@@ -80,7 +80,7 @@ def run(
                 f"{name} must be (n, *{graph.inputs[name]}), got {values[name].shape}. Reshape it."
             )
     given = given or {}
-    for node in graph.all_nodes():
+    for node in graph.nodes:
         if node.name in given:
             values[node.name] = np.asarray(given[node.name], _DTYPES[types[node.name].kind])
             continue

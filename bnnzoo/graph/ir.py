@@ -1,14 +1,13 @@
 """The graph of a network: nodes over named values, and the table of operations.
 
 A graph is frozen; passes return new ones. Values have no batch axis. Every node computes one
-value, which has the node's name. A node may carry an *epilogue*: a chain of elementwise nodes
-that a runtime computes while the head's result is still in registers. An epilogue changes when
-something is computed, never what: its nodes are ordinary nodes, each with its own value.
+value, which has the node's name. A graph says what is computed, never how: what is computed at once
+is decided by whoever runs or writes it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -51,8 +50,6 @@ class Node:
         inputs: Names of values.
         attributes: Settings of the operation, JSON values; sequences are tuples.
         tensors: Role -> name of a tensor of the graph.
-        epilogue: Elementwise nodes that are computed with this one. The first input of each is
-            the head's value or that of the last real-valued node before it in the epilogue.
     """
 
     name: str
@@ -60,17 +57,6 @@ class Node:
     inputs: tuple[str, ...]
     attributes: Mapping[str, Any] = field(default_factory=dict)
     tensors: Mapping[str, str] = field(default_factory=dict)
-    epilogue: tuple[Node, ...] = ()
-
-    def all(self) -> Iterator[Node]:
-        """Yields the node itself and its epilogue, in order."""
-        yield self
-        yield from self.epilogue
-
-    @property
-    def head(self) -> Node:
-        """The node without its epilogue."""
-        return Node(self.name, self.op, self.inputs, self.attributes, self.tensors)
 
 
 @dataclass(frozen=True)
@@ -106,32 +92,23 @@ class Graph:
         """Shape of the one input. Raises as `input` does."""
         return self.inputs[self.input]
 
-    def all_nodes(self) -> Iterator[Node]:
-        """Yields every node in order, those of epilogues too."""
-        for node in self.nodes:
-            yield from node.all()
+    def only_readers(self) -> dict[str, Node]:
+        """Returns the node that alone reads a value, for each value that has one.
 
-    def consumers(self) -> dict[str, list[str]]:
-        """Returns the names of the nodes that read each value; outputs do not count."""
-        readers: dict[str, list[str]] = {name: [] for name in self.inputs}
-        for node in self.all_nodes():
-            readers[node.name] = []
-        for node in self.all_nodes():
+        Only such a node can be fused with what computes the value. Outputs are read by the caller.
+        """
+        readers: dict[str, list[Node]] = {}
+        for node in self.nodes:
             for value in node.inputs:
-                readers[value].append(node.name)
-        return readers
+                readers.setdefault(value, []).append(node)
+        for name in self.outputs:
+            readers.pop(name, None)
+        return {value: nodes[0] for value, nodes in readers.items() if len(nodes) == 1}
 
     def tensor(self, node: Node, role: str) -> Tensor | None:
         """Returns the tensor that has a role at a node, None where it has none."""
         name = node.tensors.get(role)
         return None if name is None else self.tensors[name]
-
-    def flat(self) -> Graph:
-        """Returns the same network without epilogues."""
-        nodes = tuple(
-            Node(n.name, n.op, n.inputs, n.attributes, n.tensors) for n in self.all_nodes()
-        )
-        return Graph(self.inputs, nodes, self.outputs, self.tensors)
 
 
 def signs(tensor: Tensor) -> bool:

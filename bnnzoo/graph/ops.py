@@ -38,7 +38,6 @@ __all__ = [
     "MAX_VALUE_ELEMENTS",
     "OPS",
     "Op",
-    "check_graph",
     "infer_types",
 ]
 
@@ -58,8 +57,6 @@ class Op:
         required: Roles of the tensors that must be there.
         optional: Roles of those that may be.
         optional_attributes: The same of attributes that may be left out.
-        elementwise: One pixel's channels of the result need the same pixel of the inputs only,
-            so that the node may stand in an epilogue.
     """
 
     inputs: tuple[int, int]
@@ -68,7 +65,6 @@ class Op:
     required: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     optional_attributes: Mapping[str, tuple[str, Check]] = field(default_factory=dict)
-    elementwise: bool = False
 
 
 _PAIR = ("two integers of at least 1", ints(2, 1))
@@ -179,9 +175,9 @@ _AXES = ("a sequence of axes", lambda v: isinstance(v, tuple) and all(is_int(a, 
 OPS: dict[str, Op] = {
     # Real numbers to bits, bit = -1 where scale * x + bias < 0. With `threshold` and `direction`:
     # -1 where x < threshold (direction +1) or x > threshold (direction -1).
-    "sign": Op((1, 1), _sign, {}, (), ("threshold", "direction"), elementwise=True),
+    "sign": Op((1, 1), _sign, {}, (), ("threshold", "direction")),
     # round(clip(x, 0, 1) * (2^bits - 1)), halves to even.
-    "quantize": Op((1, 1), _quantize, {"bits": _LEVEL_BITS}, elementwise=True),
+    "quantize": Op((1, 1), _quantize, {"bits": _LEVEL_BITS}),
     # Bits to -1.0 and +1.0, levels to level / (2^bits - 1).
     "dequantize": Op((1, 1), _dequantize, {}),
     # Binary kernel over bits or levels; the border of bits is `pad_value`, that of levels 0.
@@ -203,22 +199,21 @@ OPS: dict[str, Op] = {
     "bconv2d_transpose": Op((1, 1), conv_transpose, _TRANSPOSED, ("kernel",)),
     # gamma * (x - mean) / sqrt(variance + epsilon) + beta
     "batch_norm": Op(
-        (1, 1), _vectors, {"epsilon": _NUMBER}, ("mean", "variance"), ("gamma", "beta"),
-        elementwise=True,
+        (1, 1), _vectors, {"epsilon": _NUMBER}, ("mean", "variance"), ("gamma", "beta")
     ),
     # scale * x + bias
-    "affine": Op((1, 1), _vectors, {}, (), ("scale", "bias"), elementwise=True),
+    "affine": Op((1, 1), _vectors, {}, (), ("scale", "bias")),
     # min(max(x, low), high)
-    "clip": Op((1, 1), _same, {"low": _NUMBER, "high": _NUMBER}, elementwise=True),
+    "clip": Op((1, 1), _same, {"low": _NUMBER, "high": _NUMBER}),
     # x where x >= 0, alpha * x elsewhere
-    "prelu": Op((1, 1), _vectors, {}, ("alpha",), elementwise=True),
-    "sigmoid": Op((1, 1), _same, {}, elementwise=True),
-    "tanh": Op((1, 1), _same, {}, elementwise=True),
+    "prelu": Op((1, 1), _vectors, {}, ("alpha",)),
+    "sigmoid": Op((1, 1), _same, {}),
+    "tanh": Op((1, 1), _same, {}),
     # exp(x - max) / sum, over the last axis
     "softmax": Op((1, 1), _same, {}),
-    "add": Op((2, 64), _broadcast, {}, elementwise=True),
-    "subtract": Op((2, 2), _broadcast, {}, elementwise=True),
-    "multiply": Op((2, 64), _broadcast, {}, elementwise=True),
+    "add": Op((2, 64), _broadcast, {}),
+    "subtract": Op((2, 2), _broadcast, {}),
+    "multiply": Op((2, 64), _broadcast, {}),
     # Padding never wins; avg_pool2d divides by the number of pixels inside the image.
     "max_pool2d": Op((1, 1), pool, _POOL),
     "avg_pool2d": Op((1, 1), pool, _POOL),
@@ -254,20 +249,15 @@ def infer_types(graph: Graph) -> dict[str, Type]:
             raise GraphError(f"Input '{name}' {shape} has more than {MAX_VALUE_ELEMENTS} elements.")
     types = {name: Type("real", shape) for name, shape in graph.inputs.items()}
     for node in graph.nodes:
-        _check_epilogue(node)
-        for part in node.all():
-            if part.name in types:
-                raise fail(part, "name must be unique")
-            types[part.name] = _infer(part, types, graph)
+        if node.name in types:
+            raise fail(node, "name must be unique")
+        types[node.name] = _infer(node, types, graph)
     for name in graph.outputs:
         if name not in types:
             raise GraphError(f"Output '{name}' is computed by no node.")
     if not graph.outputs:
         raise GraphError("The graph must have an output, got none.")
     return types
-
-
-check_graph = infer_types
 
 
 def _infer(node: Node, types: Mapping[str, Type], graph: Graph) -> Type:
@@ -306,14 +296,3 @@ def _node_tensors(node: Node, op: Op, graph: Graph) -> dict[str, Tensor]:
         if name not in graph.tensors:
             raise fail(node, f"tensor '{name}' ({role}) is not in the graph")
     return {role: graph.tensors[name] for role, name in node.tensors.items()}
-
-
-def _check_epilogue(node: Node) -> None:
-    running = node.name
-    for part in node.epilogue:
-        if part.op not in OPS or not OPS[part.op].elementwise or part.epilogue:
-            raise fail(part, "only elementwise operations may stand in an epilogue")
-        if part.inputs[:1] != (running,):
-            raise fail(part, f"the first input must be '{running}' in this epilogue")
-        if part.op not in ("sign", "quantize"):
-            running = part.name

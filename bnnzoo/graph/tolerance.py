@@ -96,7 +96,7 @@ def errors(
     """Returns how far each value of a graph may be from that of the oracle.
 
     Args:
-        graph: Without epilogues.
+        graph: Of any level.
         values: What the oracle returned for it.
         losses: Of who is compared; the runtime has none.
     """

@@ -41,7 +41,7 @@ def with_levels(calls: Sequence[Call], types: dict[str, Type], level_bytes: int)
         name = f"{source}{OWN}levels{padding}"
         if name not in types:
             types[name] = Type("real", (_floats(types[source], padding, level_bytes),))
-            found.append(Call(call.node.head, "levels", (source,), name))
+            found.append(Call(call.node, "levels", (source,), name))
         op = call.op.replace("conv2d", "int8_conv2d")
         found.append(dataclasses.replace(call, op=op, inputs=(name,)))
     return found

@@ -236,7 +236,7 @@ class _Placer:
         place = self.places[value.name]
         if place.storage.kind != "real" or call.op == "concat":
             return
-        operands = [name for part in call.chain for name in part.inputs[1:]]
+        operands = [name for part in call.epilogue for name in part.inputs[1:]]
         if call.op == "elementwise":
             operands += call.inputs
         for name in operands:

@@ -7,11 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bnnzoo.graph.ir import Graph, Type
-from bnnzoo.runtime.lowering import Call
+from bnnzoo.runtime.lowering import TAPS, Call
 
 __all__ = ["Read", "Value", "extent", "liveness"]
-
-_TAPS = ("sign", "quantize")
 
 
 @dataclass(frozen=True)
@@ -54,29 +52,29 @@ class Value:
 
 
 def extent(call: Call, types: Mapping[str, Type]) -> tuple[int, ...]:
-    """Returns the shape over which a call computes its chain."""
+    """Returns the shape over which a call computes its epilogue."""
     if call.value is not None:
         return types[call.value].shape
-    first = call.chain[0]
-    return types[first.inputs[0] if first.op in _TAPS else first.name].shape
+    first = call.epilogue[0]
+    return types[first.inputs[0] if first.op in TAPS else first.name].shape
 
 
 def liveness(graph: Graph, types: Mapping[str, Type], calls: Sequence[Call]) -> dict[str, Value]:
     """Returns the values that must be in memory, by name: those read from there by anything."""
     needed = {*graph.inputs, *graph.outputs}
     needed.update(name for call in calls for name in call.inputs)
-    needed.update(name for call in calls for part in call.chain for name in part.inputs[1:])
+    needed.update(name for call in calls for part in call.epilogue for name in part.inputs[1:])
     values = {name: Value(name, -1.0, -1) for name in graph.inputs}
     time = 0.0
     for index, call in enumerate(calls):
-        end = time + len(call.chain)
+        end = time + len(call.epilogue)
         shape = extent(call, types)
         for name in call.inputs:
             same = call.op == "elementwise" and types[name].shape == shape
             values[name].reads.append(Read(time, end, same))
         if call.value in needed and call.value is not None:
             values[call.value] = Value(call.value, time, index)
-        for at, part in enumerate(call.chain, start=1):
+        for at, part in enumerate(call.epilogue, start=1):
             for name in part.inputs[1:]:
                 values[name].reads.append(Read(time + at, end, types[name].shape == shape))
             if part.name in needed:

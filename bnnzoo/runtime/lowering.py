@@ -1,8 +1,10 @@
 """From a graph to calls: what the engine computes at once, in order.
 
-A call is a head and a chain: elementwise operations that run over the channels of a pixel while
-they are in registers. The epilogues of the graph become chains as far as the engine can follow;
-where it cannot, the chain is cut and what is left is a call of its own.
+A call is a head and an epilogue: elementwise operations that run over the channels of a pixel while
+they are in registers, so that nothing is stored that only the next operation reads. What is fused
+is decided here, and nowhere else in the runtime. The order of the calls is valid at every step: one
+takes an operation only if the operation's other inputs are computed before it, or if it can move
+behind them.
 """
 
 from __future__ import annotations
@@ -14,23 +16,23 @@ from dataclasses import dataclass
 from bnnzoo.errors import GraphError
 from bnnzoo.graph.ir import Graph, Node, Type
 from bnnzoo.graph.ops import infer_types
-from bnnzoo.graph.passes.drop_unused import drop_unused
+from bnnzoo.graph.passes.drop_unused import drop_unused, with_inputs
 from bnnzoo.graph.passes.phases import phases
 from bnnzoo.graph.passes.zero_padding import zero_padding
 
-__all__ = ["BLOCK", "OWN", "Call", "calls", "legalize", "map_shape"]
+__all__ = ["BLOCK", "OWN", "TAPS", "Call", "calls", "legalize", "map_shape"]
 
 # Channels per word of bits: `kBlock` of the kernels.
 BLOCK = 64
 # In names of the planner's own values, so that none is a name of the graph.
 OWN = "\0"
 # Each group of a convolution is an operation of its own, unless it is a depthwise one.
-_MOST_GROUPS = 4096
+_MAX_GROUPS = 4096
 
-_UNARY = ("affine", "batch_norm", "clip", "prelu")
-_TAPS = ("sign", "quantize")
+# Operations of an epilogue: those that read the running value and leave it as it is, and others.
+TAPS = ("sign", "quantize")
 _BINARY = ("add", "subtract", "multiply")
-# Heads that have a chain.
+_STEPS = ("affine", "batch_norm", "clip", "prelu", *_BINARY, *TAPS)
 _POOLS = ("max_pool2d", "avg_pool2d", "global_avg_pool2d", "global_max_pool2d")
 _HEADS = ("bconv2d", "conv2d", *_POOLS)
 
@@ -42,21 +44,22 @@ class Call:
     """What one operation of the engine computes.
 
     Attributes:
-        node: The head; of an elementwise call the first node of the chain.
-        op: The head's operation, or `elementwise`: the chain of a value in memory.
-        inputs: What the head reads. Of an elementwise call, the value that the chain starts from.
+        node: The head; of an elementwise call the first node of the epilogue.
+        op: The head's operation, or `elementwise`: the epilogue of a value in memory.
+        inputs: What the head reads. Of an elementwise call, the value that the epilogue starts
+            from.
         value: The head's own value; None of an elementwise call.
-        chain: Operations on the running value, which the first input of each is. `sign` and
-            `quantize` leave it as it is; of others, further inputs are read pixel by pixel.
-        inner: Of a `pooled_conv2d`, the chain of the convolution.
-        pool: Of a `pooled_conv2d`, the pooling after it, whose chain is `chain`.
+        epilogue: Operations on the running value, which the first input of each is. `TAPS` leave
+            it as it is; of others, further inputs are read pixel by pixel.
+        inner: Of a `pooled_conv2d`, the epilogue of the convolution.
+        pool: Of a `pooled_conv2d`, the pooling after it, whose epilogue is `epilogue`.
     """
 
     node: Node
     op: str
     inputs: tuple[str, ...]
     value: str | None
-    chain: tuple[Node, ...] = ()
+    epilogue: tuple[Node, ...] = ()
     inner: tuple[Node, ...] = ()
     pool: Node | None = None
 
@@ -69,6 +72,60 @@ def map_shape(shape: Sequence[int]) -> tuple[int, int, int]:
     return rows, shape[-2] if len(shape) > 1 else 1, shape[-1]
 
 
+class _Group:
+    """A head, or the first operation of an elementwise call, with the operations that joined it.
+
+    Attributes:
+        running: The last real value; None where nothing can join.
+        takes_bits: Whether bits and levels can be made of its values.
+    """
+
+    def __init__(self, node: Node, types: Types) -> None:
+        self.head: Node | None = node
+        self.epilogue: list[Node] = []
+        self.running = node.name if node.op in _HEADS else None
+        self.takes_bits = node.op in _HEADS
+        if node.op in _HEADS:
+            _check_groups(node, types)
+            self.takes_bits = not _divides_blocks(node, types)
+        elif _is_blockwise(node := _ordered(node, types), types):
+            self.head, self.epilogue = None, [node]
+            self.takes_bits = node.op not in TAPS
+            self.running = node.name if self.takes_bits else None
+
+    @property
+    def nodes(self) -> list[Node]:
+        """All of them, in order."""
+        return self.epilogue if self.head is None else [self.head, *self.epilogue]
+
+    def extend(self, node: Node) -> None:
+        """Computes `node` from the running value, which its own value replaces."""
+        self.epilogue.append(node)
+        self.running = node.name
+
+    def tap(self, node: Node) -> None:
+        """Computes bits or levels right after the value that they are made of."""
+        names = [part.name for part in self.nodes]
+        behind = names.index(node.inputs[0]) + (self.head is None)
+        self.epilogue.insert(behind, node)
+
+    def reads(self, names: set[str]) -> bool:
+        """Returns whether any node of the group reads one of the values."""
+        return any(name in names for node in self.nodes for name in node.inputs)
+
+    def calls(self, types: dict[str, Type]) -> Iterator[Call]:
+        """Yields the call, behind one that gives every group of channels words of its own."""
+        node, epilogue = self.head, tuple(self.epilogue)
+        if node is None:
+            yield Call(epilogue[0], "elementwise", epilogue[0].inputs[:1], None, epilogue)
+            return
+        inputs = node.inputs
+        if node.op == "bconv2d" and _shares_words(node, types):
+            inputs = (_regrouped(node, types),)
+            yield Call(node, "regroup", node.inputs, inputs[0])
+        yield Call(node, node.op, inputs, node.name, epilogue)
+
+
 def calls(graph: Graph, types: dict[str, Type]) -> list[Call]:
     """Returns the calls of a graph that `legalize` returned; adds types of values of its own.
 
@@ -77,45 +134,76 @@ def calls(graph: Graph, types: dict[str, Type]) -> list[Call]:
     """
     behind: list[list[Call]] = [[]]
     place = dict.fromkeys(graph.inputs, 0)
-    for call in (call for node in graph.nodes for call in _node_calls(node, types)):
+    for call in (call for group in _grouped(graph, types) for call in group.calls(types)):
         if call.op in ("slice", "reshape"):
             place[call.node.name] = place[call.inputs[0]]
             behind[place[call.node.name]].append(call)
             continue
-        for name in (call.value, *(part.name for part in call.chain)):
+        for name in (call.value, *(part.name for part in call.epilogue)):
             if name is not None:
                 place[name] = len(behind)
         behind.append([call])
     return [call for group in behind for call in group]
 
 
-def _node_calls(node: Node, types: dict[str, Type]) -> Iterator[Call]:
-    chain = node.epilogue
-    running = node.name
-    if node.op in _HEADS:
-        inputs = node.inputs
-        _check_groups(node, types)
-        if node.op == "bconv2d" and _shares_words(node, types):
-            inputs = (_regrouped(node, types),)
-            yield Call(node.head, "regroup", node.inputs, inputs[0])
-        used = _chained(node, chain, types)
-        yield Call(node.head, node.op, inputs, node.name, chain[:used])
-        running = _running(running, chain[:used])
-        chain = chain[used:]
-    elif not _starts_chain(node, types):
-        yield Call(node.head, node.op, node.inputs, node.name)
-    else:
-        chain = (_ordered(node, types), *chain)
-        running = chain[0].inputs[0]
-    while chain:
-        if not _starts_chain(chain[0], types):
-            yield Call(chain[0], chain[0].op, chain[0].inputs, chain[0].name)
-            running, chain = chain[0].name, chain[1:]
+def _grouped(graph: Graph, types: Types) -> list[_Group]:
+    """Returns the nodes of a graph in groups, in an order in which they can be computed."""
+    schedule: list[_Group] = []
+    group_of: dict[str, _Group] = {}
+    for node in graph.nodes:
+        group = _join(node, schedule, group_of, types) if node.op in _STEPS else None
+        if group is None:
+            group = _Group(node, types)
+            schedule.append(group)
+        group_of[node.name] = group
+    return schedule
+
+
+def _join(
+    node: Node, schedule: list[_Group], group_of: Mapping[str, _Group], types: Types
+) -> _Group | None:
+    """Adds the node to a group that can take it, the latest first; None where there is none."""
+    sources = node.inputs if node.op in ("add", "multiply") else node.inputs[:1]
+    groups = [(schedule.index(group_of[v]), v) for v in sources if v in group_of]
+    for position, value in sorted(groups, reverse=True):
+        group = schedule[position]
+        if node.op in TAPS:
+            if group.takes_bits:
+                group.tap(node)
+                return group
             continue
-        used = 1 + _chained(None, chain[1:], types)
-        yield Call(chain[0], "elementwise", (running,), None, chain[:used])
-        running = _running(running, chain[:used])
-        chain = chain[used:]
+        others = [name for name in node.inputs if name != value]
+        if (
+            group.running == value
+            and len(others) == len(node.inputs) - 1
+            and all(_fits(types[name].shape, types[value].shape) for name in others)
+            and _make_ready(group, position, others, schedule, group_of)
+        ):
+            group.extend(with_inputs(node, (value, *others)))
+            return group
+    return None
+
+
+def _make_ready(
+    group: _Group,
+    position: int,
+    others: list[str],
+    schedule: list[_Group],
+    group_of: Mapping[str, _Group],
+) -> bool:
+    """Brings the group behind all of the others; False where something in between reads it."""
+    needed = [group_of[name] for name in others if name in group_of]
+    if group in needed:
+        return False
+    behind = schedule[position + 1 :]
+    if not any(other in behind for other in needed):
+        return True
+    names = {node.name for node in group.nodes}
+    if any(later.reads(names) for later in behind):
+        return False
+    del schedule[position]
+    schedule.append(group)
+    return True
 
 
 def _shares_words(node: Node, types: Types) -> bool:
@@ -133,23 +221,6 @@ def _regrouped(node: Node, types: dict[str, Type]) -> str:
     return name
 
 
-def _running(value: str, chain: Sequence[Node]) -> str:
-    for part in chain:
-        value = value if part.op in _TAPS else part.name
-    return value
-
-
-def _chained(head: Node | None, chain: Sequence[Node], types: Types) -> int:
-    """Returns how many nodes of a chain the engine can run behind a head."""
-    for count, part in enumerate(chain):
-        if part.op in _TAPS:
-            if head is not None and _divides_blocks(head, types):
-                return count
-        elif not _starts_chain(part, types) or types[part.name] != types[part.inputs[0]]:
-            return count
-    return len(chain)
-
-
 def _separate_groups(head: Node, types: Types) -> int:
     """Returns how many convolutions a head is; a depthwise one of real numbers is one."""
     groups: int = head.attributes.get("groups", 1)
@@ -160,9 +231,9 @@ def _separate_groups(head: Node, types: Types) -> int:
 
 def _check_groups(head: Node, types: Types) -> None:
     groups = _separate_groups(head, types)
-    if groups > _MOST_GROUPS:
+    if groups > _MAX_GROUPS:
         raise GraphError(
-            f"Node '{head.name}' ({head.op}): the runtime takes at most {_MOST_GROUPS} groups, "
+            f"Node '{head.name}' ({head.op}): the runtime takes at most {_MAX_GROUPS} groups, "
             f"got {groups}."
         )
 
@@ -173,12 +244,10 @@ def _divides_blocks(head: Node, types: Types) -> bool:
     return groups > 1 and types[head.name].shape[-1] // groups % BLOCK != 0
 
 
-def _starts_chain(node: Node, types: Types) -> bool:
+def _is_blockwise(node: Node, types: Types) -> bool:
     """Returns whether an operation can be computed block by block of channels."""
-    if node.op in _BINARY:
-        node = _ordered(node, types)
-        return all(_fits(types[name].shape, types[node.name].shape) for name in node.inputs)
-    return node.op in _UNARY + _TAPS
+    shape = types[node.name].shape
+    return node.op in _STEPS and all(_fits(types[name].shape, shape) for name in node.inputs)
 
 
 def _ordered(node: Node, types: Types) -> Node:
@@ -234,19 +303,13 @@ def _with_one_border(graph: Graph, types: Types) -> Graph:
     for node in graph.nodes:
         negative = _has_border(node, types) and node.attributes["pad_value"] == -1
         if negative and node.inputs[0] in twice:
-            node = dataclasses.replace(node, inputs=(f"{node.inputs[0]}{OWN}negative_border",))
-        epilogue = tuple(copy for part in node.epilogue for copy in _copies(part, twice))
-        nodes += _copies(dataclasses.replace(node, epilogue=epilogue), twice)
+            node = with_inputs(node, (f"{node.inputs[0]}{OWN}negative_border",))
+        nodes.append(node)
+        if node.name in twice:
+            nodes.append(dataclasses.replace(node, name=f"{node.name}{OWN}negative_border"))
     return dataclasses.replace(graph, nodes=tuple(nodes))
 
 
 def _has_border(node: Node, types: Types) -> bool:
     bits = node.op == "bconv2d" and types[node.inputs[0]].kind == "bits"
     return bits and any(node.attributes["padding"])
-
-
-def _copies(node: Node, twice: set[str]) -> list[Node]:
-    if node.name not in twice:
-        return [node]
-    copy = dataclasses.replace(node, name=f"{node.name}{OWN}negative_border", epilogue=())
-    return [node, copy]

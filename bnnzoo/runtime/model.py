@@ -202,7 +202,7 @@ class Model:
         Raises:
             ArgumentError: `x` has another shape or type, or there is no value of a name.
         """
-        known = {*self.graph.inputs, *(node.name for node in self.graph.all_nodes())}
+        known = {*self.graph.inputs, *(node.name for node in self.graph.nodes)}
         for name in names:
             if name not in known:
                 raise ArgumentError(

@@ -3,7 +3,7 @@
     graph -> legalize -> calls -> places of values -> arena -> program
 
 Every step has its module: `lowering` (with `pooling` and `eight_bits`), `layout` (with `borders`
-and `liveness`), `memory`, `writer` (with `parameters`, `windows` and `rare`).
+and `liveness`), `memory`, `writer` (with `parameters`, `windows` and `strided`).
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ few rows of it at a time, pools them, and forgets them.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -27,20 +28,15 @@ def pool_in_strips(
     reads = Counter(outputs)
     for call in calls:
         reads.update(call.inputs)
-        reads.update(name for part in call.chain for name in part.inputs[1:])
+        reads.update(name for part in call.epilogue for name in part.inputs[1:])
     merged: list[Call] = []
     for call in calls:
         if merged and _pools(merged[-1], call, types, reads):
             conv = merged.pop()
-            call = Call(
-                conv.node,
-                "pooled_conv2d",
-                conv.inputs,
-                call.value,
-                call.chain,
-                conv.chain,
-                call.node,
-            )
+            call = dataclasses.replace(
+                call, node=conv.node, op="pooled_conv2d", inputs=conv.inputs,
+                inner=conv.epilogue, pool=call.node,
+            )  # fmt: skip
         merged.append(call)
     return merged
 
@@ -49,10 +45,10 @@ def _pools(conv: Call, call: Call, types: Mapping[str, Type], reads: Mapping[str
     """Returns whether nothing but a pooling reads what a convolution computes."""
     if conv.op != "conv2d" or call.op not in ("max_pool2d", "avg_pool2d"):
         return False
-    values = [conv.node.name, *(part.name for part in conv.chain)]
+    values = [conv.node.name, *(part.name for part in conv.epilogue)]
     return (
         conv.node.attributes["groups"] == 1
-        and all(part.op in _WITHOUT_VIEWS for part in conv.chain)
+        and all(part.op in _WITHOUT_VIEWS for part in conv.epilogue)
         and call.inputs == (values[-1],)
         and sum(reads[name] for name in values) == 1
         and 4 * math.prod(types[values[-1]].shape) >= _LEAST_BYTES

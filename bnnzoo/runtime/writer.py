@@ -15,7 +15,7 @@ from bnnzoo.runtime.eight_bits import EIGHT_BITS
 from bnnzoo.runtime.extension import engine
 from bnnzoo.runtime.layout import Layout
 from bnnzoo.runtime.liveness import extent
-from bnnzoo.runtime.lowering import BLOCK, Call, map_shape
+from bnnzoo.runtime.lowering import BLOCK, TAPS, Call, map_shape
 from bnnzoo.runtime.memory import Memory, View
 from bnnzoo.runtime.strided import RARE
 from bnnzoo.runtime.windows import native, pool_window, runs_of, taps_of
@@ -53,7 +53,7 @@ class Writer:
         copied = self.layout.copied.get(call.node.name)
         if call.value in self.layout.views and not copied:
             return
-        if call.value is not None and not call.chain and call.value not in self.layout.places:
+        if call.value is not None and not call.epilogue and call.value not in self.layout.places:
             return  # nobody reads it
         _HANDLERS[call.op](self, call)
         owner = call.node.name, call.node.op
@@ -105,10 +105,10 @@ class Writer:
             steps.affine(np.full(shape[-1], unit, np.float32)[rows], None)
         if call.value in self.layout.places and not skip_first:
             steps.store(self.view(call.value, first))
-        for part in call.chain:
-            if not (skip_first and part is call.chain[0]):
+        for part in call.epilogue:
+            if not (skip_first and part is call.epilogue[0]):
                 self._step(steps, part, shape, rows, first)
-            if part.op not in ("sign", "quantize") and part.name in self.layout.places:
+            if part.op not in TAPS and part.name in self.layout.places:
                 steps.store(self.view(part.name, first))
         return steps
 
@@ -208,7 +208,7 @@ def _sums(writer: Writer, call: Call) -> _Sums:
     correction = graph.tensor(node, "correction")
     bias = bias + (0.0 if correction is None else np.asarray(correction, np.float64) / unit)
     bias = np.broadcast_to(bias, np.broadcast_shapes(np.shape(bias), scale.shape))
-    first = call.chain[0] if call.chain else None
+    first = call.epilogue[0] if call.epilogue else None
     needed = node.name in writer.layout.places
     if first is None or first.op not in ("affine", "batch_norm") or needed:
         return _Sums(scale, bias, unit, False)

@@ -72,7 +72,7 @@ def assert_layers_agree(
     to be equal, real numbers close, and signs equal but where the number is next to zero. Quantized
     ones are off by a step at most, and within their range.
     """
-    graph = fold_batch_norm(graph.flat())
+    graph = fold_batch_norm(graph)
     losses = _losses(graph)
     known = [name for name in infer_types(graph) if name in theirs]
     assert known, "no value has a known name"

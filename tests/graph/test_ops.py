@@ -197,16 +197,3 @@ def test_a_correction_must_fit():
     tensors["column_class"] = -np.ones(6, np.int32)
     with pytest.raises(GraphError, match="'column_class' must be at least 0"):
         infer_types(graph(SIGN, node, tensors=tensors))
-
-
-@pytest.mark.parametrize(
-    ("part", "message"),
-    [
-        pytest.param(node("softmax", "s", name="e"), "only elementwise", id="softmax"),
-        pytest.param(node("tanh", "images", name="e"), "first input must be 'h'", id="input"),
-    ],
-)
-def test_an_epilogue_is_a_chain(part, message):
-    head = dataclasses.replace(node("tanh", "images", name="h"), epilogue=(part,))
-    with pytest.raises(GraphError, match=message):
-        infer_types(graph(SIGN, head))

@@ -52,7 +52,7 @@ class Lowering:
     """A graph on its way to calls.
 
     Attributes:
-        graph: Without epilogues.
+        graph: After the passes.
         types: Of its values.
         constants: Arrays of the source; nodes add theirs.
         views: Reshape -> its source, where it is no call.

@@ -159,7 +159,7 @@ def doubts(
     """Returns how many signs and levels of each input rounding may change.
 
     Args:
-        graph: Without epilogues.
+        graph: What is computed.
         values: What the oracle returned for some inputs.
         lost: How far each value may be off.
     """

@@ -40,6 +40,7 @@ class Emitter:
     Attributes:
         graph: What is written, after `prepare`.
         types: Of its values.
+        only_readers: As of the graph.
         absorbed: Names of nodes that an operator before them has done already.
         bytes: What constants are for -> how many bytes they take.
         notes: Sentences for the report.
@@ -51,8 +52,7 @@ class Emitter:
         self.absorbed: set[str] = set()
         self.bytes: collections.Counter[str] = collections.Counter()
         self.notes: list[str] = []
-        self._nodes = {node.name: node for node in graph.nodes}
-        self._readers = graph.consumers()
+        self.only_readers = graph.only_readers()
         self._tensors: list[TensorEntry] = []
         self._operators: list[OperatorEntry] = []
         self._constants: dict[tuple[str, tuple[int, ...], bytes], int] = {}
@@ -69,12 +69,6 @@ class Emitter:
             tuple(self.real(name) for name in self.graph.outputs),
             metadata,
         )
-
-    def only_reader(self, value: str) -> Node | None:
-        """Returns the node that alone reads a value, None where others need it too."""
-        names = self._readers[value]
-        alone = len(names) == 1 and value not in self.graph.outputs
-        return self._nodes[names[0]] if alone else None
 
     def constant(self, name: str, values: NDArray[Any], purpose: str) -> int:
         """Returns the tensor of a constant; equal constants are one."""
@@ -139,7 +133,7 @@ class Emitter:
         value = node.inputs[0]
         tensor = self._real.get(value, ABSENT)
         made = self._makers.get(tensor)
-        if made is None or self.only_reader(value) is None:
+        if made is None or value not in self.only_readers:
             return False
         operator = self._operators[made]
         if operator.kind not in _FUSES or operator.options.get("fusedActivationFunction"):

@@ -60,7 +60,7 @@ def bconv2d(emitter: Emitter, node: Node) -> None:
         bits, rule = _padded_bits(emitter, node), VALID
     else:
         bits = emitter.packed(source)
-    sign = emitter.only_reader(node.name)
+    sign = emitter.only_readers.get(node.name)
     if sign is not None and sign.op == "sign" and packs_output(node, emitter.types):
         _to_bits(emitter, node, sign, bits, rule)
     else:
@@ -148,13 +148,13 @@ def _to_numbers(emitter: Emitter, node: Node, bits: int, rule: int) -> None:
     """Writes a convolution whose sums are clipped, multiplied and shifted."""
     kernel = numbers(emitter.graph.tensors[node.tensors["kernel"]])
     last, activation = node.name, 0
-    clip = emitter.only_reader(last)
+    clip = emitter.only_readers.get(last)
     # LCE refuses an activation where it corrects a border of zeros behind it.
     if clip is not None and clip.op == "clip" and packs_output(node, emitter.types):
         activation = CLIPS.get((clip.attributes["low"], clip.attributes["high"]), 0)
         if activation:
             last = _absorb(emitter, clip)
-    affine = emitter.only_reader(last)
+    affine = emitter.only_readers.get(last)
     scale, bias = np.ones(len(kernel)), np.zeros(len(kernel))
     if affine is not None and affine.op == "affine":
         scale, bias = _vectors(emitter, affine, len(kernel))
@@ -192,7 +192,7 @@ def _as_real(emitter: Emitter, node: Node, tensor: int, value: float) -> None:
     if rule is None:
         tensor, _ = padded(emitter, tensor, f"{node.name}/padded", shape, pads, value)
         rule = VALID
-    last, affine = node.name, emitter.only_reader(node.name)
+    last, affine = node.name, emitter.only_readers.get(node.name)
     scale, bias = np.ones(len(kernel)), np.zeros(len(kernel))
     if affine is not None and affine.op == "affine":
         scale, bias = _vectors(emitter, affine, len(kernel))

@@ -29,7 +29,7 @@ __all__ = ["packs_output", "prepare"]
 def prepare(graph: Graph) -> Graph:
     """Returns the graph with affines and signs where the writer looks for them."""
     # What a sign and something else read is computed in float32.
-    graph = fold_batch_norm(steady_signs(graph.flat()))
+    graph = fold_batch_norm(steady_signs(graph))
     # Brings affines and signs of dense layers next to their convolution, past the reshape.
     graph = merge_affines(fold_padding(drop_identities(hoist_elementwise(graph))))
     graph = sign_thresholds(graph, shared=False)
@@ -62,17 +62,12 @@ def _shifted_signs(graph: Graph) -> Graph:
     difference, once t is the float32 that has the same numbers below (or above) it. A sign that
     does not depend on x is that of 0 * x - 1 or 0 * x + 1.
     """
-    types, readers = infer_types(graph), graph.consumers()
+    types, readers = infer_types(graph), graph.only_readers()
     producers = {node.name: node for node in graph.nodes}
     tensors, nodes = dict(graph.tensors), []
     for node in graph.nodes:
         source = producers.get(node.inputs[0])
-        taken = (
-            source is not None
-            and packs_output(source, types)
-            and len(readers[source.name]) == 1
-            and source.name not in graph.outputs
-        )
+        taken = source is not None and packs_output(source, types) and source.name in readers
         if node.op != "sign" or "threshold" not in node.tensors or taken:
             nodes.append(node)
             continue

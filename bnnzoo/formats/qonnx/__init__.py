@@ -62,7 +62,7 @@ def _note(page: Arrangement, name: str) -> str:
 
 def drawn(graph: Graph) -> Arrangement:
     """Returns the drawing of a graph, after the passes that prepare it."""
-    return draw(passes.apply(graph.flat(), _PASSES)[0])
+    return draw(passes.apply(graph, _PASSES)[0])
 
 
 def _sizes(drawing: Drawing) -> dict[str, int]:

@@ -28,7 +28,7 @@ _OF_A_RUNTIME = ("threshold", "direction", "correction", "row_class", "column_cl
 
 
 def draw(graph: Graph) -> Arrangement:
-    """Draws a graph without epilogues.
+    """Draws a graph.
 
     Raises:
         ConversionError: QONNX cannot say what a node does.

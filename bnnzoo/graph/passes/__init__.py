@@ -14,7 +14,6 @@ from bnnzoo.graph.passes.drop_unused import drop_identities, drop_unused
 from bnnzoo.graph.passes.fold_affine import fold_into_conv, merge_affines
 from bnnzoo.graph.passes.fold_batch_norm import fold_batch_norm
 from bnnzoo.graph.passes.fold_padding import fold_padding
-from bnnzoo.graph.passes.group_epilogues import group_epilogues
 from bnnzoo.graph.passes.hoist_elementwise import hoist_elementwise
 from bnnzoo.graph.passes.pack_kernels import pack_kernels
 from bnnzoo.graph.passes.phases import phases
@@ -55,8 +54,6 @@ RUNTIME: tuple[Pass, ...] = (
     phases,
     zero_padding,
     drop_unused,
-    # Last: the others do not look into epilogues.
-    group_epilogues,
 )
 
 
@@ -70,9 +67,9 @@ def apply(graph: Graph, passes: Sequence[Pass]) -> tuple[Graph, dict[str, int]]:
     fired: dict[str, int] = {}
     for run in passes:
         after = run(graph)
-        before = set(map(id, graph.all_nodes()))
-        changed = sum(id(node) not in before for node in after.all_nodes())
-        gone = max(0, len(before) - sum(1 for _ in after.all_nodes()))
+        before = set(map(id, graph.nodes))
+        changed = sum(id(node) not in before for node in after.nodes)
+        gone = max(0, len(before) - len(after.nodes))
         name = run.__name__
         fired[name] = fired.get(name, 0) + max(changed, gone)
         graph = after

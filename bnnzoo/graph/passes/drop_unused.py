@@ -16,11 +16,11 @@ def drop_unused(graph: Graph) -> Graph:
     needed = set(graph.outputs)
     kept: list[Node] = []
     for node in reversed(graph.nodes):
-        if any(part.name in needed for part in node.all()):
+        if node.name in needed:
             kept.append(node)
-            needed.update(name for part in node.all() for name in part.inputs)
+            needed.update(node.inputs)
     kept.reverse()
-    used = {name for node in kept for part in node.all() for name in part.tensors.values()}
+    used = {name for node in kept for name in node.tensors.values()}
     tensors = {name: tensor for name, tensor in graph.tensors.items() if name in used}
     if len(kept) == len(graph.nodes) and len(tensors) == len(graph.tensors):
         return graph

@@ -27,7 +27,7 @@ def merge_affines(graph: Graph) -> Graph:
     scale2 * (scale1 * x + bias1) + bias2 = (scale2 * scale1) * x + (scale2 * bias1 + bias2)
     """
     producers = {node.name: node for node in graph.nodes}
-    readers = graph.consumers()
+    readers = graph.only_readers()
     tensors = dict(graph.tensors)
     merged: dict[str, Node] = {}
     for node in graph.nodes:
@@ -36,8 +36,7 @@ def merge_affines(graph: Graph) -> Graph:
             node.op != "affine"
             or first is None
             or first.op != "affine"
-            or len(readers[first.name]) > 1
-            or first.name in graph.outputs
+            or first.name not in readers
         ):
             continue
         graph = dataclasses.replace(graph, tensors=tensors)
@@ -68,7 +67,7 @@ def fold_into_conv(graph: Graph) -> Graph:
     stays binary. One of levels that meet inputs in 8 bits keeps them, and gets another scale.
     """
     producers = {node.name: node for node in graph.nodes}
-    readers = graph.consumers()
+    readers = graph.only_readers()
     tensors: dict[str, Tensor] = dict(graph.tensors)
     changed: dict[str, Node] = {}
     for node in graph.nodes:
@@ -78,8 +77,7 @@ def fold_into_conv(graph: Graph) -> Graph:
             or "scale" not in node.tensors
             or conv is None
             or conv.op != "conv2d"
-            or len(readers[conv.name]) > 1
-            or conv.name in graph.outputs
+            or conv.name not in readers
             or signs(graph.tensors[conv.tensors["kernel"]])
         ):
             continue

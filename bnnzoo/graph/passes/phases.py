@@ -107,8 +107,7 @@ class _Splitter:
         self.types = infer_types(graph)
         self.tensors: dict[str, Tensor] = dict(graph.tensors)
         self.taken = {*self.types, *graph.tensors}
-        self.readers = graph.consumers()
-        self.by_name = {node.name: node for node in graph.nodes}
+        self.readers = graph.only_readers()
         self.nodes: list[Node] = []
         self.done: set[str] = set()
 
@@ -131,11 +130,10 @@ class _Splitter:
 
     def _chain(self, node: Node) -> Iterator[Node]:
         """Yields the operations behind a node that are the same for every pixel."""
-        while len(self.readers[node.name]) == 1 and node.name not in self.graph.outputs:
-            node = self.by_name[self.readers[node.name][0]]
-            if node.op not in _PER_CHANNEL:
-                return
-            yield node
+        reader = self.readers.get(node.name)
+        while reader is not None and reader.op in _PER_CHANNEL:
+            yield reader
+            reader = self.readers.get(reader.name)
 
     def _phase(
         self, node: Node, chain: list[Node], axes: tuple[_Axis, _Axis], row: _Phase, column: _Phase

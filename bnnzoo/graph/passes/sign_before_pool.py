@@ -24,17 +24,11 @@ def sign_before_pool(graph: Graph, *, falling: bool = True) -> Graph:
         falling: Also where the sign falls in some channels, so that these take the minimum.
     """
     producers = {node.name: node for node in graph.nodes}
-    readers = graph.consumers()
+    readers = graph.only_readers()
     swapped: dict[str, tuple[Node, ...]] = {}
     for node in graph.nodes:
         pool = producers.get(node.inputs[0])
-        if (
-            node.op != "sign"
-            or pool is None
-            or pool.op != "max_pool2d"
-            or len(readers[pool.name]) > 1
-            or pool.name in graph.outputs
-        ):
+        if node.op != "sign" or pool is None or pool.op != "max_pool2d" or pool.name not in readers:
             continue
         direction = graph.tensor(node, "direction")
         falls = direction is not None and np.any(np.asarray(direction) < 0)

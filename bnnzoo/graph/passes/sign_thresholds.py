@@ -36,7 +36,7 @@ def sign_thresholds(graph: Graph, *, shared: bool = True) -> Graph:
         graph: Any graph.
         shared: Also where something else reads the affine, which then is computed all the same.
     """
-    readers = graph.consumers()
+    readers = graph.only_readers()
     producers = {node.name: node for node in graph.nodes}
     types = infer_types(graph)
     tensors = dict(graph.tensors)
@@ -45,7 +45,7 @@ def sign_thresholds(graph: Graph, *, shared: bool = True) -> Graph:
         affine = producers.get(node.inputs[0])
         if node.op != "sign" or affine is None or affine.op != "affine":
             continue
-        if not shared and (len(readers[affine.name]) > 1 or affine.name in graph.outputs):
+        if not shared and affine.name not in readers:
             continue
         threshold, direction = _through(graph, node, affine, types[affine.name].shape[-1])
         if _is_integer(affine.inputs[0], graph, producers):

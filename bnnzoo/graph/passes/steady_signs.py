@@ -36,7 +36,7 @@ def steady_signs(graph: Graph) -> Graph:
     """Moves biases between counts and signs off what float32 takes for zero.
 
     Args:
-        graph: Without epilogues; batch norms folded or not.
+        graph: Batch norms folded or not.
     """
     types = infer_types(graph)
     producers = {node.name: node for node in graph.nodes}

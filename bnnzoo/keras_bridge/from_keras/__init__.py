@@ -15,7 +15,7 @@ import keras
 
 from bnnzoo.errors import ConversionError
 from bnnzoo.graph.ir import Graph
-from bnnzoo.graph.ops import check_graph
+from bnnzoo.graph.ops import infer_types
 from bnnzoo.graph.passes.distinct_outputs import distinct_outputs
 from bnnzoo.keras_bridge.from_keras.convolving import CONVOLVING
 from bnnzoo.keras_bridge.from_keras.emitter import Emitter, GraphBuilder
@@ -91,7 +91,7 @@ def trace(model: Any) -> Trace:
     graph = distinct_outputs(
         builder.graph([builder.real(values[value]) for value in steps.outputs])
     )
-    check_graph(graph)
+    infer_types(graph)
     return Trace(graph, steps, tuple(calls))
 
 

@@ -15,7 +15,7 @@ GRAPHS = 25  # per seed
 
 def has_ties(graph, values):
     """Whether a sign's input is so close to zero that another order of sums flips it."""
-    inputs = [values[node.inputs[0]] for node in graph.all_nodes() if node.op == "sign"]
+    inputs = [values[node.inputs[0]] for node in graph.nodes if node.op == "sign"]
     return any(np.any((x != 0) & (np.abs(x) < 1e-9)) for x in inputs)
 
 

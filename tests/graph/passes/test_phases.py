@@ -76,7 +76,7 @@ def test_a_sign_of_the_sums_compares_integers(rng):
     y = builder.affine(transposed(builder, builder.add("sign", "images")))
     graph = builder.graph(builder.add("dequantize", builder.add("sign", y)))
     after, _ = passes.apply(graph, passes.RUNTIME)
-    (sign,) = (n for n in after.all_nodes() if n.op == "sign" and n.tensors)
+    (sign,) = (n for n in after.nodes if n.op == "sign" and n.tensors)
     threshold = np.asarray(after.tensor(sign, "threshold"))
     assert np.all((threshold == np.rint(threshold)) | np.isinf(threshold))
     assert_equal(graph, after, rng)

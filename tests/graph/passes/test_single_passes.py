@@ -18,7 +18,6 @@ from bnnzoo.graph.passes.eight_bits import eight_bits
 from bnnzoo.graph.passes.flatten_channels_first import flatten_channels_first
 from bnnzoo.graph.passes.fold_affine import fold_into_conv, merge_affines
 from bnnzoo.graph.passes.fold_batch_norm import fold_batch_norm
-from bnnzoo.graph.passes.group_epilogues import group_epilogues
 from bnnzoo.graph.passes.hoist_elementwise import hoist_elementwise
 from bnnzoo.graph.passes.pack_kernels import pack_kernels
 from bnnzoo.graph.passes.sign_before_pool import sign_before_pool
@@ -288,43 +287,6 @@ def test_levels_are_padded_with_zero_already(builder):
     kernel = {"kernel": builder.signs(4, 3, 3, 4)}
     graph = builder.graph(builder.add("bconv2d", levels, tensors=kernel, pad_value=0, **SAME))
     assert zero_padding(graph).nodes[-1].attributes["pad_value"] == 0
-
-
-def groups(graph):
-    return [[part.op for part in node.all()] for node in group_epilogues(graph).nodes]
-
-
-def test_a_residual_block_is_one_group(builder, rng):
-    x = builder.affine(binary_conv(builder, "images"))
-    x = builder.add("add", "images", x)
-    bits = builder.add("sign", x)
-    graph = builder.graph(bits, x)
-    assert groups(graph) == [["sign"], ["bconv2d", "affine", "add", "sign"]]
-    assert_equal(graph, group_epilogues(graph), rng)
-
-
-def test_a_group_moves_behind_a_gate_that_does_not_read_it(builder, rng):
-    y = binary_conv(builder, "images")
-    gate = builder.add("reshape", builder.add("global_avg_pool2d", "images"), shape=(1, 1, 4))
-    graph = builder.graph(builder.add("multiply", y, gate))
-    assert groups(graph)[-1] == ["bconv2d", "multiply"]
-    assert_equal(graph, group_epilogues(graph), rng)
-
-
-def test_a_gate_of_the_group_itself_stays_behind_it(builder, rng):
-    y = binary_conv(builder, "images")
-    gate = builder.add("reshape", builder.add("global_avg_pool2d", y), shape=(1, 1, 4))
-    graph = builder.graph(builder.add("multiply", y, gate))
-    assert groups(graph)[-1] == ["multiply"]
-    assert_equal(graph, group_epilogues(graph), rng)
-
-
-def test_a_sign_reads_the_value_that_it_is_made_of(builder, rng):
-    first = builder.affine(binary_conv(builder, "images"))
-    second = builder.affine(first)
-    graph = builder.graph(builder.add("sign", first), second)
-    assert groups(graph)[-1] == ["bconv2d", "affine", "sign", "affine"]
-    assert_equal(graph, group_epilogues(graph), rng)
 
 
 def flattened(builder, *, kernels=("binary", "real", "int8")):
