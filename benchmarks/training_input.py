@@ -21,7 +21,7 @@ import numpy as np
 from bnnzoo.data import open_source
 from bnnzoo.training import Augmentation
 from bnnzoo.training.images.crops import Drawing
-from bnnzoo.training.images.device_images import training_codes
+from bnnzoo.training.images.image_arrays import training_codes
 from bnnzoo.training.images.image_files import ImageFiles, open_files
 
 

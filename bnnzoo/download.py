@@ -28,11 +28,11 @@ from tqdm import tqdm
 from bnnzoo.errors import WeightsError
 from bnnzoo.network import PATIENCE, Patience, allowed, shown
 
-__all__ = ["LEAST_BYTES", "download"]
+__all__ = ["MIN_BYTES", "download"]
 
 # What must come within a read timeout and a connect timeout. Timeouts of a socket count from one
 # byte to the next: a byte now and then would hold a download for months.
-LEAST_BYTES = 2**16
+MIN_BYTES = 2**16
 _CHUNK_BYTES = 2**14  # what a connection that breaks can lose
 _MAX_REDIRECTS = 10
 _TRY_AGAIN_STATUS = {408, 425, 429}  # and all from 500
@@ -126,7 +126,7 @@ class _Answer:
     """How a server begins.
 
     Attributes:
-        begin: The place in the file of the first byte that comes.
+        begin: The offset in the file of the first byte that comes.
         end: The number of bytes of the file; None where it is not said.
         version: What names this version of the file, for `If-Range`.
     """
@@ -185,7 +185,7 @@ def _complete(url: str, part: _Part, verify: Verify, patience: Patience) -> None
         try:
             _fetch(url, part, patience)
         except _AttemptError as error:
-            if not error.transient or part.size < most + LEAST_BYTES:
+            if not error.transient or part.size < most + MIN_BYTES:
                 raise
             logger.info("%s %s. It goes on at byte %d.", shown(url), error, part.size)
             time.sleep(patience.backoff_s)
@@ -215,7 +215,7 @@ def _fetch(url: str, part: _Part, patience: Patience) -> None:
 def _in_time(
     ask: Callable[[Callable[[_Answer | bytes], None]], None], seconds: float
 ) -> Iterator[_Answer | bytes]:
-    """Yields what `ask` puts, as long as `LEAST_BYTES` come within so many seconds.
+    """Yields what `ask` puts, as long as `MIN_BYTES` come within so many seconds.
 
     A thread waits for the server: names that are not resolved, headers without end and single
     bytes have no timeout of their own.
@@ -253,7 +253,7 @@ def _taken(
         try:
             item = arrived.get(timeout=max(0.0, deadline - time.monotonic()))
         except queue.Empty:
-            reason = f"gives less than {LEAST_BYTES} bytes in {seconds:g} s"
+            reason = f"gives less than {MIN_BYTES} bytes in {seconds:g} s"
             raise _AttemptError(reason, transient=True) from None
         if item is None:
             return
@@ -261,7 +261,7 @@ def _taken(
             raise item
         yield item
         fresh += len(item) if isinstance(item, bytes) else 0
-        if fresh >= LEAST_BYTES:
+        if fresh >= MIN_BYTES:
             deadline, fresh = time.monotonic() + seconds, 0
 
 

@@ -28,7 +28,7 @@ SCHEMA = 1
 ROLES = ("full", "notop", "packed")
 FORMATS = ("keras_h5", "bnnzoo-packed/1")
 ORIGINS = ("published", "measured")
-_MOST_BYTES = 4 * 2**30
+_MAX_BYTES = 4 * 2**30
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,9 @@ class WeightsFile:
     max_bytes: int | None = None
 
     @property
-    def most_bytes(self) -> int:
+    def limit_bytes(self) -> int:
         """How many bytes it may have."""
-        return self.bytes or self.max_bytes or _MOST_BYTES
+        return self.bytes or self.max_bytes or _MAX_BYTES
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,7 @@ def parse(value: Any, source: str = "weights_manifest.json") -> Manifest:
     """Builds the records from parsed JSON.
 
     Raises:
-        ManifestError: The value breaks the schema; the message has the place and the rule.
+        ManifestError: The value breaks the schema; the message has the field and the rule.
     """
     top = _Fields(value, source)
     top.take("schema", lambda v: v == SCHEMA, f"{SCHEMA}")

@@ -198,8 +198,8 @@ def mismatch(path: Path, file: WeightsFile) -> str | None:
 def _wrong_size(size: int, file: WeightsFile) -> str | None:
     if file.bytes is not None and size != file.bytes:
         return f"must have {file.bytes} bytes, got {size}"
-    if size > file.most_bytes:
-        return f"must have at most {file.most_bytes} bytes, got {size}"
+    if size > file.limit_bytes:
+        return f"must have at most {file.limit_bytes} bytes, got {size}"
     return None
 
 
@@ -354,7 +354,7 @@ def _download(
                 stream,
                 what=f"{name} ({file.role})",
                 verify=verify,
-                max_bytes=file.most_bytes,
+                max_bytes=file.limit_bytes,
                 patience=patience,
                 progress=progress,
             )

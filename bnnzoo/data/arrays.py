@@ -166,8 +166,8 @@ def sample(name: str) -> Source:
     """
     traversable = resources.files("bnnzoo.data") / "samples" / f"{name}.npz"
     with resources.as_file(traversable) as path, np.load(path, allow_pickle=False) as archive:
-        x, y, places = archive["x_test"], archive["y_test"], archive["index"]
-    ids = [f"{name}:test/{place}" for place in places]
+        x, y, indices = archive["x_test"], archive["y_test"], archive["index"]
+    ids = [f"{name}:test/{index}" for index in indices]
     return from_arrays(x, y, name=f"sample:{name}", class_names=labels.names(name), ids=ids)
 
 
@@ -199,9 +199,9 @@ def keras_dataset(name: str, split: str = "test") -> Source:
     """
     path = data_folder() / f"{name}.npz"
     x, y = _read_npz(path, split) if path.is_file() else _download(name, split, path)
-    place = f"keras:{name}:{split}"
+    spec = f"keras:{name}:{split}"
     ids = [f"{name}:{split}/{i}" for i in range(len(x))]
-    return from_arrays(x, y, name=place, class_names=labels.names(name), ids=ids)
+    return from_arrays(x, y, name=spec, class_names=labels.names(name), ids=ids)
 
 
 def _download(name: str, split: str, looked: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -135,11 +135,11 @@ def _counted(folders: list[Path]) -> dict[str, int]:
 def _indices_by_label(folders: list[Path], label_set: Labels, skip_bad: bool) -> dict[str, int]:
     """Returns the indices of folders that are named as classes, or all by their numbers."""
     names = [folder.name for folder in folders]
-    places = labels.places(names, label_set)
-    if not any(place is not None for place in places) and all(map(str.isdecimal, names)):
+    indices = labels.class_indices(names, label_set)
+    if not any(index is not None for index in indices) and all(map(str.isdecimal, names)):
         count = len(labels.names(label_set))
-        places = [int(name) if int(name) < count else None for name in names]
-    strange = [name for name, place in zip(names, places, strict=True) if place is None]
+        indices = [int(name) if int(name) < count else None for name in names]
+    strange = [name for name, index in zip(names, indices, strict=True) if index is None]
     if strange and not (skip_bad and len(strange) < len(names)):
         near = difflib.get_close_matches(
             labels.normalise(strange[0]), labels.index_of(label_set), n=1
@@ -151,7 +151,7 @@ def _indices_by_label(folders: list[Path], label_set: Labels, skip_bad: bool) ->
             f"{hint} Rename the folder, or give a class map with --class-map. The folders are "
             f"{labels.shown(names)}; the classes are {labels.shown(labels.names(label_set))}."
         )
-    return {name: i for name, i in zip(names, places, strict=True) if i is not None}
+    return {name: i for name, i in zip(names, indices, strict=True) if i is not None}
 
 
 def _class_names(indices: Mapping[str, int], label_set: Labels | None) -> tuple[str, ...] | None:

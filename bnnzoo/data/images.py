@@ -19,7 +19,7 @@ from bnnzoo.errors import DataError, first_line
 
 __all__ = [
     "IMAGE_SUFFIXES",
-    "MOST_PIXELS",
+    "MAX_PIXELS",
     "as_pixels",
     "check_image",
     "decode_image",
@@ -40,7 +40,7 @@ FORMATS = {
 IMAGE_SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 
 # Pillow holds up to 16 bytes for a pixel, of WebP, while it decodes: 1 GiB for an image.
-MOST_PIXELS = 2**26
+MAX_PIXELS = 2**26
 STRIP_PIXELS = 2**20
 BITS_PER_SAMPLE = 258  # the tag of TIFF; Pillow leaves 12 bits as they are in 16
 TILE_SIDES = (322, 323)
@@ -71,7 +71,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 
     Raises:
         DataError: The file does not exist, is not a whole image of a format of `FORMATS`, or has
-            more than `MOST_PIXELS` pixels.
+            more than `MAX_PIXELS` pixels.
     """
     check_image(path)
     return _decoded(path, str(path))
@@ -131,9 +131,9 @@ def as_pixels(image: Any) -> NDArray[Any]:
 def _decoded(file: Path | IO[bytes], name: str) -> NDArray[np.uint8]:
     try:
         with Image.open(file, formats=tuple(FORMATS)) as image:
-            if image.width * image.height > MOST_PIXELS:
+            if image.width * image.height > MAX_PIXELS:
                 raise ValueError(
-                    f"it has {image.width} x {image.height} pixels, of at most {MOST_PIXELS:,}"
+                    f"it has {image.width} x {image.height} pixels, of at most {MAX_PIXELS:,}"
                 )
             format = image.format  # which a turned image has lost
             if format == "TIFF":
@@ -152,9 +152,9 @@ def _check_tiles(image: Any) -> None:
     """
     given = [tag for tag in _tiff_tags(image.fp) if tag in TILE_SIDES]
     sides = [image.tag_v2[tag] for tag in TILE_SIDES if tag in image.tag_v2]
-    if len(given) != len(sides) or math.prod(sides) > MOST_PIXELS:
+    if len(given) != len(sides) or math.prod(sides) > MAX_PIXELS:
         size = " x ".join(map(str, sides))
-        raise ValueError(f"its tiles must have one size, of at most {MOST_PIXELS:,} pixels: {size}")
+        raise ValueError(f"its tiles must have one size, of at most {MAX_PIXELS:,} pixels: {size}")
 
 
 def _tiff_tags(file: IO[bytes]) -> Iterator[int]:
@@ -162,8 +162,8 @@ def _tiff_tags(file: IO[bytes]) -> Iterator[int]:
     file.seek(0)
     head = file.read(16)
     order, is_big = "<" if head[:2] == b"II" else ">", 43 in head[2:4]
-    (place,) = struct.unpack_from(order + ("Q" if is_big else "I"), head, 8 if is_big else 4)
-    file.seek(place)
+    (offset,) = struct.unpack_from(order + ("Q" if is_big else "I"), head, 8 if is_big else 4)
+    file.seek(offset)
     (count,) = struct.unpack(order + ("Q" if is_big else "H"), file.read(8 if is_big else 2))
     for _ in range(count):
         yield struct.unpack_from(order + "H", file.read(20 if is_big else 12))[0]

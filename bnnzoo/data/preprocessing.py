@@ -44,9 +44,9 @@ Box: TypeAlias = tuple[int, int, int, int]
 
 logger = logging.getLogger(__name__)
 
-MOST_CHANNELS = 4
+MAX_CHANNELS = 4
 BLOCK_PIXELS = 2**20
-MOST_SIDE = 2**13
+MAX_SIDE = 2**13
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -171,7 +171,7 @@ def _each(images: Images) -> Iterator[NDArray[np.uint8]]:
         return map(_checked, map(as_pixels, images))
     array = as_pixels(images)
     # No batch of grey images is four pixels wide: that is one image, with an alpha channel.
-    single = array.ndim < 3 or (array.ndim == 3 and array.shape[2] <= MOST_CHANNELS)
+    single = array.ndim < 3 or (array.ndim == 3 and array.shape[2] <= MAX_CHANNELS)
     return map(_checked, [array] if single else array)
 
 
@@ -276,9 +276,9 @@ def normalization(
                 f"{name} must be 1 or 3 numbers within {least:g} to {most}, got "
                 f"{_numbers(values)}. Pixels are within 0 to 1: divide those of 0 to 255 by 255."
             )
-    if not 0 < crop <= 1 or (size is not None and not all(0 < n <= MOST_SIDE for n in size)):
+    if not 0 < crop <= 1 or (size is not None and not all(0 < n <= MAX_SIDE for n in size)):
         raise ArgumentError(
-            f"crop must be above 0 and at most 1, and size within 1 to {MOST_SIDE}, got {crop:g} "
+            f"crop must be above 0 and at most 1, and size within 1 to {MAX_SIDE}, got {crop:g} "
             f"and {size}."
         )
     id = f"mean={_numbers(mean)}:std={_numbers(std)}"

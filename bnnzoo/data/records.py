@@ -21,7 +21,7 @@ __all__ = ["RecordFile", "Records"]
 
 _HEADER = struct.Struct("<Q4x")
 _FOOTER_BYTES = 4
-_LEAST_BYTES = _HEADER.size + _FOOTER_BYTES
+_MIN_BYTES = _HEADER.size + _FOOTER_BYTES
 
 
 class RecordFile:
@@ -45,7 +45,7 @@ class RecordFile:
     def __len__(self) -> int:
         return self.take
 
-    def read(self, place: int) -> bytes:
+    def read(self, index: int) -> bytes:
         """Returns the data of a record.
 
         Raises:
@@ -54,7 +54,7 @@ class RecordFile:
         with self._lock:
             if self._spans is None:
                 self._spans = self._found_spans()
-        begin, end = self._spans[self.skip + place].tolist()
+        begin, end = self._spans[self.skip + index].tolist()
         try:
             with self.path.open("rb", buffering=0) as file:
                 file.seek(begin)
@@ -62,7 +62,7 @@ class RecordFile:
         except OSError as error:
             raise DataError(f"{self.path} cannot be read: {error.strerror}.") from error
         if len(data) != end - begin:
-            raise self._broken(place)
+            raise self._broken(index)
         return data
 
     def _found_spans(self) -> NDArray[np.int64]:
@@ -70,28 +70,28 @@ class RecordFile:
         position = 0
         try:
             size = self.path.stat().st_size
-            if size < self.count * _LEAST_BYTES:
-                raise self._broken(size // _LEAST_BYTES)
+            if size < self.count * _MIN_BYTES:
+                raise self._broken(size // _MIN_BYTES)
             spans = np.zeros((self.count, 2), np.int64)
             with self.path.open("rb", buffering=0) as file:
-                for place in range(self.count):
+                for index in range(self.count):
                     file.seek(position)
                     header = file.read(_HEADER.size)
                     if len(header) < _HEADER.size:
-                        raise self._broken(place)
+                        raise self._broken(index)
                     begin = position + _HEADER.size
                     end = begin + _HEADER.unpack(header)[0]
                     position = end + _FOOTER_BYTES
                     if position > size:
-                        raise self._broken(place)
-                    spans[place] = begin, end
+                        raise self._broken(index)
+                    spans[index] = begin, end
         except OSError as error:
             raise DataError(f"{self.path} cannot be read: {error.strerror}.") from error
         return spans
 
-    def _broken(self, place: int) -> DataError:
+    def _broken(self, index: int) -> DataError:
         return DataError(
-            f"{self.path} is broken at record {place} of {self.count}. Prepare the data set again."
+            f"{self.path} is broken at record {index} of {self.count}. Prepare the data set again."
         )
 
 
@@ -109,9 +109,9 @@ class Records(Sequence[bytes]):
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
 
-    def __getitem__(self, place: Any) -> Any:
-        if not 0 <= place < len(self):  # where iterating ends
-            raise IndexError(place)
-        which = int(np.searchsorted(self._ends, place, side="right"))
+    def __getitem__(self, index: Any) -> Any:
+        if not 0 <= index < len(self):  # where iterating ends
+            raise IndexError(index)
+        which = int(np.searchsorted(self._ends, index, side="right"))
         file = self.files[which]
-        return file.read(int(place) - (int(self._ends[which]) - len(file)))
+        return file.read(int(index) - (int(self._ends[which]) - len(file)))

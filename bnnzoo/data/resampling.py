@@ -108,9 +108,9 @@ def resize_bilinear(image: NDArray[np.generic], height: int, width: int) -> NDAr
     flat = image.reshape(h, w * c)
     width_of_block = max(1, BLOCK_VALUES // h)
     for left in range(0, w * c, width_of_block):
-        place = slice(left, left + width_of_block)
-        block = flat[:, place].astype(np.float32)
-        np.matmul(_bilinear_matrix(h, height), block, out=rows[:, place])
+        columns = slice(left, left + width_of_block)
+        block = flat[:, columns].astype(np.float32)
+        np.matmul(_bilinear_matrix(h, height), block, out=rows[:, columns])
     # Columns become rows, so that both passes are one product of matrices.
     turned = np.ascontiguousarray(rows.reshape(height, w, c).transpose(1, 0, 2))
     columns = _bilinear_matrix(w, width) @ turned.reshape(w, height * c)

@@ -17,7 +17,7 @@ __all__ = ["Search"]
 # What archives of macOS and Synology's file servers put beside images: copies of them.
 _HIDDEN = frozenset(("__MACOSX", "@eaDir"))
 _OTHER = "with another suffix"
-_MOST_SUFFIXES = 5
+_MAX_SUFFIXES = 5
 
 
 class _Visible(NamedTuple):
@@ -86,7 +86,7 @@ class Search:
     def said(self) -> str | None:
         """Returns what was left out, in words; None where it is nothing."""
         kinds = {kind: f"{count:,} {kind}" for kind, count in self.left_out.items() if count}
-        if suffixes := sorted(filter(None, self.suffixes))[:_MOST_SUFFIXES]:
+        if suffixes := sorted(filter(None, self.suffixes))[:_MAX_SUFFIXES]:
             kinds[_OTHER] += f" ({', '.join(suffixes)})"
         return ", ".join(kinds.values()) or None
 

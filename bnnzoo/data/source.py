@@ -21,7 +21,7 @@ class Item:
     """One labelled image that is not decoded yet.
 
     Attributes:
-        id: File name relative to the data set, or its place in it.
+        id: File name relative to the data set, or its index.
         label: Class index.
         read: Returns the pixels, uint8 `(h, w)` or `(h, w, c)`; a DataError if they are broken.
     """
@@ -49,7 +49,7 @@ class Source:
     Attributes:
         name: How results name it, as in `keras:mnist:test`.
         length: Number of items.
-        items: The items; iterable more than once. Those of `open_source` have places too, so
+        items: The items; iterable more than once. Those of `open_source` can be indexed too, so
             that training can take them in any order.
         class_names: Name of each class, where the data set has them.
         skipped: What `skip_bad` left out when the data set was opened.
@@ -120,14 +120,14 @@ class Source:
         names = labels.names(classes)
         if self.class_names == names:
             return self
-        places = labels.places(self.class_names, classes)
-        strange = [n for n, place in zip(self.class_names, places, strict=True) if place is None]
+        indices = labels.class_indices(self.class_names, classes)
+        strange = [n for n, index in zip(self.class_names, indices, strict=True) if index is None]
         if strange:
             raise DataError(
                 f"{self.name}: its classes must be those of {whose}, got {strange[0]!r}. Name them "
                 f"alike. It has {labels.shown(self.class_names)}, not {labels.shown(names)}."
             )
-        change = functools.partial(_labelled, places=[place or 0 for place in places])
+        change = functools.partial(_labelled, indices=[index or 0 for index in indices])
         if isinstance(self.items, tuple):
             return replace(self, items=tuple(map(change, self.items)), class_names=names)
         return replace(self, items=_Changed(self.items, change), class_names=names)
@@ -146,13 +146,13 @@ class _Changed:
     def __len__(self) -> int:
         return len(self.items)  # type: ignore[arg-type]
 
-    def __getitem__(self, place: int) -> Item:
-        """Returns an item, where the items have places."""
-        return self.change(self.items[place])  # type: ignore[index]
+    def __getitem__(self, index: int) -> Item:
+        """Returns an item, where the items can be indexed."""
+        return self.change(self.items[index])  # type: ignore[index]
 
 
-def _labelled(item: Item, places: Sequence[int]) -> Item:
-    return replace(item, label=places[_checked(item, len(places)).label])
+def _labelled(item: Item, indices: Sequence[int]) -> Item:
+    return replace(item, label=indices[_checked(item, len(indices)).label])
 
 
 def _checked(item: Item, num_classes: int) -> Item:

@@ -29,7 +29,7 @@ __all__ = [
 
 ClassMap: TypeAlias = Mapping[str, int] | str | PathLike[str]
 
-MOST_CLASSES = 2**31 - 1
+MAX_CLASS_INDEX = 2**31 - 1
 DELIMITERS = ",;\t"
 
 
@@ -54,7 +54,7 @@ def read_class_map(class_map: ClassMap) -> Mapping[str, int]:
     for name, index in entries:
         if not name:
             raise DataError(f"Class map: every row must have a name, got none for {index!r:.80}.")
-        if type(index) is not int or not 0 <= index <= MOST_CLASSES:
+        if type(index) is not int or not 0 <= index <= MAX_CLASS_INDEX:
             raise DataError(
                 f"Class map: index of '{name:.80}' must be an integer from 0, got {index!r:.80}. "
                 "Fix it."
@@ -108,7 +108,7 @@ def read_names(path: Path) -> tuple[str, ...]:
 
 def class_index(text: str) -> int | str:
     """Returns the number of a cell, or the text where it is none."""
-    is_number = re.fullmatch(r"\s*[+-]?[0-9]{1,10}\s*", text) and int(text) <= MOST_CLASSES
+    is_number = re.fullmatch(r"\s*[+-]?[0-9]{1,10}\s*", text) and int(text) <= MAX_CLASS_INDEX
     return int(text) if is_number else text
 
 

@@ -145,11 +145,11 @@ class _Items(Sequence[Item]):
     def __len__(self) -> int:
         return len(self._examples)
 
-    def __getitem__(self, place: Any) -> Any:
-        if not 0 <= place < len(self):
-            raise IndexError(place)
-        id = f"{self.name}:{self.split}/{place}"
-        example = self._examples[place]
+    def __getitem__(self, index: Any) -> Any:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        id = f"{self.name}:{self.split}/{index}"
+        example = self._examples[index]
         if self._is_records:
             example = self._parsed(example, id)
         image, label = example["image"], int(example["label"])

@@ -19,7 +19,7 @@ __all__ = ["golden_logits", "log_softmax"]
 DATASET = "sample:fashion_mnist"
 FIRST = 4
 DIGITS = 4
-LEAST_TOLERANCE = 1e-3
+MIN_TOLERANCE = 1e-3
 # Other machines and backends round sums in another order. Near zero that flips a sign, and every
 # layer behind it sees another input. So inputs are changed by some roundings of float32, this
 # often, and what that does to the logits is what has to be tolerated.
@@ -51,7 +51,7 @@ def golden_logits(network: Any, packed: Any) -> dict[str, Any]:
         "dataset": DATASET,
         "first": FIRST,
         "logits": logits.round(DIGITS).tolist(),
-        "tolerance": _rounded_up(max(LEAST_TOLERANCE, 2 * apart)),
+        "tolerance": _rounded_up(max(MIN_TOLERANCE, 2 * apart)),
     }
 
 

@@ -24,10 +24,10 @@ from bnnzoo.formats import packed
 from bnnzoo.keras_bridge.to_keras import assign_weights
 from bnnzoo.manifest import WeightsRecord
 from bnnzoo.model_spec import ModelSpec
+from bnnzoo.publishing.destination import SUFFIXES
 from bnnzoo.publishing.finished_run import FinishedRun
 from bnnzoo.publishing.golden import golden_logits
 from bnnzoo.publishing.latent import write_latent
-from bnnzoo.publishing.place import SUFFIXES
 from bnnzoo.registry import builder
 
 __all__ = ["Packed", "Progress", "pack", "rebuild"]

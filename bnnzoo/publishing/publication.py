@@ -16,9 +16,9 @@ from bnnzoo.evaluation import EvaluationReport
 from bnnzoo.formats.packed import WEIGHTS_DTYPES
 from bnnzoo.manifest import Metric, WeightsRecord
 from bnnzoo.model_spec import ModelSpec
+from bnnzoo.publishing.destination import Destination, find_destination
 from bnnzoo.publishing.finished_run import FinishedRun, open_finished_run
 from bnnzoo.publishing.packing import Packed, Progress, pack, rebuild
-from bnnzoo.publishing.place import Place, find_place
 
 __all__ = ["Publication", "publish"]
 
@@ -97,12 +97,12 @@ def publish(
         BnnZooError: A file cannot be written.
     """
     weights_dtypes = _chosen_dtypes(weights_dtype)
-    place = find_place(url, out)
+    destination = find_destination(url, out)
     found = open_finished_run(run)
     tag = _checked_tag(tag, found)
     network = found.network()
     roles = ("full", "packed") if latent else ("packed",)
-    place.check(f"{network.model_spec.name}.{tag}", roles, force=force)
+    destination.check(f"{network.model_spec.name}.{tag}", roles, force=force)
     draft = dataclasses.replace(
         _draft(found, network.model_spec, tag, default),
         training=found.training(hardware),
@@ -114,11 +114,11 @@ def publish(
         draft,
         roles=roles,
         weights_dtypes=weights_dtypes,
-        check_size=place.check_size,
+        check_size=destination.check_size,
         progress=progress or (lambda what, done, total: None),
     )
-    record = _filled(draft, found, result, place)
-    files = () if dry_run else place.write(record, result.contents, found.log)
+    record = _filled(draft, found, result, destination)
+    files = () if dry_run else destination.write(record, result.contents, found.log)
     return Publication(record, result.weights_dtype, result.trained.top1, files)
 
 
@@ -166,15 +166,17 @@ def _draft(run: FinishedRun, spec: ModelSpec, tag: str, default: bool) -> Weight
     )
 
 
-def _filled(draft: WeightsRecord, run: FinishedRun, result: Packed, place: Place) -> WeightsRecord:
+def _filled(
+    draft: WeightsRecord, run: FinishedRun, result: Packed, destination: Destination
+) -> WeightsRecord:
     """Returns the record with what was measured."""
     return dataclasses.replace(
         draft,
         files=tuple(
-            place.file(draft.name, role, content) for role, content in result.contents.items()
+            destination.file(draft.name, role, content) for role, content in result.contents.items()
         ),
         metrics=(_metric(draft, run, result.keras), _metric(draft, run, result.packed)),
-        log=place.log_name(draft.name),
+        log=destination.log_name(draft.name),
         golden=result.golden,
     )
 

@@ -12,7 +12,7 @@ import keras
 
 __all__ = ["device_names", "hardware", "jit_compile", "steps_per_call"]
 
-MOST_STEPS_PER_CALL = 50
+MAX_STEPS_PER_CALL = 50
 
 
 def device_names() -> list[str]:
@@ -55,7 +55,7 @@ def steps_per_call(steps: int) -> int:
     """
     if keras.backend.backend() != "jax" or _only_cpu():
         return 1
-    return max(n for n in range(1, MOST_STEPS_PER_CALL + 1) if steps % n == 0)
+    return max(n for n in range(1, MAX_STEPS_PER_CALL + 1) if steps % n == 0)
 
 
 def jit_compile() -> bool | str:

@@ -1,4 +1,4 @@
-"""One epoch: its images in their order, the steps, the curve, the flips."""
+"""One epoch: its images in their order, the steps, the validation, the flips."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from bnnzoo.errors import BnnZooError
 from bnnzoo.nn.optimizers import CaseOptimizer, is_binary_variable
 from bnnzoo.training.distributed.distribution import ALONE, Group
 from bnnzoo.training.images.crops import Drawing
-from bnnzoo.training.images.device_images import evaluation_codes, training_codes
+from bnnzoo.training.images.image_arrays import evaluation_codes, training_codes
 from bnnzoo.training.images.reading import RunImages
 from bnnzoo.training.interrupts import kept_interrupts
 from bnnzoo.training.recipes.recipe import Recipe
 
 __all__ = ["EpochRunner", "Progress", "Split", "evaluation_batch"]
 
-MOST_EVALUATED_AT_ONCE = 500
+MAX_EVALUATED_AT_ONCE = 500
 VALUES_EVALUATED_AT_ONCE = 2**24
 
 
@@ -39,11 +39,11 @@ class Progress(NamedTuple):
 
 @dataclass(frozen=True)
 class Split:
-    """The images of a run: which are learnt from and which are measured for the curve."""
+    """The images of a run: which are learnt from and which are measured after each epoch."""
 
     images: RunImages
     train: NDArray[np.int64]
-    curve: NDArray[np.int64]
+    validation: NDArray[np.int64]
 
 
 def evaluation_batch(shape: tuple[int, ...]) -> int:
@@ -52,14 +52,14 @@ def evaluation_batch(shape: tuple[int, ...]) -> int:
     Args:
         shape: `(h, w, c)`.
     """
-    return max(min(MOST_EVALUATED_AT_ONCE, VALUES_EVALUATED_AT_ONCE // math.prod(shape)), 1)
+    return max(min(MAX_EVALUATED_AT_ONCE, VALUES_EVALUATED_AT_ONCE // math.prod(shape)), 1)
 
 
 class EpochRunner:
     """Runs the epochs of one phase.
 
     Args:
-        trainee: The compiled model.
+        model: The compiled model.
         split: The images.
         recipe: The recipe.
         group: The processes that share each batch.
@@ -68,13 +68,13 @@ class EpochRunner:
 
     def __init__(
         self,
-        trainee: Any,
+        model: Any,
         split: Split,
         recipe: Recipe,
         group: Group = ALONE,
         progress: Callable[[Progress], None] | None = None,
     ) -> None:
-        self.trainee = trainee
+        self.model = model
         self.split = split
         self.recipe = recipe
         self.group = group
@@ -95,8 +95,8 @@ class EpochRunner:
         with kept_interrupts() as check:
             logs = self._fit(epoch, check)
             seconds = time.perf_counter() - start
-            curve = self._evaluate()
-        for loss in (logs["loss"], curve["loss"]):  # the first is of weights before each step
+            validation = self._evaluate()
+        for loss in (logs["loss"], validation["loss"]):  # the first is of weights before each step
             if not np.isfinite(loss):
                 raise BnnZooError(
                     f"The loss of epoch {epoch + 1} is {loss}: training has diverged. The last "
@@ -107,9 +107,9 @@ class EpochRunner:
             "epoch": epoch + 1,
             "loss": logs["loss"],
             "top1": 100 * logs["accuracy"],
-            "val_loss": curve["loss"],
-            "val_top1": 100 * curve["accuracy"],
-            "learning_rate": _learning_rate(self.trainee.optimizer),
+            "val_loss": validation["loss"],
+            "val_top1": 100 * validation["accuracy"],
+            "learning_rate": _learning_rate(self.model.optimizer),
             "flip_ratio": float(np.mean(list(flips.values()))) if flips else 0.0,
             "seconds": seconds,
             "images_per_second": self.steps * self.recipe.batch_size / seconds,
@@ -123,7 +123,7 @@ class EpochRunner:
         codes = self.group.part(codes)
         drawing = Drawing(recipe.augmentation.min_area, recipe.seed, epoch)
         with self.split.images.feed(codes.reshape(-1, 4), codes.shape[1], drawing) as data:
-            history = self.trainee.fit(
+            history = self.model.fit(
                 **self._by_calls(data),
                 shuffle=False,
                 verbose=0,
@@ -133,26 +133,26 @@ class EpochRunner:
 
     def _by_calls(self, data: dict[str, Any]) -> dict[str, Any]:
         """Returns the codes and labels of an epoch in batches of one call each."""
-        if self.trainee.steps_per_call == 1:
+        if self.model.steps_per_call == 1:
             return data
-        in_calls, batch = self.trainee.in_calls, data["batch_size"]
+        in_calls, batch = self.model.in_calls, data["batch_size"]
         x, y = data["x"].reshape(-1, batch, 4), data["y"].reshape(-1, batch)
         return {**data, "x": in_calls(x), "y": in_calls(y)}
 
     def _evaluate(self) -> dict[str, float]:
         images, group = self.split.images, self.group
-        most = evaluation_batch(images.shape)
-        places, weights = whole_batches(self.split.curve, most, group.devices)
-        places, weights = group.part(places), group.part(weights)
-        codes = evaluation_codes(places.ravel(), self.recipe.augmentation)
-        with images.feed(codes, places.shape[1]) as data:
-            result = self.trainee.evaluate(**_weighted(data, weights), verbose=0, return_dict=True)
+        size = evaluation_batch(images.shape)
+        indices, weights = whole_batches(self.split.validation, size, group.devices)
+        indices, weights = group.part(indices), group.part(weights)
+        codes = evaluation_codes(indices.ravel(), self.recipe.augmentation)
+        with images.feed(codes, indices.shape[1]) as data:
+            result = self.model.evaluate(**_weighted(data, weights), verbose=0, return_dict=True)
         return {name: float(value) for name, value in result.items()}
 
     def _current_signs(self) -> dict[str, NDArray[np.bool_]]:
         return {
             variable.path: np.asarray(ops.convert_to_numpy(variable)) < 0
-            for variable in self.trainee.network.trainable_variables
+            for variable in self.model.network.trainable_variables
             if is_binary_variable(variable)
         }
 
@@ -163,24 +163,24 @@ class EpochRunner:
 
 
 def whole_batches(
-    places: NDArray[np.int64], most: int, devices: int
+    indices: NDArray[np.int64], size: int, devices: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Returns places of images in whole batches `(batches, size)`, and the weight of each.
+    """Returns indices of images in whole batches `(batches, size)`, and the weight of each.
 
     Where images are missing to fill the last batch one stands in with weight 0. Weights are 1 in
     the mean, so that weighted means over all batches are those over the images.
 
     Args:
-        places: Which images.
-        most: About the size of a batch.
+        indices: Which images.
+        size: About the size of a batch.
         devices: What a batch is shared out to; its size is a multiple.
     """
-    size = -(-min(most, len(places)) // devices) * devices
-    missing = -len(places) % size
-    total = len(places) + missing
+    size = -(-min(size, len(indices)) // devices) * devices
+    missing = -len(indices) % size
+    total = len(indices) + missing
     weights = np.zeros(total, dtype=np.float32)
-    weights[: len(places)] = total / len(places)
-    filled = np.concatenate([places, np.repeat(places[:1], missing)])
+    weights[: len(indices)] = total / len(indices)
+    filled = np.concatenate([indices, np.repeat(indices[:1], missing)])
     return filled.reshape(-1, size), weights.reshape(-1, size)
 
 
@@ -201,7 +201,7 @@ class _Steps(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         runner = self.runner
         assert runner.progress is not None
-        step = (batch + 1) * runner.trainee.steps_per_call
+        step = (batch + 1) * runner.model.steps_per_call
         runner.progress(Progress(self.epoch + 1, runner.recipe.epochs, step, runner.steps))
         self.check()
 

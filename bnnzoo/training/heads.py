@@ -26,14 +26,14 @@ def with_new_head(
     Raises:
         ArgumentError: The network has no such layer.
     """
-    place = _classifier_place(network)
+    index = _classifier_index(network)
     config = copy.deepcopy(network.get_config())
-    settings = config["layers"][place]["config"]
+    settings = config["layers"][index]["config"]
     settings["units" if "units" in settings else "filters"] = num_classes
-    for entry in config["layers"][place:]:
+    for entry in config["layers"][index:]:
         entry.pop("build_config", None)  # has the shape of the old classifier
     made = type(network).from_config(config)
-    for old, new in zip(network.layers[:place], made.layers[:place], strict=True):
+    for old, new in zip(network.layers[:index], made.layers[:index], strict=True):
         new.set_weights(old.get_weights())
     spec = network.model_spec
     made.model_spec = dataclasses.replace(
@@ -47,14 +47,14 @@ def backbone_layers(network: Any) -> list[Any]:
     if network.stages:
         end = network.layers.index(network.get_layer(network.stages[-1])) + 1
     else:
-        end = _classifier_place(network)
+        end = _classifier_index(network)
     layers: list[Any] = network.layers[:end]
     return layers
 
 
-def _classifier_place(network: Any) -> int:
-    for place in reversed(range(len(network.layers))):
-        config = network.layers[place].get_config()
+def _classifier_index(network: Any) -> int:
+    for index in reversed(range(len(network.layers))):
+        config = network.layers[index].get_config()
         if "units" in config or "filters" in config:
-            return place
+            return index
     raise ArgumentError(f"{network.name} must have a classifier to be replaced, got none.")

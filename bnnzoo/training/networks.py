@@ -79,17 +79,17 @@ class NetworkMaker:
             labels=known[0] if known else names and tuple(map(label_sets.printable, names)),
         )
 
-    def network(self, place: int, precision: str | None = None) -> Any:
+    def network(self, index: int, precision: str | None = None) -> Any:
         """Returns the network of a phase: from `start_from`, or with random weights.
 
         Args:
-            place: Which phase, from 0.
+            index: Which phase, from 0.
             precision: Dtype policy of its layers; None takes the recipe's.
 
         Raises:
             ArgumentError: The builder does not take the recipe's arguments.
         """
-        phase = self.recipe.phases[place]
+        phase = self.recipe.phases[index]
         with _dtype_policy(precision or self.recipe.precision):
             whole = self._whole()
             made = make_variant(whole, self.recipe, phase)
@@ -211,7 +211,7 @@ def _check_maps(phase: Phase, teacher: Any, student: Any) -> None:
     if () in maps[1]:
         raise ArgumentError(
             f"attention must be 0 for {student.name}, got {phase.attention:g}. Its stages are "
-            "vectors, which have no places to attend to; set distillation."
+            "vectors, which have no positions to attend to; set distillation."
         )
     if maps[0] != maps[1]:
         raise ArgumentError(

@@ -77,7 +77,7 @@ def distillation_loss(teacher: Any, student: Any, temperature: float) -> Any:
 def attention_loss(teacher: list[Any], student: list[Any]) -> Any:
     """Returns how far apart the attention maps are: sum over stages of |Q_s - Q_t|, batch mean.
 
-    Q = sum over channels of the squared activations, as a vector of length 1 over all places.
+    Q = sum over channels of the squared activations, as a vector of length 1 over all positions.
 
     Reference:
         Martinez et al. 2020 (Real-to-Binary), section 4.1, https://arxiv.org/abs/2003.11535

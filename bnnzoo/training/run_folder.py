@@ -40,9 +40,9 @@ _JSON_KINDS: dict[type, str] = {dict: "JSON object", list: "JSON list"}
 WRITTEN = (RECIPE, ENVIRONMENT, IMAGES, REPORT, LOG, MODEL, LAST, BEST, PHASES)
 
 
-def phase_file(place: int) -> str:
+def phase_file(index: int) -> str:
     """Returns the name of the weights at the end of a phase, counted from 0."""
-    return f"checkpoints/phase{place + 1}.npz"
+    return f"checkpoints/phase{index + 1}.npz"
 
 
 class RunFolder:

@@ -24,8 +24,9 @@ from bnnzoo.training.distributed.distribution import current_group
 from bnnzoo.training.epochs import EpochRunner, Progress, Split, evaluation_batch
 from bnnzoo.training.events import EventFile, open_events
 from bnnzoo.training.heads import backbone_layers
-from bnnzoo.training.images.device_images import calibration_places, split_codes
+from bnnzoo.training.images.device_images import input_layer
 from bnnzoo.training.images.digest import image_digest
+from bnnzoo.training.images.image_arrays import calibration_indices, split_codes
 from bnnzoo.training.images.reading import image_reader
 from bnnzoo.training.networks import NetworkMaker, check_teacher, open_teacher
 from bnnzoo.training.optimizers import make_optimizer
@@ -41,7 +42,7 @@ from bnnzoo.training.run_folder import (
     open_run,
     phase_file,
 )
-from bnnzoo.training.training_model import Trainee, input_layer
+from bnnzoo.training.training_model import TrainingModel
 from bnnzoo.version import __version__
 
 __all__ = ["Progress", "train"]
@@ -105,8 +106,8 @@ def train(
             trainer = _Trainer(recipe, run, events, progress, on_epoch)
             start = len(trainer.rows)
             _record_environment(run, command, start)
-            for place in range(len(recipe.phases)):
-                trainer.run_phase(place)
+            for index in range(len(recipe.phases)):
+                trainer.run_phase(index)
         run.group = group.leave()
         return trainer.finish(resumed_after=start) if group.first else {}
 
@@ -131,7 +132,9 @@ class _Trainer:
         self.networks = NetworkMaker(recipe)
         self.test = open_source(recipe.test_data)
         self.split = self._open_images()
-        self.bank = input_layer(self.split.images, recipe.preprocessing, recipe.augmentation.pad)
+        self.input_layer = input_layer(
+            self.split.images, recipe.preprocessing, recipe.augmentation.pad
+        )
 
     def _open_images(self) -> Split:
         """Finds the images, and tells the networks what there is to learn."""
@@ -149,16 +152,16 @@ class _Trainer:
         networks.set_data(images.shape, num_classes, source.class_names)
         self.test = self.test.labelled_as(source.class_names).within(num_classes)
         test = read(self.test, images.shape)
-        train, curve = split_codes(len(images), len(test), recipe.held_out, recipe.seed)
+        train, validation = split_codes(len(images), len(test), recipe.held_out, recipe.seed)
         _check_fits(recipe, images.shape, len(train))
         self._check_same(image_digest(source, images) + image_digest(self.test, test))
         self.folder.group.check_images(
             f"{len(images)} to train on and {len(test)} to measure on, of shape {images.shape}, in "
             f"{num_classes} classes"
         )
-        places = calibration_places(train, CALIBRATION_IMAGES, recipe.seed)
-        networks.recalibrate(images.some(places))
-        return Split(images.followed_by(test), train, curve)
+        calibration = calibration_indices(train, CALIBRATION_IMAGES, recipe.seed)
+        networks.recalibrate(images.some(calibration))
+        return Split(images.followed_by(test), train, validation)
 
     def _check_same(self, digest: str) -> None:
         """Writes down which images a run begins with; one that goes on must have the same.
@@ -176,62 +179,62 @@ class _Trainer:
                 f"and {self.recipe.test_data} hold now. Bring those back, or name another folder."
             )
 
-    def run_phase(self, place: int) -> None:
+    def run_phase(self, index: int) -> None:
         """Trains what is left of a phase; all of them before it are done."""
-        phase = self.recipe.phases[place]
-        first = sum(earlier.epochs for earlier in self.recipe.phases[:place])
+        phase = self.recipe.phases[index]
+        first = sum(earlier.epochs for earlier in self.recipe.phases[:index])
         done = len(self.rows)
         if done >= first + phase.epochs:
             return
-        trainee = self._compiled(place)
+        model = self._compiled(index)
         if done > first:
-            checkpoints.read_state(self.folder, trainee.network, trainee.optimizer)
-        runner = EpochRunner(trainee, self.split, self.recipe, self.folder.group, self.progress)
+            checkpoints.read_state(self.folder, model.network, model.optimizer)
+        runner = EpochRunner(model, self.split, self.recipe, self.folder.group, self.progress)
         for epoch in range(done, first + phase.epochs):
             row, flips = runner.run(epoch)
-            self.rows.append({"phase": place + 1, **row})
+            self.rows.append({"phase": index + 1, **row})
             if epoch == first + phase.epochs - 1:
-                checkpoints.write_weights(self.folder, phase_file(place), trainee.network)
-            self._keep(trainee, flips)
+                checkpoints.write_weights(self.folder, phase_file(index), model.network)
+            self._keep(model, flips)
 
-    def _compiled(self, place: int) -> Any:
-        phase = self.recipe.phases[place]
+    def _compiled(self, index: int) -> Any:
+        phase = self.recipe.phases[index]
         keras.utils.set_random_seed(self.recipe.seed)
-        network = self.networks.network(place)
-        if place:
-            self._read_phase(place - 1, network)
+        network = self.networks.network(index)
+        if index:
+            self._read_phase(index - 1, network)
         # Here and not in the result, which learns everything again.
         for layer in backbone_layers(network) if phase.freeze_backbone else ():
             layer.trainable = False
         steps = len(self.split.train) // self.recipe.batch_size
         optimizer = make_optimizer(phase, network, steps)
-        teacher = self._teacher(place, network)
+        teacher = self._teacher(index, network)
         calls = steps_per_call(steps) if self.split.images.on_device else 1
-        trainee = Trainee(network, self.bank, phase, teacher, calls)
-        trainee.compile(optimizer=optimizer, jit_compile=jit_compile())
-        optimizer.build(trainee.trainable_variables)
-        return trainee
+        model = TrainingModel(network, self.input_layer, phase, teacher, calls)
+        model.compile(optimizer=optimizer, jit_compile=jit_compile())
+        optimizer.build(model.trainable_variables)
+        return model
 
-    def _read_phase(self, place: int, network: Any) -> None:
-        checkpoints.read_weights(self.folder, phase_file(place), network)
+    def _read_phase(self, index: int, network: Any) -> None:
+        checkpoints.read_weights(self.folder, phase_file(index), network)
 
-    def _teacher(self, place: int, student: Any) -> Any:
-        phase = self.recipe.phases[place]
+    def _teacher(self, index: int, student: Any) -> Any:
+        phase = self.recipe.phases[index]
         if phase.teacher is None:
             return None
         if phase.teacher != "previous":
             return open_teacher(phase, student)
-        teacher = self.networks.network(place - 1)
-        self._read_phase(place - 1, teacher)
+        teacher = self.networks.network(index - 1)
+        self._read_phase(index - 1, teacher)
         check_teacher(phase, teacher, student)
         return teacher
 
-    def _keep(self, trainee: Any, flips: dict[str, float]) -> None:
+    def _keep(self, model: Any, flips: dict[str, float]) -> None:
         """Writes what a resumed run cannot make again, then the checkpoint, then the rest."""
         row, epoch = self.rows[-1], len(self.rows)
         if epoch == _best_epoch(self.rows):
-            checkpoints.write_weights(self.folder, BEST, trainee.network)
-        checkpoints.write_state(self.folder, trainee.network, trainee.optimizer, self.rows)
+            checkpoints.write_weights(self.folder, BEST, model.network)
+        checkpoints.write_state(self.folder, model.network, model.optimizer, self.rows)
         self.folder.write_log(self.rows)
         if self.events is not None:
             named = {f"flip_ratio/{path}": flip for path, flip in flips.items()}

@@ -5,103 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from bnnzoo.data import preprocessing as preprocessings
-from bnnzoo.training.images.device_images import Images
-from bnnzoo.training.images.reading import RunImages
 from bnnzoo.training.objective import cross_entropy, logits_and_stages, objective
 from bnnzoo.training.recipes.recipe import Phase
 
-__all__ = ["ImageBank", "Scaling", "Trainee", "input_layer"]
+__all__ = ["TrainingModel"]
 
 
-class Scaling(keras.layers.Layer):  # type: ignore[misc]
-    """Turns raw pixels `(n, h, w, c)` of any type into what the network takes, on the device.
-
-    Args:
-        preprocessing: Id; its mean and deviation are applied.
-    """
-
-    def __init__(self, preprocessing: str) -> None:
-        super().__init__(dtype="float32", autocast=False, trainable=False, name="scaling")
-        known = preprocessings.get(preprocessing)
-        self.mean = np.array(known.mean, dtype=np.float32)
-        self.std = np.array(known.std, dtype=np.float32)
-        self.built = True
-
-    def call(self, pixels: Any) -> Any:
-        """Returns float32 images."""
-        return (ops.cast(pixels, "float32") - self.mean) / self.std
-
-
-class ImageBank(keras.layers.Layer):  # type: ignore[misc]
-    """All images of a run, on the device; turns codes `(n, 4)` into images `(n, h, w, c)`.
-
-    A code is the place of an image, the row and the column where its window begins in the image
-    padded with `pad` zeros on every side, and whether it is mirrored. Only codes travel to the
-    device while training.
-
-    Args:
-        images: The images; uint8 stays uint8 until a batch of them is taken.
-        preprocessing: Id; its mean and deviation are applied.
-        pad: Zeros on every side.
-    """
-
-    def __init__(self, images: Images, preprocessing: str, pad: int) -> None:
-        super().__init__(dtype="float32", trainable=False, name="images")
-        self.image_shape = images.shape
-        self.pad = pad
-        self.scaling = Scaling(preprocessing)
-        rows = images.pixels.reshape(-1, images.shape[2])
-        self.pixels = self.add_weight(
-            shape=rows.shape,
-            dtype=str(rows.dtype),
-            initializer=lambda shape, dtype: ops.convert_to_tensor(rows, dtype),
-            trainable=False,
-            name="pixels",
-        )
-        self.built = True
-
-    def call(self, codes: Any) -> Any:
-        """Returns the preprocessed images."""
-        height, width, _ = self.image_shape
-        row = codes[:, 1:2] - self.pad + ops.arange(height, dtype="int32")
-        column = ops.arange(width, dtype="int32")
-        mirrored = codes[:, 3:4] == 1
-        column = codes[:, 2:3] - self.pad + ops.where(mirrored, width - 1 - column, column)
-        inside = _within(row, height)[:, :, None] & _within(column, width)[:, None, :]
-        row, column = ops.clip(row, 0, height - 1), ops.clip(column, 0, width - 1)
-        place = (codes[:, 0:1] * height + row)[:, :, None] * width + column[:, None, :]
-        taken = ops.cast(ops.take(self.pixels, place, axis=0), "float32")
-        return self.scaling(ops.where(inside[..., None], taken, 0.0))
-
-
-def input_layer(images: RunImages, preprocessing: str, pad: int) -> Any:
-    """Returns the layer that makes the network's input of what `images.feed` gives.
-
-    Args:
-        images: The images of the run.
-        preprocessing: Id.
-        pad: As of `ImageBank`.
-    """
-    if isinstance(images, Images):
-        return ImageBank(images, preprocessing, pad)
-    return Scaling(preprocessing)
-
-
-def _within(place: Any, size: int) -> Any:
-    return ops.logical_and(place >= 0, place < size)
-
-
-class Trainee(keras.Model):  # type: ignore[misc]
+class TrainingModel(keras.Model):  # type: ignore[misc]
     """What Keras trains: codes or pixels in, logits and stages out, the phase's objective.
 
     Args:
         network: The network; its weights are what is learnt.
-        bank: Makes the network's input of what comes in; see `input_layer`.
+        input_layer: Makes the network's input of what comes in; see `device_images.input_layer`.
         phase: The phase.
         teacher: A network that is not trained, for the objective.
         steps_per_call: Above 1, `fit` takes data `(calls * batch, steps_per_call, ...)` in batches,
@@ -112,15 +30,15 @@ class Trainee(keras.Model):  # type: ignore[misc]
     def __init__(
         self,
         network: Any,
-        bank: Any,
+        input_layer: Any,
         phase: Phase,
         teacher: Any = None,
         steps_per_call: int = 1,
     ) -> None:
-        super().__init__(name="trainee")
+        super().__init__(name="training_model")
         self.network = network
         self.student = logits_and_stages(network)
-        self.bank = bank
+        self.input_layer = input_layer
         self.phase = phase
         self.teacher = None if teacher is None else logits_and_stages(teacher)
         if self.teacher is not None:
@@ -156,7 +74,7 @@ class Trainee(keras.Model):  # type: ignore[misc]
 
     def call(self, codes: Any, training: bool = False) -> dict[str, Any]:
         """Returns the student's outputs, and the teacher's in training."""
-        images = self.bank(codes)
+        images = self.input_layer(codes)
         outputs = {"student": self.student(images, training=training)}
         if training and self.teacher is not None:
             outputs["teacher"] = self.teacher(images, training=False)

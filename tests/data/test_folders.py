@@ -148,7 +148,7 @@ def test_a_class_that_the_map_lacks(tmp_path: Path) -> None:
     assert [skipped.id for skipped in source.skipped] == ["dog"]
 
 
-def test_an_empty_class_keeps_its_place(tmp_path: Path) -> None:
+def test_an_empty_class_keeps_its_index(tmp_path: Path) -> None:
     root = folder(tmp_path, {"a/1.png": 1, "c/1.png": 3})
     (root / "b").mkdir()
     with pytest.raises(DataError, match=r"b has no images\. Add some"):

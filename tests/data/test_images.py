@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bnnzoo.data.images import FORMATS, IMAGE_SUFFIXES, MOST_PIXELS, as_pixels, read_image
+from bnnzoo.data.images import FORMATS, IMAGE_SUFFIXES, MAX_PIXELS, as_pixels, read_image
 from bnnzoo.errors import DataError
 
 
@@ -246,7 +246,7 @@ def test_formats_that_are_not_meant_are_not_opened(
 
 def test_huge_image_is_refused(tmp_path: Path) -> None:
     side = 8200
-    assert side**2 > MOST_PIXELS
+    assert side**2 > MAX_PIXELS
     path = save(tmp_path / "a.png", Image.new("1", (side, side)))
     with pytest.raises(DataError, match=r"a\.png .*8200 x 8200 pixels, of at most 67,108,864"):
         read_image(path)
@@ -304,8 +304,8 @@ def test_mutated_files_give_pixels_or_a_data_error(
     path = tmp_path / "a.png"
     for _ in range(200):
         broken = whole.copy()
-        places = rng.integers(0, min(len(whole), 300), 3)
-        broken[places] = rng.integers(0, 256, 3)
+        positions = rng.integers(0, min(len(whole), 300), 3)
+        broken[positions] = rng.integers(0, 256, 3)
         path.write_bytes(broken.tobytes())
         try:
             assert read_image(path).dtype == np.uint8

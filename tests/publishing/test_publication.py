@@ -14,7 +14,7 @@ from bnnzoo import manifest
 from bnnzoo.cli.main import main
 from bnnzoo.errors import ArgumentError, BnnZooError
 from bnnzoo.formats import packed
-from bnnzoo.publishing import place, publish
+from bnnzoo.publishing import destination, publish
 from bnnzoo.publishing.golden import log_softmax
 from tests.publishing.conftest import RECIPE, ROOT, contents, edit_json
 
@@ -72,7 +72,7 @@ def test_latent_weights_are_what_load_then_takes(tree, finished, monkeypatch):
         np.testing.assert_allclose(ours, theirs, atol=2**-11 if ours.ndim > 1 else 0, rtol=0)
 
     size = found.record.file("full").bytes
-    monkeypatch.setattr(place, "MOST_BYTES", size - 1)
+    monkeypatch.setattr(destination, "MAX_BYTES", size - 1)
     with pytest.raises(ArgumentError, match=f"got {size:,}. Give --out FOLDER"):
         publish(finished, latent=True, force=True)
     publish(finished, force=True)
@@ -126,7 +126,7 @@ def old_file(value):
 
 
 def test_a_large_file_goes_to_a_folder_and_a_url(tree, finished, tmp_path, quick, monkeypatch):
-    monkeypatch.setattr(place, "MOST_BYTES", 1000)
+    monkeypatch.setattr(destination, "MAX_BYTES", 1000)
     with pytest.raises(ArgumentError, match=r"at most 1,000 bytes, got .*Give --out FOLDER"):
         publish(finished)
     (tmp_path / "out").mkdir()
@@ -136,7 +136,7 @@ def test_a_large_file_goes_to_a_folder_and_a_url(tree, finished, tmp_path, quick
         0
     ].bytes
     assert [p.name for p in (tree / "bnnzoo" / "pretrained").iterdir()] == [f"{RECIPE}.log.csv"]
-    there = place.find_place(URL, tmp_path / "out")
+    there = destination.find_destination(URL, tmp_path / "out")
     assert there.file(RECIPE, "full", b"").url == ("https://example.org/mlp.weights.h5",)
 
 

@@ -120,9 +120,9 @@ def test_the_command_ends_with_a_model_that_converts(trained, start, tmp_path, c
 
 def test_the_folders_names_are_kept_in_every_file(trained, tmp_path, capsys):
     images = open_source(str(trained / "tiny.npz"))
-    for place, (pixels, label, _) in enumerate(images):
+    for index, (pixels, label, _) in enumerate(images):
         for split in ("train", "test"):
-            path = tmp_path / "data" / split / ("zebra", "apple")[label] / f"{place}.png"
+            path = tmp_path / "data" / split / ("zebra", "apple")[label] / f"{index}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels[..., 0]).save(path)
     options = ["--epochs", "4", "--lr", "0.01", "--freeze-backbone", "0", "--batch-size", "16"]

@@ -346,7 +346,7 @@ def test_a_class_without_test_images_does_not_shift_the_others(photo_run):
     answers = model.predict(preprocessing.get("larq_in1k")(images), verbose=0).argmax(axis=1)
     assert report["evaluation"]["n"] == len(images) == 8
     assert report["evaluation"]["top1"] == pytest.approx(100 * np.mean(answers == 1))
-    # The curve is measured on the very pixels that `evaluate` makes.
+    # Validation is on the very pixels that `evaluate` makes.
     assert float(log(folder / "whole")[-1]["val_top1"]) == report["evaluation"]["top1"]
 
 

@@ -1,4 +1,4 @@
-"""The bank cuts, mirrors and scales as NumPy does; several steps a call are as many steps."""
+"""DeviceImages cuts, mirrors and scales as NumPy does; several steps a call are as many steps."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import bnnzoo
 from bnnzoo.data.preprocessing import get
 from bnnzoo.training import Phase
 from bnnzoo.training.epochs import whole_batches
-from bnnzoo.training.images.device_images import Images
-from bnnzoo.training.training_model import ImageBank, Trainee
+from bnnzoo.training.images.device_images import DeviceImages
+from bnnzoo.training.images.image_arrays import ImageArrays
+from bnnzoo.training.training_model import TrainingModel
 
 
 @pytest.fixture
 def images(rng):
-    return Images(
+    return ImageArrays(
         rng.integers(0, 256, (7, 5, 6, 3)).astype(np.uint8), rng.integers(0, 3, 7).astype(np.int32)
     )
 
@@ -37,21 +38,21 @@ def test_windows_and_flips(rng, images, pad, preprocessing):
     padded = np.pad(images.pixels, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
     known = get(preprocessing)
     expected = []
-    for place, top, left, flip in codes:
-        window = padded[place, top : top + 5, left : left + 6]
+    for index, top, left, flip in codes:
+        window = padded[index, top : top + 5, left : left + 6]
         window = window[:, ::-1] if flip else window
         expected.append((window - np.float32(known.mean)) / np.float32(known.std))
-    bank = ImageBank(images, preprocessing, pad)
-    assert bank.pixels.dtype == "uint8"
+    device_images = DeviceImages(images, preprocessing, pad)
+    assert device_images.pixels.dtype == "uint8"
     # XLA may multiply by the inverse deviation: one rounding of values up to 3.
-    np.testing.assert_allclose(ops.convert_to_numpy(bank(codes)), expected, atol=1e-6)
+    np.testing.assert_allclose(ops.convert_to_numpy(device_images(codes)), expected, atol=1e-6)
 
 
-def trainee(images, steps_per_call=1, teacher=None, phase=None):
+def training_model(images, steps_per_call=1, teacher=None, phase=None):
     keras.utils.set_random_seed(1)
     network = bnnzoo.builder("binarynet_mlp")(input_shape=(5, 6, 3), num_classes=3, width=8)
-    bank = ImageBank(images, "scale_pm1", 0)
-    made = Trainee(network, bank, phase or Phase(epochs=1), teacher, steps_per_call)
+    device_images = DeviceImages(images, "scale_pm1", 0)
+    made = TrainingModel(network, device_images, phase or Phase(epochs=1), teacher, steps_per_call)
     made.compile(keras.optimizers.Adam(0.01))
     return made
 
@@ -65,7 +66,7 @@ def codes_and_labels(rng, images, n):
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="a train step of JAX alone has state")
 def test_several_steps_in_a_call_are_as_many_steps(rng, images):
     codes, labels = codes_and_labels(rng, images, 4 * 3 * 5)
-    one, several = trainee(images), trainee(images, steps_per_call=3)
+    one, several = training_model(images), training_model(images, steps_per_call=3)
     one.fit(codes, labels, batch_size=5, shuffle=False, verbose=0)
     batches = (codes.reshape(12, 5, 4), labels.reshape(12, 5))
     several.fit(*map(several.in_calls, batches), batch_size=5, shuffle=False, verbose=0)
@@ -77,7 +78,7 @@ def test_a_teacher_is_not_changed(rng, images):
     teacher = bnnzoo.builder("binarynet_mlp")(input_shape=(5, 6, 3), num_classes=3, width=4)
     before = [array.copy() for array in teacher.get_weights()]
     phase = Phase(epochs=1, teacher="t", distillation=0.5)
-    student = trainee(images, teacher=teacher, phase=phase)
+    student = training_model(images, teacher=teacher, phase=phase)
     assert len(student.trainable_variables) == len(student.network.trainable_variables)
     codes, labels = codes_and_labels(rng, images, 20)
     student.fit(codes, labels, batch_size=5, verbose=0)
@@ -87,7 +88,7 @@ def test_a_teacher_is_not_changed(rng, images):
 
 def test_measuring_leaves_the_teacher_and_the_smoothing_out(rng, images):
     phase = Phase(epochs=1, label_smoothing=0.5)
-    made = trainee(images, phase=phase)
+    made = training_model(images, phase=phase)
     codes, labels = codes_and_labels(rng, images, 10)
     result = made.evaluate(codes, labels, batch_size=10, verbose=0, return_dict=True)
     probabilities = made.network.predict(get("scale_pm1")(images.pixels)[codes[:, 0]], verbose=0)
@@ -97,12 +98,12 @@ def test_measuring_leaves_the_teacher_and_the_smoothing_out(rng, images):
 
 
 def test_what_fills_a_batch_does_not_count(rng, images):
-    made = trainee(images)
+    made = training_model(images)
     codes, labels = codes_and_labels(rng, images, 12)
-    places, weights = whole_batches(np.arange(10), 4, 2)
+    indices, weights = whole_batches(np.arange(10), 4, 2)
     settings = {"verbose": 0, "return_dict": True}
     expected = made.evaluate(codes[:10], labels[:10], batch_size=10, **settings)
-    chosen = places.ravel()
+    chosen = indices.ravel()
     got = made.evaluate(
         codes[chosen], labels[chosen], sample_weight=weights.ravel(), batch_size=4, **settings
     )

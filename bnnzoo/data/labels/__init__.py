@@ -14,10 +14,19 @@ from typing import TypeAlias
 
 from bnnzoo.errors import ArgumentError
 
-__all__ = ["Labels", "index_of", "list_labels", "names", "places", "printable", "shown", "wnids"]
+__all__ = [
+    "Labels",
+    "class_indices",
+    "index_of",
+    "list_labels",
+    "names",
+    "printable",
+    "shown",
+    "wnids",
+]
 
 Labels: TypeAlias = str | Sequence[str]  # an id, or the names themselves
-MOST_SHOWN = 12
+MAX_SHOWN = 12
 
 
 def list_labels() -> list[str]:
@@ -26,60 +35,60 @@ def list_labels() -> list[str]:
     return sorted(f.name.removesuffix(".csv") for f in files if f.name.endswith(".csv"))
 
 
-def names(labels: Labels) -> tuple[str, ...]:
+def names(classes: Labels) -> tuple[str, ...]:
     """Returns the readable name of each class.
 
     Args:
-        labels: `imagenet1k`, `mnist`, `fashion_mnist`, `cifar10` or `cifar100`; or the names.
+        classes: `imagenet1k`, `mnist`, `fashion_mnist`, `cifar10` or `cifar100`; or the names.
 
     Raises:
-        ArgumentError: There are no labels of this id.
+        ArgumentError: There is no label set of this id.
     """
-    if isinstance(labels, str):
-        return tuple(row["name"] for row in _rows(labels))
-    return tuple(labels)
+    if isinstance(classes, str):
+        return tuple(row["name"] for row in _rows(classes))
+    return tuple(classes)
 
 
 def wnids(id: str) -> tuple[str, ...] | None:
     """Returns the WordNet id of each class; None where the data set has none.
 
     Raises:
-        ArgumentError: There are no labels of this id.
+        ArgumentError: There is no label set of this id.
     """
     rows = _rows(id)
     return tuple(row["wnid"] for row in rows) if "wnid" in rows[0] else None
 
 
-def index_of(labels: Labels) -> dict[str, int]:
+def index_of(classes: Labels) -> dict[str, int]:
     """Returns the class index by name and by WordNet id, both as `normalise` writes them.
 
     A name that two classes share is left out: ImageNet's cardigan is a dog and a jacket. Names
     that are given have their index as they are, too: `C` and `c` may be two folders.
 
     Args:
-        labels: As of `names`.
+        classes: As in `names`.
 
     Raises:
-        ArgumentError: There are no labels of this id.
+        ArgumentError: There is no label set of this id.
     """
-    known = names(labels)
-    given = [*known, *(wnids(labels) or ())] if isinstance(labels, str) else known
+    known = names(classes)
+    given = [*known, *(wnids(classes) or ())] if isinstance(classes, str) else known
     found: dict[str, int] = {}
-    for spelling in (normalise,) if isinstance(labels, str) else (normalise, printable):
+    for spelling in (normalise,) if isinstance(classes, str) else (normalise, printable):
         spellings = [spelling(name) for name in given]
         uses = Counter(spellings)
         found |= {name: i % len(known) for i, name in enumerate(spellings) if uses[name] == 1}
     return found
 
 
-def places(given: Sequence[str], labels: Labels) -> list[int | None]:
+def class_indices(given: Sequence[str], classes: Labels) -> list[int | None]:
     """Returns the class index of each name, None where it names no class.
 
     Args:
         given: Names or WordNet ids, as of folders.
-        labels: As of `names`.
+        classes: As in `names`.
     """
-    known = index_of(labels)
+    known = index_of(classes)
     return [known.get(printable(name), known.get(normalise(name))) for name in given]
 
 
@@ -96,8 +105,8 @@ def printable(name: str) -> str:
 
 def shown(given: Sequence[str]) -> str:
     """Returns names for a message: the first ones, and how many there are."""
-    more = f", ... ({len(given):,} in all)" if len(given) > MOST_SHOWN else ""
-    return ", ".join(printable(name) for name in given[:MOST_SHOWN]) + more
+    more = f", ... ({len(given):,} in all)" if len(given) > MAX_SHOWN else ""
+    return ", ".join(printable(name) for name in given[:MAX_SHOWN]) + more
 
 
 @functools.cache

@@ -109,7 +109,7 @@ def _process(option: int | None, variable: str | None, count: int) -> int:
     value = variable if option is None else str(option)
     if value is None or not value.isascii() or not value.isdigit() or int(value) >= count:
         raise ArgumentError(
-            f"process-id must be from 0 to {count - 1}, the place of this process among "
+            f"process-id must be from 0 to {count - 1}, the index of this process among "
             f"{count} addresses, got {value}. Give each process its own."
         )
     return int(value)

@@ -21,7 +21,7 @@ from bnnzoo.training.distributed.lifeline import LOST_CONTACT
 __all__ = ["ALONE", "Group", "LostContactError", "check_backend", "current_group", "joined"]
 
 # Keras feeds arrays to several processes, and JAX leaves SLURM's variables alone, from these on.
-LEAST_VERSIONS = {"keras": (3, 11), "jax": (0, 7)}
+MIN_VERSIONS = {"keras": (3, 11), "jax": (0, 7)}
 JOIN_TIMEOUT_S = 60
 RETRY_S = 0.5
 
@@ -224,7 +224,7 @@ def check_backend(backend: str) -> None:
             f"The backend must be 'jax' to train in several processes, got {backend!r}. Set "
             "KERAS_BACKEND=jax; pip install 'bnnzoo[jax]' brings it."
         )
-    for name, least in LEAST_VERSIONS.items():
+    for name, least in MIN_VERSIONS.items():
         try:
             found = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError as error:

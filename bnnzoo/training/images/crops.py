@@ -28,9 +28,9 @@ class Drawing(NamedTuple):
     seed: int
     epoch: int
 
-    def box(self, place: int, height: int, width: int) -> Box:
-        """Returns the part of the image at a place: the same whenever and wherever it is asked."""
-        rng = np.random.default_rng([self.seed, self.epoch, 2, place])
+    def box(self, index: int, height: int, width: int) -> Box:
+        """Returns the part of an image: the same whenever and wherever it is asked."""
+        rng = np.random.default_rng([self.seed, self.epoch, 2, index])
         return random_box(height, width, self.min_area, rng.random((ATTEMPTS, 4)))
 
 
@@ -38,8 +38,8 @@ def random_box(height: int, width: int, min_area: float, uniform: NDArray[np.flo
     """Returns the first of some random boxes that lies in the image: top, left, height, width.
 
     Its area is from `min_area` to 1 of the image's, drawn evenly; width by height is from 3/4 to
-    4/3, its logarithm drawn evenly; then its place. Sides are rounded. Where no box fits, as in a
-    narrow strip, it is the largest one of an allowed aspect in the middle.
+    4/3, its logarithm drawn evenly; then its position. Sides are rounded. Where no box fits, as in
+    a narrow strip, it is the largest one of an allowed aspect in the middle.
 
     Args:
         height: Of the image.

@@ -1,202 +1,93 @@
-"""Images in memory, and which of them a step takes, in which order and where cut."""
+"""Layers that make the network's input on the device, from images that are there or from pixels."""
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
+import keras
 import numpy as np
-from numpy.typing import NDArray
+from keras import ops
 
 from bnnzoo.data import preprocessing as preprocessings
-from bnnzoo.data.preprocessing import Preprocessing
-from bnnzoo.data.source import Source
-from bnnzoo.errors import ArgumentError, DataError
-from bnnzoo.training.images.crops import Drawing
-from bnnzoo.training.recipes.recipe import Augmentation
+from bnnzoo.training.images.image_arrays import ImageArrays
+from bnnzoo.training.images.reading import RunImages
 
-__all__ = [
-    "Images",
-    "calibration_places",
-    "evaluation_codes",
-    "fitting_of",
-    "load_images",
-    "split_codes",
-    "training_codes",
-    "with_axis",
-]
-
-# Places of pixels are int32 on the device.
-MOST_PIXELS = 2**31 - 1
-PEEKED = 16
+__all__ = ["DeviceImages", "Scaling", "input_layer"]
 
 
-@dataclass(frozen=True)
-class Images:
-    """Images with labels, all of one size.
-
-    Attributes:
-        pixels: `(n, h, w, c)` uint8, or float32 in pixel values where images had to be resized.
-        labels: int32 `(n,)`.
-    """
-
-    on_device: ClassVar[bool] = True
-
-    pixels: NDArray[np.uint8] | NDArray[np.float32]
-    labels: NDArray[np.int32]
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """`(h, w, c)`."""
-        return tuple(self.pixels.shape[1:])
-
-    def followed_by(self, other: Images) -> Images:
-        """Returns these images and then the others."""
-        pixels = np.concatenate([self.pixels, other.pixels])
-        return Images(pixels, np.concatenate([self.labels, other.labels]))
-
-    def some(self, places: NDArray[np.int64]) -> NDArray[np.uint8] | NDArray[np.float32]:
-        """Returns the pixels of the images at some places."""
-        return self.pixels[places]
-
-    @contextlib.contextmanager
-    def feed(
-        self, codes: NDArray[np.int32], batch_size: int, drawing: Drawing | None = None
-    ) -> Iterator[dict[str, Any]]:
-        """Yields the arguments of Keras's `fit` and `evaluate` for these images in this order.
-
-        They are the codes themselves: the pixels are on the device already.
-
-        Args:
-            codes: As of `training_codes`.
-            batch_size: Images of a batch; the last one may have fewer.
-            drawing: Not needed, as whole images are in memory.
-        """
-        labels = self.labels[codes[:, 0]]
-        yield {"x": codes, "y": labels, "batch_size": batch_size}
-
-
-def load_images(
-    source: Source, preprocessing: str, input_shape: tuple[int, int, int] | None = None
-) -> Images:
-    """Reads a data set into memory, as raw pixels of the network's size.
+class Scaling(keras.layers.Layer):  # type: ignore[misc]
+    """Turns raw pixels `(n, h, w, c)` of any type into what the network takes, on the device.
 
     Args:
-        source: The data set.
-        preprocessing: Id of the preprocessing, which also says how images are resized.
-        input_shape: `(h, w, c)`; None takes that of the preprocessing, else of the first images.
-
-    Raises:
-        DataError: The first images differ in size and nothing else says which one to take, or the
-            images are too many.
+        preprocessing: Id; its mean and deviation are applied.
     """
-    fitting = fitting_of(source, preprocessing, input_shape)
-    pixels: list[np.ndarray] = []
-    labels = []
-    for image, label, _ in source:  # each fitted when it is read: originals may be far larger
-        image = with_axis(image)
-        pixels.append(image if fitting.keeps(image) else fitting([image])[0])
-        labels.append(label)
-    stacked = np.stack(pixels)
-    if stacked[..., 0].size > MOST_PIXELS:
-        raise DataError(f"{source.name} is too large to be trained from memory: {stacked.shape}.")
-    return Images(stacked, np.array(labels, dtype=np.int32))
+
+    def __init__(self, preprocessing: str) -> None:
+        super().__init__(dtype="float32", autocast=False, trainable=False, name="scaling")
+        known = preprocessings.get(preprocessing)
+        self.mean = np.array(known.mean, dtype=np.float32)
+        self.std = np.array(known.std, dtype=np.float32)
+        self.built = True
+
+    def call(self, pixels: Any) -> Any:
+        """Returns float32 images."""
+        return (ops.cast(pixels, "float32") - self.mean) / self.std
 
 
-def fitting_of(
-    source: Source, preprocessing: str, input_shape: tuple[int, int, int] | None = None
-) -> Preprocessing:
-    """Returns what brings the images of a data set to the network's shape, in pixel values.
+class DeviceImages(keras.layers.Layer):  # type: ignore[misc]
+    """All images of a run, on the device; turns codes `(n, 4)` into images `(n, h, w, c)`.
+
+    A code is the index of an image, the row and the column where its window begins in the image
+    padded with `pad` zeros on every side, and whether it is mirrored. Only codes travel to the
+    device while training.
 
     Args:
-        source: The data set.
-        preprocessing: Id of the preprocessing, which also says how images are resized.
-        input_shape: `(h, w, c)`; None takes that of the preprocessing, else of the first images.
-
-    Raises:
-        DataError: The first images differ in size and nothing else says which one to take.
+        images: The images; uint8 stays uint8 until a batch of them is taken.
+        preprocessing: Id; its mean and deviation are applied.
+        pad: Zeros on every side.
     """
-    fitting = preprocessings.get(preprocessing, input_shape)
-    if fitting.size is None or fitting.channels is None:
-        fitting = preprocessings.get(preprocessing, _first_shape(source, fitting))
-    return fitting.unscaled()
 
-
-def _first_shape(source: Source, fitting: Preprocessing) -> tuple[int, int, int]:
-    first = itertools.islice(source.items, PEEKED)
-    shapes = {with_axis(item.read()).shape for item in first}
-    sizes = {shape[:2] for shape in shapes}
-    if fitting.size is None and len(sizes) > 1:
-        raise DataError(
-            f"{source.name}: images must have one size for preprocessing '{fitting.id}', got "
-            f"{sorted(sizes)[:2]}. Resize them, or set preprocessing=larq_in1k."
+    def __init__(self, images: ImageArrays, preprocessing: str, pad: int) -> None:
+        super().__init__(dtype="float32", trainable=False, name="images")
+        self.image_shape = images.shape
+        self.pad = pad
+        self.scaling = Scaling(preprocessing)
+        rows = images.pixels.reshape(-1, images.shape[2])
+        self.pixels = self.add_weight(
+            shape=rows.shape,
+            dtype=str(rows.dtype),
+            initializer=lambda shape, dtype: ops.convert_to_tensor(rows, dtype),
+            trainable=False,
+            name="pixels",
         )
-    channels = max(shape[2] for shape in shapes)
-    return (*(fitting.size or sizes.pop()), fitting.channels or channels)
+        self.built = True
+
+    def call(self, codes: Any) -> Any:
+        """Returns the preprocessed images."""
+        height, width, _ = self.image_shape
+        row = codes[:, 1:2] - self.pad + ops.arange(height, dtype="int32")
+        column = ops.arange(width, dtype="int32")
+        mirrored = codes[:, 3:4] == 1
+        column = codes[:, 2:3] - self.pad + ops.where(mirrored, width - 1 - column, column)
+        inside = _within(row, height)[:, :, None] & _within(column, width)[:, None, :]
+        row, column = ops.clip(row, 0, height - 1), ops.clip(column, 0, width - 1)
+        index = (codes[:, 0:1] * height + row)[:, :, None] * width + column[:, None, :]
+        taken = ops.cast(ops.take(self.pixels, index, axis=0), "float32")
+        return self.scaling(ops.where(inside[..., None], taken, 0.0))
 
 
-def with_axis(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Returns an image as `(h, w, c)`."""
-    return image if image.ndim == 3 else image[..., None]
-
-
-def training_codes(
-    indices: NDArray[np.int64], augmentation: Augmentation, seed: int, epoch: int
-) -> NDArray[np.int32]:
-    """Returns the images of an epoch in their order: `(n, 4)`, index, top, left and flip.
-
-    Everything follows from seed, epoch and index: the order as well as the window of an image are
-    the same whether the epochs before were run or not.
+def input_layer(images: RunImages, preprocessing: str, pad: int) -> Any:
+    """Returns the layer that makes the network's input of what `images.feed` gives.
 
     Args:
-        indices: Places of the training images.
-        augmentation: What may happen to them; `top` and `left` are from 0 to twice its `pad`.
-        seed: The recipe's.
-        epoch: From 0.
+        images: The images of the run.
+        preprocessing: Id.
+        pad: As in `DeviceImages`.
     """
-    order = np.random.default_rng([seed, epoch, 0]).permutation(len(indices))
-    rng = np.random.default_rng([seed, epoch, 1])
-    codes = np.zeros((len(indices), 4), dtype=np.int32)
-    codes[:, 0] = indices
-    codes[:, 1:3] = rng.integers(0, 2 * augmentation.pad + 1, (len(indices), 2))
-    if augmentation.flip:
-        codes[:, 3] = rng.integers(0, 2, len(indices))
-    return codes[order]
+    if isinstance(images, ImageArrays):
+        return DeviceImages(images, preprocessing, pad)
+    return Scaling(preprocessing)
 
 
-def evaluation_codes(indices: NDArray[np.int64], augmentation: Augmentation) -> NDArray[np.int32]:
-    """Returns codes of images as they are, in order."""
-    codes = np.zeros((len(indices), 4), dtype=np.int32)
-    codes[:, 0] = indices
-    codes[:, 1:3] = augmentation.pad
-    return codes
-
-
-def split_codes(
-    train: int, test: int, held_out: int, seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Returns the places of the images that are trained on, and of those for the curve.
-
-    Test images stand behind the training images. With `held_out`, so many training images are taken
-    out at random for the curve; else the curve is that of the test images.
-
-    Raises:
-        ArgumentError: There are not so many.
-    """
-    if held_out >= train:
-        raise ArgumentError(f"held_out must be below {train}, the training images, got {held_out}.")
-    if not held_out:
-        return np.arange(train), np.arange(train, train + test)
-    chosen = np.random.default_rng([seed, 2**32 - 1]).permutation(train)
-    return np.sort(chosen[held_out:]), np.sort(chosen[:held_out])
-
-
-def calibration_places(train: NDArray[np.int64], n: int, seed: int) -> NDArray[np.int64]:
-    """Returns `n` training images at most, drawn at random: files may be sorted by class."""
-    return train[np.random.default_rng([seed, 2**32 - 2]).permutation(len(train))[:n]]
+def _within(index: Any, size: int) -> Any:
+    return ops.logical_and(index >= 0, index < size)

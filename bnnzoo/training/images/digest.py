@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bnnzoo.data.source import Source
-from bnnzoo.training.images.device_images import Images
+from bnnzoo.training.images.image_arrays import ImageArrays
 from bnnzoo.training.images.reading import RunImages
 
 __all__ = ["image_digest"]
@@ -24,13 +24,13 @@ def image_digest(source: Source, images: RunImages) -> str:
     name, the label and the original size.
     """
     state = hashlib.sha256(repr((len(images), images.shape, source.class_names)).encode())
-    if isinstance(images, Images) and images.pixels.dtype == np.uint8:
+    if isinstance(images, ImageArrays) and images.pixels.dtype == np.uint8:
         state.update(np.ascontiguousarray(images.pixels).data)
         state.update(np.ascontiguousarray(images.labels).data)
         return state.hexdigest()
     items: Any = source.items
     drawn = np.random.default_rng(0).permutation(len(source))[:SAMPLE]
-    for place in drawn.tolist():
-        item = items[place]
+    for index in drawn.tolist():
+        item = items[index]
         state.update(repr((item.id, int(item.label), item.read().shape)).encode())
     return state.hexdigest()

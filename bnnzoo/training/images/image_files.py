@@ -18,7 +18,7 @@ from bnnzoo.data.preprocessing import Preprocessing
 from bnnzoo.data.source import Item, Source
 from bnnzoo.errors import DataError
 from bnnzoo.training.images.crops import Drawing
-from bnnzoo.training.images.device_images import fitting_of, with_axis
+from bnnzoo.training.images.image_arrays import fitting_of, with_axis
 
 __all__ = ["ImageFiles", "open_files"]
 
@@ -59,9 +59,9 @@ class ImageFiles:
         """Returns these images and then the others."""
         return replace(self, items=_Chain(self.items, other.items))
 
-    def some(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Returns the pixels of the images at some places."""
-        fitted = (self.fitting([self.items[place].read()])[0] for place in places)
+    def some(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Returns the pixels of some images."""
+        fitted = (self.fitting([self.items[index].read()])[0] for index in indices)
         return self.fitting.stack(list(fitted))
 
     @contextlib.contextmanager
@@ -95,13 +95,13 @@ class ImageFiles:
 
     def pixels(self, code: NDArray[np.int32], drawing: Drawing | None) -> tuple[Any, int]:
         """Returns the pixels and the label of one code."""
-        place, top, left, flip = code.tolist()
-        item = self.items[place]
+        index, top, left, flip = code.tolist()
+        item = self.items[index]
         image = with_axis(item.read())
         if drawing is None:
             return self.fitting([image])[0], item.label
         if drawing.min_area < 1:
-            fitted = self.fitting.part(image, drawing.box(place, *image.shape[:2]))
+            fitted = self.fitting.part(image, drawing.box(index, *image.shape[:2]))
         else:
             fitted = self.fitting([image])[0]
         if self.pad:
@@ -141,9 +141,9 @@ class _Chain(Sequence[Item]):
     def __len__(self) -> int:
         return len(self.before) + len(self.behind)
 
-    def __getitem__(self, place: Any) -> Any:
+    def __getitem__(self, index: Any) -> Any:
         n = len(self.before)
-        return self.before[place] if place < n else self.behind[place - n]
+        return self.before[index] if index < n else self.behind[index - n]
 
 
 class _Part(NamedTuple):

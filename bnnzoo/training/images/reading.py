@@ -8,17 +8,17 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from bnnzoo.data.source import Source
-from bnnzoo.training.images.device_images import Images, fitting_of, load_images
+from bnnzoo.training.images.image_arrays import ImageArrays, fitting_of, load_arrays
 from bnnzoo.training.images.image_files import ImageFiles, open_files
 from bnnzoo.training.recipes.recipe import Recipe
 
 __all__ = ["RunImages", "image_reader"]
 
 # 2 GiB where they have to be resized and are float32, 0.5 GiB as bytes.
-MOST_VALUES_IN_MEMORY = 2**29
+MAX_VALUES_IN_MEMORY = 2**29
 
 Shape: TypeAlias = tuple[int, int, int]
-RunImages: TypeAlias = Images | ImageFiles
+RunImages: TypeAlias = ImageArrays | ImageFiles
 
 
 def image_reader(
@@ -35,7 +35,7 @@ def image_reader(
     where = recipe.images
     if where == "auto":
         few = recipe.augmentation.min_area >= 1 and _values(recipe, source, input_shape)
-        where = "memory" if few and few <= MOST_VALUES_IN_MEMORY else "files"
+        where = "memory" if few and few <= MAX_VALUES_IN_MEMORY else "files"
     if where == "memory":
         return functools.partial(_load, recipe.preprocessing)
     return functools.partial(_open, recipe.preprocessing, recipe.augmentation.pad)
@@ -47,8 +47,8 @@ def _values(recipe: Recipe, source: Source, input_shape: Shape | None) -> int:
     return len(source) * math.prod(fitting.size) * fitting.channels
 
 
-def _load(preprocessing: str, source: Source, shape: Shape | None) -> Images:
-    return load_images(source, preprocessing, shape)
+def _load(preprocessing: str, source: Source, shape: Shape | None) -> ImageArrays:
+    return load_arrays(source, preprocessing, shape)
 
 
 def _open(preprocessing: str, pad: int, source: Source, shape: Shape | None) -> ImageFiles:

@@ -236,8 +236,8 @@ def check(recipe: Recipe) -> Recipe:
         raise ArgumentError(f"clip_value must be positive and finite, got {recipe.clip_value!r}.")
     if not recipe.phases:
         raise ArgumentError("phases must be one or more, got none. Add a Phase.")
-    for place, phase in enumerate(recipe.phases):
-        _check_phase(phase, first=place == 0)
+    for index, phase in enumerate(recipe.phases):
+        _check_phase(phase, first=index == 0)
     return recipe
 
 

@@ -70,8 +70,8 @@ def _flat(recipe: Recipe) -> dict[str, Any]:
     fields = json.loads(json.dumps(recipe.to_dict()))
     rooms = {"arguments": fields.pop("arguments"), "augmentation": fields.pop("augmentation")}
     phases = fields.pop("phases")
-    for place, phase in enumerate(phases, start=1):
-        rooms["" if len(phases) == 1 else f"phase{place}"] = phase
+    for number, phase in enumerate(phases, start=1):
+        rooms["" if len(phases) == 1 else f"phase{number}"] = phase
     values = {key: value for key, value in fields.items() if key not in _NAMES}
     for room, inner in rooms.items():
         values |= {f"{room}.{key}".lstrip("."): value for key, value in inner.items()}
@@ -122,8 +122,8 @@ def _changed(recipe: Recipe, key: str, text: str) -> Recipe:
         return dataclasses.replace(recipe, augmentation=augmentation)
     if room.startswith("phase") or (not dot and key in plain_fields(Phase)):
         phases = list(recipe.phases)
-        for place in _chosen(room, len(phases)):
-            phases[place] = _with_field(phases[place], name, key, text)
+        for index in _chosen(room, len(phases)):
+            phases[index] = _with_field(phases[index], name, key, text)
         return dataclasses.replace(recipe, phases=tuple(phases))
     if dot:
         _refuse(key)
@@ -132,7 +132,7 @@ def _changed(recipe: Recipe, key: str, text: str) -> Recipe:
 
 
 def _chosen(room: str, count: int) -> range:
-    """Returns the places of the phases that `phaseN` (or nothing) means."""
+    """Returns the indices of the phases that `phaseN` (or nothing) means."""
     if not room:
         return range(count)
     number = room.removeprefix("phase")

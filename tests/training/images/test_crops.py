@@ -1,4 +1,4 @@
-"""Random boxes are those of the formula, within their bounds, and follow from seed and place."""
+"""Random boxes are those of the formula, within their bounds, and follow from seed and index."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_the_formula_and_the_bounds(rng, size, min_area):
 
 
 def test_areas_and_places_are_drawn_evenly():
-    boxes = np.array([Drawing(0.08, 1, 2).box(place, 400, 400) for place in range(4000)])
+    boxes = np.array([Drawing(0.08, 1, 2).box(index, 400, 400) for index in range(4000)])
     areas = boxes[:, 2] * boxes[:, 3] / 400**2
     # Of the largest quarter of [0.08, 1] some do not fit, and all four are drawn again.
     counts = np.histogram(areas, bins=np.linspace(0.08, 1, 5))[0] / 4000
@@ -57,8 +57,8 @@ def test_areas_and_places_are_drawn_evenly():
 def test_a_box_follows_from_seed_epoch_and_place_alone():
     drawing = Drawing(0.08, seed=1, epoch=2)
     box = drawing.box(3, 300, 400)
-    for place in range(3):
-        drawing.box(place, 300, 400)
+    for index in range(3):
+        drawing.box(index, 300, 400)
     assert drawing.box(3, 300, 400) == box
     others = [Drawing(0.08, 2, 2).box(3, 300, 400), Drawing(0.08, 1, 3).box(3, 300, 400)]
     assert len({box, *others, drawing.box(4, 300, 400)}) == 4

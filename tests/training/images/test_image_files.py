@@ -18,7 +18,7 @@ from bnnzoo.data.source import Item, Source
 from bnnzoo.errors import DataError
 from bnnzoo.training import Augmentation
 from bnnzoo.training.images.crops import Drawing
-from bnnzoo.training.images.device_images import Images, evaluation_codes, training_codes
+from bnnzoo.training.images.image_arrays import ImageArrays, evaluation_codes, training_codes
 from bnnzoo.training.images.image_files import BATCHES_AHEAD, PART, ImageFiles, open_files
 from bnnzoo.training.images.reading import image_reader
 from tests.training.tiny import photo_recipe, tiny_recipe, write_photos
@@ -70,8 +70,8 @@ def test_without_random_parts_files_are_what_memory_is(rng):
         open_files(source, "scale_pm1", pad=2), epoch=0, augmentation=augmentation
     )
     padded = np.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0)))
-    for (place, top, left, flip), found in zip(codes, pixels, strict=True):
-        window = padded[place, top : top + 6, left : left + 7]
+    for (index, top, left, flip), found in zip(codes, pixels, strict=True):
+        window = padded[index, top : top + 6, left : left + 7]
         np.testing.assert_array_equal(found, window[:, ::-1] if flip else window)
     np.testing.assert_array_equal(labels, codes[:, 0])
 
@@ -188,7 +188,7 @@ def test_where_images_are_follows_from_the_recipe(photos, tmp_path):
     many = dataclasses.replace(source, length=10**8)
     small = tiny_recipe(tmp_path)
     for recipe, data, kind in (
-        (small, source, Images),
+        (small, source, ImageArrays),
         (small, many, ImageFiles),
         (dataclasses.replace(small, images="files"), source, ImageFiles),
         (photo_recipe(photos), source, ImageFiles),

@@ -45,7 +45,7 @@ def test_the_networks_of_every_phase_are_built(name):
     recipe = RECIPES[name]
     maker = NetworkMaker(recipe)
     maker.set_data(SHAPES[data_name(recipe)], 10, None)
-    networks = [maker.network(place) for place in range(len(recipe.phases))]
+    networks = [maker.network(index) for index in range(len(recipe.phases))]
     assert networks[-1].output_shape == (None, 10)
     assert keras.config.dtype_policy().name == "float32"
     assert networks[0].layers[-2].compute_dtype == recipe.precision.removeprefix("mixed_")

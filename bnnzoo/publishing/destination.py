@@ -15,10 +15,10 @@ from bnnzoo.errors import ArgumentError, BnnZooError
 from bnnzoo.manifest import WeightsFile, WeightsRecord
 from bnnzoo.publishing.manifest_file import with_record
 
-__all__ = ["MOST_BYTES", "SUFFIXES", "Place", "find_place"]
+__all__ = ["MAX_BYTES", "SUFFIXES", "Destination", "find_destination"]
 
 # Of one file inside the package; a test holds all of them together to 20 MB.
-MOST_BYTES = 3_000_000
+MAX_BYTES = 3_000_000
 SHIPPED = "pretrained"
 SUFFIX = ".safetensors"
 # Of a weight file, by its role.
@@ -27,7 +27,7 @@ FORMATS = {"full": "keras_h5", "packed": "bnnzoo-packed/1"}
 
 
 @dataclass(frozen=True)
-class Place:
+class Destination:
     """A source tree, or a source tree and a folder for what will be downloaded.
 
     Attributes:
@@ -74,9 +74,9 @@ class Place:
         Raises:
             ArgumentError: It is.
         """
-        if self.url is None and size > MOST_BYTES:
+        if self.url is None and size > MAX_BYTES:
             raise ArgumentError(
-                f"The {role} file inside the package must be at most {MOST_BYTES:,} bytes, got "
+                f"The {role} file inside the package must be at most {MAX_BYTES:,} bytes, got "
                 f"{size:,}. Give --out FOLDER, and the --url that you will put it at."
             )
 
@@ -115,7 +115,7 @@ class Place:
         return tuple(files)
 
 
-def find_place(url: str | None, out: str | PathLike[str] | None) -> Place:
+def find_destination(url: str | None, out: str | PathLike[str] | None) -> Destination:
     """Returns where to publish: into the source tree that bnnzoo is imported from.
 
     Raises:
@@ -136,7 +136,7 @@ def find_place(url: str | None, out: str | PathLike[str] | None) -> Place:
         raise ArgumentError(f"--url must be https and end in {SUFFIX}, got '{url}'.")
     if out is not None and not Path(out).is_dir():
         raise ArgumentError(f"--out must be a folder that exists, got {out}. Make it.")
-    return Place(root, url, None if out is None else Path(out))
+    return Destination(root, url, None if out is None else Path(out))
 
 
 def _write_all(files: dict[Path, bytes]) -> None:

@@ -12,10 +12,10 @@ from bnnzoo.data.preprocessing import get
 from bnnzoo.data.source import Item, Source
 from bnnzoo.errors import ArgumentError, DataError
 from bnnzoo.training import Augmentation
-from bnnzoo.training.images.device_images import (
-    calibration_places,
+from bnnzoo.training.images.image_arrays import (
+    calibration_indices,
     evaluation_codes,
-    load_images,
+    load_arrays,
     split_codes,
     training_codes,
 )
@@ -25,7 +25,7 @@ ALL = Augmentation(pad=3, flip=True)
 
 def test_images_of_the_right_size_stay_bytes(rng):
     x = rng.integers(0, 256, (5, 6, 7, 3)).astype(np.uint8)
-    images = load_images(from_arrays(x, [0, 1, 2, 3, 4]), "scale_pm1", (6, 7, 3))
+    images = load_arrays(from_arrays(x, [0, 1, 2, 3, 4]), "scale_pm1", (6, 7, 3))
     assert images.pixels.dtype == np.uint8
     np.testing.assert_array_equal(images.pixels, x)
     np.testing.assert_array_equal(images.labels, range(5))
@@ -34,14 +34,14 @@ def test_images_of_the_right_size_stay_bytes(rng):
 
 def test_grey_images_get_an_axis(rng):
     x = rng.integers(0, 256, (5, 6, 7)).astype(np.uint8)
-    images = load_images(from_arrays(x, [0] * 5), "scale_pm1", (6, 7, 1))
+    images = load_arrays(from_arrays(x, [0] * 5), "scale_pm1", (6, 7, 1))
     np.testing.assert_array_equal(images.pixels, x[..., None])
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 1), (6, 7, 1), (4, 9, 3)], ids=str)
 def test_other_images_are_fitted_as_the_preprocessing_does(rng, shape):
     x = rng.integers(0, 256, (4, 6, 7, 3)).astype(np.uint8)
-    images = load_images(from_arrays(x, [0] * 4), "scale_pm1", shape)
+    images = load_arrays(from_arrays(x, [0] * 4), "scale_pm1", shape)
     scaled = (images.pixels - np.float32(127.5)) / np.float32(127.5)
     np.testing.assert_array_equal(scaled, get("scale_pm1", shape)(x))
 
@@ -53,7 +53,7 @@ def source_of(*images):
 
 def test_one_grey_image_does_not_make_all_grey(rng):
     x = [rng.integers(0, 256, shape).astype(np.uint8) for shape in ((6, 7), (6, 7, 3), (6, 7, 1))]
-    images = load_images(source_of(*x), "scale_pm1")
+    images = load_arrays(source_of(*x), "scale_pm1")
     np.testing.assert_array_equal(images.pixels[0], np.repeat(x[0][..., None], 3, axis=2))
     np.testing.assert_array_equal(images.pixels[1], x[1])
     np.testing.assert_array_equal(images.pixels[2], np.repeat(x[2], 3, axis=2))
@@ -62,8 +62,8 @@ def test_one_grey_image_does_not_make_all_grey(rng):
 def test_images_of_two_sizes_want_a_shape(rng):
     x = [rng.integers(0, 256, shape).astype(np.uint8) for shape in ((6, 7, 3), (7, 6, 3))]
     with pytest.raises(DataError, match=r"one size for preprocessing 'scale_pm1', got \[\(6, 7"):
-        load_images(source_of(*x), "scale_pm1")
-    assert load_images(source_of(*x), "scale_pm1", (6, 6, 3)).shape == (6, 6, 3)
+        load_arrays(source_of(*x), "scale_pm1")
+    assert load_arrays(source_of(*x), "scale_pm1", (6, 6, 3)).shape == (6, 6, 3)
 
 
 def test_large_images_are_fitted_one_by_one(rng):
@@ -71,7 +71,7 @@ def test_large_images_are_fitted_one_by_one(rng):
     items = tuple(Item(str(i), i % 2, image.copy) for i in range(20))
     tracemalloc.start()
     try:
-        images = load_images(Source("large", 20, items), "scale_pm1", (32, 32, 3))
+        images = load_arrays(Source("large", 20, items), "scale_pm1", (32, 32, 3))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -101,12 +101,12 @@ def test_evaluation_takes_the_middle_in_order():
 
 
 def test_held_out_images_are_not_trained_on():
-    train, curve = split_codes(100, 20, held_out=30, seed=1)
-    assert (len(train), len(curve)) == (70, 30)
-    assert set(train) | set(curve) == set(range(100))
-    train, curve = split_codes(100, 20, held_out=0, seed=1)
+    train, validation = split_codes(100, 20, held_out=30, seed=1)
+    assert (len(train), len(validation)) == (70, 30)
+    assert set(train) | set(validation) == set(range(100))
+    train, validation = split_codes(100, 20, held_out=0, seed=1)
     np.testing.assert_array_equal(train, range(100))
-    np.testing.assert_array_equal(curve, range(100, 120))
+    np.testing.assert_array_equal(validation, range(100, 120))
     with pytest.raises(ArgumentError, match="held_out must be below 100"):
         split_codes(100, 20, held_out=100, seed=1)
 
@@ -117,8 +117,8 @@ def test_calibration_images_are_of_every_class():
     That a class is missing has a chance of 0.9^64 = 0.1 %, and the seed is fixed.
     """
     train = np.arange(1000) + 7
-    places = calibration_places(train, 64, seed=0)
-    assert len(set(places)) == 64
-    assert set(places) <= set(train)
-    assert set((places - 7) // 100) == set(range(10))
-    assert sorted(calibration_places(train[:5], 64, seed=0)) == list(train[:5])
+    indices = calibration_indices(train, 64, seed=0)
+    assert len(set(indices)) == 64
+    assert set(indices) <= set(train)
+    assert set((indices - 7) // 100) == set(range(10))
+    assert sorted(calibration_indices(train[:5], 64, seed=0)) == list(train[:5])
