@@ -8,30 +8,15 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bnnzoo import registry
 from bnnzoo.catalog import CATALOG
-from bnnzoo.errors import ArgumentError, UnknownModelError, WeightsError
+from bnnzoo.errors import ArgumentError, WeightsError
 from bnnzoo.loading import load
-from bnnzoo.snapshot import Snapshot
+from bnnzoo.model_source import resolve_model
 
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["names_file", "open_model"]
-
-MODEL_SUFFIXES = (".keras", ".safetensors")
-OTHER_SUFFIXES = (  # of models, weights and what else is given for one
-    ".c", ".h5", ".hdf5", ".json", ".npz", ".onnx", ".pb", ".pt", ".pth", ".tflite",
-)  # fmt: skip
-_HDF5 = (
-    "Load weights with bnnzoo.load(NAME, weights=FILE), and save a whole model with "
-    "model.save('model.keras'); the page 'Coming from Larq' says how Larq's files are read."
-)
-_ADVICE = {  # by suffix
-    ".tflite": "Convert it first: bnnzoo convert NAME.tflite NAME.safetensors",
-    ".h5": _HDF5,
-    ".hdf5": _HDF5,
-}
+__all__ = ["open_model"]
 
 
 def open_model(
@@ -53,14 +38,19 @@ def open_model(
         cache_dir: As in `load`.
 
     Raises:
-        ArgumentError: The file is of another kind, or `num_classes` or `input_shape` is given for
+        ArgumentError: `source` is of another kind, or `num_classes` or `input_shape` is given for
             one.
         WeightsError: The file is missing or cannot be read.
         BnnZooError: As `load` does.
     """
-    if not names_file(source):
+    found = resolve_model(source)
+    if found.kind == "model":
+        raise ArgumentError(
+            f"source must be a name or a path, got {type(source).__name__}. It is open already."
+        )
+    if found.path is None:
         return load(
-            str(source),
+            found.value,
             pretrained,
             num_classes=num_classes,
             input_shape=input_shape,
@@ -70,42 +60,7 @@ def open_model(
         raise ArgumentError(
             f"num_classes and input_shape must be None for {source}. The file has its own."
         )
-    path = Snapshot.of(source)
-    return _open_keras_file(path) if path.suffix == ".keras" else _open_packed_file(path)
-
-
-def names_file(source: str | PathLike[str]) -> bool:
-    """Returns whether a file is meant, not a name of the zoo.
-
-    Raises:
-        ArgumentError: A file or folder is meant that is no model.
-    """
-    path, name = Path(source), str(source)
-    if path.suffix in MODEL_SUFFIXES:
-        return True
-    if _knows(name):
-        return False
-    if path.suffix in OTHER_SUFFIXES or name != path.name or _is_there(path):
-        advice = _ADVICE.get(path.suffix, "Save the whole model with model.save('model.keras').")
-        raise ArgumentError(
-            f"A model file must end in .keras or .safetensors, got {source}. {advice}"
-        )
-    return False
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        return bool(path.name) and path.exists()
-    except OSError:  # no file can have such a name
-        return False
-
-
-def _knows(name: str) -> bool:
-    try:
-        registry.resolve(name)
-    except UnknownModelError:
-        return False
-    return True
+    return _open_keras_file(found.path) if found.kind == "keras" else _open_packed_file(found.path)
 
 
 def _open_keras_file(path: Path) -> Any:

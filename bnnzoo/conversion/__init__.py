@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bnnzoo.arguments import check_integer
-from bnnzoo.conversion.file_origin import FileOrigin, is_readable
+from bnnzoo.conversion.file_origin import FileOrigin
 from bnnzoo.conversion.report import ConversionReport, DataReport, Sizes, packed_parts
 from bnnzoo.conversion.samples import first_images, random_inputs
 from bnnzoo.conversion.self_check import Check, check_layers, check_signs
@@ -27,7 +27,6 @@ from bnnzoo.data.preprocessing import Preprocessing
 from bnnzoo.errors import ArgumentError, ConversionError
 from bnnzoo.evaluation import EvaluationReport, evaluate
 from bnnzoo.evaluation.classifier import choose_preprocessing
-from bnnzoo.evaluation.classifiers import check_random
 from bnnzoo.evaluation.measure import Data, check_data
 from bnnzoo.evaluation.report import same_accuracy
 from bnnzoo.formats import Format, Network, Written, packed
@@ -36,8 +35,8 @@ from bnnzoo.graph import passes
 from bnnzoo.graph.ir import Graph
 from bnnzoo.graph.ops import infer_types
 from bnnzoo.manifest import WeightsRecord
-from bnnzoo.opening import names_file, open_model
-from bnnzoo.snapshot import Snapshot
+from bnnzoo.model_source import resolve_model
+from bnnzoo.opening import open_model
 
 if TYPE_CHECKING:
     from bnnzoo.conversion.keras_origin import KerasOrigin
@@ -160,18 +159,16 @@ def _origin(
     record: WeightsRecord | None,
 ) -> KerasOrigin | FileOrigin:
     """Returns what is converted, from a file without Keras."""
-    readable = is_readable(model)
+    source = resolve_model(model, foreign=True)
     if random_weights:
-        check_random(model, is_file=readable)
-    if readable:
-        return FileOrigin(model, preprocessing)
+        source.check_random()
+    if source.path is not None and source.kind != "keras":
+        return FileOrigin(source.path, preprocessing)
     from bnnzoo.conversion.keras_origin import KerasOrigin
 
-    source = model if isinstance(model, (str, PathLike)) else None
-    if source is not None and names_file(source):
-        source = Snapshot.of(source)  # its digest goes into the packed file
-    opened = open_model(source, pretrained=not random_weights) if source is not None else model
-    return KerasOrigin(opened, source, preprocessing, record)
+    if source.kind != "model":
+        model = open_model(source.path or model, pretrained=not random_weights)
+    return KerasOrigin(model, source, preprocessing, record)
 
 
 @dataclass(frozen=True)

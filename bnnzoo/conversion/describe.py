@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -21,8 +19,8 @@ from bnnzoo.formats.network_info import NetworkInfo, names_fit
 from bnnzoo.keras_bridge.from_keras.walking import output_names
 from bnnzoo.keras_bridge.to_keras.config import from_config, to_config
 from bnnzoo.manifest import WeightsRecord
+from bnnzoo.model_source import ModelSource
 from bnnzoo.model_spec import ModelSpec
-from bnnzoo.snapshot import Snapshot
 from bnnzoo.version import __version__
 
 __all__ = ["computing_in_float32", "describe"]
@@ -43,7 +41,7 @@ def computing_in_float32(model: keras.Model) -> keras.Model:
 
 def describe(
     model: keras.Model,
-    source: str | PathLike[str] | None,
+    source: ModelSource,
     preprocessing: str | Preprocessing | None = None,
     record: WeightsRecord | None = None,
     outputs: tuple[str, ...] = (),
@@ -52,8 +50,7 @@ def describe(
 
     Args:
         model: The model.
-        source: Where it came from: a name, `name.tag` or a `.keras` file; None for a model in
-            memory, whose weights nobody knows.
+        source: Where it came from; of a model in memory nobody knows the weights.
         preprocessing: Id, or the thing itself. None takes the model's own.
         record: Of the weights, where the manifest does not have them yet.
         outputs: Names that its outputs have in the graph.
@@ -62,7 +59,7 @@ def describe(
         ArgumentError: There is no such preprocessing.
     """
     spec: ModelSpec | None = getattr(model, "model_spec", None)
-    named = record is not None or (source is not None and Path(source).suffix != ".keras")
+    named = record is not None or source.kind == "name"
     tag = spec.tag if spec and named else None
     known = [] if record is None else [record]
     architecture, names = _architecture(model, spec, known), output_names(model)
@@ -92,12 +89,10 @@ def _preprocessing(chosen: str | Preprocessing | None, spec: ModelSpec | None) -
     return preprocessings.known_id(chosen)
 
 
-def _digest(source: Any, spec: ModelSpec | None, named: bool) -> str | None:
+def _digest(source: ModelSource, spec: ModelSpec | None, named: bool) -> str | None:
     if named:
         return spec.weights_sha256 if spec else None
-    if source is None:
-        return None
-    return hashlib.sha256(Snapshot.of(source).read_bytes()).hexdigest()
+    return hashlib.sha256(source.path.read_bytes()).hexdigest() if source.path else None
 
 
 def _class_names(model: keras.Model, spec: ModelSpec | None) -> tuple[str, ...] | None:

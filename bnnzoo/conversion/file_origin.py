@@ -6,7 +6,6 @@ import importlib
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +21,16 @@ from bnnzoo.formats import FORMATS, packed
 from bnnzoo.formats.packed import PackedFile
 from bnnzoo.graph.interpreter import run
 from bnnzoo.graph.ops import infer_types
+from bnnzoo.snapshot import Snapshot
 
-__all__ = ["FileOrigin", "is_readable"]
-
-
-def is_readable(source: Any) -> bool:
-    """Returns whether a source is a file of a format that can be read, by its suffix."""
-    suffixes = {f.suffix for f in FORMATS if f.is_read}
-    return isinstance(source, (str, PathLike)) and Path(source).suffix in suffixes
+__all__ = ["FileOrigin"]
 
 
 class FileOrigin:
     """The graph of a file; what it computes is what the oracle computes of it.
 
     Args:
-        path: A file that `is_readable`.
+        path: A file of a format that can be read, by its suffix.
         preprocessing: Id, or the thing itself; None takes the file's own.
 
     Raises:
@@ -45,15 +39,12 @@ class FileOrigin:
 
     name = "the file"
 
-    def __init__(
-        self, path: str | PathLike[str], preprocessing: str | Preprocessing | None = None
-    ) -> None:
-        suffix = Path(path).suffix
-        module = next(f.module for f in FORMATS if f.is_read and f.suffix == suffix)
+    def __init__(self, path: Snapshot, preprocessing: str | Preprocessing | None = None) -> None:
+        module = next(f.module for f in FORMATS if f.is_read and f.suffix == path.suffix)
         self.graph, self.info = importlib.import_module(module).read(path)
         if preprocessing is not None:
             self.info = replace(self.info, preprocessing=preprocessings.known_id(preprocessing))
-        self.bytes = Path(path).stat().st_size
+        self.bytes = len(path.read_bytes())
         self._types = infer_types(self.graph)
 
     def values(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[Any]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from os import PathLike
 from typing import Any
 
 import keras
@@ -21,6 +20,7 @@ from bnnzoo.keras_bridge.from_keras import Trace, TracedCall, trace
 from bnnzoo.keras_bridge.from_keras.convolving import CONVOLVING
 from bnnzoo.keras_bridge.from_keras.values import KerasValues
 from bnnzoo.manifest import WeightsRecord
+from bnnzoo.model_source import ModelSource
 
 __all__ = ["KerasOrigin", "layer_values"]
 
@@ -33,7 +33,7 @@ class KerasOrigin:
 
     Args:
         model: Made of layers that the front end knows.
-        source: Where it came from; None for a model in memory.
+        source: Where it came from.
         preprocessing: Id, or the thing itself; None takes the model's own.
         record: Of the weights, where the manifest does not have them yet.
 
@@ -46,7 +46,7 @@ class KerasOrigin:
     def __init__(
         self,
         model: Any,
-        source: str | PathLike[str] | None,
+        source: ModelSource,
         preprocessing: str | Preprocessing | None,
         record: WeightsRecord | None,
     ) -> None:

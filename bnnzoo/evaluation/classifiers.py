@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from os import PathLike
-from pathlib import Path
 from typing import Any
 
 from bnnzoo.data import labels as label_sets
@@ -13,9 +11,9 @@ from bnnzoo.data.labels import Labels
 from bnnzoo.data.preprocessing import Preprocessing
 from bnnzoo.errors import ArgumentError
 from bnnzoo.evaluation.classifier import RUNTIMES, Classifier
-from bnnzoo.opening import names_file
+from bnnzoo.model_source import ModelSource, resolve_model
 
-__all__ = ["check_random", "open_classifier"]
+__all__ = ["open_classifier"]
 
 
 def open_classifier(
@@ -46,9 +44,10 @@ def open_classifier(
     if isinstance(preprocessing, str):
         preprocessings.get(preprocessing)  # a wrong id is told before anything is downloaded
     count = None if labels is None else len(label_sets.names(labels))
+    source = resolve_model(model)
     if random_weights:
-        check_random(model)
-    classifier = _open(model, preprocessing, random_weights, runtime)
+        source.check_random()
+    classifier = _open(source, preprocessing, random_weights, runtime)
     if labels is None:
         return classifier
     if count != classifier.num_classes:
@@ -60,40 +59,25 @@ def open_classifier(
 
 
 def _open(
-    model: Any, preprocessing: str | Preprocessing | None, random_weights: bool, runtime: str | None
+    source: ModelSource,
+    preprocessing: str | Preprocessing | None,
+    random_weights: bool,
+    runtime: str | None,
 ) -> Classifier:
-    is_text = isinstance(model, (str, PathLike))
     if runtime is None:
-        runtime = "packed" if is_text and Path(model).suffix == ".safetensors" else "keras"
+        runtime = "packed" if source.kind == "packed" else "keras"
     if runtime not in RUNTIMES:
         raise ArgumentError(f"runtime must be one of {RUNTIMES}, got {runtime!r}. Choose one.")
     if runtime == "keras":
         from bnnzoo.evaluation.keras_classifier import open_keras_classifier
 
-        return open_keras_classifier(model, preprocessing, random_weights)
-    if not is_text or random_weights:
+        return open_keras_classifier(source, preprocessing, random_weights)
+    if source.kind == "model" or random_weights:
         raise ArgumentError(
             "The packed runtime takes a name or a packed file with trained weights, got "
-            f"{'random weights' if is_text else type(model).__name__}. Convert the model first."
+            f"{'random weights' if random_weights else type(source.value).__name__}. Convert the "
+            "model first."
         )
     from bnnzoo.evaluation.packed_classifier import open_packed_classifier
 
-    return open_packed_classifier(model, preprocessing)
-
-
-def check_random(model: Any, is_file: bool = False) -> None:
-    """Refuses random weights for what has its own.
-
-    Args:
-        model: What was given.
-        is_file: It is known to be a file.
-
-    Raises:
-        ArgumentError: It is no name of the zoo.
-    """
-    if is_file or not isinstance(model, (str, PathLike)) or names_file(model):
-        shown = model if isinstance(model, (str, PathLike)) else type(model).__name__
-        raise ArgumentError(
-            f"Random weights must be for a name of the zoo, got {shown}, which has its own. Leave "
-            "--random-weights (random_weights=True) out."
-        )
+    return open_packed_classifier(source, preprocessing)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-from os import PathLike
 from typing import Any
 
 from bnnzoo.data import labels
@@ -17,9 +16,9 @@ from bnnzoo.evaluation.classifier import (
     choose_preprocessing,
     of_images,
 )
+from bnnzoo.model_source import ModelSource
 from bnnzoo.model_spec import ModelSpec
-from bnnzoo.opening import names_file, open_model
-from bnnzoo.snapshot import Snapshot
+from bnnzoo.opening import open_model
 
 __all__ = ["open_keras_classifier"]
 
@@ -28,21 +27,20 @@ _TRANSPARENT = ("Dropout", "Flatten", "Identity", "Reshape")
 
 
 def open_keras_classifier(
-    model: Any, preprocessing: str | Preprocessing | None, random_weights: bool
+    source: ModelSource, preprocessing: str | Preprocessing | None, random_weights: bool
 ) -> Classifier:
     """Returns the model, built and loaded, with what must be known to use and to name it.
 
     Args:
-        model: As of `open_classifier`.
-        preprocessing: As of `open_classifier`.
-        random_weights: As of `open_classifier`.
+        source: What is meant.
+        preprocessing: See `open_classifier`.
+        random_weights: See `open_classifier`.
     """
-    path = Snapshot.of(model) if isinstance(model, (str, PathLike)) else None
-    if path is not None:
-        opened = path if names_file(model) else model
-        model = open_model(opened, pretrained=not random_weights)
+    model = source.value
+    if source.kind != "model":
+        model = open_model(source.path or model, pretrained=not random_weights)
     spec = getattr(model, "model_spec", None)
-    name, tag, digest = _provenance(model, spec, path)
+    name, tag, digest = _provenance(model, spec, source)
     _check_classifier(model, name)
     run, shape = of_images(model.predict_on_batch, model.input_shape[1:], name)
     run, classes, outputs = as_classifier(
@@ -77,16 +75,16 @@ def _image_shape(shape: Any, preprocessing: Preprocessing) -> tuple[int, ...] | 
 
 
 def _provenance(
-    model: Any, spec: ModelSpec | None, path: Snapshot | None
+    model: Any, spec: ModelSpec | None, source: ModelSource
 ) -> tuple[str, str | None, str | None]:
     """Returns name, tag and digest of the weights, where they are certain.
 
     A file may hold other weights than its spec remembers, and a model in memory may have been
     trained since it was loaded.
     """
-    if path is not None and names_file(path):
-        return path.name, None, hashlib.sha256(path.read_bytes()).hexdigest()
-    if path is not None and spec is not None:
+    if source.path is not None:
+        return source.path.name, None, hashlib.sha256(source.path.read_bytes()).hexdigest()
+    if source.kind == "name" and spec is not None:
         return spec.name, spec.tag, spec.weights_sha256
     name = spec.name if spec is not None else getattr(model, "name", type(model).__name__)
     return str(name), None, None

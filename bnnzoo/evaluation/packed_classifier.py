@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from os import PathLike
 
-from bnnzoo import registry, runtime, weights
+from bnnzoo import runtime, weights
 from bnnzoo.data import labels
 from bnnzoo.data.labels import Labels
 from bnnzoo.data.preprocessing import Preprocessing
@@ -18,7 +17,7 @@ from bnnzoo.evaluation.classifier import (
 )
 from bnnzoo.formats.network_info import NetworkInfo
 from bnnzoo.graph.ir import Graph
-from bnnzoo.opening import names_file
+from bnnzoo.model_source import ModelSource
 from bnnzoo.snapshot import Snapshot
 
 __all__ = ["open_packed_classifier"]
@@ -27,18 +26,18 @@ _ACTIVATIONS = ("clip", "prelu", "tanh")
 
 
 def open_packed_classifier(
-    source: str | PathLike[str], preprocessing: str | Preprocessing | None
+    source: ModelSource, preprocessing: str | Preprocessing | None
 ) -> Classifier:
     """Returns a packed network with what must be known to use and to name it.
 
     Args:
-        source: Path of a packed file, or name or `name.tag` of a model that has one.
-        preprocessing: As of `open_classifier`.
+        source: A packed file, or a name of a model that has one.
+        preprocessing: See `open_classifier`.
     """
     path, name, tag = _find(source)
     model = runtime.load(path)
     info = model.info
-    outputs_shape = _check_classifier(model, str(source))
+    outputs_shape = _check_classifier(model, str(source.value))
     run, shape = of_images(model, model.input_shape, name)
     run, classes, outputs = as_classifier(run, outputs_shape[0], _output_kind(model.graph), name)
     return Classifier(
@@ -64,14 +63,13 @@ def _labels(info: NetworkInfo, classes: int) -> Labels | None:
     return next((k for k in known if k is not None and len(labels.names(k)) == classes), None)
 
 
-def _find(source: str | PathLike[str]) -> tuple[Snapshot, str, str | None]:
+def _find(source: ModelSource) -> tuple[Snapshot, str, str | None]:
     """Returns the packed file with name and tag of what is in it."""
-    path = Snapshot(source)
-    if names_file(source):
-        if path.suffix == ".keras":
-            raise ArgumentError(f"The packed runtime cannot open {path}. Convert it first.")
-        return path, path.name, None
-    record = registry.pretrained_record(str(source))
+    if source.kind == "keras":
+        raise ArgumentError(f"The packed runtime cannot open {source.path}. Convert it first.")
+    if source.path is not None:
+        return source.path, source.path.name, None
+    record = source.record
     file = record.file("packed")
     if file is None:
         raise WeightsError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -16,6 +15,7 @@ from bnnzoo.data import labels as label_sets
 from bnnzoo.data import preprocessing as preprocessings
 from bnnzoo.errors import ArgumentError, UnknownModelError
 from bnnzoo.keras_bridge.to_keras import recalibrate
+from bnnzoo.model_source import resolve_model
 from bnnzoo.model_spec import ModelSpec
 from bnnzoo.opening import open_model
 from bnnzoo.training.heads import with_new_head
@@ -119,11 +119,10 @@ def _spellings(label_set: str) -> tuple[tuple[str, ...] | None, ...]:
 
 
 def _is_packed(start: str) -> bool:
-    suffix = Path(start).suffix
-    if suffix in (".keras", ".safetensors"):
-        return suffix == ".safetensors"
-    record = registry.pretrained_record(start)
-    return record.file("full") is None and record.file("packed") is not None
+    source = resolve_model(start)
+    if source.path is not None:
+        return source.kind == "packed"
+    return source.record.file("full") is None and source.record.file("packed") is not None
 
 
 def preprocessing_of(network: Any, name: str) -> str:
