@@ -14,6 +14,7 @@ import numpy as np
 from bnnzoo.errors import GraphError
 from bnnzoo.graph.ir import Node, Tensor, Type, signs
 from bnnzoo.graph.packing import LEVELS, Int8Kernel
+from bnnzoo.graph.windows import count, extent
 
 __all__ = [
     "BINARY",
@@ -73,10 +74,10 @@ def _window(node: Node, type_: Type, kernel: Sequence[int], dilation: Sequence[i
         (height, width), (top + bottom, left + right), kernel, dilation,
         node.attributes["strides"], strict=True,
     ):  # fmt: skip
-        extent = (taps - 1) * rate + 1
-        if size + pads < extent:
-            raise fail(node, f"a window of {extent} must fit into {size + pads} pixels")
-        sizes.append((size + pads - extent) // stride + 1)
+        covered = extent(taps, rate)
+        if size + pads < covered:
+            raise fail(node, f"a window of {covered} must fit into {size + pads} pixels")
+        sizes.append(count(size + pads, covered, stride))
     return tuple(sizes)
 
 

@@ -11,10 +11,11 @@ import numpy as np
 
 from bnnzoo.formats.lce.emitter import Emitter, refuse
 from bnnzoo.formats.lce.emitting_convolutions import CLIPS, bconv2d, conv2d, padded
-from bnnzoo.formats.lce.geometry import VALID, named
+from bnnzoo.formats.lce.model_file import PADDING
 from bnnzoo.formats.lce.words import WORD_BITS, words
 from bnnzoo.graph.ir import Node
 from bnnzoo.graph.passes.fold_affine import parameter
+from bnnzoo.graph.windows import rule_of
 
 __all__ = ["EMIT"]
 
@@ -126,15 +127,15 @@ def _chain(kind: str, emitter: Emitter, node: Node) -> None:
     emitter.set_real(node.name, result)
 
 
-def _pool_options(node: Node, rule: int, first: str) -> dict[str, int]:
+def _pool_options(node: Node, rule: str, first: str) -> dict[str, int]:
     keys = (f"{first}Height", f"{first}Width", "strideH", "strideW")
     values = (*node.attributes["pool"], *node.attributes["strides"])
-    return {"padding": rule, **dict(zip(keys, values, strict=True))}
+    return {"padding": PADDING[rule], **dict(zip(keys, values, strict=True))}
 
 
 def _pool(kind: str, emitter: Emitter, node: Node) -> None:
     shape, pads = emitter.types[node.inputs[0]].shape, node.attributes["padding"]
-    rule = named(pads, shape[:2], node.attributes["pool"], node.attributes["strides"])
+    rule = rule_of(pads, shape[:2], node.attributes["pool"], node.attributes["strides"])
     tensor = emitter.real(node.inputs[0])
     if rule is None and kind == "AVERAGE_POOL_2D":
         raise refuse(
@@ -143,7 +144,7 @@ def _pool(kind: str, emitter: Emitter, node: Node) -> None:
         )  # fmt: skip
     if rule is None:  # the largest of a window is never the lowest number there is
         tensor, _ = padded(emitter, tensor, f"{node.name}/padded", shape, pads, _LOWEST)
-        rule = VALID
+        rule = "valid"
     options = _pool_options(node, rule, "filter")
     shape = emitter.types[node.name].shape
     emitter.set_real(node.name, emitter.operator(kind, [tensor], node.name, shape, **options))
@@ -157,14 +158,14 @@ def _bmax_pool2d(emitter: Emitter, node: Node) -> None:
             node, "LceBMaxPool2d knows no minimum", "Pool real numbers instead, before the sign."
         )  # fmt: skip
     size, pool = emitter.types[source].shape[:2], node.attributes["pool"]
-    rule = named(pads, size, pool, node.attributes["strides"])
+    rule = rule_of(pads, size, pool, node.attributes["strides"])
     if rule is None:
         _bmax_pool2d_as_real(emitter, node)
         return
     stride_h, stride_w = node.attributes["strides"]
     result = emitter.packed_operator(
         "LceBMaxPool2d", [emitter.packed(source)], node.name, emitter.types[node.name].shape,
-        filter_height=pool[0], filter_width=pool[1], padding=rule,
+        filter_height=pool[0], filter_width=pool[1], padding=PADDING[rule],
         stride_height=stride_h, stride_width=stride_w,
     )  # fmt: skip
     emitter.set_packed(node.name, result)
@@ -177,7 +178,7 @@ def _bmax_pool2d_as_real(emitter: Emitter, node: Node) -> None:
         emitter, emitter.real(source), f"{node.name}/padded", emitter.types[source].shape,
         node.attributes["padding"], -1.0,
     )  # fmt: skip
-    options = _pool_options(node, VALID, "filter")
+    options = _pool_options(node, "valid", "filter")
     tensor = emitter.operator("MAX_POOL_2D", [tensor], f"{node.name}/pooled", shape, **options)
     emitter.set_packed(
         node.name, emitter.packed_operator("LceQuantize", [tensor], node.name, shape)
@@ -194,7 +195,7 @@ def _global_pool(kind: str, emitter: Emitter, node: Node) -> None:
     if kind == "MEAN" and height * width > _MANY_PIXELS:
         tensor = emitter.operator(
             "AVERAGE_POOL_2D", [tensor], f"{node.name}/by_row", (height, 1, channels),
-            padding=VALID, strideH=1, strideW=width, filterHeight=1, filterWidth=width,
+            padding=PADDING["valid"], strideH=1, strideW=width, filterHeight=1, filterWidth=width,
         )  # fmt: skip
     axes = emitter.constant("pixels", np.array([1, 2]), "structure")
     result = emitter.operator(kind, [tensor, axes], node.name, (channels,), keepDims=False)

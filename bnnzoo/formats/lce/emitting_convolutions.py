@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bnnzoo.formats.lce.emitter import Emitter, refuse
-from bnnzoo.formats.lce.geometry import SAME, VALID, extent, named
-from bnnzoo.formats.lce.model_file import ABSENT
+from bnnzoo.formats.lce.model_file import ABSENT, PADDING
 from bnnzoo.formats.lce.preparing import packs_output
 from bnnzoo.formats.lce.words import to_words
 from bnnzoo.graph.ir import Node, numbers
 from bnnzoo.graph.passes.fold_affine import parameter
+from bnnzoo.graph.windows import rule_of
 
 __all__ = ["CLIPS", "bconv2d", "conv2d", "padded"]
 
@@ -47,7 +47,7 @@ def bconv2d(emitter: Emitter, node: Node) -> None:
             f"its input has {emitter.types[source].bits} bits, and only signs can be packed",
             "Train the network with signs, or write a packed file (.safetensors).",
         )
-    rule = named(pads, *_geometry(emitter, node))
+    rule = _rule(emitter, node)
     pad_value = node.attributes["pad_value"]
     if node.attributes["groups"] > 1 or (rule is None and pad_value == 0):
         why = "groups" if node.attributes["groups"] > 1 else "a border of zeros unlike SAME"
@@ -57,7 +57,7 @@ def bconv2d(emitter: Emitter, node: Node) -> None:
         _as_real(emitter, node, emitter.real(source), float(pad_value))
         return
     if rule is None or (pad_value == -1 and any(pads)):
-        bits, rule = _padded_bits(emitter, node), VALID
+        bits, rule = _padded_bits(emitter, node), "valid"
     else:
         bits = emitter.packed(source)
     sign = emitter.only_readers.get(node.name)
@@ -67,11 +67,14 @@ def bconv2d(emitter: Emitter, node: Node) -> None:
         _to_numbers(emitter, node, bits, rule)
 
 
-def _geometry(emitter: Emitter, node: Node) -> tuple[Any, Any, Any]:
-    """Returns the size of the map, and of the window its pixels and strides."""
+def _rule(emitter: Emitter, node: Node) -> str | None:
+    """Returns the rule of a convolution's padding, None where it has none."""
+    size = emitter.types[node.inputs[0]].shape[:2]
     taps = emitter.graph.tensors[node.tensors["kernel"]].shape[1:3]
-    extents = [extent(*pair) for pair in zip(taps, node.attributes["dilation"], strict=True)]
-    return emitter.types[node.inputs[0]].shape[:2], extents, node.attributes["strides"]
+    return rule_of(
+        node.attributes["padding"], size, taps, node.attributes["strides"],
+        node.attributes["dilation"],
+    )  # fmt: skip
 
 
 def padded(
@@ -100,7 +103,7 @@ def _padded_bits(emitter: Emitter, node: Node) -> int:
     return emitter.packed_operator("LceQuantize", [tensor], f"{node.name}/padded_bits", shape)
 
 
-def _options(emitter: Emitter, node: Node, rule: int, activation: int) -> dict[str, int]:
+def _options(emitter: Emitter, node: Node, rule: str, activation: int) -> dict[str, int]:
     stride_h, stride_w = node.attributes["strides"]
     rate_h, rate_w = node.attributes["dilation"]
     return {
@@ -108,14 +111,14 @@ def _options(emitter: Emitter, node: Node, rule: int, activation: int) -> dict[s
         "dilation_height_factor": rate_h,
         "dilation_width_factor": rate_w,
         "fused_activation_function": activation,
-        "pad_values": abs(node.attributes["pad_value"]) if rule == SAME else 0,
-        "padding": rule,
+        "pad_values": abs(node.attributes["pad_value"]) if rule == "same" else 0,
+        "padding": PADDING[rule],
         "stride_height": stride_h,
         "stride_width": stride_w,
     }
 
 
-def _to_bits(emitter: Emitter, node: Node, sign: Node, bits: int, rule: int) -> None:
+def _to_bits(emitter: Emitter, node: Node, sign: Node, bits: int, rule: str) -> None:
     """Writes a convolution whose result is compared with thresholds.
 
     1. A sum is K - 2 p, p the number of products that are -1. LCE's bit is p > threshold.
@@ -144,7 +147,7 @@ def _to_bits(emitter: Emitter, node: Node, sign: Node, bits: int, rule: int) -> 
     emitter.absorbed.add(sign.name)
 
 
-def _to_numbers(emitter: Emitter, node: Node, bits: int, rule: int) -> None:
+def _to_numbers(emitter: Emitter, node: Node, bits: int, rule: str) -> None:
     """Writes a convolution whose sums are clipped, multiplied and shifted."""
     kernel = numbers(emitter.graph.tensors[node.tensors["kernel"]])
     last, activation = node.name, 0
@@ -188,10 +191,10 @@ def _as_real(emitter: Emitter, node: Node, tensor: int, value: float) -> None:
     """Writes a convolution of real numbers; `value` is what stands in its border."""
     kernel = numbers(emitter.graph.tensors[node.tensors["kernel"]]).astype(np.float64)
     shape, pads = emitter.types[node.inputs[0]].shape, node.attributes["padding"]
-    rule = named(pads, *_geometry(emitter, node)) if not value or not any(pads) else None
+    rule = _rule(emitter, node) if not value or not any(pads) else None
     if rule is None:
         tensor, _ = padded(emitter, tensor, f"{node.name}/padded", shape, pads, value)
-        rule = VALID
+        rule = "valid"
     last, affine = node.name, emitter.only_readers.get(node.name)
     scale, bias = np.ones(len(kernel)), np.zeros(len(kernel))
     if affine is not None and affine.op == "affine":
@@ -211,11 +214,11 @@ def _as_real(emitter: Emitter, node: Node, tensor: int, value: float) -> None:
     emitter.set_real(last, result)
 
 
-def _real_options(node: Node, rule: int) -> dict[str, int]:
+def _real_options(node: Node, rule: str) -> dict[str, int]:
     stride_h, stride_w = node.attributes["strides"]
     rate_h, rate_w = node.attributes["dilation"]
     return {
-        "padding": rule,
+        "padding": PADDING[rule],
         "strideH": stride_h,
         "strideW": stride_w,
         "dilationHFactor": rate_h,

@@ -13,6 +13,7 @@ __all__ = [
     "ABSENT",
     "DTYPES",
     "LCE_OPERATORS",
+    "PADDING",
     "ModelFile",
     "OperatorEntry",
     "Quantization",
@@ -30,6 +31,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "INT64": np.dtype("<i8"),
 }
 ABSENT = -1  # the index of an input that is left out
+PADDING = {"same": 0, "valid": 1}  # in the schema's numbers
 
 # Larq Compute Engine's operators, and the fields of their options.
 LCE_OPERATORS = {

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bnnzoo.formats.lce.geometry import SAME, explicit, extent
-from bnnzoo.formats.lce.model_file import ABSENT
+from bnnzoo.formats.lce.model_file import ABSENT, PADDING
 from bnnzoo.formats.lce.reading import Operation, Value
 from bnnzoo.formats.lce.words import from_words, words
 from bnnzoo.graph.packing import PackedSigns
+from bnnzoo.graph.windows import padding_of
 
 __all__ = ["activated", "bconv2d", "conv2d", "depthwise_conv2d", "fully_connected", "map_shape"]
 
@@ -49,9 +49,8 @@ def _window(
     """Returns strides, dilation and padding; `names` are those of the four options."""
     strides = tuple(operation.option(name, least=1) for name in names[:2])
     dilation = tuple(operation.option(name, least=1) for name in names[2:])
-    extents = [extent(*pair) for pair in zip(kernel, dilation, strict=True)]
-    rule = operation.option("padding", most=1)
-    padding = explicit(rule, map_shape(operation, value)[:2], extents, strides)
+    rule = list(PADDING)[operation.option("padding", most=1)]
+    padding = padding_of(rule, map_shape(operation, value)[:2], kernel, strides, dilation)
     return {"strides": strides, "dilation": dilation, "padding": padding}
 
 
@@ -133,7 +132,7 @@ def bconv2d(operation: Operation) -> Value:
     )  # fmt: skip
     if operation.target.is_real:
         return _scaled(operation, sums)
-    zeros = pad_value == 0 and operation.option("padding") == SAME and any(window["padding"])
+    zeros = pad_value == 0 and any(window["padding"])
     if zeros or operation.option("fused_activation_function"):
         raise operation.wrong("bits must have no border of zeros and no activation")
     return _compared(operation, sums, kernel.K)

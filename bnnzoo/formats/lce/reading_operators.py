@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bnnzoo.formats.lce.geometry import explicit
-from bnnzoo.formats.lce.model_file import ABSENT
+from bnnzoo.formats.lce.model_file import ABSENT, PADDING
 from bnnzoo.formats.lce.reading import Condition, Constant, Operation, Value
 from bnnzoo.formats.lce.reading_conditions import (
     compare,
@@ -28,6 +27,7 @@ from bnnzoo.formats.lce.reading_convolutions import (
     map_shape,
 )
 from bnnzoo.formats.lce.reading_ranges import slice_, split, strided_slice
+from bnnzoo.graph.windows import padding_of
 
 __all__ = ["READ"]
 
@@ -177,11 +177,11 @@ def _bmax_pool2d(operation: Operation) -> Value:
 
 
 def _window(operation: Operation, value: Value, names: tuple[str, ...]) -> dict[str, Any]:
-    height, width, down, right = (operation.option(name, least=1) for name in names)
-    rule = operation.option("padding", most=1)
-    size = map_shape(operation, value)[:2]
-    padding = explicit(rule, size, (height, width), (down, right))
-    return {"pool": (height, width), "strides": (down, right), "padding": padding}
+    sizes = tuple(operation.option(name, least=1) for name in names)
+    pool, strides = sizes[:2], sizes[2:]
+    rule = list(PADDING)[operation.option("padding", most=1)]
+    padding = padding_of(rule, map_shape(operation, value)[:2], pool, strides)
+    return {"pool": pool, "strides": strides, "padding": padding}
 
 
 def _global_pool(op: str, operation: Operation) -> Value:

@@ -14,6 +14,7 @@ from bnnzoo.formats.qonnx.arranging import Arrangement, Axes, usual_axes
 from bnnzoo.formats.qonnx.drawing import QONNX_DOMAIN, OnnxTensor
 from bnnzoo.graph.ir import Node, numbers, signs
 from bnnzoo.graph.packing import Int8Kernel
+from bnnzoo.graph.windows import extent, span
 
 __all__ = ["convolve", "onnx_pads", "transposed"]
 
@@ -102,7 +103,7 @@ def transposed(page: Arrangement, node: Node) -> None:
         node.attributes[name] for name in ("strides", "dilation", "crop", "pixels")
     )
     left_out = [
-        (n - 1) * stride + (taps - 1) * rate + 1 - begin - length
+        span(n, extent(taps, rate), stride) - begin - length
         for n, stride, taps, rate, begin, length in zip(
             page.shape(source)[:2], strides, kernel.shape[1:3], dilation, crop, size, strict=True
         )

@@ -12,11 +12,12 @@ from keras import layers
 from numpy.typing import NDArray
 
 from bnnzoo import nn
+from bnnzoo.graph.windows import Padding, extent, padding_of, span
 from bnnzoo.keras_bridge.from_keras.activating import activate
 from bnnzoo.keras_bridge.from_keras.emitter import Emitter, numbers
 from bnnzoo.keras_bridge.from_keras.quantizing import Kernel, quantize, quantized_kernel
 
-__all__ = ["CONVOLVING", "borders", "channels_last", "convolution", "dense"]
+__all__ = ["CONVOLVING", "channels_last", "convolution", "dense"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Window:
 
     strides: tuple[int, int] = (1, 1)
     dilation: tuple[int, int] = (1, 1)
-    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    padding: Padding = (0, 0, 0, 0)
     pad_value: int = 0
     groups: int = 1
 
@@ -45,17 +46,6 @@ def channels_last(emit: Emitter) -> None:
             f"data_format must be 'channels_last', got {emit.layer.data_format!r}",
             "Build the model with channels last.",
         )
-
-
-def borders(size: int, taps: int, stride: int, dilation: int, padding: str) -> tuple[int, int]:
-    """Returns the pixels that Keras adds before and after an axis."""
-    reach = (taps - 1) * dilation
-    if padding == "valid":
-        return 0, 0
-    if padding == "causal":
-        return reach, 0
-    total = max((math.ceil(size / stride) - 1) * stride + reach + 1 - size, 0)
-    return total // 2, total - total // 2
 
 
 def dense(emit: Emitter) -> str:
@@ -143,7 +133,7 @@ def _sizes(emit: Emitter) -> tuple[int, ...]:
 
 def _cropped(inputs: int, outputs: int, taps: int, stride: int, rate: int, padding: str) -> int:
     """Returns the pixels that Keras cuts off in front: those that "same" pads the way back."""
-    total = max((inputs - 1) * stride + (taps - 1) * rate + 1 - outputs, 0)
+    total = max(span(inputs, extent(taps, rate), stride) - outputs, 0)
     return total // 2 if padding == "same" else 0
 
 
@@ -194,16 +184,13 @@ def _window(emit: Emitter, x: str, kernel: Kernel, groups: int) -> Window:
     layer = emit.layer
     strides, dilation = _pair(layer.strides), _pair(layer.dilation_rate)
     if isinstance(layer.padding, str):
-        sides = [
-            borders(size, taps, stride, rate, layer.padding)
-            for size, taps, stride, rate in zip(
-                emit.shape(x)[:2], kernel.values.shape[:2], strides, dilation, strict=True
-            )
-        ]
+        size, taps = emit.shape(x)[:2], kernel.values.shape[:2]
+        padding = padding_of(layer.padding, size, taps, strides, dilation)
     else:
-        sides = [(0, 0), *layer.padding][-2:]
+        (top, bottom), (left, right) = [(0, 0), *layer.padding][-2:]
+        padding = top, bottom, left, right
     pad_value = int(getattr(layer, "pad_values", 0))
-    return Window(strides, dilation, (*sides[0], *sides[1]), pad_value, groups)
+    return Window(strides, dilation, padding, pad_value, groups)
 
 
 def _convolve(emit: Emitter, x: str, kernel: Kernel, window: Window, name: str) -> str:

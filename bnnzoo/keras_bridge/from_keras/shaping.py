@@ -9,8 +9,9 @@ from typing import Any
 from keras import layers
 
 from bnnzoo.architectures.meliusnet import AddToLastChannels, SplitChannels
+from bnnzoo.graph.windows import padding_of
 from bnnzoo.keras_bridge.from_keras.activating import affine
-from bnnzoo.keras_bridge.from_keras.convolving import borders, channels_last
+from bnnzoo.keras_bridge.from_keras.convolving import channels_last
 from bnnzoo.keras_bridge.from_keras.emitter import Emitter
 
 __all__ = ["SHAPING", "concatenate", "global_pool", "pad"]
@@ -33,11 +34,7 @@ def _window_pool(emit: Emitter, op: str) -> str:
     pool = (1, *layer.pool_size) if flat else tuple(layer.pool_size)
     strides = (1, *layer.strides) if flat else tuple(layer.strides)
     x = emit.reshape("image", emit.x, (1, *shape) if flat else shape)
-    sides = [
-        borders(size, taps, stride, 1, layer.padding)
-        for size, taps, stride in zip(emit.shape(x)[:2], pool, strides, strict=True)
-    ]
-    padding = (*sides[0], *sides[1])
+    padding = padding_of(layer.padding, emit.shape(x)[:2], pool, strides)
     y = emit.add("pool", op, x, pool=pool, strides=strides, padding=padding)
     return emit.reshape("sequence", y, emit.shape(y)[1:]) if flat else y
 

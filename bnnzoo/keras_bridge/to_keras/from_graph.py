@@ -21,17 +21,15 @@ from bnnzoo import nn
 from bnnzoo.architectures import channels_last
 from bnnzoo.architectures.assembly import ZooModel
 from bnnzoo.errors import ModelFormatError
-from bnnzoo.formats.lce.geometry import SAME, VALID, extent, named
 from bnnzoo.graph.ir import Graph, Node, numbers, signs
 from bnnzoo.graph.ops import infer_types
 from bnnzoo.graph.passes.binary_kernels import free_name
 from bnnzoo.graph.passes.steady_signs import steady_signs
+from bnnzoo.graph.windows import rule_of
 
 __all__ = ["model_of"]
 
 Array = NDArray[Any]
-
-_RULES = {SAME: "same", VALID: "valid"}
 
 
 def model_of(graph: Graph, name: str, latent_magnitude: float) -> ZooModel:
@@ -194,13 +192,15 @@ def _padded(
     builder: _Builder, node: Node, x: Any, settings: dict[str, Any], size: Any, quantized: bool
 ) -> Any:
     """Sets the window of a convolution; a border that Keras has no rule for is a layer."""
-    settings["strides"] = node.attributes["strides"]
-    settings["dilation_rate"] = node.attributes["dilation"]
-    rule = _rule(builder, node, size, node.attributes["dilation"])
-    top, bottom, left, right = node.attributes["padding"]
+    attributes, shape = node.attributes, builder.shape(node)[:2]
+    rule = rule_of(
+        attributes["padding"], shape, size, attributes["strides"], attributes["dilation"]
+    )
+    top, bottom, left, right = attributes["padding"]
+    settings["strides"], settings["dilation_rate"] = attributes["strides"], attributes["dilation"]
     settings["padding"] = rule or ((top, bottom), (left, right))
     if quantized:
-        settings["pad_values"] = node.attributes.get("pad_value", 0)
+        settings["pad_values"] = attributes.get("pad_value", 0)
     elif rule is None:
         name = free_name(f"{settings['name']}_pad", builder.taken)
         x = channels_last.ZeroPadding2D(settings["padding"], name=name)(x)
@@ -208,19 +208,12 @@ def _padded(
     return x
 
 
-def _rule(builder: _Builder, node: Node, size: Any, dilation: Any) -> str | None:
-    """Returns Keras's name of a padding, None where it has none."""
-    extents = [extent(*pair) for pair in zip(size, dilation, strict=True)]
-    attributes = node.attributes
-    rule = named(attributes["padding"], builder.shape(node)[:2], extents, attributes["strides"])
-    return None if rule is None else _RULES[rule]
-
-
 def _pool(layer: Any, builder: _Builder, node: Node) -> Any:
-    rule = _rule(builder, node, node.attributes["pool"], (1, 1))
+    pool, strides = node.attributes["pool"], node.attributes["strides"]
+    rule = rule_of(node.attributes["padding"], builder.shape(node)[:2], pool, strides)
     if rule is None or node.tensors:
         raise builder.wrong(node)
-    made = layer(node.attributes["pool"], node.attributes["strides"], rule)
+    made = layer(pool, strides, rule)
     return builder.add(made, *builder.inputs(node))
 
 

@@ -1,0 +1,63 @@
+"""Windows that slide over an image: what they cover, how many fit, and which border they have.
+
+Pairs are (vertical, horizontal). A border is (top, bottom, left, right). Keras and TensorFlow Lite
+know it by a rule: "same" has a window for every stride of the image, "valid" has none, and "causal"
+lets no window see what comes later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = ["Padding", "count", "extent", "padding_of", "rule_of", "span"]
+
+Padding = tuple[int, int, int, int]
+
+
+def extent(taps: int, dilation: int) -> int:
+    """Returns how many pixels a window of so many taps covers."""
+    return (taps - 1) * dilation + 1
+
+
+def span(windows: int, extent: int, stride: int) -> int:
+    """Returns how many pixels so many windows cover together."""
+    return (windows - 1) * stride + extent
+
+
+def count(pixels: int, extent: int, stride: int) -> int:
+    """Returns how many windows fit into pixels, those of the border included."""
+    return (pixels - extent) // stride + 1
+
+
+def padding_of(
+    rule: str,
+    size: Sequence[int],
+    taps: Sequence[int],
+    strides: Sequence[int],
+    dilation: Sequence[int] = (1, 1),
+) -> Padding:
+    """Returns the border that a rule gives an image of a size."""
+    (top, bottom), (left, right) = map(_sides, (rule, rule), size, taps, strides, dilation)
+    return top, bottom, left, right
+
+
+def _sides(rule: str, pixels: int, taps: int, stride: int, dilation: int) -> tuple[int, int]:
+    covered = extent(taps, dilation)
+    if rule == "causal":
+        return covered - 1, 0
+    missing = max(span(-(-pixels // stride), covered, stride) - pixels, 0)
+    return (missing // 2, missing - missing // 2) if rule == "same" else (0, 0)
+
+
+def rule_of(
+    padding: Sequence[int],
+    size: Sequence[int],
+    taps: Sequence[int],
+    strides: Sequence[int],
+    dilation: Sequence[int] = (1, 1),
+) -> str | None:
+    """Returns the rule, "valid" or "same", that gives a border; None where neither does."""
+    if not any(padding):
+        return "valid"
+    same = padding_of("same", size, taps, strides, dilation)
+    return "same" if same == tuple(padding) else None
