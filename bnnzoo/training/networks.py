@@ -22,7 +22,14 @@ from bnnzoo.training.heads import with_new_head
 from bnnzoo.training.recipes.recipe import Phase, Recipe
 from bnnzoo.training.variants import make_variant, transfer_weights
 
-__all__ = ["NetworkMaker", "check_teacher", "open_teacher", "preprocessing_of"]
+__all__ = [
+    "NetworkMaker",
+    "calibrated",
+    "check_teacher",
+    "open_start",
+    "open_teacher",
+    "preprocessing_of",
+]
 
 
 class NetworkMaker:
@@ -30,53 +37,29 @@ class NetworkMaker:
 
     Args:
         recipe: The recipe.
-
-    Raises:
-        ArgumentError: `start_from` is another network than the recipe's, or has another
-            preprocessing.
-        BnnZooError: `start_from` cannot be loaded.
+        input_shape: `(h, w, c)` of the images.
+        num_classes: Number of classes.
+        class_names: Their names, or None; of a known data set the id of these is kept.
+        start: The trained network to begin with, as `open_start` returns it, if any.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        input_shape: tuple[int, int, int],
+        num_classes: int,
+        class_names: tuple[str, ...] | None,
+        start: Any = None,
+    ) -> None:
         self.recipe = recipe
-        self.spec: ModelSpec | None = None
-        self.start = None if recipe.start_from is None else _open_start(recipe)
-
-    @property
-    def input_shape(self) -> tuple[int, int, int] | None:
-        """`(h, w, c)` that images have to have; None where any will do."""
-        return None if self.start is None else tuple(self.start.input_shape[1:])
-
-    def recalibrate(self, images: NDArray[np.uint8] | NDArray[np.float32]) -> None:
-        """Gives the batch norms of a packed start, which has none, the statistics of images.
-
-        Args:
-            images: Some dozens of raw images of the input's size.
-        """
-        if self.start is None or not _is_packed(str(self.recipe.start_from)):
-            return
-        known = preprocessings.get(self.recipe.preprocessing)
-        pixels = images.astype(np.float32)
-        recalibrate(
-            self.start,
-            (pixels - np.asarray(known.mean, np.float32)) / np.asarray(known.std, np.float32),
-        )
-
-    def set_data(self, shape: tuple[int, ...], num_classes: int, names: Any) -> None:
-        """Tells what there is to learn.
-
-        Args:
-            shape: `(h, w, c)` of the images.
-            num_classes: Number of classes.
-            names: Their names, or None; of a known data set the id of these is kept.
-        """
-        known = [id for id in label_sets.list_labels() if names and names in _spellings(id)]
+        self.start = start
+        self.num_classes = num_classes
         self.spec = ModelSpec(
-            name=_canonical(self.recipe),
-            input_shape=tuple(shape),
+            name=_canonical(recipe),
+            input_shape=input_shape,
             num_classes=num_classes,
-            preprocessing=self.recipe.preprocessing,
-            labels=known[0] if known else names and tuple(map(label_sets.printable, names)),
+            preprocessing=recipe.preprocessing,
+            labels=_label_set(class_names),
         )
 
     def network(self, index: int, precision: str | None = None) -> Any:
@@ -99,12 +82,11 @@ class NetworkMaker:
 
     def _whole(self) -> Any:
         spec, recipe = self.spec, self.recipe
-        assert spec is not None and spec.num_classes is not None, "set_data comes first"
         if self.start is not None:
-            return with_new_head(self.start, spec.num_classes, spec.labels)
+            return with_new_head(self.start, self.num_classes, spec.labels)
         try:
             network = registry.builder(recipe.network)(
-                input_shape=spec.input_shape, num_classes=spec.num_classes, **recipe.arguments
+                input_shape=spec.input_shape, num_classes=self.num_classes, **recipe.arguments
             )
         except TypeError as error:
             raise ArgumentError(
@@ -114,8 +96,14 @@ class NetworkMaker:
         return network
 
 
-def _spellings(label_set: str) -> tuple[tuple[str, ...] | None, ...]:
-    return label_sets.names(label_set), label_sets.wnids(label_set)
+def _label_set(class_names: tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+    """Returns the id of a label set with these names or WordNet ids, else the names."""
+    if not class_names:
+        return None
+    for label_set in label_sets.list_labels():
+        if class_names in (label_sets.names(label_set), label_sets.wnids(label_set)):
+            return label_set
+    return tuple(map(label_sets.printable, class_names))
 
 
 def _is_packed(start: str) -> bool:
@@ -150,7 +138,15 @@ def _canonical(recipe: Recipe) -> str:
         return recipe.network
 
 
-def _open_start(recipe: Recipe) -> Any:
+def open_start(recipe: Recipe) -> Any:
+    """Returns the network that a recipe starts from; None where it starts from random weights.
+
+    Raises:
+        ArgumentError: It is another network than the recipe's, or has another preprocessing.
+        BnnZooError: It cannot be loaded.
+    """
+    if recipe.start_from is None:
+        return None
     start = str(recipe.start_from)
     network = open_model(start, pretrained=True)
     preprocessing = preprocessing_of(network, start)
@@ -164,6 +160,23 @@ def _open_start(recipe: Recipe) -> Any:
                 f"{field} must be {found}, that of {start}, got {ours!r}. Set {field}={found}."
             )
     return network
+
+
+def calibrated(start: Any, recipe: Recipe, images: NDArray[Any]) -> Any:
+    """Returns what `open_start` has opened, ready to be trained.
+
+    A packed file has no batch norms: they get the statistics of images.
+
+    Args:
+        start: The network, or None.
+        recipe: The recipe that names it.
+        images: Some dozens of raw images of the input's size.
+    """
+    if start is not None and _is_packed(str(recipe.start_from)):
+        known = preprocessings.get(recipe.preprocessing)
+        mean, std = np.asarray(known.mean, np.float32), np.asarray(known.std, np.float32)
+        recalibrate(start, (images.astype(np.float32) - mean) / std)
+    return start
 
 
 def open_teacher(phase: Phase, student: Any) -> Any:

@@ -10,11 +10,12 @@ import platform
 from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
+from bnnzoo.data.source import Source
 from bnnzoo.data.sources import check_source, open_source
 from bnnzoo.errors import ArgumentError, DataError
 from bnnzoo.evaluation import evaluate
@@ -28,7 +29,13 @@ from bnnzoo.training.images.device_images import input_layer
 from bnnzoo.training.images.digest import image_digest
 from bnnzoo.training.images.image_arrays import calibration_indices, split_codes
 from bnnzoo.training.images.reading import image_reader
-from bnnzoo.training.networks import NetworkMaker, check_teacher, open_teacher
+from bnnzoo.training.networks import (
+    NetworkMaker,
+    calibrated,
+    check_teacher,
+    open_start,
+    open_teacher,
+)
 from bnnzoo.training.optimizers import make_optimizer
 from bnnzoo.training.recipes import recipe as find_recipe
 from bnnzoo.training.recipes.recipe import Recipe, check
@@ -112,6 +119,58 @@ def train(
         return trainer.finish(resumed_after=start) if group.first else {}
 
 
+class _Data(NamedTuple):
+    """What a run learns from and is measured on.
+
+    Attributes:
+        split: The images.
+        test: What is measured at the end.
+        num_classes: Number of classes.
+        class_names: Their names, where the data set has them.
+        facts: What all processes must have the same, in words.
+        digest: Differs where images or labels do.
+    """
+
+    split: Split
+    test: Source
+    num_classes: int
+    class_names: tuple[str, ...] | None
+    facts: str
+    digest: str
+
+
+def _open_data(recipe: Recipe, input_shape: tuple[int, int, int] | None) -> _Data:
+    """Returns the images of a recipe.
+
+    Args:
+        recipe: The recipe.
+        input_shape: `(h, w, c)` of its network; None where any will do.
+    """
+    test, source = open_source(recipe.test_data), open_source(recipe.data)
+    num_classes = source.count_classes()
+    if num_classes < 2:
+        raise DataError(
+            f"{source.name} must have images of two classes or more, got {num_classes}. There is "
+            "nothing to learn."
+        )
+    source = source.within(num_classes)
+    test = test.labelled_as(source.class_names).within(num_classes)
+    read = image_reader(recipe, source, input_shape)
+    images: Any = read(source, input_shape)
+    test_images = read(test, images.shape)
+    train, validation = split_codes(len(images), len(test), recipe.held_out, recipe.seed)
+    _check_fits(recipe, images.shape, len(train))
+    return _Data(
+        Split(images.followed_by(test_images), train, validation),
+        test,
+        num_classes,
+        source.class_names,
+        f"{len(images)} to train on and {len(test)} to measure on, of shape {images.shape}, in "
+        f"{num_classes} classes",
+        image_digest(source, images) + image_digest(test, test_images),
+    )
+
+
 class _Trainer:
     """A run: its images, its networks, its log."""
 
@@ -129,39 +188,21 @@ class _Trainer:
         self.on_epoch = on_epoch
         self.rows: list[Row] = checkpoints.read_log(folder)
         self.events = events
-        self.networks = NetworkMaker(recipe)
-        self.test = open_source(recipe.test_data)
-        self.split = self._open_images()
-        self.input_layer = input_layer(
-            self.split.images, recipe.preprocessing, recipe.augmentation.pad
+        start = open_start(recipe)
+        data = _open_data(recipe, None if start is None else tuple(start.input_shape[1:]))
+        self._check_same(data.digest)
+        folder.group.check_images(data.facts)
+        self.test, self.split = data.test, data.split
+        images, train = data.split.images, data.split.train
+        sample = images.some(calibration_indices(train, CALIBRATION_IMAGES, recipe.seed))
+        self.networks = NetworkMaker(
+            recipe,
+            images.shape,
+            data.num_classes,
+            data.class_names,
+            calibrated(start, recipe, sample),
         )
-
-    def _open_images(self) -> Split:
-        """Finds the images, and tells the networks what there is to learn."""
-        recipe, networks = self.recipe, self.networks
-        source = open_source(recipe.data)
-        num_classes = source.count_classes()
-        if num_classes < 2:
-            raise DataError(
-                f"{source.name} must have images of two classes or more, got {num_classes}. There "
-                "is nothing to learn."
-            )
-        source = source.within(num_classes)
-        read = image_reader(recipe, source, networks.input_shape)
-        images: Any = read(source, networks.input_shape)
-        networks.set_data(images.shape, num_classes, source.class_names)
-        self.test = self.test.labelled_as(source.class_names).within(num_classes)
-        test = read(self.test, images.shape)
-        train, validation = split_codes(len(images), len(test), recipe.held_out, recipe.seed)
-        _check_fits(recipe, images.shape, len(train))
-        self._check_same(image_digest(source, images) + image_digest(self.test, test))
-        self.folder.group.check_images(
-            f"{len(images)} to train on and {len(test)} to measure on, of shape {images.shape}, in "
-            f"{num_classes} classes"
-        )
-        calibration = calibration_indices(train, CALIBRATION_IMAGES, recipe.seed)
-        networks.recalibrate(images.some(calibration))
-        return Split(images.followed_by(test), train, validation)
+        self.input_layer = input_layer(images, recipe.preprocessing, recipe.augmentation.pad)
 
     def _check_same(self, digest: str) -> None:
         """Writes down which images a run begins with; one that goes on must have the same.

@@ -20,7 +20,7 @@ from bnnzoo.errors import ArgumentError, UnknownModelError
 from bnnzoo.formats import FORMATS, packed
 from bnnzoo.training.finetuning import finetuning_recipe
 from bnnzoo.training.heads import backbone_layers, with_new_head
-from bnnzoo.training.networks import NetworkMaker
+from bnnzoo.training.networks import NetworkMaker, calibrated, open_start
 from bnnzoo.training.recipes.recipe import Phase
 from bnnzoo.training.recipes.settings import both_splits
 from tests.training.tiny import tiny_recipe, write_images
@@ -158,14 +158,14 @@ def test_the_folders_names_are_kept_in_every_file(trained, tmp_path, capsys):
 
 def test_batch_norms_of_a_packed_start_have_statistics(trained, rng):
     recipe = finetuning_recipe(trained / "model.safetensors", str(trained / "tiny.npz"))
-    maker = NetworkMaker(recipe)
+    start = open_start(recipe)
     x = rng.integers(0, 256, (32, 8, 8, 1)).astype(np.uint8)
-    prepared = maker.start.model_spec.preprocess(x)
-    before = maker.start.predict(prepared, verbose=0)
-    maker.recalibrate(x)
-    np.testing.assert_allclose(maker.start.predict(prepared, verbose=0), before, atol=1e-4)
-    norm = maker.start.get_layer("fc1_bn")
-    products = maker.start.get_layer("fc1")(prepared.reshape(32, -1))
+    prepared = start.model_spec.preprocess(x)
+    before = start.predict(prepared, verbose=0)
+    network = calibrated(start, recipe, x)
+    np.testing.assert_allclose(network.predict(prepared, verbose=0), before, atol=1e-4)
+    norm = network.get_layer("fc1_bn")
+    products = network.get_layer("fc1")(prepared.reshape(32, -1))
     mean = ops.convert_to_numpy(products).mean(axis=0)
     np.testing.assert_allclose(ops.convert_to_numpy(norm.moving_mean), mean, atol=1e-4)
 
@@ -229,10 +229,8 @@ def test_a_network_that_the_zoo_does_not_know_is_a_start(trained, tmp_path):
     path = tmp_path / "theirs.safetensors"
     path.write_bytes(packed.to_bytes(file.graph, info))
     recipe = finetuning_recipe(path, str(trained / "tiny.npz"))
-    maker = NetworkMaker(recipe)
-    maker.set_data(maker.input_shape, 3, None)
-    network = maker.network(0)
+    network = NetworkMaker(recipe, (8, 8, 1), 3, None, open_start(recipe)).network(0)
     assert network.output_shape == (None, 3)
     assert (network.model_spec.name, recipe.network) == ("theirs", "theirs")
     with pytest.raises(UnknownModelError, match="Unknown model 'theirs'"):
-        NetworkMaker(dataclasses.replace(recipe, start_from=None)).set_data((8, 8, 3), 3, None)
+        NetworkMaker(dataclasses.replace(recipe, start_from=None), (8, 8, 1), 3, None)

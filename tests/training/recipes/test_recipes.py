@@ -43,8 +43,7 @@ def test_what_a_recipe_names_exists(name):
 @pytest.mark.parametrize("name", SMALL)
 def test_the_networks_of_every_phase_are_built(name):
     recipe = RECIPES[name]
-    maker = NetworkMaker(recipe)
-    maker.set_data(SHAPES[data_name(recipe)], 10, None)
+    maker = NetworkMaker(recipe, SHAPES[data_name(recipe)], 10, None)
     networks = [maker.network(index) for index in range(len(recipe.phases))]
     assert networks[-1].output_shape == (None, 10)
     assert keras.config.dtype_policy().name == "float32"
