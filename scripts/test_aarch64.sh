@@ -17,4 +17,4 @@ cmake -S tests/native -B build/aarch64 \
     -DCMAKE_CXX_COMPILER="$compiler" -DCMAKE_EXE_LINKER_FLAGS=-static \
     -DCMAKE_CROSSCOMPILING_EMULATOR="$emulator" "$@"
 cmake --build build/aarch64 --target test_kernels
-ctest --test-dir build/aarch64 -R test_kernels --verbose
+ctest --test-dir build/aarch64 -R test_kernels --no-tests=error --verbose

@@ -11,7 +11,7 @@ trap 'rm -rf "$work"' EXIT
 echo "== kernels and thread pool"
 cmake -S tests/native -B "$work/native" -DSANITIZE=ON >"$work/cmake.log"
 cmake --build "$work/native" -j 2 >"$work/build.log" || { tail -40 "$work/build.log"; exit 1; }
-ctest --test-dir "$work/native" --output-on-failure
+ctest --test-dir "$work/native" --no-tests=error --output-on-failure
 
 echo "== engine"
 cmake -S . -B "$work/engine" -DCMAKE_BUILD_TYPE=RelWithDebInfo -DBNNZOO_SANITIZE=ON \

@@ -13,4 +13,4 @@ trap 'rm -rf "$venv"' EXIT
     click==8.1.0 matplotlib==3.8.0 Pillow==10.0.0 pooch==1.8.0 requests==2.31.0 rich==13.0.0 \
     onnx==1.16.1 onnxruntime==1.17.3 safetensors==0.4.3 tqdm==4.66.0
 # Old packages warn of each other's deprecations; those are no news here.
-PATH="$venv/bin:$PATH" scripts/test.sh -W ignore::DeprecationWarning "$@"
+PATH="$venv/bin:$PATH" scripts/test_all.sh -W ignore::DeprecationWarning "$@"

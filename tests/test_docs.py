@@ -132,6 +132,14 @@ def test_every_link_outside_the_site_leads_to_a_file(page):
     assert not [path for path in paths if not (ROOT / path).exists()]
 
 
+def test_the_readme_installs_what_the_tests_are_checked_with():
+    (extras,) = re.findall(
+        r"-e '\.\[([^]]+)\]' .* scripts/test\.sh$", PAGES["README.md"], re.MULTILINE
+    )
+    checked = (ROOT / ".ci" / "run").read_text()
+    assert f"in_environment {extras} scripts/test_all.sh" in checked
+
+
 # Code --------------------------------------------------------------------------------------------
 
 EXECUTED = [p for p in PAGES if any(b.reason is None for b in blocks(p, "python"))]

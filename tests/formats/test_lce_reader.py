@@ -24,6 +24,7 @@ from bnnzoo.formats.lce.serializing import serialize
 from bnnzoo.formats.lce.words import from_words, to_words
 from bnnzoo.formats.network_info import NetworkInfo
 from bnnzoo.graph import interpreter, passes
+from bnnzoo.runtime import compile_graph
 from tests.conftest import DATA
 from tests.formats.lce_files import ABSENT, FLOAT, WORDS, FileBuilder
 from tests.formats.lce_peer import named, quantized, unpacked
@@ -33,10 +34,6 @@ try:
     schema()
 except MissingDependencyError as error:
     pytest.skip(str(error), allow_module_level=True)
-try:
-    from bnnzoo.runtime import compile_graph
-except ImportError:  # the engine is not built
-    compile_graph = None
 
 # File of the converter -> operations that its graph has after reading.
 CONVERTED = {
@@ -69,7 +66,6 @@ def test_files_of_the_converter(name):
         np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.skipif(compile_graph is None, reason="the engine is not built")
 @pytest.mark.parametrize("name", CONVERTED)
 def test_the_runtime_computes_what_the_interpreter_computed(name):
     graph, info, x, expected = golden(name)
