@@ -5,6 +5,8 @@ from __future__ import annotations
 import operator
 from typing import Any
 
+import numpy as np
+
 from bnnzoo.errors import ArgumentError
 
 __all__ = ["as_integer", "as_integers", "check_integer"]
@@ -12,7 +14,7 @@ __all__ = ["as_integer", "as_integers", "check_integer"]
 
 def as_integer(value: Any) -> int | None:
     """Returns an integer of Python or NumPy as Python's; None for anything else, bools too."""
-    if isinstance(value, bool):
+    if isinstance(value, (bool, np.bool_)):  # an index for NumPy 1
         return None
     try:
         return operator.index(value)

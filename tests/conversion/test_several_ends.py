@@ -108,9 +108,12 @@ MODELS: dict[str, tuple[Callable[[], keras.Model], tuple[str, ...], tuple[str, .
     "named": (named, ("image",), ("mask", "scores")),
     "nested": (nested, ("x", "y"), None),
 }  # fmt: skip
+# What Keras 3.12 does not build: an input that is an output, and one that nothing uses.
+NEWER = ("repeated", "unused")
+OLD = keras.__version__ < "3.13"
 
 
-@pytest.fixture(scope="module", params=MODELS)
+@pytest.fixture(scope="module", params=[name for name in MODELS if not (OLD and name in NEWER)])
 def converted(request, tmp_path_factory):
     """A model of the table, and the file that it was converted to."""
     build, inputs, outputs = MODELS[request.param]

@@ -306,7 +306,7 @@ CASES: dict[str, tuple[Any, tuple[int, ...]]] = {
         IMAGE,
     ),
     "Tanh": (keras.ops.tanh, IMAGE),
-    "Transpose": (lambda x: keras.ops.transpose(x, (0, 3, 1, -2)), IMAGE),
+    "Transpose": (lambda x: keras.ops.transpose(x, (0, 3, 1, 2)), IMAGE),
     "HardSigmoid": (keras.ops.hard_sigmoid, IMAGE),
     "HardSilu": (keras.ops.hard_silu, IMAGE),
     "LeakyRelu": (lambda x: keras.ops.leaky_relu(x, 0.3), IMAGE),

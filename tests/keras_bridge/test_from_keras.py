@@ -46,6 +46,14 @@ def test_every_supported_layer_has_a_case() -> None:
     assert {kind.__name__ for kind in HANDLERS if kind not in AUGMENTING} <= names
 
 
+def test_negative_axes_count_from_the_end() -> None:
+    """Compared with NumPy: TensorFlow 2.16 reads past the end for them."""
+    inputs = keras.Input(IMAGE)
+    model = keras.Model(inputs, keras.ops.transpose(inputs, (0, 3, 1, -2)))
+    graph, x = from_keras(model), random_images(model, 3)
+    np.testing.assert_array_equal(run(graph, x)[graph.outputs[0]], x.transpose(0, 3, 1, 2))
+
+
 def test_integers_are_exact() -> None:
     model = model_of("QuantConv2D integers")
     graph = from_keras(model)
