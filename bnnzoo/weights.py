@@ -40,7 +40,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 from urllib.parse import urlsplit
 
-from bnnzoo import network
+from bnnzoo.download import policy
 from bnnzoo.errors import WeightsError, first_line
 from bnnzoo.manifest import Manifest, WeightsFile
 from bnnzoo.snapshot import Snapshot
@@ -101,7 +101,7 @@ def fetch(
     name: str,
     cache_dir: str | PathLike[str] | None = None,
     progress: bool | None = None,
-    patience: network.Patience = network.PATIENCE,
+    patience: policy.Patience = policy.PATIENCE,
 ) -> Snapshot:
     """Returns a verified weight file; downloads it if need be.
 
@@ -125,10 +125,10 @@ def fetch(
     problem = mismatch(target, file)
     if problem is None:
         return target
-    if network.offline():
+    if policy.offline():
         raise WeightsError(
             f"{name} ({file.role}) must be in the cache, as BNNZOO_OFFLINE is set, but {target} "
-            f"{problem}. Unset BNNZOO_OFFLINE, or put {network.shown(urls[0])} there."
+            f"{problem}. Unset BNNZOO_OFFLINE, or put {policy.shown(urls[0])} there."
         )
     try:
         if target.exists():
@@ -173,7 +173,7 @@ def cache_path(
             name would leave the cache.
     """
     for url in file.url:
-        network.check_url(url, f"url of {name}")
+        policy.check_url(url, f"url of {name}")
     suffixes = [_suffix(urlsplit(url).path, name) for url in file.url]
     cache_name = "-".join([name, file.role, file.sha256[:8]]) + "".join(suffixes[:1])
     if not _CACHE_NAME.fullmatch(cache_name):
@@ -310,7 +310,7 @@ def _candidates(file: WeightsFile, cache_name: str) -> list[str]:
     base = os.environ.get("BNNZOO_BASE_URL", "").rstrip("/")
     if not base:
         return list(dict.fromkeys(file.url))
-    network.check_url(base, "BNNZOO_BASE_URL")
+    policy.check_url(base, "BNNZOO_BASE_URL")
     paths = [f"/{cache_name}", *(urlsplit(url).path for url in file.url)]
     return list(dict.fromkeys(base + path for path in paths))
 
@@ -331,10 +331,10 @@ def _download(
     name: str,
     target: Path,
     urls: Sequence[str],
-    patience: network.Patience,
+    patience: policy.Patience,
     progress: bool | None,
 ) -> Snapshot:
-    from bnnzoo.download import download
+    from bnnzoo.download.transfer import download
 
     verified = b""
 

@@ -260,7 +260,7 @@ def test_a_write_that_fails_is_a_clear_error(number, server, cache, monkeypatch)
     def full(*_arguments):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("bnnzoo.download._Part.write", full)
+    monkeypatch.setattr("bnnzoo.download.transfer._Part.write", full)
     with pytest.raises(WeightsError, match=f"to {cache}: {os.strerror(number)}. Make room"):
         get(file_at(server.serve(Answer())))
     assert names_in(cache) == set()

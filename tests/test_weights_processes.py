@@ -46,7 +46,7 @@ def cache(tmp_path, monkeypatch) -> Path:
 CLIENT = """
 import sys
 from bnnzoo.manifest import WeightsFile
-from bnnzoo.network import Patience
+from bnnzoo.download.policy import Patience
 from bnnzoo.weights import fetch
 
 url, sha256, size = sys.argv[1:]

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from bnnzoo.download.policy import Patience
 from bnnzoo.manifest import WeightsFile
-from bnnzoo.network import Patience
 from bnnzoo.weights import fetch
 
 GOOD = bytes(range(256)) * 1000

@@ -11,8 +11,9 @@ from typing import Any
 
 import click
 
-from bnnzoo import manifest, network, registry
+from bnnzoo import manifest, registry
 from bnnzoo.cli.output import echo, print_json
+from bnnzoo.download import policy
 from bnnzoo.errors import WeightsError
 from bnnzoo.version import __version__
 from bnnzoo.weights import cache_folder
@@ -84,7 +85,7 @@ def examine() -> dict[str, Any]:
         "models": len(registry.list_models()),
         "environment": {
             # A mirror's URL may hold a password.
-            name: network.shown(value) if name == "BNNZOO_BASE_URL" else value
+            name: policy.shown(value) if name == "BNNZOO_BASE_URL" else value
             for name, value in os.environ.items()
             if name in ENVIRONMENT
         },

@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from bnnzoo import network
 from bnnzoo.data import labels
 from bnnzoo.data.images import as_pixels
 from bnnzoo.data.source import Item, Source
+from bnnzoo.download import policy
 from bnnzoo.errors import DataError, MissingDependencyError, first_line
 
 __all__ = ["KERAS_DATASETS", "SAMPLES", "from_arrays", "keras_dataset", "npz_file", "sample"]
@@ -206,7 +206,7 @@ def keras_dataset(name: str, split: str = "test") -> Source:
 
 def _download(name: str, split: str, looked: Path) -> tuple[np.ndarray, np.ndarray]:
     advice = f"Put {looked.name} into {looked.parent} or the folder BNNZOO_DATA_DIR names."
-    if network.offline():
+    if policy.offline():
         raise DataError(f"keras:{name} is not at {looked} and BNNZOO_OFFLINE is set. {advice}")
     try:
         import keras

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from bnnzoo import network
 from bnnzoo.data.images import decode_image
 from bnnzoo.data.records import RecordFile, Records
 from bnnzoo.data.source import Item, Source
+from bnnzoo.download import policy
 from bnnzoo.errors import DataError, MissingDependencyError, first_line
 
 __all__ = ["import_tfds", "tfds_dataset"]
@@ -76,7 +76,7 @@ def _prepared(tfds: Any, name: str) -> Any:
     except (tfds.core.DatasetNotFoundError, ValueError, AssertionError) as error:
         reason = first_line(error)
         raise DataError(f"tfds:{name} is no data set: {reason}") from error
-    if network.offline() and not _is_on_disk(builder):
+    if policy.offline() and not _is_on_disk(builder):
         raise DataError(
             f"tfds:{name} is not in {builder.data_dir} and BNNZOO_OFFLINE is set. Prepare it with "
             "tfds first, or set TFDS_DATA_DIR."

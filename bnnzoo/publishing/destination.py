@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
-from bnnzoo import manifest, network
+from bnnzoo import manifest
 from bnnzoo.atomic import replacing
+from bnnzoo.download import policy
 from bnnzoo.errors import ArgumentError, BnnZooError
 from bnnzoo.manifest import WeightsFile, WeightsRecord
 from bnnzoo.publishing.manifest_file import with_record
@@ -132,7 +133,7 @@ def find_destination(url: str | None, out: str | PathLike[str] | None) -> Destin
         raise ArgumentError(
             "--out and --url must be given together. A file of the package needs neither."
         )
-    if url is not None and not (url.endswith(SUFFIX) and network.allowed(url)):
+    if url is not None and not (url.endswith(SUFFIX) and policy.allowed(url)):
         raise ArgumentError(f"--url must be https and end in {SUFFIX}, got '{url}'.")
     if out is not None and not Path(out).is_dir():
         raise ArgumentError(f"--out must be a folder that exists, got {out}. Make it.")

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 import bnnzoo
-from bnnzoo import download, manifest
+from bnnzoo import manifest
 from bnnzoo.cli.main import main
+from bnnzoo.download import transfer
 from tests.weight_server import GOOD, Answer, Server, file_at, serving, use_cache, write_manifest
 
 FULL = f"birealnet18.one-full-{file_at().sha256[:8]}.h5"
@@ -38,7 +39,7 @@ def cache(server, tmp_path, monkeypatch) -> Path:
         },
     )
     monkeypatch.setattr(manifest, "manifest_path", lambda: tmp_path / "manifest.json")
-    monkeypatch.setattr(download.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(transfer.time, "sleep", lambda _seconds: None)
     return use_cache(tmp_path / "cache", monkeypatch)
 
 

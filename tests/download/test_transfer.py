@@ -21,9 +21,9 @@ from typing import IO
 import pytest
 
 import bnnzoo
-from bnnzoo import download
+from bnnzoo.download import transfer
+from bnnzoo.download.policy import Patience
 from bnnzoo.errors import WeightsError
-from bnnzoo.network import Patience
 from tests.weight_server import BAD, GOOD, HURRY, Answer, Server, serving, wait_for
 
 BRIEF = Patience(rounds=1, backoff_s=0.01, connect_timeout_s=0.2, read_timeout_s=0.3)
@@ -39,7 +39,7 @@ def server() -> Iterator[Server]:
 def pauses(monkeypatch) -> list[float]:
     """The pauses that are asked for; none is made."""
     pauses: list[float] = []
-    monkeypatch.setattr(download.time, "sleep", pauses.append)
+    monkeypatch.setattr(transfer.time, "sleep", pauses.append)
     return pauses
 
 
@@ -51,7 +51,7 @@ def right(stream: IO[bytes]) -> str | None:
 def fetch(*urls: str, patience: Patience = HURRY, progress: bool | None = None) -> bytes:
     """Returns what a download writes."""
     with tempfile.TemporaryFile() as part:
-        download.download(
+        transfer.download(
             urls, part, what="x", verify=right, max_bytes=len(GOOD), patience=patience,
             progress=progress,
         )  # fmt: skip
@@ -276,7 +276,7 @@ def test_a_part_that_cannot_be_written_is_an_os_error(server):
         Path("/dev/full").open("rb+", buffering=0) as part,
         pytest.raises(OSError, match="No space"),
     ):
-        download.download(
+        transfer.download(
             [server.serve(Answer())], part, what="x", verify=right, max_bytes=len(GOOD)
         )
 
@@ -285,7 +285,7 @@ def test_a_part_that_cannot_be_written_is_an_os_error(server):
 
 CLIENT = """
 import sys, tempfile
-from bnnzoo.download import download
+from bnnzoo.download.transfer import download
 
 with tempfile.TemporaryFile() as part:
     download([sys.argv[1]], part, what="x", verify=lambda stream: None, max_bytes=10**6)

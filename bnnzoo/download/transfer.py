@@ -25,8 +25,8 @@ import pooch
 import requests
 from tqdm import tqdm
 
+from bnnzoo.download.policy import PATIENCE, Patience, allowed, shown
 from bnnzoo.errors import WeightsError
-from bnnzoo.network import PATIENCE, Patience, allowed, shown
 
 __all__ = ["MIN_BYTES", "download"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bnnzoo import network
+from bnnzoo.download import policy
 from bnnzoo.errors import WeightsError
 
 ALLOWED = [
@@ -40,15 +40,15 @@ REFUSED = [
 
 @pytest.mark.parametrize("url", ALLOWED)
 def test_https_and_this_machine_are_allowed(url):
-    assert network.allowed(url)
-    network.check_url(url, "url")
+    assert policy.allowed(url)
+    policy.check_url(url, "url")
 
 
 @pytest.mark.parametrize("url", REFUSED, ids=repr)
 def test_everything_else_is_refused(url):
-    assert not network.allowed(url)
+    assert not policy.allowed(url)
     with pytest.raises(WeightsError, match=r"^mirror must be https, or http to this machine, got"):
-        network.check_url(url, "mirror")
+        policy.check_url(url, "mirror")
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_everything_else_is_refused(url):
     ],
 )
 def test_messages_show_no_secrets(url, expected):
-    assert network.shown(url) == expected
+    assert policy.shown(url) == expected
 
 
 @pytest.mark.parametrize(
@@ -69,4 +69,4 @@ def test_messages_show_no_secrets(url, expected):
 )
 def test_offline_switch(value, expected, monkeypatch):
     monkeypatch.setenv("BNNZOO_OFFLINE", value)
-    assert network.offline() is expected
+    assert policy.offline() is expected

@@ -1,0 +1,1 @@
+"""Downloads: what may be fetched and how patiently (`policy`), and one file (`transfer`)."""
