@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from bnnzoo.plain_text import plain
 
@@ -36,6 +36,7 @@ __all__ = [
     "ModelFormatError",
     "UnknownModelError",
     "WeightsError",
+    "did_you_mean",
     "first_line",
     "naming_keras_extras",
 ]
@@ -114,6 +115,14 @@ class MissingDependencyError(BnnZooError, ImportError):
         )
         self.package = package
         self.extra = extra
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """Returns ` Did you mean 'X'?` with the nearest known name; nothing where none is near."""
+    import difflib  # which starting up does without
+
+    near = difflib.get_close_matches(str(name), list(known), n=1)
+    return f" Did you mean '{near[0]}'?" if near else ""
 
 
 def first_line(error: Exception) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import fnmatch
 import functools
 import importlib
@@ -17,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar, overload
 
 from bnnzoo import manifest
 from bnnzoo.catalog import CATALOG
-from bnnzoo.errors import ArgumentError, UnknownModelError
+from bnnzoo.errors import ArgumentError, UnknownModelError, did_you_mean
 from bnnzoo.manifest import Metric, WeightsRecord
 
 __all__ = [
@@ -196,8 +195,7 @@ def resolve(name: str) -> Resolved:
     architecture = _ALIASES.get(base, base)
     names = _names()
     if architecture not in names:
-        near = difflib.get_close_matches(base, [*names, *_ALIASES], n=1)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
+        hint = did_you_mean(base, [*names, *_ALIASES])
         raise UnknownModelError(
             f"Unknown model '{name}'.{hint} `bnnzoo list` shows all {len(names)}."
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
 import importlib
 import io
@@ -14,7 +13,7 @@ from collections.abc import Sequence
 import click
 
 from bnnzoo.cli.output import echo, show_log
-from bnnzoo.errors import BnnZooError, naming_keras_extras
+from bnnzoo.errors import BnnZooError, did_you_mean, naming_keras_extras
 from bnnzoo.version import __version__
 
 # Name -> one line of help. Each command is `command` in bnnzoo/cli/<name>.py, imported only when
@@ -68,9 +67,7 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Finds the command, or suggests the nearest name."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            hint = f" Did you mean '{near[0]}'?" if near else ""
-            ctx.fail(f"No such command '{args[0]}'.{hint}")
+            ctx.fail(f"No such command '{args[0]}'.{did_you_mean(args[0], COMMANDS)}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

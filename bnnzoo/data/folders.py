@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import itertools
 import logging
@@ -18,7 +17,7 @@ from bnnzoo.data.labels import Labels
 from bnnzoo.data.searching import Search
 from bnnzoo.data.source import Item, Skipped, Source
 from bnnzoo.data.tables import ClassMap, FileFinder, class_index, csv_rows, read_class_map
-from bnnzoo.errors import DataError
+from bnnzoo.errors import DataError, did_you_mean
 
 __all__ = ["class_folders", "labelled_files"]
 
@@ -141,10 +140,7 @@ def _indices_by_label(folders: list[Path], label_set: Labels, skip_bad: bool) ->
         indices = [int(name) if int(name) < count else None for name in names]
     strange = [name for name, index in zip(names, indices, strict=True) if index is None]
     if strange and not (skip_bad and len(strange) < len(names)):
-        near = difflib.get_close_matches(
-            labels.normalise(strange[0]), labels.index_of(label_set), n=1
-        )
-        hint = f" Did you mean '{near[0]}'?" if near else ""
+        hint = did_you_mean(labels.normalise(strange[0]), labels.index_of(label_set))
         known = f"'{label_set}'" if isinstance(label_set, str) else "the model"
         raise DataError(
             f"{folders[0].parent / strange[0]}: '{strange[0]}' must name one class of {known}."

@@ -14,7 +14,6 @@ One of your own is written as its id, `mean=0.5:std=0.25:size=96x96`; see `norma
 from __future__ import annotations
 
 import contextlib
-import difflib
 import functools
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bnnzoo.data.images import as_pixels
 from bnnzoo.data.resampling import resize_bicubic_tf1, resize_bilinear
-from bnnzoo.errors import ArgumentError, DataError
+from bnnzoo.errors import ArgumentError, DataError, did_you_mean
 
 __all__ = [
     "PREPROCESSINGS",
@@ -336,8 +335,7 @@ def get(id: str, input_shape: Sequence[int | None] | None = None) -> Preprocessi
         ArgumentError: There is no such preprocessing, or it cannot make that shape.
     """
     if "=" not in id and id not in PREPROCESSINGS:
-        near = difflib.get_close_matches(str(id), PREPROCESSINGS, n=1)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
+        hint = did_you_mean(id, PREPROCESSINGS)
         raise ArgumentError(f"Unknown preprocessing '{id}'.{hint} There are: {_listed()}.")
     found = _parsed(id) if "=" in id else PREPROCESSINGS[id]
     if input_shape is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import logging
 import os
@@ -17,7 +16,7 @@ from bnnzoo.data.labels import Labels
 from bnnzoo.data.source import Source
 from bnnzoo.data.tables import ClassMap
 from bnnzoo.data.tfds import import_tfds, tfds_dataset
-from bnnzoo.errors import ArgumentError, DataError
+from bnnzoo.errors import ArgumentError, DataError, did_you_mean
 
 __all__ = ["check_source", "open_source", "source_files"]
 
@@ -183,10 +182,9 @@ def _tfds(rest: str) -> Callable[[], Source]:
 def _known(name: str, names: tuple[str, ...], kind: str) -> str:
     if name in names:
         return name
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f" Did you mean '{kind}:{near[0]}'?" if near else ""
-    listed = ", ".join(f"{kind}:{known}" for known in names)
-    raise ArgumentError(f"Unknown data set '{kind}:{name}'.{hint} There are: {listed}.")
+    known = [f"{kind}:{each}" for each in names]
+    hint = did_you_mean(f"{kind}:{name}", known)
+    raise ArgumentError(f"Unknown data set '{kind}:{name}'.{hint} There are: {', '.join(known)}.")
 
 
 _KINDS: dict[str, Callable[[str], Callable[[], Source]]] = {

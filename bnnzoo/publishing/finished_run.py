@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -57,7 +56,7 @@ class FinishedRun:
     @property
     def digest(self) -> str:
         """Sha256 of the trained network's file."""
-        return hashlib.sha256((self.folder.path / MODEL).read_bytes()).hexdigest()
+        return self.folder.digest(MODEL)
 
     def network(self) -> Any:
         """Returns the trained network.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import io
 import json
 import os
@@ -179,6 +180,10 @@ class RunFolder:
         writer.writeheader()
         writer.writerows(rows)
         self.write_text(LOG, text.getvalue())
+
+    def digest(self, name: str) -> str:
+        """Returns the sha256 of a file."""
+        return hashlib.sha256((self.path / name).read_bytes()).hexdigest()
 
     def has(self, name: str) -> bool:
         """Returns whether there is such a file."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 import importlib
 import os
 import platform
@@ -293,7 +292,6 @@ class _Trainer:
             network.save(path)
         batch_size = evaluation_batch(self.split.images.shape)
         measured = evaluate(network, self.test, batch_size=batch_size).to_dict()
-        digest = hashlib.sha256((self.folder.path / MODEL).read_bytes()).hexdigest()
         report = {
             "recipe": self.recipe.name,
             "network": network.model_spec.name,
@@ -302,7 +300,7 @@ class _Trainer:
             "resumed_after": resumed_after or None,
             "best_epoch": _best_epoch(self.rows),
             "curve": "held-out training images" if self.recipe.held_out else self.test.name,
-            "evaluation": {**measured, "model": MODEL, "weights_sha256": digest},
+            "evaluation": {**measured, "model": MODEL, "weights_sha256": self.folder.digest(MODEL)},
         }
         self.folder.write_json(REPORT, report)
         return report

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import functools
 import re
 import unicodedata
@@ -12,7 +11,7 @@ from collections.abc import Sequence
 from importlib import resources
 from typing import TypeAlias
 
-from bnnzoo.errors import ArgumentError
+from bnnzoo.errors import ArgumentError, did_you_mean
 
 __all__ = [
     "Labels",
@@ -112,8 +111,8 @@ def shown(given: Sequence[str]) -> str:
 @functools.cache
 def _rows(id: str) -> tuple[dict[str, str], ...]:
     if id not in list_labels():
-        near = difflib.get_close_matches(str(id), list_labels(), n=1)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
-        raise ArgumentError(f"Unknown labels '{id}'.{hint} There are: {', '.join(list_labels())}.")
+        known = list_labels()
+        hint = did_you_mean(id, known)
+        raise ArgumentError(f"Unknown labels '{id}'.{hint} There are: {', '.join(known)}.")
     text = resources.files(__name__).joinpath(f"{id}.csv").read_text(encoding="utf-8")
     return tuple(csv.DictReader(text.splitlines()))

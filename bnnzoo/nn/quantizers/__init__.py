@@ -6,13 +6,13 @@ Each works as `input_quantizer`, as `kernel_quantizer` and as an activation
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable
 from typing import Any
 
 import keras
 
+from bnnzoo.errors import did_you_mean
 from bnnzoo.nn.quantizers.binary import (
     ApproxSign,
     DoReFaSign,
@@ -115,6 +115,5 @@ def _by_name(name: str) -> Any:
     found = known.get(name) or keras.saving.get_registered_object(name)
     if found is not None:
         return found
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"Did you mean {near[0]!r}? " if near else ""
-    raise ValueError(f"Unknown quantizer {name!r}. {hint}Known: {', '.join(sorted(ALIASES))}.")
+    hint = did_you_mean(name, known)
+    raise ValueError(f"Unknown quantizer {name!r}.{hint} Known: {', '.join(sorted(ALIASES))}.")

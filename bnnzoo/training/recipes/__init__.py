@@ -8,9 +8,8 @@ epochs of the others are for a GPU with bfloat16. Those of ImageNet are in `imag
 from __future__ import annotations
 
 import dataclasses
-import difflib
 
-from bnnzoo.errors import ArgumentError
+from bnnzoo.errors import ArgumentError, did_you_mean
 from bnnzoo.training.recipes.imagenet import IMAGENET_RECIPES
 from bnnzoo.training.recipes.recipe import Augmentation, Phase, Recipe
 
@@ -191,6 +190,5 @@ def recipe(name: str) -> Recipe:
     """
     if name in RECIPES:
         return RECIPES[name]
-    near = difflib.get_close_matches(name, RECIPES, n=1)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
+    hint = did_you_mean(name, RECIPES)
     raise ArgumentError(f"Unknown recipe '{name}'.{hint} `bnnzoo recipes` lists them.")

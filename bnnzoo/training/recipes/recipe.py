@@ -11,7 +11,6 @@ so that the techniques of the papers are phases:
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import types
 import typing
@@ -19,7 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from bnnzoo.errors import ArgumentError
+from bnnzoo.errors import ArgumentError, did_you_mean
 
 __all__ = ["Augmentation", "Phase", "Recipe", "check", "plain_fields", "type_names"]
 
@@ -311,8 +310,7 @@ def _check_drops(phase: Phase) -> None:
 
 def _one_of(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
     if value not in allowed:
-        near = difflib.get_close_matches(str(value), map(str, allowed), n=1)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
+        hint = did_you_mean(value, map(str, allowed))
         raise ArgumentError(
             f"{name} must be one of {', '.join(map(str, allowed))}, got {value!r}.{hint}"
         )

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bnnzoo.errors import ArgumentError
+from bnnzoo.errors import ArgumentError, did_you_mean
 from bnnzoo.training.recipes.recipe import (
     Augmentation,
     Phase,
@@ -172,6 +171,5 @@ def _refuse(key: str) -> None:
         *plain_fields(Phase),
         *(f"augmentation.{name}" for name in plain_fields(Augmentation)),
     ]
-    near = difflib.get_close_matches(key, known, n=1)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
+    hint = did_you_mean(key, known)
     raise ArgumentError(f"Unknown setting '{key}'.{hint} There are: {', '.join(known)}.")
