@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bisect import insort
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bnnzoo.errors import GraphError
+from bnnzoo.graph.arena import Block, place
 from bnnzoo.runtime.layout import Layout, Place, Storage
 from bnnzoo.runtime.lowering import BLOCK
 
@@ -58,19 +58,9 @@ class Memory:
             )
 
     def _allocate_plain(self, storages: list[Storage]) -> None:
-        """Largest first, each at the lowest place that is free while it is alive."""
-        placed: list[tuple[int, int, float, float]] = []  # begin, end, first and last time
-        for storage in sorted(storages, key=self.bytes, reverse=True):
-            size, (first, last) = self.bytes(storage), _lifetime(storage)
-            begin = 0
-            for other_begin, other_end, other_first, other_last in placed:
-                if other_first <= last and first <= other_last and other_end > begin:
-                    if begin + size <= other_begin:
-                        break
-                    begin = other_end
-            insort(placed, (begin, begin + size, first, last))
-            self._offsets[id(storage)] = begin
-            self.size = max(self.size, begin + size)
+        blocks = [Block(self.bytes(storage), *_lifetime(storage)) for storage in storages]
+        offsets, self.size = place(blocks)
+        self._offsets.update(zip(map(id, storages), offsets, strict=True))
 
     def _allocate_bordered(self, storages: list[Storage]) -> None:
         slots: dict[object, list[list[float]]] = {}  # offset, time of the last read

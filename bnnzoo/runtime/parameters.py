@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from bnnzoo.graph.ir import Graph, Node, Tensor, numbers
 from bnnzoo.graph.packing import PackedSigns, pack
+from bnnzoo.graph.passes.fold_affine import parameter
+from bnnzoo.graph.passes.fold_batch_norm import scale_and_bias
+from bnnzoo.graph.thresholds import above_float32, directed
 from bnnzoo.runtime.lowering import BLOCK
 
 __all__ = [
@@ -18,7 +21,6 @@ __all__ = [
     "kernel_words",
     "real_kernel",
     "thresholds",
-    "vector",
     "weight_sums",
 ]
 
@@ -26,7 +28,7 @@ Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
 # The least float32 that is no subnormal; the engine takes those as 0.
-_LEAST = float(np.finfo(np.float32).tiny)
+_TINY = float(np.finfo(np.float32).tiny)
 
 
 def float32(values: Any) -> Floats:
@@ -35,44 +37,25 @@ def float32(values: Any) -> Floats:
         return np.ascontiguousarray(values, np.float32)
 
 
-def vector(graph: Graph, node: Node, role: str) -> Doubles | None:
-    """Returns a parameter of a node as float64, None where it has none."""
-    tensor = graph.tensor(node, role)
-    return None if tensor is None else np.asarray(tensor, np.float64)
-
-
 def affine(graph: Graph, node: Node) -> tuple[Doubles | None, Doubles | None]:
     """Returns the scale and bias of an `affine` or a `batch_norm`."""
-    if node.op == "affine":
-        return vector(graph, node, "scale"), vector(graph, node, "bias")
-    mean, variance = vector(graph, node, "mean"), vector(graph, node, "variance")
-    gamma, beta = vector(graph, node, "gamma"), vector(graph, node, "beta")
-    assert mean is not None and variance is not None
-    scale = 1.0 / np.sqrt(variance + node.attributes["epsilon"])
-    scale = scale if gamma is None else gamma * scale
-    bias = -mean * scale
-    return scale, bias if beta is None else bias + beta
+    if node.op == "batch_norm":
+        return scale_and_bias(graph, node)
+    return parameter(graph, node, "scale"), parameter(graph, node, "bias")
 
 
 def thresholds(graph: Graph, node: Node) -> tuple[Floats | None, Floats | None]:
     """Returns threshold * direction and direction of a `sign`, None where it compares with 0.
 
-    1. The engine compares float32 numbers: x < t is x < t' for t' the least float32 >= t, and
-       x > t is x > t' for t' the greatest float32 <= t.
-    2. To it subnormal x are 0, so that t' must be none: rounding goes on in the same direction.
-    3. x > t is -x < -t.
+    To the engine subnormal numbers are 0, so that a threshold must be none: it is rounded up to the
+    next number that is not.
     """
-    threshold, direction = vector(graph, node, "threshold"), vector(graph, node, "direction")
-    if threshold is None or direction is None:
+    if "threshold" not in node.tensors:
         return None, None
-    direction = np.where(direction < 0, -1.0, 1.0)
-    upper = threshold * direction
-    upper = np.where((upper > 0) & (upper < _LEAST), _LEAST, upper)
-    upper = np.where((upper < 0) & (upper > -_LEAST), 0.0, upper)
-    rounded = float32(upper)
-    with np.errstate(over="ignore"):
-        rounded = np.where(rounded < upper, np.nextafter(rounded, np.float32(np.inf)), rounded)
-    return float32(rounded), None if (direction > 0).all() else float32(direction)
+    threshold, direction = directed(graph, node, 0)
+    threshold = np.where((threshold > 0) & (threshold < _TINY), _TINY, threshold)
+    threshold = np.where((threshold < 0) & (threshold > -_TINY), 0.0, threshold)
+    return above_float32(threshold), None if (direction > 0).all() else float32(direction)
 
 
 def kernel_words(kernel: Tensor, rows: slice) -> NDArray[np.uint64]:

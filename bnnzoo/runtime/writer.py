@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bnnzoo.graph.ir import Graph, Node, Type
+from bnnzoo.graph.passes.fold_affine import parameter
 from bnnzoo.runtime import parameters
 from bnnzoo.runtime.eight_bits import EIGHT_BITS
 from bnnzoo.runtime.extension import engine
@@ -123,7 +124,7 @@ class Writer:
             case "clip":
                 steps.clip(part.attributes["low"], part.attributes["high"])
             case "prelu":
-                steps.prelu(vector(parameters.vector(self.graph, part, "alpha")))
+                steps.prelu(vector(parameter(self.graph, part, "alpha")))
             case "sign":
                 if part.name in self.layout.places:
                     threshold, direction = parameters.thresholds(self.graph, part)
@@ -264,7 +265,7 @@ def _bmax_pool2d(writer: Writer, call: Call) -> None:
     """Ones are -1, so that a maximum is the AND of bits, and a minimum the OR."""
     source, name = call.inputs[0], call.node.name
     words = parameters.border_words((1, writer.types[name].shape[-1]))
-    direction = parameters.vector(writer.graph, call.node, "direction")
+    direction = parameter(writer.graph, call.node, "direction")
     if direction is not None:
         bits = np.packbits(direction >= 0, bitorder="little")
         words = np.frombuffer(bits.tobytes().ljust(8 * len(words), b"\0"), "<u8").astype(np.uint64)

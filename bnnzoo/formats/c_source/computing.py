@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from bnnzoo.formats.c_source.calls import Call, Lower, Lowering, elementwise, planes
-from bnnzoo.formats.c_source.thresholds import above_float32, directed
 from bnnzoo.graph.ir import Node
 from bnnzoo.graph.packing import pack
+from bnnzoo.graph.thresholds import above_float32, directed
 
 __all__ = ["COMPUTING", "window"]
 

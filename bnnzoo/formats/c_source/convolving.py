@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from bnnzoo.errors import ConversionError
 from bnnzoo.formats.c_source.calls import Call, Lowering, planes, words
 from bnnzoo.formats.c_source.computing import as_words, window
-from bnnzoo.formats.c_source.thresholds import above_float32, above_integer, directed
 from bnnzoo.graph.ir import Node, numbers, signs
 from bnnzoo.graph.packing import Int8Kernel
+from bnnzoo.graph.thresholds import above_float32, above_integer, directed
 
 __all__ = ["convolution"]
 

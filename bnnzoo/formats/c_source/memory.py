@@ -3,17 +3,16 @@
 1. A value is alive from the call that writes it to the last one that reads it.
 2. Views (reshapes) lie where their source does. An elementwise call that is the last to read its
    input writes over it. Both make one buffer of several values.
-3. Buffers are placed one after another, each at the lowest place where none lies that is alive at
-   the same time: from the largest to the smallest, which TensorFlow Lite calls greedy by size
-   (https://arxiv.org/abs/2001.03288), or in the order in which they come into use, or go out of
-   it, backwards. The best of the three is hardly above the least, which is hard to find.
+3. What is alive at the same time lies apart: see `graph.arena`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+from bnnzoo.graph.arena import Block, place
 
 __all__ = ["Plan", "Step", "plan"]
 
@@ -58,7 +57,6 @@ class _Buffer:
     cells: int
     begin: int
     end: int
-    place: int = -1
 
 
 def plan(
@@ -96,11 +94,13 @@ def plan(
                 buffers[source].end = max(index, ends.get(step.writes, index))
         if step.scratch:
             scratch[index] = _Buffer(step.scratch, index, index)
-    placed = _place([*{id(b): b for b in buffers.values()}.values(), *scratch.values()])
-    values = {name: buffer.place for name, buffer in buffers.items()}
+    distinct = [*{id(b): b for b in buffers.values()}.values(), *scratch.values()]
+    offsets, size = place([Block(b.cells, b.begin, b.end) for b in distinct])
+    at = dict(zip(map(id, distinct), offsets, strict=True))
+    values = {name: at[id(buffer)] for name, buffer in buffers.items()}
     for view in views:
         values[view] = values[_root(view, views)]
-    return Plan(values, {index: buffer.place for index, buffer in scratch.items()}, placed)
+    return Plan(values, {index: at[id(buffer)] for index, buffer in scratch.items()}, size)
 
 
 def _root(name: str, views: Mapping[str, str]) -> str:
@@ -130,33 +130,3 @@ def _dying(
         if buffers[source].end == index:
             return source
     return None
-
-
-def _place(buffers: Sequence[_Buffer]) -> int:
-    """Gives every buffer its place, and returns how many cells all of them take."""
-    tried = [_places(sorted(buffers, key=order)) for order in _ORDERS]
-    cells, places = min(tried, key=lambda found: found[0])
-    for buffer, place in places:
-        buffer.place = place
-    return cells
-
-
-def _places(buffers: Sequence[_Buffer]) -> tuple[int, list[tuple[_Buffer, int]]]:
-    """Returns how many cells are taken, and the places, if buffers are placed in their order."""
-    placed: list[tuple[_Buffer, int]] = []
-    for buffer in buffers:
-        lowest = 0
-        for other, place in sorted(placed, key=lambda pair: pair[1]):
-            if other.begin <= buffer.end and buffer.begin <= other.end:
-                if lowest + buffer.cells <= place:
-                    break
-                lowest = max(lowest, place + other.cells)
-        placed.append((buffer, lowest))
-    return max(place + buffer.cells for buffer, place in placed), placed
-
-
-_ORDERS: tuple[Callable[[_Buffer], tuple[int, int]], ...] = (
-    lambda buffer: (-buffer.cells, buffer.begin),
-    lambda buffer: (buffer.begin, -buffer.cells),
-    lambda buffer: (-buffer.end, -buffer.cells),
-)

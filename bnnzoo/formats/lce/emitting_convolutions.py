@@ -14,6 +14,7 @@ from bnnzoo.formats.lce.preparing import packs_output
 from bnnzoo.formats.lce.words import to_words
 from bnnzoo.graph.ir import Node, numbers
 from bnnzoo.graph.passes.fold_affine import parameter
+from bnnzoo.graph.thresholds import directed
 from bnnzoo.graph.windows import rule_of
 
 __all__ = ["CLIPS", "bconv2d", "conv2d", "padded"]
@@ -128,12 +129,9 @@ def _to_bits(emitter: Emitter, node: Node, sign: Node, bits: int, rule: str) -> 
     """
     kernel = numbers(emitter.graph.tensors[node.tensors["kernel"]]).astype(np.int8)
     channels, K = len(kernel), math.prod(kernel.shape[1:])
-    threshold = parameter(emitter.graph, sign, "threshold")
-    direction = parameter(emitter.graph, sign, "direction")
-    threshold = np.zeros(channels) if threshold is None else threshold
-    direction = np.ones(channels) if direction is None else direction
+    threshold, direction = directed(emitter.graph, sign, channels)
     kernel = np.where((direction < 0)[:, None, None, None], -kernel, kernel)
-    counts = np.clip(np.floor((K - threshold * direction) / 2), -1, K).astype(np.int32)
+    counts = np.clip(np.floor((K - threshold) / 2), -1, K).astype(np.int32)
     inputs = [
         bits,
         emitter.constant(f"{node.name}/kernel", to_words(kernel), "binary kernels"),

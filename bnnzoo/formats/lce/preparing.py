@@ -22,6 +22,7 @@ from bnnzoo.graph.passes.hoist_elementwise import hoist_elementwise
 from bnnzoo.graph.passes.sign_before_pool import sign_before_pool
 from bnnzoo.graph.passes.sign_thresholds import sign_thresholds
 from bnnzoo.graph.passes.steady_signs import steady_signs
+from bnnzoo.graph.thresholds import above_float32, directed
 
 __all__ = ["packs_output", "prepare"]
 
@@ -71,7 +72,7 @@ def _shifted_signs(graph: Graph) -> Graph:
         if node.op != "sign" or "threshold" not in node.tensors or taken:
             nodes.append(node)
             continue
-        vectors = _scale_and_bias(graph, node)
+        vectors = _scale_and_bias(graph, node, types[node.name].shape[-1])
         names = {role: f"{node.name}/shifted_{role}" for role in vectors}
         tensors |= {names[role]: vector for role, vector in vectors.items()}
         affine = Node(f"{node.name}/shifted", "affine", node.inputs, {}, names)
@@ -79,16 +80,10 @@ def _shifted_signs(graph: Graph) -> Graph:
     return dataclasses.replace(graph, nodes=tuple(nodes), tensors=tensors)
 
 
-def _scale_and_bias(graph: Graph, sign: Node) -> dict[str, np.ndarray]:
-    threshold = np.asarray(graph.tensor(sign, "threshold"), np.float64)
-    scale = np.asarray(graph.tensor(sign, "direction"), np.float64)
-    # The least float32 at or above t of what rises; of what falls the greatest at or below it.
-    toward = np.where(scale > 0, np.inf, -np.inf).astype(np.float32)
-    with np.errstate(over="ignore"):
-        nearest = threshold.astype(np.float32)
-    short = np.where(scale > 0, nearest < threshold, nearest > threshold)
-    nearest = np.where(short, np.nextafter(nearest, toward), nearest)
-    constant = np.isinf(nearest)
-    bias = np.where(constant, -np.sign(nearest), -nearest) * scale
-    scale = np.where(constant, 0.0, scale)
+def _scale_and_bias(graph: Graph, sign: Node, channels: int) -> dict[str, np.ndarray]:
+    threshold, direction = directed(graph, sign, channels)
+    threshold = above_float32(threshold)
+    constant = np.isinf(threshold)
+    bias = np.where(constant, -np.sign(threshold), -threshold)
+    scale = np.where(constant, 0.0, direction)
     return {"bias": bias} if np.all(scale == 1) else {"scale": scale, "bias": bias}

@@ -5,22 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bnnzoo.formats.c_source.thresholds import above_float32, above_integer
+from bnnzoo.graph.thresholds import above_float32, above_integer
 
 EDGES = [0.0, -0.0, 0.5, 1.0, -1.0, 2 / 3, 1e-320, -1e-320, np.inf, -np.inf, 1e300, -1e300]
 
 
+@pytest.mark.filterwarnings("ignore:overflow")
 def test_float32_decides_as_float64(rng):
     thresholds = np.array([*EDGES, *rng.standard_normal(500)])
     near = thresholds.astype(np.float32)
     for x in (near, np.nextafter(near, np.float32(np.inf)), np.nextafter(near, -np.float32(9e9))):
         expected = x.astype(np.float64) < thresholds
         np.testing.assert_array_equal(x < above_float32(thresholds), expected)
-
-
-test_float32_decides_as_float64 = pytest.mark.filterwarnings("ignore:overflow")(
-    test_float32_decides_as_float64
-)
 
 
 @pytest.mark.parametrize("unit", [1, 3, 7, 255])

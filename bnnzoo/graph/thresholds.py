@@ -1,4 +1,4 @@
-"""What a sum is compared with, in the type that the device sums in.
+"""What a sum is compared with, in the type that somebody sums in.
 
 A sign is -1 where direction * x < direction * threshold. For x of float32 or an integer that is
 exact with the least number of that type at or above direction * threshold.
@@ -34,7 +34,7 @@ def above_float32(threshold: Vector) -> NDArray[np.float32]:
     with np.errstate(over="ignore"):
         nearest = threshold.astype(np.float32)
         higher = np.nextafter(nearest, np.float32(np.inf))
-    return np.where(nearest < threshold, higher, nearest).astype(np.float32)
+    return np.where(nearest < threshold, higher, nearest)
 
 
 def above_integer(threshold: Vector, unit: int) -> NDArray[np.int32]:

@@ -1,0 +1,104 @@
+"""Builds a graph node by node, and knows the type of every value on the way."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from bnnzoo.graph.ir import Graph, Node, Tensor, Type
+from bnnzoo.graph.ops import infer_type
+
+__all__ = ["GraphBuilder", "Names"]
+
+
+class Names:
+    """Names that are taken."""
+
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        self._taken = set(taken)
+        self._repeated: collections.Counter[str] = collections.Counter()
+
+    def free(self, wanted: str) -> str:
+        """Takes a name that nothing has yet: the wanted one, or it with a number."""
+        name = wanted
+        while name in self._taken:
+            self._repeated[wanted] += 1
+            name = f"{wanted}_{self._repeated[wanted] + 1}"
+        self._taken.add(name)
+        return name
+
+
+class GraphBuilder:
+    """A graph in the making.
+
+    Attributes:
+        inputs: As of the graph; further ones come from `add_input`.
+        nodes: By name, in order.
+        tensors: Parameters by name.
+        types: Of all values.
+        names: Of all values.
+    """
+
+    def __init__(self, inputs: Mapping[str, tuple[int, ...]] | None = None) -> None:
+        self.inputs: dict[str, tuple[int, ...]] = {}
+        self.nodes: dict[str, Node] = {}
+        self.tensors: dict[str, Tensor] = {}
+        self.types: dict[str, Type] = {}
+        self.names = Names()
+        for name, shape in (inputs or {}).items():
+            self.add_input(name, shape)
+
+    def add_input(self, name: str, shape: tuple[int, ...]) -> str:
+        """Adds an input of real numbers; its name becomes one that is free."""
+        name = self.names.free(name)
+        self.inputs[name] = shape
+        self.types[name] = Type("real", shape)
+        return name
+
+    def shape(self, value: str) -> tuple[int, ...]:
+        """Returns the shape of a value."""
+        return self.types[value].shape
+
+    def add(
+        self,
+        op: str,
+        *inputs: str,
+        name: str | None = None,
+        tensors: Mapping[str, str | Tensor] | None = None,
+        **attributes: Any,
+    ) -> str:
+        """Appends a node and returns its name.
+
+        Args:
+            op: The operation.
+            inputs: Names of the values that it reads.
+            name: Of the node; becomes one that is free. By default it is made of `op`.
+            tensors: Role -> name of a tensor that the graph has, or a new tensor, which gets the
+                name of the node and the role.
+            attributes: Settings of the operation.
+
+        Raises:
+            GraphError: The inputs, attributes or tensors do not fit the operation.
+        """
+        name = self.names.free(name or f"n{len(self.nodes)}_{op}")
+        names = {}
+        for role, tensor in (tensors or {}).items():
+            names[role] = tensor if isinstance(tensor, str) else f"{name}/{role}"
+            if not isinstance(tensor, str):
+                self.tensors[names[role]] = tensor
+        node = Node(name, op, inputs, attributes, names)
+        self.types[name] = infer_type(node, self.types, self.tensors)
+        self.nodes[name] = node
+        return name
+
+    def rename(self, old: str, new: str) -> str:
+        """Gives a node that nothing reads yet another name; it becomes the last one."""
+        self.nodes[new] = dataclasses.replace(self.nodes.pop(old), name=new)
+        self.types[new] = self.types.pop(old)
+        return new
+
+    def graph(self, *outputs: str) -> Graph:
+        """Returns the graph."""
+        return Graph(dict(self.inputs), tuple(self.nodes.values()), outputs, dict(self.tensors))
