@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Tests the runtime of the bnnzoo that is installed, away from the source tree, so that nothing else is
+# imported. Needs bnnzoo[test]. Arguments go to pytest.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+cp -r docs examples pyproject.toml scripts tests "$folder"
+cd "$folder"
+python -m pytest -n 2 tests/runtime tests/formats tests/graph/passes \
+    tests/graph/test_ops.py tests/graph/test_interpreter.py "$@"
