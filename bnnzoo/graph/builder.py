@@ -74,7 +74,7 @@ class GraphBuilder:
         Args:
             op: The operation.
             inputs: Names of the values that it reads.
-            name: Of the node; becomes one that is free. By default it is made of `op`.
+            name: Of the node, a free one; None makes one of `op`.
             tensors: Role -> name of a tensor that the graph has, or a new tensor, which gets the
                 name of the node and the role.
             attributes: Settings of the operation.
@@ -82,7 +82,7 @@ class GraphBuilder:
         Raises:
             GraphError: The inputs, attributes or tensors do not fit the operation.
         """
-        name = self.names.free(name or f"n{len(self.nodes)}_{op}")
+        name = name or self.names.free(f"n{len(self.nodes)}_{op}")
         names = {}
         for role, tensor in (tensors or {}).items():
             names[role] = tensor if isinstance(tensor, str) else f"{name}/{role}"

@@ -38,6 +38,7 @@ __all__ = [
     "MAX_VALUE_ELEMENTS",
     "OPS",
     "Op",
+    "infer_type",
     "infer_types",
 ]
 
@@ -251,7 +252,7 @@ def infer_types(graph: Graph) -> dict[str, Type]:
     for node in graph.nodes:
         if node.name in types:
             raise fail(node, "name must be unique")
-        types[node.name] = _infer(node, types, graph)
+        types[node.name] = infer_type(node, types, graph.tensors)
     for name in graph.outputs:
         if name not in types:
             raise GraphError(f"Output '{name}' is computed by no node.")
@@ -260,7 +261,18 @@ def infer_types(graph: Graph) -> dict[str, Type]:
     return types
 
 
-def _infer(node: Node, types: Mapping[str, Type], graph: Graph) -> Type:
+def infer_type(node: Node, types: Mapping[str, Type], tensors: Tensors) -> Type:
+    """Returns the type of a node's value, and checks the node.
+
+    Args:
+        node: The node.
+        types: Of the values that are there before it.
+        tensors: Of the graph.
+
+    Raises:
+        GraphError: An attribute or tensor is missing, left over or out of range, or the inputs do
+            not fit the operation.
+    """
     op = OPS.get(node.op)
     if op is None:
         raise fail(node, "the operation is not known")
@@ -271,7 +283,9 @@ def _infer(node: Node, types: Mapping[str, Type], graph: Graph) -> Type:
         if value not in types:
             raise fail(node, f"input '{value}' must be computed before it")
     _check_attributes(node, op)
-    result = op.infer(node, [types[value] for value in node.inputs], _node_tensors(node, op, graph))
+    result = op.infer(
+        node, [types[value] for value in node.inputs], _node_tensors(node, op, tensors)
+    )
     if math.prod(result.shape) > MAX_VALUE_ELEMENTS:
         raise fail(node, f"its value {result.shape} has more than {MAX_VALUE_ELEMENTS} elements")
     return result
@@ -287,12 +301,12 @@ def _check_attributes(node: Node, op: Op) -> None:
             raise fail(node, f"{name} must be {rule}, got {node.attributes[name]!r}")
 
 
-def _node_tensors(node: Node, op: Op, graph: Graph) -> dict[str, Tensor]:
+def _node_tensors(node: Node, op: Op, tensors: Tensors) -> dict[str, Tensor]:
     missing = [role for role in op.required if role not in node.tensors]
     extra = [role for role in node.tensors if role not in (*op.required, *op.optional)]
     if missing or extra:
         raise fail(node, f"tensors missing: {missing}, not known: {extra}")
     for role, name in node.tensors.items():
-        if name not in graph.tensors:
+        if name not in tensors:
             raise fail(node, f"tensor '{name}' ({role}) is not in the graph")
-    return {role: graph.tensors[name] for role, name in node.tensors.items()}
+    return {role: tensors[name] for role, name in node.tensors.items()}

@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from bnnzoo.graph.ir import Graph, Node
+from bnnzoo.graph import builder
+from bnnzoo.graph.ir import Graph
 from bnnzoo.graph.ops import infer_types
 from bnnzoo.graph.packing import quantize
 from bnnzoo.graph.passes.distinct_outputs import distinct_outputs
 from bnnzoo.graph.passes.drop_unused import drop_unused
 
 
-class GraphBuilder:
-    """Adds nodes one by one; every method returns the name of a value.
+class GraphBuilder(builder.GraphBuilder):
+    """Builds graphs of an image named `images`, with random parameters.
 
     Attributes:
         in_8_bits: Whether some convolutions take their input and kernel in 8 bits.
@@ -26,25 +27,9 @@ class GraphBuilder:
     decoders = False
 
     def __init__(self, rng: np.random.Generator, input_shape: tuple[int, ...]) -> None:
+        super().__init__({"images": input_shape})
         self.rng = rng
         self.input_shape = input_shape
-        self.nodes: list[Node] = []
-        self.tensors: dict[str, Any] = {}
-
-    def graph(self, *outputs: str) -> Graph:
-        return Graph({"images": self.input_shape}, tuple(self.nodes), outputs, self.tensors)
-
-    def shape(self, value: str) -> tuple[int, ...]:
-        return infer_types(self.graph(value))[value].shape
-
-    def add(
-        self, op: str, *inputs: str, tensors: dict[str, Any] | None = None, **attributes: Any
-    ) -> str:
-        name = f"n{len(self.nodes)}_{op}"
-        names = {role: f"{name}/{role}" for role in tensors or {}}
-        self.tensors |= {names[role]: tensor for role, tensor in (tensors or {}).items()}
-        self.nodes.append(Node(name, op, inputs, attributes, names))
-        return name
 
     def signs(self, *shape: int) -> np.ndarray:
         return self.rng.choice(np.array([-1, 1], np.int8), shape)
@@ -248,16 +233,16 @@ def random_graph(
 ) -> Graph:
     """Returns a classifier: binary and real blocks, then a binary and a real dense layer."""
     shape = tuple(int(n) for n in rng.integers([3, 3, 1], [10, 10, 7]))
-    builder = GraphBuilder(rng, shape)
-    builder.decoders = decoders
+    made = GraphBuilder(rng, shape)
+    made.decoders = decoders
     x = "images"
     for _ in range(blocks):
-        x = builder.binary_block(x) if rng.random() < 0.6 else builder.real_block(x)
+        x = made.binary_block(x) if rng.random() < 0.6 else made.real_block(x)
     if rng.random() < 0.5:
-        flat = builder.add("reshape", x, shape=(int(np.prod(builder.shape(x))),))
-        x = builder.dense(builder.add("sign", flat), 7, binary=True)
-        x = builder.batch_norm(x)
+        flat = made.add("reshape", x, shape=(int(np.prod(made.shape(x))),))
+        x = made.dense(made.add("sign", flat), 7, binary=True)
+        x = made.batch_norm(x)
     else:
-        x = builder.add("global_avg_pool2d", x)
-    logits = builder.affine(builder.dense(x, classes, binary=False))
-    return builder.graph(builder.add("softmax", logits), logits)
+        x = made.add("global_avg_pool2d", x)
+    logits = made.affine(made.dense(x, classes, binary=False))
+    return made.graph(made.add("softmax", logits), logits)

@@ -130,7 +130,7 @@ def exact_graph(rng: np.random.Generator, blocks: int = 6) -> Graph:
         value = builder.small(choices[int(rng.integers(len(choices)))](value))
         if builder.shape(value)[-1] > 200:
             value = builder.add("slice", value, axis=2, begin=3, size=100)
-    names = ["images", *(node.name for node in builder.nodes)]
+    names = ["images", *builder.nodes]
     return builder.graph(value, *rng.choice(names, rng.integers(0, 4)).tolist())
 
 

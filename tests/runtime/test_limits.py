@@ -90,7 +90,7 @@ def test_names_of_the_graph_are_never_those_of_the_planner(rng):
 
     nodes = tuple(
         Node(renamed(n.name), n.op, tuple(map(renamed, n.inputs)), n.attributes, n.tensors)
-        for n in builder.nodes
+        for n in builder.nodes.values()
     )
     outputs = tuple(map(renamed, (kept, bits, conv)))
     graph = Graph({"images": builder.input_shape}, nodes, outputs, builder.tensors)

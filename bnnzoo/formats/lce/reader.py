@@ -63,7 +63,7 @@ def from_bytes(data: bytes) -> tuple[Graph, NetworkInfo]:
 def _graph(file: ModelFile, file_bytes: int) -> Graph:
     _check_kinds(file)
     reading = Reading(file, file_bytes)
-    fed = reading.feed()
+    reading.feed()
     for index, entry in _single_results(file):
         operation = Operation(reading, entry, index)
         present = (i for i in entry.inputs if i != ABSENT)
@@ -71,7 +71,7 @@ def _graph(file: ModelFile, file_bytes: int) -> Graph:
             operation.finish(fold(operation))
         else:
             operation.finish(_read(operation))
-    return distinct_outputs(reading.graph(fed, _outputs(reading)))
+    return distinct_outputs(reading.builder.graph(*_outputs(reading)))
 
 
 def _read(operation: Operation) -> Value | Constant | Condition:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import collections
-import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,8 +16,8 @@ from bnnzoo.formats.lce.model_file import ABSENT, ModelFile, OperatorEntry
 from bnnzoo.formats.lce.words import WORD_BITS, words
 from bnnzoo.formats.strict_json import readable, shown
 from bnnzoo.graph.attribute_rules import is_int
-from bnnzoo.graph.ir import Graph, Node, Tensor, Type
-from bnnzoo.graph.ops import MAX_VALUE_ELEMENTS, OPS
+from bnnzoo.graph.builder import GraphBuilder
+from bnnzoo.graph.ir import Tensor, Type
 
 __all__ = ["Condition", "Constant", "Operation", "Reading", "Value", "uniform"]
 
@@ -84,18 +82,13 @@ class Reading:
     Attributes:
         file: What is read.
         values: Tensor -> what is known of it by now.
-        nodes: Of the graph by name, in order.
-        tensors: Of the graph, by name.
+        builder: The graph.
     """
 
     def __init__(self, file: ModelFile, file_bytes: int) -> None:
         self.file = file
         self.values: dict[int, Value | Constant | Condition] = {}
-        self.nodes: dict[str, Node] = {}
-        self.tensors: dict[str, Tensor] = {}
-        self._types: dict[str, Type] = {}
-        self._names: set[str] = set()
-        self._repeated: collections.Counter[str] = collections.Counter()
+        self.builder = GraphBuilder()
         self._kept: dict[tuple[int, str], str] = {}
         self._bytes_left = _CONSTANT_BYTES_PER_BYTE * file_bytes
         for index, entry in enumerate(file.tensors):
@@ -107,15 +100,16 @@ class Reading:
             elif entry.is_integers:
                 self.values[index] = Constant(entry.values, "integers")
 
-    def feed(self) -> tuple[Value, ...]:
-        """Returns the network's inputs."""
+    def feed(self) -> None:
+        """Adds the network's inputs."""
         if not 0 < len(self.file.inputs) <= MAX_PORTS:
             raise ModelFormatError(
                 f"it must have 1 to {MAX_PORTS} inputs, got {len(self.file.inputs)}."
             )
-        return tuple(self._fed(index) for index in self.file.inputs)
+        for index in self.file.inputs:
+            self._feed(index)
 
-    def _fed(self, index: int) -> Value:
+    def _feed(self, index: int) -> None:
         if isinstance(self.values.get(index), Value):
             raise ModelFormatError(f"its inputs must differ, got tensor {index} twice.")
         entry = self.file.tensors[index] if 0 <= index < len(self.file.tensors) else None
@@ -130,20 +124,12 @@ class Reading:
                 f"its inputs must be batches of one image, got {entry.shape}. "
                 "Convert the network with a batch of 1."
             )
-        value = Value(self.new_name(entry.name or "input"), Type("real", entry.shape[1:]))
-        self.values[index] = value
-        self._types[value.name] = value.type
-        return value
+        name = readable(entry.name or "input") or "value"
+        self.values[index] = self.value(self.builder.add_input(name, entry.shape[1:]))
 
-    def new_name(self, wanted: str) -> str:
-        """Returns a name that a graph may have and that no value has yet."""
-        wanted = readable(wanted) or "value"
-        name = wanted
-        while name in self._names:
-            self._repeated[wanted] += 1
-            name = f"{wanted}_{self._repeated[wanted] + 1}"
-        self._names.add(name)
-        return name
+    def value(self, name: str) -> Value:
+        """Returns a value of the graph with its type."""
+        return Value(name, self.builder.types[name])
 
     def spend(self, count: int) -> None:
         """Says that a constant of so many bytes will be made.
@@ -155,35 +141,14 @@ class Reading:
         if self._bytes_left < 0:
             raise ModelFormatError("its constants are used for far more bytes than it has.")
 
-    def infer(self, node: Node) -> Type:
-        """Returns the type of a node's value."""
-        try:
-            types = [self._types[name] for name in node.inputs]
-            tensors = {role: self.tensors[name] for role, name in node.tensors.items()}
-            type_ = OPS[node.op].infer(node, types, tensors)
-        except GraphError as error:
-            raise ModelFormatError(str(error)) from error
-        if math.prod(type_.shape) > MAX_VALUE_ELEMENTS:
-            raise ModelFormatError(
-                f"node '{node.name}': its value {type_.shape} has more than "
-                f"{MAX_VALUE_ELEMENTS} elements."
-            )
-        self._types[node.name] = type_
-        return type_
-
     def keep(self, name: str, index: int, role: str, tensor: Tensor) -> str:
         """Returns the name of a tensor of the graph; that of a shared constant is shared."""
         key = (index, role)
         if index == ABSENT or key not in self._kept:
-            self.tensors[name] = tensor
+            self.builder.tensors[name] = tensor
             self._kept[key] = name
             return name
         return self._kept[key]
-
-    def rename(self, old: str, new: str) -> None:
-        """Gives the last node another name."""
-        self.nodes[new] = dataclasses.replace(self.nodes.pop(old), name=new)
-        self._types[new] = self._types.pop(old)
 
     def clipped(self, value: Value, source: str | None = None) -> tuple[str, float, float]:
         """Returns what a value is the clip of, and the range that it lies in.
@@ -192,10 +157,10 @@ class Reading:
             value: What may be a clip, or one of another.
             source: Where the search ends; None goes as far as there are clips.
         """
-        name, chain = value.name, []
-        while name != source and name in self.nodes and self.nodes[name].op == "clip":
-            chain.append(self.nodes[name].attributes)
-            name = self.nodes[name].inputs[0]
+        nodes, name, chain = self.builder.nodes, value.name, []
+        while name != source and name in nodes and nodes[name].op == "clip":
+            chain.append(nodes[name].attributes)
+            name = nodes[name].inputs[0]
         low, high = -math.inf, math.inf
         for limits in reversed(chain):
             low, high = (min(max(end, limits["low"]), limits["high"]) for end in (low, high))
@@ -203,16 +168,11 @@ class Reading:
 
     def scaled(self, value: Value) -> tuple[Value, float | None]:
         """Returns what a value is a multiple of, and how often; None times where it is of none."""
-        node = self.nodes.get(value.name)
+        node = self.builder.nodes.get(value.name)
         if node is None or node.op != "affine" or set(node.tensors) != {"scale"}:
             return value, None
-        factor = uniform(np.asarray(self.tensors[node.tensors["scale"]]))
-        return Value(node.inputs[0], self._types[node.inputs[0]]), factor
-
-    def graph(self, fed: Sequence[Value], outputs: Sequence[str]) -> Graph:
-        """Returns the whole graph."""
-        inputs = {value.name: value.type.shape for value in fed}
-        return Graph(inputs, tuple(self.nodes.values()), tuple(outputs), self.tensors)
+        factor = uniform(np.asarray(self.builder.tensors[node.tensors["scale"]]))
+        return self.value(node.inputs[0]), factor
 
 
 class Operation:
@@ -233,8 +193,8 @@ class Operation:
         if entry.outputs[0] in reading.values:
             raise self.wrong("its result must not be there before it")
         self.target = reading.file.tensors[entry.outputs[0]]
-        self._first = len(reading.nodes)
-        self._name = reading.new_name(self.target.name)
+        self._first = len(reading.builder.nodes)
+        self._name = reading.builder.names.free(readable(self.target.name) or "value")
 
     def wrong(self, rule: str) -> ModelFormatError:
         """Returns the error of this operator."""
@@ -323,15 +283,19 @@ class Operation:
             tensors: Role -> the place of the input that it comes from (`ABSENT`: none), and it.
             attributes: Settings of the operation.
         """
-        name = self.reading.new_name(f"{self._name}/{part}")
+        builder = self.reading.builder
+        name = builder.names.free(readable(f"{self._name}/{part}"))
         names = {}
         for role, (place, tensor) in (tensors or {}).items():
             source = ABSENT if place == ABSENT else self._entry.inputs[place]
             names[role] = self.reading.keep(f"{name}/{role}", source, f"{op} {role}", tensor)
-        node = Node(name, op, tuple(value.name for value in inputs), attributes, names)
-        type_ = self.reading.infer(node)
-        self.reading.nodes[name] = node
-        return Value(name, type_)
+        try:
+            builder.add(
+                op, *(value.name for value in inputs), name=name, tensors=names, **attributes
+            )
+        except GraphError as error:
+            raise ModelFormatError(str(error)) from error
+        return self.reading.value(name)
 
     def same(self, place: int, other: int) -> bool:
         """Returns whether two inputs are one and the same."""
@@ -343,9 +307,8 @@ class Operation:
             self._check_condition(value)
         if isinstance(value, Value):
             self._check_result(value.type)
-            if len(self.reading.nodes) > self._first:
-                self.reading.rename(value.name, self._name)
-                value = Value(self._name, value.type)
+            if len(self.reading.builder.nodes) > self._first:
+                value = Value(self.reading.builder.rename(value.name, self._name), value.type)
         self.reading.values[self._entry.outputs[0]] = value
 
     def _check_result(self, type_: Type) -> None:

@@ -17,18 +17,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bnnzoo.graph.builder import Names
 from bnnzoo.graph.ir import Graph, Node, Tensor, numbers
 from bnnzoo.graph.ops import infer_types
 from bnnzoo.graph.packing import pack
 from bnnzoo.graph.passes.drop_unused import drop_unused
 
-__all__ = ["binary_kernels", "free_name"]
+__all__ = ["binary_kernels"]
 
 
 def binary_kernels(graph: Graph) -> Graph:
     """Makes `bconv2d` and `affine` of every `conv2d` that computes the same."""
     types = infer_types(graph)
-    taken = {*types, *graph.tensors}
+    names = Names((*types, *graph.tensors))
     tensors = dict(graph.tensors)
     # Real value -> the bits or levels whose numbers it is, and how often; None behind a border.
     counted: dict[str, tuple[str | None, float]] = {}
@@ -40,7 +41,7 @@ def binary_kernels(graph: Graph) -> Graph:
         elif node.op == "affine" and bits and (times := _factor(node, tensors)):
             counted[node.name] = bits, factor * times
         elif node.op == "reshape" and bits:
-            name = free_name(f"{node.name}/bits", taken)
+            name = names.free(f"{node.name}/bits")
             nodes.append(dataclasses.replace(node, name=name, inputs=(bits,)))
             counted[node.name] = name, factor
         elif node.op == "pad" and bits and factor == 1:
@@ -49,20 +50,10 @@ def binary_kernels(graph: Graph) -> Graph:
             scale = _scale(tensors[node.tensors["kernel"]])
             if scale is not None:
                 by = np.asarray(factor * scale, np.float32)
-                nodes += _binary(node, bits, by, tensors, taken)
+                nodes += _binary(node, bits, by, tensors, names)
                 continue
         nodes.append(node)
     return drop_unused(dataclasses.replace(graph, nodes=tuple(nodes), tensors=tensors))
-
-
-def free_name(wanted: str, taken: set[str]) -> str:
-    """Returns a name that nothing has yet."""
-    name, number = wanted, 1
-    while name in taken:
-        number += 1
-        name = f"{wanted}_{number}"
-    taken.add(name)
-    return name
 
 
 def _scale(kernel: Tensor) -> NDArray[Any] | None:
@@ -83,12 +74,12 @@ def _factor(node: Node, tensors: dict[str, Tensor]) -> float | None:
 
 
 def _binary(
-    node: Node, bits: str | None, scale: NDArray[Any], tensors: dict[str, Tensor], taken: set[str]
+    node: Node, bits: str | None, scale: NDArray[Any], tensors: dict[str, Tensor], names: Names
 ) -> list[Node]:
     """Returns the nodes in the place of a convolution; without bits, it stays one of numbers."""
     kernel = numbers(tensors[node.tensors["kernel"]])
     sums, signs, by = (
-        free_name(f"{node.name}/{part}", taken) for part in ("sums", "signs", "kernel_scale")
+        names.free(f"{node.name}/{part}") for part in ("sums", "signs", "kernel_scale")
     )
     tensors[signs] = pack(np.where(kernel < 0, np.int8(-1), np.int8(1)))
     tensors[by] = scale

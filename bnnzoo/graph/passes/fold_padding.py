@@ -18,9 +18,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bnnzoo.graph.builder import Names
 from bnnzoo.graph.ir import Graph, Node, signs
 from bnnzoo.graph.ops import infer_types
-from bnnzoo.graph.passes.binary_kernels import free_name
 from bnnzoo.graph.passes.drop_unused import drop_unused, with_inputs
 
 __all__ = ["fold_padding"]
@@ -57,7 +57,7 @@ class _Folder:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.types = infer_types(graph)
-        self.taken = {*self.types, *graph.tensors}
+        self.names = Names((*self.types, *graph.tensors))
         self.nodes: list[Node] = []
         self.producers: dict[str, Node] = {}
         self.borders: dict[str, _Border] = {}
@@ -108,7 +108,7 @@ class _Folder:
 
     def _added(self, node: Node, source: str) -> str:
         """Appends a node once more, of another value."""
-        name = free_name(f"{node.name}/inside", self.taken)
+        name = self.names.free(f"{node.name}/inside")
         shape = self.types[source].shape
         self._append(Node(name, node.op, (source,), node.attributes))
         self.types[name] = dataclasses.replace(self.types[node.name], shape=shape)
@@ -124,7 +124,7 @@ class _Folder:
         source = self._counted(node.inputs[0])
         if source is None:
             return None
-        name = free_name(f"{value}/bits", self.taken)
+        name = self.names.free(f"{value}/bits")
         self._append(Node(name, "reshape", (source,), node.attributes))
         self.types[name] = dataclasses.replace(self.types[source], shape=self.types[value].shape)
         return name

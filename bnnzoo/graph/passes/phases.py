@@ -28,10 +28,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bnnzoo.graph.builder import Names
 from bnnzoo.graph.ir import Graph, Node, Tensor, numbers
 from bnnzoo.graph.ops import infer_types
 from bnnzoo.graph.packing import Int8Kernel
-from bnnzoo.graph.passes.binary_kernels import free_name
 from bnnzoo.graph.passes.drop_unused import drop_identities, drop_unused
 
 __all__ = ["phases"]
@@ -106,7 +106,7 @@ class _Splitter:
         self.graph = graph
         self.types = infer_types(graph)
         self.tensors: dict[str, Tensor] = dict(graph.tensors)
-        self.taken = {*self.types, *graph.tensors}
+        self.names = Names((*self.types, *graph.tensors))
         self.readers = graph.only_readers()
         self.nodes: list[Node] = []
         self.done: set[str] = set()
@@ -146,11 +146,11 @@ class _Splitter:
         )
         name = self._convolution(node, axes, row, column)
         if not reached:  # by no tap, as where strides are larger than the kernel
-            zeros = free_name(f"{name}/zeros", self.taken)
+            zeros = self.names.free(f"{name}/zeros")
             self.nodes.append(Node(zeros, "clip", (name,), {"low": 0.0, "high": 0.0}))
             name = zeros
         for part in chain:
-            copy = free_name(f"{part.name}/phase", self.taken)
+            copy = self.names.free(f"{part.name}/phase")
             self.nodes.append(dataclasses.replace(part, name=copy, inputs=(name,)))
             name = copy
         return name
@@ -158,8 +158,8 @@ class _Splitter:
     def _convolution(
         self, node: Node, axes: tuple[_Axis, _Axis], row: _Phase, column: _Phase
     ) -> str:
-        name = free_name(f"{node.name}/phase", self.taken)
-        kernel = free_name(f"{name}/kernel", self.taken)
+        name = self.names.free(f"{node.name}/phase")
+        kernel = self.names.free(f"{name}/kernel")
         self.tensors[kernel] = _part(self.graph.tensors[node.tensors["kernel"]], row, column)
         attributes = {
             "strides": (1, 1),
@@ -193,7 +193,7 @@ class _Splitter:
         values = tuple(parts)
         for place, (op, attributes) in enumerate(steps, 1):
             last = place == len(steps)
-            new = name if last else free_name(f"{node.name}/{op}", self.taken)
+            new = name if last else self.names.free(f"{node.name}/{op}")
             self.nodes.append(Node(new, op, values, attributes))
             values = (new,)
 

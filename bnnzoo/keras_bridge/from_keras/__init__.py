@@ -14,11 +14,12 @@ from typing import Any, NoReturn
 import keras
 
 from bnnzoo.errors import ConversionError
+from bnnzoo.graph.builder import GraphBuilder
 from bnnzoo.graph.ir import Graph
 from bnnzoo.graph.ops import infer_types
 from bnnzoo.graph.passes.distinct_outputs import distinct_outputs
 from bnnzoo.keras_bridge.from_keras.convolving import CONVOLVING
-from bnnzoo.keras_bridge.from_keras.emitter import Emitter, GraphBuilder
+from bnnzoo.keras_bridge.from_keras.emitter import Emitter, real
 from bnnzoo.keras_bridge.from_keras.normalizing import AUGMENTING, NORMALIZING
 from bnnzoo.keras_bridge.from_keras.operating import OPERATING
 from bnnzoo.keras_bridge.from_keras.shaping import SHAPING
@@ -88,9 +89,8 @@ def trace(model: Any) -> Trace:
         traced = _convert(builder, call, tuple(values[value] for value in call.inputs))
         values |= dict(zip(call.outputs, traced.outputs, strict=True))
         calls.append(traced)
-    graph = distinct_outputs(
-        builder.graph([builder.real(values[value]) for value in steps.outputs])
-    )
+    outputs = [real(builder, values[value]) for value in steps.outputs]
+    graph = distinct_outputs(builder.graph(*outputs))
     infer_types(graph)
     return Trace(graph, steps, tuple(calls))
 

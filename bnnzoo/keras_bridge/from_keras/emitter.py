@@ -1,8 +1,7 @@
-"""Builds a graph node by node, and is what the handlers of layers write to."""
+"""What the handlers of layers write to."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -10,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bnnzoo.errors import ConversionError
-from bnnzoo.graph.ir import Graph, Node, Type
-from bnnzoo.graph.ops import OPS
+from bnnzoo.graph.builder import GraphBuilder
+from bnnzoo.graph.ir import Type
 from bnnzoo.keras_bridge.from_keras.walking import LayerCall
 
-__all__ = ["Emitter", "GraphBuilder", "numbers"]
+__all__ = ["Emitter", "numbers", "real"]
 
 
 def numbers(variable: Any) -> NDArray[np.float32]:
@@ -24,42 +23,15 @@ def numbers(variable: Any) -> NDArray[np.float32]:
     return np.array(keras.ops.convert_to_numpy(variable), np.float32)
 
 
-class GraphBuilder:
-    """A graph in the making; knows the type of every value."""
-
-    def __init__(self, inputs: Mapping[str, tuple[int, ...]]) -> None:
-        self.inputs = dict(inputs)
-        self.nodes: list[Node] = []
-        self.tensors: dict[str, NDArray[Any]] = {}
-        self.types = {name: Type("real", shape) for name, shape in inputs.items()}
-        self._real: dict[str, str] = {}
-
-    def add(self, node: Node) -> str:
-        """Appends a node and returns its name."""
-        tensors = {role: self.tensors[name] for role, name in node.tensors.items()}
-        types = [self.types[name] for name in node.inputs]
-        self.types[node.name] = OPS[node.op].infer(node, types, tensors)
-        self.nodes.append(node)
-        return node.name
-
-    def rename_last(self, name: str) -> str:
-        """Gives the last node, which nothing reads yet, another name."""
-        last = self.nodes.pop()
-        self.types[name] = self.types.pop(last.name)
-        self.nodes.append(dataclasses.replace(last, name=name))
+def real(builder: GraphBuilder, value: str) -> str:
+    """Returns a value as real numbers, through a `dequantize` that its readers share."""
+    if builder.types[value].kind == "real":
+        return value
+    name = f"{value}/dequantize"
+    known = builder.nodes.get(name)
+    if known is not None and (known.op, known.inputs) == ("dequantize", (value,)):
         return name
-
-    def real(self, value: str) -> str:
-        """Returns a value as real numbers, through a `dequantize` that its readers share."""
-        if self.types[value].kind == "real":
-            return value
-        if value not in self._real:
-            self._real[value] = self.add(Node(f"{value}/dequantize", "dequantize", (value,)))
-        return self._real[value]
-
-    def graph(self, outputs: Sequence[str]) -> Graph:
-        """Returns the graph."""
-        return Graph(self.inputs, tuple(self.nodes), tuple(outputs), dict(self.tensors))
+    return builder.add("dequantize", value, name=builder.names.free(name))
 
 
 class Emitter:
@@ -91,11 +63,11 @@ class Emitter:
 
     def shape(self, value: str) -> tuple[int, ...]:
         """Returns the shape of a value."""
-        return self.builder.types[value].shape
+        return self.builder.shape(value)
 
     def real(self, value: str) -> str:
         """Returns a value as real numbers."""
-        return self.builder.real(value)
+        return real(self.builder, value)
 
     def add(
         self,
@@ -122,15 +94,8 @@ class Emitter:
         if op not in _TAKES_BITS:
             values = tuple(self.real(value) for value in values)
         self._emitted += 1
-        return self.builder.add(Node(self._free(part), op, values, attributes, names))
-
-    def _free(self, part: str) -> str:
-        base = name = f"{self.call.path}/{part}"
-        k = 1
-        while name in self.builder.types:
-            k += 1
-            name = f"{base}_{k}"
-        return name
+        name = self.builder.names.free(f"{self.call.path}/{part}")
+        return self.builder.add(op, *values, name=name, tensors=names, **attributes)
 
     def tensor(self, name: str, value: NDArray[Any]) -> str:
         """Keeps a tensor under the layer's path; calls of a shared layer share equal ones."""
@@ -142,7 +107,7 @@ class Emitter:
             if full not in tensors:
                 tensors[full] = value
                 return full
-            if np.array_equal(tensors[full], value):
+            if np.array_equal(np.asarray(tensors[full]), value):
                 return full
         raise ConversionError(f"Tensor '{self.call.path}/{name}' must be unique. Rename the layer.")
 
@@ -154,8 +119,8 @@ class Emitter:
 
     def finish(self, value: str) -> str:
         """Gives the layer's name to its result, if the layer has computed it."""
-        if self._emitted and self.builder.nodes[-1].name == value:
-            return self.builder.rename_last(self.call.path)
+        if self._emitted and next(reversed(self.builder.nodes)) == value:
+            return self.builder.rename(value, self.call.path)
         return value
 
     def refuse(self, rule: str, hint: str) -> NoReturn:

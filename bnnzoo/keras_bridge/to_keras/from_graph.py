@@ -21,9 +21,9 @@ from bnnzoo import nn
 from bnnzoo.architectures import channels_last
 from bnnzoo.architectures.assembly import ZooModel
 from bnnzoo.errors import ModelFormatError
+from bnnzoo.graph.builder import Names
 from bnnzoo.graph.ir import Graph, Node, numbers, signs
 from bnnzoo.graph.ops import infer_types
-from bnnzoo.graph.passes.binary_kernels import free_name
 from bnnzoo.graph.passes.steady_signs import steady_signs
 from bnnzoo.graph.windows import rule_of
 
@@ -84,8 +84,8 @@ class _Builder:
         self.producers = {node.name: node for node in graph.nodes}
         self.latent_magnitude = latent_magnitude
         self.values: dict[str, Any] = {}
-        self.taken: set[str] = set()
-        self.names = {value: free_name(_name(value), self.taken) for value in self.types}
+        self.free = Names().free
+        self.names = {value: self.free(_name(value)) for value in self.types}
 
     def wrong(self, node: Node) -> ModelFormatError:
         return ModelFormatError(
@@ -202,7 +202,7 @@ def _padded(
     if quantized:
         settings["pad_values"] = attributes.get("pad_value", 0)
     elif rule is None:
-        name = free_name(f"{settings['name']}_pad", builder.taken)
+        name = builder.free(f"{settings['name']}_pad")
         x = channels_last.ZeroPadding2D(settings["padding"], name=name)(x)
         settings["padding"] = "valid"
     return x

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from bnnzoo.graph import interpreter
-from bnnzoo.graph.ir import Node
 from bnnzoo.graph.ops import infer_types
 from bnnzoo.graph.packing import Int8Kernel, PackedSigns, pack, quantize
 from bnnzoo.graph.passes.binary_kernels import binary_kernels
@@ -60,7 +59,7 @@ def assert_equal(before, after, rng, *, tolerance=0.0):
 
 def test_an_output_that_is_there_twice_is_copied(builder, rng):
     value = builder.add("tanh", "images")
-    builder.nodes.append(Node(f"{value}:2", "reshape", (value,), {"shape": (5, 6, 4)}))
+    builder.add("reshape", value, name=f"{value}:2", shape=(5, 6, 4))
     before = builder.graph("images", value, "images", value)
     after = distinct_outputs(before)
     assert after.outputs == ("images", value, "images:2", f"{value}:3")
