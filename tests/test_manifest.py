@@ -101,7 +101,7 @@ FAULTS = {
     "no_hardware": ((*TRAINING, "hardware"), DELETE, "hardware is missing"),
     "negative_time": ((*TRAINING, "seconds"), -1, "seconds must be a number of seconds"),
     "climbing_log": ((*RECORD, "log"), "../log.csv", "log must be a path inside the package"),
-    "empty_notes": ((*RECORD, "notes"), "", "notes must be a text"),
+    "empty_notes": ((*RECORD, "notes"), "", "notes must be a non-empty string"),
     "record_text": (RECORD, "net", "must be an object, got 'net'"),
 }
 
@@ -121,6 +121,7 @@ def faulty(place, value):
 def test_shipped_manifest_fits_its_schema():
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     jsonschema.validate(SHIPPED, SCHEMA)
+    assert manifest.load() == manifest.parse(SHIPPED)  # the first trusts what the second checks
     assert len(manifest.load().weights) == len(SHIPPED["weights"])
 
 

@@ -6,9 +6,10 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from bnnzoo.errors import ModelFormatError
+from bnnzoo.records import RecordError, Rule, read_record
 
 __all__ = ["NetworkInfo", "names_fit"]
 
@@ -16,6 +17,46 @@ __all__ = ["NetworkInfo", "names_fit"]
 def names_fit(count: int, classes: int) -> bool:
     """Returns whether so many names are those of an output; one sigmoid tells two classes apart."""
     return count == classes or (count, classes) == (2, 1)
+
+
+# A terminal obeys control characters, and labels and licences are printed.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+_MAX_NESTING = 16
+
+
+def _is_line(text: str) -> bool:
+    return not _CONTROL.search(text)
+
+
+def _is_architecture(value: Mapping[str, Any]) -> bool:
+    return (
+        set(value) == {"name", "arguments"}
+        and isinstance(value["name"], str)
+        and _is_line(value["name"])
+        and isinstance(value["arguments"], dict)
+        and _is_shallow(value["arguments"], _MAX_NESTING)
+    )
+
+
+def _is_shallow(value: Any, levels: int) -> bool:
+    if not isinstance(value, (dict, list)):
+        return True
+    items = value.values() if isinstance(value, dict) else value
+    return levels > 0 and all(_is_shallow(item, levels - 1) for item in items)
+
+
+Line = Annotated[str, Rule("one line of text", _is_line)]
+Names = Annotated[
+    tuple[Line, ...],
+    Rule("a list of different lines of text", lambda names: len(set(names)) == len(names)),
+]
+Versions = Annotated[
+    Mapping[str, Line],
+    Rule("an object of lines of text", lambda versions: all(map(_is_line, versions))),
+]
+Architecture = Annotated[
+    Mapping[str, Any], Rule("an object of a name and arguments", _is_architecture)
+]
 
 
 @dataclass(frozen=True)
@@ -37,17 +78,17 @@ class NetworkInfo:
         versions: Tool -> version that the file was made with.
     """
 
-    name: str
-    tag: str | None = None
-    preprocessing: str | None = None
-    labels: tuple[str, ...] | None = None
-    label_set: str | None = None
-    output_names: tuple[str, ...] | None = None
-    licence: str | None = None
-    weights_sha256: str | None = None
-    architecture: Mapping[str, Any] | None = None
+    name: Line
+    tag: Line | None = None
+    preprocessing: Line | None = None
+    labels: tuple[Line, ...] | None = None
+    label_set: Line | None = None
+    output_names: Names | None = None
+    licence: Line | None = None
+    weights_sha256: Line | None = None
+    architecture: Architecture | None = None
     keras_config: str | None = None
-    versions: Mapping[str, str] = field(default_factory=dict)
+    versions: Versions = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the facts that are known, as JSON values."""
@@ -65,71 +106,13 @@ class NetworkInfo:
         Raises:
             ModelFormatError: A field is missing or has another type.
         """
-        if not isinstance(value, dict):
-            raise ModelFormatError(f"info must be an object, got {type(value).__name__}.")
-        if "name" not in value:
-            raise ModelFormatError("info must have a 'name', got none.")
-        fields = {}
-        for name, (rule, right) in _RULES.items():
-            if name in value:
-                if not right(value[name]):
-                    raise ModelFormatError(f"info {name} must be {rule}, got {value[name]!r:.80}.")
-                fields[name] = value[name]
-        for name in ("labels", "output_names"):
-            if name in fields:
-                fields[name] = tuple(fields[name])
-        return cls(**fields)
-
-
-# A terminal obeys control characters, and labels and licences are printed.
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
-_MAX_NESTING = 16
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and not _CONTROL.search(value)
-
-
-def _is_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(map(_is_text, value))
-
-
-def _is_names(value: Any) -> bool:
-    return _is_texts(value) and len(set(value)) == len(value)
-
-
-def _is_versions(value: Any) -> bool:
-    return isinstance(value, dict) and all(_is_text(text) for text in (*value, *value.values()))
-
-
-def _is_architecture(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and set(value) == {"name", "arguments"}
-        and _is_text(value["name"])
-        and isinstance(value["arguments"], dict)
-        and _is_shallow(value["arguments"], _MAX_NESTING)
-    )
-
-
-def _is_shallow(value: Any, levels: int) -> bool:
-    if not isinstance(value, (dict, list)):
-        return True
-    items = value.values() if isinstance(value, dict) else value
-    return levels > 0 and all(_is_shallow(item, levels - 1) for item in items)
-
-
-_TEXT = ("one line of text", _is_text)
-_RULES = {
-    "name": _TEXT,
-    "tag": _TEXT,
-    "preprocessing": _TEXT,
-    "labels": ("a list of lines of text", _is_texts),
-    "label_set": _TEXT,
-    "output_names": ("a list of different lines of text", _is_names),
-    "licence": _TEXT,
-    "weights_sha256": _TEXT,
-    "architecture": ("an object of a name and arguments", _is_architecture),
-    "keras_config": ("a string", lambda value: isinstance(value, str)),
-    "versions": ("an object of lines of text", _is_versions),
-}
+        if isinstance(value, dict):
+            names = [f.name for f in dataclasses.fields(cls)]
+            value = {name: value[name] for name in names if name in value}
+            for name in names:
+                if value.get(name, "") is None:
+                    raise ModelFormatError(f"info {name} must be left out, got null.")
+        try:
+            return read_record(cls, value, "info ")
+        except RecordError as error:
+            raise ModelFormatError(str(error)) from error

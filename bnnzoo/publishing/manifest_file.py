@@ -25,7 +25,6 @@ _FIRST = (
 def record_to_dict(record: WeightsRecord) -> dict[str, Any]:
     """Returns a record as the JSON value that `manifest.parse` reads; empty fields are left out."""
     fields = _known(dataclasses.asdict(record))
-    del fields["name"]
     fields["files"] = [_known(vars(file)) for file in record.files]
     fields["metrics"] = [_known(vars(metric)) for metric in record.metrics]
     return fields

@@ -148,7 +148,6 @@ def _draft(run: FinishedRun, spec: ModelSpec, tag: str, default: bool) -> Weight
     assert spec.num_classes and spec.preprocessing and paper
     assert isinstance(spec.labels, str)
     return WeightsRecord(
-        name=f"{spec.name}.{tag}",
         architecture=spec.name,
         tag=tag,
         default=default or not any(other.default for other in others),

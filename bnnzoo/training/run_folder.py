@@ -16,6 +16,7 @@ import numpy as np
 
 from bnnzoo.atomic import part_of, replacing
 from bnnzoo.errors import ArgumentError, BnnZooError, first_line
+from bnnzoo.records import RecordError
 from bnnzoo.training.distributed.distribution import ALONE, Group
 from bnnzoo.training.recipes.recipe import Recipe
 
@@ -140,7 +141,7 @@ class RunFolder:
         value = self.read_json(RECIPE)
         try:
             return None if value is None else Recipe.from_dict(value)
-        except (KeyError, TypeError) as error:
+        except RecordError as error:
             raise BnnZooError(
                 f"{self.path / RECIPE} is not a recipe: {first_line(error)}. Start the run in "
                 "another folder."

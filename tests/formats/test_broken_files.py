@@ -479,12 +479,12 @@ for _ in range(20):
     DEEP = [DEEP]
 
 INFO = {
-    "a list": (signed(metadata=put("info", "[]")), "info must be an object, got list"),
-    "no name": (signed(info=drop("name")), "info must have a 'name', got none"),
+    "a list": (signed(metadata=put("info", "[]")), "info must be an object, got []"),
+    "no name": (signed(info=drop("name")), "info name is missing. It must be one line of text."),
     "name": (signed(info=put("name", 3)), "info name must be one line of text, got 3"),
     "lines": (signed(info=put("licence", "a\nb")), "info licence must be one line of text"),
-    "labels": (signed(info=put("labels", "ab")), "info labels must be a list of lines of text"),
-    "label": (signed(info=put("labels", ["a", 1])), "info labels must be a list of lines of text"),
+    "labels": (signed(info=put("labels", "ab")), "info labels must be a list, got 'ab'"),
+    "label": (signed(info=put("labels", ["a", 1])), "info labels[1] must be one line of text"),
     "too many labels": (signed(info=put("labels", list("abc"))), "info must have 2 labels, got 3"),
     "labels of version 2": (
         edited(PROBABILITY, info=put("labels", ["a", "b"])), "info must have 1 label, got 2"
@@ -497,8 +497,8 @@ INFO = {
         signed(info=put("architecture", "arguments", "x", DEEP)), "info architecture must be an obj"
     ),
     "keras_config": (signed(info=put("keras_config", {})), "info keras_config must be a string"),
-    "versions": (signed(info=put("versions", {"a": 1})), "info versions must be an object"),
-    "nothing": (signed(info=put("tag", None)), "info tag must be one line of text, got None"),
+    "versions": (signed(info=put("versions", {"a": 1})), "info versions.a must be one line of"),
+    "nothing": (signed(info=put("tag", None)), "info tag must be left out, got null"),
     "half a character": (
         signed(metadata=put("info", '{"name": "\\ud800"}')),
         "info has half of a surrogate pair",

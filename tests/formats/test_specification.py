@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 from bnnzoo.formats import graph_document, packed, safetensors_file, strict_json
 from bnnzoo.formats.graph_document import STORED_OPS
-from bnnzoo.formats.network_info import _RULES, NetworkInfo
+from bnnzoo.formats.network_info import NetworkInfo
 from bnnzoo.formats.packed import from_bytes, to_bytes
 from bnnzoo.formats.storage import ENCODINGS
 from bnnzoo.graph import interpreter, ops
@@ -38,6 +39,7 @@ def names(cell: str) -> list[str]:
     return re.findall(r"`(\w+)`", cell)
 
 
+INFO_FIELDS = [field.name for field in fields(NetworkInfo)]
 OPERATIONS = {names(row[0])[0]: row for row in table("Operation")}
 
 
@@ -71,7 +73,9 @@ def test_every_attribute_has_the_rule_of_the_code():
 
 def test_the_other_tables_are_those_of_the_code():
     assert [names(row[0])[0] for row in table("Encoding")] == list(ENCODINGS)
-    assert [names(row[0])[0] for row in table("Field")] == list(_RULES)
+    assert [names(row[0])[0] for row in table("Field")] == [
+        field.name for field in fields(NetworkInfo)
+    ]
     metadata, graph, node = ({"format", "graph", "info", "sha256", "digest"},
                              {"input", "input_shape", "inputs", "nodes", "outputs", "tensors"},
                              {"name", "op", "inputs", "attributes", "tensors"})  # fmt: skip

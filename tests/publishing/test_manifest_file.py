@@ -37,7 +37,7 @@ def test_every_field_is_written():
 def test_the_manifest_stays_as_it_is_but_for_the_record():
     record = manifest.load(PATH).weights[OWN]
     assert with_record(PATH, record) == PATH.read_text()
-    other = dataclasses.replace(record, name="binarynet.cifar10", tag="cifar10")
+    other = dataclasses.replace(record, tag="cifar10")
     value = json.loads(with_record(PATH, other))["weights"]
     assert list(value) == sorted([*SHIPPED, "binarynet.cifar10"])
     assert value["binarynet.cifar10"]["default"] and not value[OWN]["default"]

@@ -16,9 +16,10 @@ import types
 import typing
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from bnnzoo.errors import ArgumentError, did_you_mean
+from bnnzoo.records import read_record
 
 __all__ = ["Augmentation", "Phase", "Recipe", "check", "plain_fields", "type_names"]
 
@@ -164,35 +165,13 @@ class Recipe:
         return {**dataclasses.asdict(self), "phases": [vars(phase).copy() for phase in self.phases]}
 
     @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> Recipe:
+    def from_dict(cls, value: Any) -> Recipe:
         """Returns the recipe that `to_dict` wrote.
 
         Raises:
-            KeyError: There are no phases, or no augmentation.
-            TypeError: A field is missing, unknown or of another type.
+            RecordError: A field is missing, unknown or of another type.
         """
-        phases = tuple(
-            _typed(Phase(**{**phase, "drops": tuple(map(tuple, phase.get("drops", ())))}))
-            for phase in value["phases"]
-        )
-        augmentation = _typed(Augmentation(**value["augmentation"]))
-        recipe = _typed(cls(**{**value, "phases": phases, "augmentation": augmentation}))
-        if not isinstance(recipe.arguments, dict):
-            raise TypeError(f"arguments must be an object, got {recipe.arguments!r:.80}")
-        return recipe
-
-
-R = TypeVar("R", Augmentation, Phase, Recipe)
-
-
-def _typed(record: R) -> R:
-    """Returns a record whose plain values are of their types."""
-    for name, kinds in plain_fields(type(record)).items():
-        value = getattr(record, name)
-        kind = type(value)
-        if kind not in kinds and not (kind is int and float in kinds):
-            raise TypeError(f"{name} must be {type_names(kinds)}, got {value!r:.80}")
-    return record
+        return read_record(cls, value)
 
 
 def plain_fields(record: type) -> dict[str, tuple[type, ...]]:
