@@ -48,7 +48,7 @@ def convolution(channels: int, size: int) -> Graph:
 def measure_kernels(rounds: int) -> dict[str, dict[str, float]]:
     """Returns GMAC/s of the binary convolution by shape and instruction set."""
     models = {
-        (f"{channels} channels, {size} x {size}", isa): runtime.compile_graph(
+        (f"{channels} channels, {size} x {size}", isa): runtime.Model(
             convolution(channels, size), threads=1, isa=isa
         )
         for channels, size in SHAPES

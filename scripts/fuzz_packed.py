@@ -180,11 +180,11 @@ def stages(data: bytes, case: int, runtime: bool, format: Format) -> Iterator[st
 
 def engine(file: PackedFile, case: int, threads: int) -> Model:
     """Returns what `bnnzoo.runtime.load` would; the instruction set is the case's."""
-    from bnnzoo.runtime import compile_graph, isas
+    from bnnzoo.runtime import Model, isas
 
     isa = isas()[case // 2 % len(isas())]
     try:
-        return compile_graph(file.graph, file.info, threads=threads, isa=isa)
+        return Model(file.graph, file.info, threads=threads, isa=isa)
     except GraphError as error:
         raise ModelFormatError(str(error)) from error
 

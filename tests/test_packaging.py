@@ -141,7 +141,7 @@ from bnnzoo import runtime
 from bnnzoo.graph.ir import Graph, Node
 graph = Graph({"x": (1, 1, 3)}, (Node("y", "affine", ("x",), {}, {"scale": "s"}),), ("y",),
               {"s": np.array([1.0, 2.0, 3.0])})
-print(runtime.compile_graph(graph)(np.ones((1, 1, 1, 3), np.float32)).tolist())
+print(runtime.Model(graph)(np.ones((1, 1, 1, 3), np.float32)).tolist())
 assert not {"keras", "tensorflow", "jax", "torch"} & set(sys.modules)
 """
     assert run_installed(installed, code) == "[[[[1.0, 2.0, 3.0]]]]"

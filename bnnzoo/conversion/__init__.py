@@ -257,7 +257,7 @@ class _Job:
         Returns:
             The runtime's instruction set, the largest difference, and the share of equal classes.
         """
-        compiled = runtime.compile_graph(stored)
+        compiled = runtime.Model(stored)
         origin = {name: np.concatenate([values[name] for values in each]) for name in self._ends()}
         inputs = {name: origin[name] for name in stored.inputs}
         pairs = [

@@ -199,9 +199,9 @@ def _rounded_inputs(graph: Graph) -> list[str]:
 def _parts(pieces: Iterator[Pieces], runtime: bool) -> list[_Part]:
     if not runtime:
         return [_Part(piece, None) for piece in pieces]
-    from bnnzoo.runtime import compile_graph
+    from bnnzoo.runtime import Model
 
-    return [_Part(piece, compile_graph(piece.graph)) for piece in pieces]
+    return [_Part(piece, Model(piece.graph)) for piece in pieces]
 
 
 def _rounded(graph: Graph) -> set[str]:

@@ -24,7 +24,7 @@ from bnnzoo.graph.ops import infer_types
 __all__ = ["Pieces", "cut"]
 
 # Elements of the input of one graph of pieces: 16 MiB as float32.
-MOST_FED_ELEMENTS = 2**22
+MAX_FED_ELEMENTS = 2**22
 WIDTH = 64
 
 
@@ -63,7 +63,7 @@ def cut(
     graph: Graph,
     values: Collection[str],
     targets: Sequence[str] | None = None,
-    most: int = MOST_FED_ELEMENTS,
+    most: int = MAX_FED_ELEMENTS,
 ) -> Iterator[Pieces]:
     """Yields the pieces between values, as many in one graph as the limit of its input allows.
 

@@ -26,14 +26,14 @@ from bnnzoo.formats.network_info import NetworkInfo
 from bnnzoo.graph.ir import Graph, Tensor
 from bnnzoo.graph.packing import Int8Kernel, PackedSigns, pack
 
-__all__ = ["FORMAT", "INDEX", "MEM", "MOST_WORD_BITS", "WORD_BITS", "to_files"]
+__all__ = ["FORMAT", "INDEX", "MAX_WORD_BITS", "MEM", "WORD_BITS", "to_files"]
 
 # Of a packed file alone, so no row of `FORMATS`: `bnnzoo unpack` writes it, not `convert`.
 MEM = Format("mem", "", "your own circuits", "bnnzoo.formats.mem")
 FORMAT = "bnnzoo-mem/1"
 INDEX = "index.json"
 WORD_BITS = 32
-MOST_WORD_BITS = 4096
+MAX_WORD_BITS = 4096
 _WORD_ORDER = "filter by filter; the first product is the lowest bit of a filter's first word"
 _NUMBER_ORDER = "row-major: the last axis runs first"
 
@@ -49,9 +49,9 @@ def to_files(graph: Graph, info: NetworkInfo, word_bits: int = WORD_BITS) -> dic
     Raises:
         ArgumentError: `word_bits` is another number.
     """
-    if word_bits % 4 or not 4 <= word_bits <= MOST_WORD_BITS:
+    if word_bits % 4 or not 4 <= word_bits <= MAX_WORD_BITS:
         raise ArgumentError(
-            f"word_bits must be a multiple of 4 from 4 to {MOST_WORD_BITS}, got {word_bits}. "
+            f"word_bits must be a multiple of 4 from 4 to {MAX_WORD_BITS}, got {word_bits}. "
             "Choose the width of your memory, or the next multiple of 4."
         )
     files: dict[str, bytes] = {}

@@ -21,12 +21,12 @@ from bnnzoo.graph.ir import Graph, Node, Tensor, Type, numbers
 from bnnzoo.graph.ops import infer_types
 from bnnzoo.graph.packing import LEVELS, Int8Kernel, PackedSigns
 
-__all__ = ["LEAST_MAGNITUDE", "Call", "input_levels", "parameters", "run"]
+__all__ = ["MIN_MAGNITUDE", "Call", "input_levels", "parameters", "run"]
 
 Array = Any  # NumPy arrays; arithmetic of mixed dtypes has no static type
 
 # An input in 8 bits whose largest magnitude is below counts as zeros.
-LEAST_MAGNITUDE = 2.0**-100
+MIN_MAGNITUDE = 2.0**-100
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ def input_levels(x: Array) -> tuple[Array, Array]:
     with np.errstate(over="ignore"):
         x = np.asarray(x, np.float32)
     largest = np.abs(x).max(axis=(1, 2, 3), keepdims=True)  # NaN where there is one
-    some = np.isfinite(largest) & (largest >= LEAST_MAGNITUDE)
+    some = np.isfinite(largest) & (largest >= MIN_MAGNITUDE)
     zero, one = np.float32(0), np.float32(1)
     scale = np.where(some, np.float32(LEVELS) / np.where(some, largest, one), zero)
     levels = np.rint(np.where(some, x, zero) * scale)

@@ -21,8 +21,8 @@ __all__ = [
 
 _PAIRS = np.arange(0, 8, 2, dtype=np.uint8)  # where the bits of a byte's four weights begin
 LEVELS = 127  # of an int8 kernel, on each side of 0
-_LEAST_SCALE = float(np.finfo(np.float32).tiny)
-_LARGEST_WEIGHT = float(np.finfo(np.float32).max) / 2
+_MIN_SCALE = float(np.finfo(np.float32).tiny)
+_MAX_WEIGHT = float(np.finfo(np.float32).max) / 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +123,7 @@ def quantize(kernel: NDArray[Any]) -> Int8Kernel | None:
     rows = kernel.reshape(len(kernel), -1).astype(np.float64)
     largest = np.abs(rows).max(axis=1)
     some = largest[largest != 0]
-    if not np.all((some >= LEVELS * _LEAST_SCALE) & (some <= _LARGEST_WEIGHT)):
+    if not np.all((some >= LEVELS * _MIN_SCALE) & (some <= _MAX_WEIGHT)):
         return None
     scale = (largest / LEVELS).astype(np.float32)
     scale[scale == 0] = 1.0  # a channel of zeros

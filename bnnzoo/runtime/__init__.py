@@ -6,6 +6,6 @@ model = runtime.load("quicknet.safetensors")
 scores = model.predict(images)  # raw uint8
 """
 
-from bnnzoo.runtime.model import Model, NodeTime, compile_graph, isas, load
+from bnnzoo.runtime.model import Model, NodeTime, isas, load
 
-__all__ = ["Model", "NodeTime", "compile_graph", "isas", "load"]
+__all__ = ["Model", "NodeTime", "isas", "load"]

@@ -25,7 +25,7 @@ Shape3 = tuple[int, int, int]  # rows, columns, channels
 
 # Pairs of values that a merge may have to look at, so that planning time stays in proportion to
 # the graph. Networks of papers need up to 100.
-_MOST_PAIRS = 1000
+_MAX_PAIRS = 1000
 
 
 @dataclass(eq=False)
@@ -270,7 +270,7 @@ class _Placer:
             or not 0 <= shift <= whole.shape[2] - part.shape[2]
             or (part.dense and resized)
             or ((part.dense or whole.dense) and border != NO_BORDER)
-            or len(part.members) * len(whole.members) > _MOST_PAIRS
+            or len(part.members) * len(whole.members) > _MAX_PAIRS
         ):
             return False
         moved = {id(v): self._shifted(self.places[v.name], whole, shift) for v in part.members}

@@ -23,7 +23,7 @@ from bnnzoo.runtime.settings import choose_isa, choose_threads, isas
 if TYPE_CHECKING:
     from bnnzoo.data.preprocessing import Images
 
-__all__ = ["Model", "NodeTime", "compile_graph", "isas", "load"]
+__all__ = ["Model", "NodeTime", "isas", "load"]
 
 Floats = NDArray[np.float32]
 # One input; or several, by name or in order.
@@ -58,6 +58,17 @@ class Model:
     May be called from several threads at once. Results do not depend on the number of threads. A
     forked child gets the same results, on one thread. Pickles and copies have the network with the
     arguments that were given: what was None is chosen anew where they are opened.
+
+    Args:
+        graph: The network, at any stage of its passes.
+        info: What is known of it.
+        threads: As of `load`.
+        isa: As of `load`.
+        passes: What to do to the graph before it is planned.
+
+    Raises:
+        GraphError: The graph breaks the rules of its operations.
+        ArgumentError: `threads` or `isa` cannot be used.
 
     Attributes:
         graph: The network as it was given.
@@ -318,26 +329,3 @@ def load(path: str | os.PathLike[str], threads: int | None = None, isa: str | No
         return Model(graph, info, threads=threads, isa=isa)
     except GraphError as error:
         raise ModelFormatError(f"{os.fspath(path)}: {error}") from error
-
-
-def compile_graph(
-    graph: Graph,
-    info: NetworkInfo | None = None,
-    threads: int | None = None,
-    isa: str | None = None,
-    passes: Sequence[Pass] = RUNTIME,
-) -> Model:
-    """Makes a graph ready to run.
-
-    Args:
-        graph: Of any level.
-        info: What is known of it.
-        threads: As of `load`.
-        isa: As of `load`.
-        passes: What to do to the graph before it is planned.
-
-    Raises:
-        GraphError: The graph breaks the rules of its operations.
-        ArgumentError: `threads` or `isa` cannot be used.
-    """
-    return Model(graph, info, threads=threads, isa=isa, passes=passes)

@@ -17,7 +17,7 @@ from bnnzoo.runtime.lowering import Call
 __all__ = ["pool_in_strips"]
 
 # A smaller map stays in the cache anyway.
-_LEAST_BYTES = 2**18
+_MIN_BYTES = 2**18
 _WITHOUT_VIEWS = ("affine", "batch_norm", "clip", "prelu")
 
 
@@ -51,5 +51,5 @@ def _pools(conv: Call, call: Call, types: Mapping[str, Type], reads: Mapping[str
         and all(part.op in _WITHOUT_VIEWS for part in conv.epilogue)
         and call.inputs == (values[-1],)
         and sum(reads[name] for name in values) == 1
-        and 4 * math.prod(types[values[-1]].shape) >= _LEAST_BYTES
+        and 4 * math.prod(types[values[-1]].shape) >= _MIN_BYTES
     )

@@ -12,8 +12,8 @@ from bnnzoo.runtime.extension import engine
 __all__ = ["available_cores", "choose_isa", "choose_threads", "isas"]
 
 # One image of a small network does not keep more threads busy.
-_MOST_BY_DEFAULT = 8
-_MOST = 1024
+_MAX_BY_DEFAULT = 8
+_MAX = 1024
 
 
 def isas() -> tuple[str, ...]:
@@ -58,11 +58,11 @@ def choose_threads(threads: int | None) -> int:
     if threads is None:
         name, given = "BNNZOO_NUM_THREADS", os.environ.get("BNNZOO_NUM_THREADS", "")
         if not given:
-            return min(available_cores(), _MOST_BY_DEFAULT)
+            return min(available_cores(), _MAX_BY_DEFAULT)
         count = int(given) if given.strip().isdecimal() else None
-    if count is None or not 1 <= count <= _MOST:
+    if count is None or not 1 <= count <= _MAX:
         raise ArgumentError(
-            f"{name} must be an integer from 1 to {_MOST}, got {given!r}. "
+            f"{name} must be an integer from 1 to {_MAX}, got {given!r}. "
             "1 is often best for many small requests."
         )
     return count

@@ -11,7 +11,7 @@ from bnnzoo.runtime.lowering import Call
 if TYPE_CHECKING:
     from bnnzoo.runtime.writer import Writer
 
-__all__ = ["RARE"]
+__all__ = ["STRIDED"]
 
 Strides = list[int]
 
@@ -152,7 +152,7 @@ def _regroup(writer: Writer, call: Call) -> None:
             writer.program.join_last()
 
 
-RARE = {
+STRIDED = {
     "add": _combine,
     "subtract": _combine,
     "multiply": _combine,

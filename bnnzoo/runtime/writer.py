@@ -18,7 +18,7 @@ from bnnzoo.runtime.layout import Layout
 from bnnzoo.runtime.liveness import extent
 from bnnzoo.runtime.lowering import BLOCK, TAPS, Call, map_shape
 from bnnzoo.runtime.memory import Memory, View
-from bnnzoo.runtime.strided import RARE
+from bnnzoo.runtime.strided import STRIDED
 from bnnzoo.runtime.windows import native, pool_window, runs_of, taps_of
 
 __all__ = ["Writer"]
@@ -287,5 +287,5 @@ _HANDLERS: dict[str, Handler] = {
     "global_avg_pool2d": _pool,
     "bmax_pool2d": _bmax_pool2d,
     **EIGHT_BITS,
-    **RARE,
+    **STRIDED,
 }

@@ -173,8 +173,8 @@ def test_a_wrong_runtime_is_found(
     name: str, converted: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     traced, graph, samples = converted
-    right = runtime.compile_graph
-    monkeypatch.setattr(runtime, "compile_graph", lambda g: Wrong(right(g), name))
+    right = runtime.Model
+    monkeypatch.setattr(runtime, "Model", lambda g: Wrong(right(g), name))
     check = Check()
     check_layers(traced.graph, graph, samples, True, check)
     assert check.failure is not None

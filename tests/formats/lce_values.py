@@ -34,9 +34,9 @@ def oracle(graph: Graph, x: np.ndarray) -> Values:
 
 
 def native(graph: Graph, x: np.ndarray) -> Values:
-    from bnnzoo.runtime import compile_graph
+    from bnnzoo.runtime import Model
 
-    return compile_graph(graph).run_values(x, graph.outputs)
+    return Model(graph).run_values(x, graph.outputs)
 
 
 @dataclass(frozen=True)

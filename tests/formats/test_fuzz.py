@@ -21,7 +21,7 @@ from tests.formats.seeds import seeds
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "fuzz_packed.py"
 try:
-    from bnnzoo.runtime import compile_graph  # noqa: F401
+    from bnnzoo.runtime import Model  # noqa: F401
 except ImportError:  # the engine is not built
     RUNTIME = False
 else:

@@ -24,7 +24,7 @@ from bnnzoo.formats.lce.serializing import serialize
 from bnnzoo.formats.lce.words import from_words, to_words
 from bnnzoo.formats.network_info import NetworkInfo
 from bnnzoo.graph import interpreter, passes
-from bnnzoo.runtime import compile_graph
+from bnnzoo.runtime import Model
 from tests.conftest import DATA
 from tests.formats.lce_files import ABSENT, FLOAT, WORDS, FileBuilder
 from tests.formats.lce_peer import named, quantized, unpacked
@@ -71,7 +71,7 @@ def test_the_runtime_computes_what_the_interpreter_computed(name):
     graph, info, x, expected = golden(name)
     stored, _ = passes.apply(graph, passes.STORED)
     file = packed.from_bytes(packed.to_bytes(stored, info))
-    found = compile_graph(file.graph, file.info)(x)
+    found = Model(file.graph, file.info)(x)
     np.testing.assert_allclose(found, expected, atol=RELATIVE * np.abs(expected).max())
 
 
@@ -101,7 +101,7 @@ def test_quantized_files_of_the_converter():
         node.op for node in graph.nodes
     }
     assert len(grids(again)) > 8
-    for run in (oracle,) if compile_graph is None else (oracle, native):
+    for run in (oracle,) if Model is None else (oracle, native):
         assert assert_layers_agree(graph, theirs, run, grids(again)) > 8
 
 

@@ -379,7 +379,7 @@ def test_what_a_runtime_adds_is_refused_by_name(builder):
 
 
 def test_a_file_that_onnx_cannot_hold_is_refused(monkeypatch):
-    monkeypatch.setattr(model_proto, "MOST_BYTES", 500)
+    monkeypatch.setattr(model_proto, "MAX_BYTES", 500)
     with pytest.raises(
         ConversionError, match=r"at most 500 bytes, and the weights of net take 596"
     ):

@@ -20,9 +20,9 @@ try:
 except MissingDependencyError as error:
     pytest.skip(str(error), allow_module_level=True)
 try:
-    from bnnzoo.runtime import compile_graph
+    from bnnzoo.runtime import Model
 except ImportError:  # the engine is not built
-    compile_graph = None
+    Model = None
 
 # File -> binary convolutions, other convolutions, and the greatest difference of an output as a
 # part of the largest one. 8 bits round every value between layers, which this does not: where signs
@@ -51,8 +51,8 @@ def test_a_file_of_tensorflow_computes_what_its_interpreter_computed(name):
     ops = [node.op for node in file.graph.nodes]
     assert (ops.count("bconv2d"), ops.count("conv2d")) == (binary, real)
     found = [interpreter.run(file.graph, x)[file.graph.outputs[0]]]
-    if compile_graph is not None:
-        found.append(compile_graph(file.graph, file.info)(x))
+    if Model is not None:
+        found.append(Model(file.graph, file.info)(x))
     for each in found:
         np.testing.assert_allclose(each, expected, atol=tolerance * np.abs(expected).max())
         assert np.corrcoef(np.ravel(each), np.ravel(expected))[0, 1] > (0.85 if binary else 0.9999)
@@ -81,8 +81,8 @@ def result(data):
     """Returns a graph, and what the oracle and the runtime compute of X."""
     graph, _ = lce.from_bytes(data)
     found = interpreter.run(graph, X)[graph.outputs[0]]
-    if compile_graph is not None:
-        np.testing.assert_allclose(compile_graph(graph)(X), found, rtol=1e-6, atol=1e-6)
+    if Model is not None:
+        np.testing.assert_allclose(Model(graph)(X), found, rtol=1e-6, atol=1e-6)
     return graph, found
 
 

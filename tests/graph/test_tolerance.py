@@ -57,7 +57,7 @@ def test_the_runtime_is_within_the_tolerance(seed):
     graph, fed = between_bits(seed)
     expected = run(graph, fed)
     allowed = errors(graph, expected)
-    found = runtime.compile_graph(graph).run_values(fed, graph.outputs)
+    found = runtime.Model(graph).run_values(fed, graph.outputs)
     for name in graph.outputs:
         assert np.all(np.abs(found[name] - expected[name]) <= allowed[name]), name
 

@@ -25,7 +25,7 @@ def engine_values(
     passes: Sequence[Pass] = (),
 ) -> list[np.ndarray]:
     """Returns the outputs of a graph."""
-    results = runtime.compile_graph(graph, threads=threads, isa=isa, passes=passes)(x)
+    results = runtime.Model(graph, threads=threads, isa=isa, passes=passes)(x)
     return list(results) if isinstance(results, tuple) else [results]
 
 

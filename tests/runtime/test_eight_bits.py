@@ -100,10 +100,10 @@ def stem(rng: np.random.Generator) -> Graph:
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_a_stem_in_strips(rng, monkeypatch, isa, threads):
-    monkeypatch.setattr(pooling, "_LEAST_BYTES", 0)
+    monkeypatch.setattr(pooling, "_MIN_BYTES", 0)
     graph = stem(rng)
     x = maps(rng, 3, 41, 22, 3)
-    model = runtime.compile_graph(graph, isa=isa)
+    model = runtime.Model(graph, isa=isa)
     assert {time.op for time in model.profile(runs=1)} == {"conv2d", "dequantize"}
     assert_equal(graph, x, isa, threads=threads, passes=RUNTIME)
     assert_equal(graph, x[:1], isa, threads=threads, passes=())

@@ -48,7 +48,7 @@ GRAPHS = {"growing": growing, "sums": sums, "separate": separate}
 @pytest.mark.parametrize("name", GRAPHS)
 def test_thousands_of_nodes_are_planned_in_seconds(name, rng):
     start = time.process_time()
-    runtime.compile_graph(GRAPHS[name](2000), passes=())
+    runtime.Model(GRAPHS[name](2000), passes=())
     assert time.process_time() - start < 5
     x = rng.integers(-3, 4, (1, *GRAPHS[name](50).input_shape)).astype(np.float32)
     assert_equal(GRAPHS[name](300), x)
@@ -61,10 +61,10 @@ def test_thousands_of_groups_are_refused():
         tensors = {"kernel": np.ones((2 * groups, 1, 1, 1), np.int8)}
         graph = Graph({"x": (1, 1, groups)}, (conv,), ("conv",), tensors)
         if groups == 4096:
-            runtime.compile_graph(graph)
+            runtime.Model(graph)
             continue
         with pytest.raises(GraphError, match="'conv' .* at most 4096 groups, got 4097"):
-            runtime.compile_graph(graph)
+            runtime.Model(graph)
 
 
 def test_what_the_engine_refuses_is_an_error_of_the_graph(monkeypatch):
@@ -74,7 +74,7 @@ def test_what_the_engine_refuses_is_an_error_of_the_graph(monkeypatch):
         Memory, "view", lambda self, *place: dataclasses.replace(view(self, *place), offset=2**30)
     )
     with pytest.raises(GraphError, match="engine refuses this network: input must lie inside"):
-        runtime.compile_graph(sums(3))
+        runtime.Model(sums(3))
 
 
 def test_names_of_the_graph_are_never_those_of_the_planner(rng):

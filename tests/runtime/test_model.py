@@ -40,7 +40,7 @@ INFO = NetworkInfo("tiny", preprocessing="scale_pm1", label_set="fashion_mnist")
 
 @pytest.fixture
 def model(graph) -> runtime.Model:
-    return runtime.compile_graph(graph, INFO, threads=2)
+    return runtime.Model(graph, INFO, threads=2)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 7])
@@ -74,7 +74,7 @@ def test_several_outputs_are_a_tuple(rng):
         {},
     )
     x = rng.standard_normal((2, 2, 3, 5), np.float32)
-    z, same, y = runtime.compile_graph(graph)(x)
+    z, same, y = runtime.Model(graph)(x)
     np.testing.assert_array_equal(z, np.ones_like(x))
     np.testing.assert_array_equal(same, x)
     np.testing.assert_allclose(y, 1 / (1 + np.exp(-x)), rtol=1e-5)
@@ -111,7 +111,7 @@ def test_predict_prepares_raw_images(model, rng):
 def test_predict_needs_uint8_and_a_preprocessing(graph, model):
     with pytest.raises(DataError, match="uint8"):
         model.predict(np.zeros((1, 28, 28, 1), np.float32))
-    plain = runtime.compile_graph(graph)
+    plain = runtime.Model(graph)
     assert plain.labels is None
     with pytest.raises(ArgumentError, match="has no preprocessing"):
         plain.predict(np.zeros((28, 28), np.uint8))
@@ -120,7 +120,7 @@ def test_predict_needs_uint8_and_a_preprocessing(graph, model):
 def test_labels_of_the_file_come_first(graph):
     names = tuple("abcdefghij")
     info = NetworkInfo("tiny", labels=names, label_set="mnist")
-    assert runtime.compile_graph(graph, info).labels == names
+    assert runtime.Model(graph, info).labels == names
 
 
 def test_run_values_gives_any_value_of_the_graph(rng):
@@ -128,7 +128,7 @@ def test_run_values_gives_any_value_of_the_graph(rng):
         graph = exact_graph(np.random.default_rng(seed))
         x = exact_images(rng, graph)
         names = [graph.input, *(node.name for node in graph.nodes)]
-        values = runtime.compile_graph(graph).run_values(x, names)
+        values = runtime.Model(graph).run_values(x, names)
         oracle = interpreter.run(graph, x)
         assert list(values) == names
         for name in names:
@@ -157,7 +157,7 @@ def test_a_file_that_asks_for_too_much_memory_is_refused(tmp_path):
     nodes = [Node(f"n{i}", "affine", ("x" if i == 0 else f"n{i - 1}",)) for i in range(5)]
     graph = Graph({"x": shape}, tuple(nodes), tuple(node.name for node in nodes), {})
     with pytest.raises(GraphError, match="at most 1073741824 bytes"):
-        runtime.compile_graph(graph, passes=())
+        runtime.Model(graph, passes=())
     (tmp_path / "huge.safetensors").write_bytes(packed.to_bytes(graph, NetworkInfo("huge")))
     with pytest.raises(ModelFormatError, match="huge.safetensors.* at most 1073741824 bytes"):
         runtime.load(tmp_path / "huge.safetensors")
@@ -181,16 +181,16 @@ def test_profile_measures_every_convolution(model, graph):
 
 def test_isa_can_be_forced(graph, monkeypatch):
     for isa in runtime.isas():
-        assert runtime.compile_graph(graph, isa=isa).isa == isa
+        assert runtime.Model(graph, isa=isa).isa == isa
         monkeypatch.setenv("BNNZOO_FORCE_ISA", isa)
-        assert runtime.compile_graph(graph).isa == isa
+        assert runtime.Model(graph).isa == isa
     assert runtime.isas()[-1] == "portable"
     monkeypatch.setenv("BNNZOO_FORCE_ISA", "avx9000")
     rule = "BNNZOO_FORCE_ISA must be one that this CPU has, got 'avx9000'. Choose one of: "
     with pytest.raises(ArgumentError, match=rule + ", ".join(runtime.isas())):
-        runtime.compile_graph(graph)
+        runtime.Model(graph)
     with pytest.raises(ArgumentError, match="isa must be one"):
-        runtime.compile_graph(graph, isa="sse5")
+        runtime.Model(graph, isa="sse5")
 
 
 @pytest.mark.skipif("avx512_amx" not in runtime.isas(), reason="this CPU has no AMX")
@@ -212,24 +212,24 @@ def test_where_the_system_refuses_tiles_there_are_none():
 
 def test_number_of_threads(graph, monkeypatch):
     monkeypatch.delenv("BNNZOO_NUM_THREADS", raising=False)
-    assert runtime.compile_graph(graph).threads == min(len(os.sched_getaffinity(0)), 8)
+    assert runtime.Model(graph).threads == min(len(os.sched_getaffinity(0)), 8)
     monkeypatch.setenv("BNNZOO_NUM_THREADS", "3")
-    assert runtime.compile_graph(graph).threads == 3
-    assert runtime.compile_graph(graph, threads=1).threads == 1
+    assert runtime.Model(graph).threads == 3
+    assert runtime.Model(graph, threads=1).threads == 1
     for wrong in ("0", "-1", "many", "2000", "1.5"):
         monkeypatch.setenv("BNNZOO_NUM_THREADS", wrong)
         with pytest.raises(ArgumentError, match=f"BNNZOO_NUM_THREADS must be .*, got '{wrong}'"):
-            runtime.compile_graph(graph)
-    assert runtime.compile_graph(graph, threads=np.int64(2)).threads == 2
+            runtime.Model(graph)
+    assert runtime.Model(graph, threads=np.int64(2)).threads == 2
     for wrong in (0, "2", True, 1.0):
         with pytest.raises(ArgumentError, match=f"threads must be .* 1024, got {wrong!r}"):
-            runtime.compile_graph(graph, threads=wrong)
+            runtime.Model(graph, threads=wrong)
 
 
 def test_a_broken_graph_is_refused():
     graph = Graph({"x": (2, 2, 1)}, (Node("y", "affine", ("nothing",)),), ("y",), {})
     with pytest.raises(GraphError, match="'nothing' must be computed before"):
-        runtime.compile_graph(graph)
+        runtime.Model(graph)
 
 
 def test_a_source_tree_without_the_engine_says_what_to_do():

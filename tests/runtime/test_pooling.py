@@ -17,7 +17,7 @@ from tests.runtime.exact_graphs import ExactBuilder, exact_graph, exact_images
 @pytest.fixture
 def small_maps(monkeypatch):
     """Lets small maps be pooled in strips as well."""
-    monkeypatch.setattr(pooling, "_LEAST_BYTES", 0)
+    monkeypatch.setattr(pooling, "_MIN_BYTES", 0)
 
 
 def pooled_convolution(rng, pool: int, stride: int, top: int, bottom: int, op: str, filters: int):
@@ -53,7 +53,7 @@ def test_windows_of_every_kind(small_maps, rng, threads, filters):
 
 def test_the_two_are_one_call(rng):
     graph = pooled_convolution(rng, 3, 2, 0, 1, "avg_pool2d", 200)
-    times = runtime.compile_graph(graph).profile(runs=1)
+    times = runtime.Model(graph).profile(runs=1)
     assert "conv2d" in {time.op for time in times}
     assert "avg_pool2d" not in {time.op for time in times}
 
@@ -63,7 +63,7 @@ def test_a_map_that_is_read_again_is_in_memory(rng, small_maps):
     conv = graph.nodes[1].name
     for outputs in ((*graph.outputs, conv), (*graph.outputs, graph.nodes[0].name)):
         whole = type(graph)(graph.inputs, graph.nodes, outputs, graph.tensors)
-        assert "max_pool2d" in {time.op for time in runtime.compile_graph(whole).profile(runs=1)}
+        assert "max_pool2d" in {time.op for time in runtime.Model(whole).profile(runs=1)}
         assert_equal(whole, exact_images(rng, whole))
 
 

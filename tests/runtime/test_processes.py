@@ -42,7 +42,7 @@ begun.wait()
 FORKS = """
 from bnnzoo.graph.ir import Graph, Node
 small = Graph({"x": (1, 1, 4)}, (Node("y", "tanh", ("x",)),), ("y",), {})
-model = runtime.compile_graph(small, threads=threads)
+model = runtime.Model(small, threads=threads)
 images = np.random.default_rng(0).standard_normal((4, 1, 1, 4), np.float32)
 expected = model(images)
 def forever():
@@ -152,7 +152,7 @@ def test_a_pickle_chooses_threads_and_instruction_set_where_it_is_opened(monkeyp
 
 def test_a_pickle_keeps_the_passes(images):
     graph = runtime.load(FILE).graph
-    model = runtime.compile_graph(graph, passes=())
+    model = runtime.Model(graph, passes=())
     names = [node.name for node in graph.nodes]
     values = pickle.loads(pickle.dumps(model)).run_values(images, names)
     for name, value in model.run_values(images, names).items():

@@ -32,7 +32,7 @@ def depthwise(channels: int) -> Graph:
 @pytest.mark.parametrize("isa", runtime.isas())
 def test_few_channels_take_a_fraction_of_the_time_of_many(isa):
     least = dict.fromkeys((3, 16, BLOCK), float("inf"))
-    models = {c: runtime.compile_graph(depthwise(c), threads=1, isa=isa) for c in least}
+    models = {c: runtime.Model(depthwise(c), threads=1, isa=isa) for c in least}
     for _ in range(20):
         for channels, model in models.items():
             x = np.zeros((1, 64, 64, channels), np.float32)

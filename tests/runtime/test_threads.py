@@ -44,9 +44,9 @@ def images() -> np.ndarray:
 
 @pytest.mark.parametrize("isa", runtime.isas())
 def test_every_number_of_threads_gives_the_same_bits(graph, images, isa):
-    expected = runtime.compile_graph(graph, threads=1, isa=isa)(images)
+    expected = runtime.Model(graph, threads=1, isa=isa)(images)
     for threads in (2, 3, 8):
-        model = runtime.compile_graph(graph, threads=threads, isa=isa)
+        model = runtime.Model(graph, threads=threads, isa=isa)
         for batch in (images, images[:1]):
             for got, want in zip(model(batch), expected, strict=True):
                 np.testing.assert_array_equal(got, want[: len(batch)])
@@ -54,7 +54,7 @@ def test_every_number_of_threads_gives_the_same_bits(graph, images, isa):
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_concurrent_calls_do_not_disturb_each_other(graph, images, threads):
-    model = runtime.compile_graph(graph, threads=threads)
+    model = runtime.Model(graph, threads=threads)
     expected = [model(image[None])[0] for image in images]
     wrong: list[int] = []
 
@@ -75,7 +75,7 @@ def test_concurrent_calls_do_not_disturb_each_other(graph, images, threads):
 
 def test_other_threads_run_while_the_engine_does(graph, images):
     """The interpreter's lock is free: a counter goes on during one long call."""
-    model = runtime.compile_graph(graph, threads=1, isa="portable")
+    model = runtime.Model(graph, threads=1, isa="portable")
     batch = np.repeat(images, 20, axis=0)
     count, done = 0, threading.Event()
 
@@ -98,7 +98,7 @@ def _in_child(model: runtime.Model, image: np.ndarray, answers: multiprocessing.
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_forked_child_has_no_workers_and_works(graph, images):
-    model = runtime.compile_graph(graph, threads=3)
+    model = runtime.Model(graph, threads=3)
     expected = model(images)[0]
     context = multiprocessing.get_context("fork")
     answers = context.Queue()
@@ -114,7 +114,7 @@ def test_subnormal_numbers_are_zero_during_a_run_only(images):
     builder = GraphBuilder(np.random.default_rng(0), (1, 1, 1))
     graph = builder.graph(builder.add("affine", "images", tensors={"scale": np.ones(1)}))
     tiny = np.full((1, 1, 1, 1), 1e-40, np.float32)
-    model = runtime.compile_graph(graph, threads=2, passes=())
+    model = runtime.Model(graph, threads=2, passes=())
     assert model(tiny).item() == 0.0
     assert (tiny * np.float32(1)).item() == tiny.item() != 0.0
 
@@ -122,7 +122,7 @@ def test_subnormal_numbers_are_zero_during_a_run_only(images):
 def test_many_engines_end_with_their_threads(graph, images):
     before = threads_of_process()
     for _ in range(20):
-        runtime.compile_graph(graph, threads=4)(images[:1])
+        runtime.Model(graph, threads=4)(images[:1])
     assert threads_of_process() == before
 
 

@@ -30,7 +30,7 @@ __all__ = ["Source", "pixel_scaling"]
 Vector = NDArray[np.float32]
 
 _CELL_BYTES = 4
-_MOST_BYTES = 2**31 - 1  # what the code counts with
+_MAX_BYTES = 2**31 - 1  # what the code counts with
 
 _HEADER = """\
 /* {title}
@@ -180,7 +180,7 @@ class Source:
         plan = memory.plan(
             calls, sizes, lowering.views, tuple(self.graph.inputs), self.graph.outputs
         )
-        if plan.cells * _CELL_BYTES > _MOST_BYTES:
+        if plan.cells * _CELL_BYTES > _MAX_BYTES:
             raise ConversionError(
                 f"{self.network.info.name} must need less than 2 GiB of memory as C, got "
                 f"{plan.cells * _CELL_BYTES / 2**30:.1f}. Build it for smaller images."

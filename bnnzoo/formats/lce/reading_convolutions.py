@@ -21,7 +21,7 @@ Array = NDArray[Any]
 # fused_activation_function -> bounds.
 _BOUNDS = {1: (0.0, math.inf), 2: (-1.0, 1.0), 3: (0.0, 6.0)}
 _ONE_BY_ONE = {"strides": (1, 1), "dilation": (1, 1), "padding": (0, 0, 0, 0), "groups": 1}
-_MOST_PRODUCTS = 2**24  # float32 has every integer below
+_MAX_PRODUCTS = 2**24  # float32 has every integer below
 
 
 def activated(operation: Operation, value: Value, option: str) -> Value:
@@ -147,8 +147,8 @@ def _binary_kernel(operation: Operation, channels: int) -> PackedSigns:
     if operation.option("channels_in") != channels:
         raise operation.wrong(f"channels_in must be {channels}")
     shape = (*packed.shape[:3], channels)
-    if math.prod(shape[1:]) >= _MOST_PRODUCTS:
-        raise operation.wrong(f"a sum must have fewer than {_MOST_PRODUCTS} products")
+    if math.prod(shape[1:]) >= _MAX_PRODUCTS:
+        raise operation.wrong(f"a sum must have fewer than {_MAX_PRODUCTS} products")
     operation.reading.spend(packed.nbytes)
     negative = from_words(packed, channels)
     if negative is None:

@@ -20,7 +20,7 @@ __all__ = ["serialize"]
 _VERSION = 3
 _DESCRIPTION = b"bnnzoo"
 _ALIGNMENT = 16  # of constants, so that kernels may load them in whole vectors
-_LARGEST_DEPRECATED_CODE = 127  # readers from before 2020 know no larger ones
+_MAX_DEPRECATED_CODE = 127  # readers from before 2020 know no larger ones
 _CUSTOM = "CUSTOM"
 
 
@@ -102,7 +102,7 @@ class _Assembly:
         code = self.schema.OperatorCodeT()
         builtin = getattr(self.schema.BuiltinOperator, _CUSTOM if kind in LCE_OPERATORS else kind)
         code.builtinCode = builtin
-        code.deprecatedBuiltinCode = min(builtin, _LARGEST_DEPRECATED_CODE)
+        code.deprecatedBuiltinCode = min(builtin, _MAX_DEPRECATED_CODE)
         code.customCode = kind.encode() if kind in LCE_OPERATORS else None
         return code
 

@@ -24,7 +24,7 @@ __all__ = ["to_bytes"]
 OPSET = 13
 IR_VERSION = 8
 # Of Protocol Buffers, for one message.
-MOST_BYTES = 2**31 - 1
+MAX_BYTES = 2**31 - 1
 
 _BIPOLAR_QUANT = """
 <opset_import: ["" : 13], domain: "qonnx.custom_op.general">
@@ -92,9 +92,9 @@ def to_bytes(
         MissingDependencyError: The package `onnx` is not installed.
     """
     size = sum(array.nbytes for array in drawing.constants.values())
-    if size > MOST_BYTES:
+    if size > MAX_BYTES:
         raise ConversionError(
-            f"An ONNX file must have at most {MOST_BYTES:,} bytes, and the weights of {name} take "
+            f"An ONNX file must have at most {MAX_BYTES:,} bytes, and the weights of {name} take "
             f"{size:,} there. Convert a smaller network, or to another format."
         )
     try:

@@ -13,8 +13,8 @@ from bnnzoo.graph.packing import Int8Kernel, is_ternary, quantize
 
 __all__ = ["eight_bits"]
 
-LEAST_PRODUCTS_PER_NUMBER = 32
-LEAST_PRODUCTS_PER_SUM = 16
+MIN_PRODUCTS_PER_NUMBER = 32
+MIN_PRODUCTS_PER_SUM = 16
 
 
 def eight_bits(graph: Graph) -> Graph:
@@ -51,6 +51,6 @@ def _is_faster(node: Node, graph: Graph) -> bool:
     filters, *sum_of = kernel.shape
     per_number = filters * sum_of[0] * sum_of[1] / math.prod(node.attributes["strides"])
     return (
-        per_number >= LEAST_PRODUCTS_PER_NUMBER
-        and LEAST_PRODUCTS_PER_SUM <= math.prod(sum_of) <= MAX_INT8_PRODUCTS
+        per_number >= MIN_PRODUCTS_PER_NUMBER
+        and MIN_PRODUCTS_PER_SUM <= math.prod(sum_of) <= MAX_INT8_PRODUCTS
     )

@@ -28,7 +28,7 @@ KERNEL_QUANTIZERS = (
     nn.NoOp,
 )
 # The most bits of a level that the graph has.
-_MOST_BITS = 8
+_MAX_BITS = 8
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,9 @@ def quantize(emit: Emitter, x: str, quantizer: Any) -> str:
 
 
 def _levels(emit: Emitter, x: str, bits: int) -> str:
-    if bits > _MOST_BITS:
+    if bits > _MAX_BITS:
         emit.refuse(
-            f"DoReFa activations must have at most {_MOST_BITS} bits, got {bits}",
+            f"DoReFa activations must have at most {_MAX_BITS} bits, got {bits}",
             "Train with fewer bits.",
         )
     type_ = emit.type(x)

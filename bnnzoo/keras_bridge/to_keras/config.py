@@ -32,7 +32,7 @@ _OPERATIONS: dict[str, str] = {
     **{kind.__name__: kind.__module__ for kind in OPERATING},
 }
 # Values that a config may make: some layers, as dropout, leave no node in a graph.
-_MOST_VALUES = 10 * MAX_NODES
+_MAX_VALUES = 10 * MAX_NODES
 # What only a fresh start or a running training needs; kernels are converted with LoRA's updates.
 _DROPPED = ("compile_config", "build_config", "lora_rank", "lora_alpha")
 
@@ -74,9 +74,9 @@ def from_config(text: str) -> keras.Model:
             f"keras_config must name only layers of Keras and bnnzoo, got {problem}. Import what "
             "registers it if it is a quantizer of yours; else do not trust the file."
         )
-    if count > _MOST_VALUES:
+    if count > _MAX_VALUES:
         raise ModelFormatError(
-            f"keras_config must make at most {_MOST_VALUES:,} values, got {count:,}. Do not trust "
+            f"keras_config must make at most {_MAX_VALUES:,} values, got {count:,}. Do not trust "
             "the file."
         )
     return _opened(text)

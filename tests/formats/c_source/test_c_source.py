@@ -364,7 +364,7 @@ def test_a_correction_is_named():
 
 
 def test_an_arena_that_is_too_large_is_told(monkeypatch):
-    monkeypatch.setattr(source, "_MOST_BYTES", 100)
+    monkeypatch.setattr(source, "_MAX_BYTES", 100)
     with pytest.raises(ConversionError, match="less than 2 GiB of memory.* smaller images"):
         write(network(small_graph()))
 
