@@ -20,6 +20,7 @@ import pytest
 
 from bnnzoo import manifest
 from bnnzoo.cli import main as cli
+from tests.architectures.models import swept
 from tests.test_doors import PACKAGE
 
 ROOT = Path(__file__).parents[1]
@@ -145,7 +146,7 @@ def test_the_readme_installs_what_the_tests_are_checked_with():
 EXECUTED = [p for p in PAGES if any(b.reason is None for b in blocks(p, "python"))]
 
 
-@pytest.mark.parametrize("page", EXECUTED)
+@pytest.mark.parametrize("page", swept(EXECUTED, ["README.md"]))
 def test_the_code_of_a_page_runs_from_top_to_bottom(page, tmp_path):
     (tmp_path / "tests" / "data").mkdir(parents=True)
     shutil.copy(ROOT / "tests" / "data" / "larq_network.h5", tmp_path / "tests" / "data")
@@ -155,6 +156,7 @@ def test_the_code_of_a_page_runs_from_top_to_bottom(page, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_the_model_of_a_package_joins_by_its_entry_point(tmp_path):
     (block,) = (b for b in blocks("adding_a_model.md", "python") if b.title == "tiny_net.py")
     (project,) = blocks("adding_a_model.md", "toml")

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # a wheel is compiled
+
 ROOT = Path(__file__).parents[1]
 
 

@@ -10,13 +10,13 @@ import pytest
 
 import bnnzoo
 from bnnzoo import registry
-from tests.architectures.test_contract import MODELS
+from tests.architectures.models import MODELS, swept
 
 SHIPPED = "binarynet.fashion_mnist_small"
 PACKED = Path(bnnzoo.__file__).parent / "pretrained" / f"{SHIPPED}.safetensors"
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", swept())
 def test_every_layer_of_a_network_says_its_data_format(name: str, channels_first: None) -> None:
     pixels = max(8, MODELS[name].least)
     model = registry.builder(name)(input_shape=(pixels, pixels, 3), num_classes=7)

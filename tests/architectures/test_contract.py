@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -18,6 +17,7 @@ from bnnzoo.architectures.meliusnet import AddToLastChannels, SplitChannels
 from bnnzoo.architectures.quicknet import BlurPool
 from bnnzoo.catalog import CATALOG
 from bnnzoo.errors import ArgumentError
+from tests.architectures.models import KINDS, MODELS, SMALL_STEMS, swept
 
 ROOT = Path(__file__).parents[2]
 OPEN_AND_NAME = """
@@ -25,58 +25,6 @@ import sys
 from bnnzoo.opening import open_model
 print(open_model(sys.argv[1]).name)
 """
-
-
-@dataclass(frozen=True)
-class Case:
-    """What holds of one model.
-
-    Attributes:
-        feature_map: Output without the top at the default input.
-        reductions: Of the stages at the default input.
-        least: Least height and width of the input.
-        least_map: Output without the top at `(least, least + 5)`.
-        small_stem: Whether the stem keeps the resolution of inputs below 64 pixels.
-    """
-
-    feature_map: tuple[int, ...]
-    reductions: tuple[int, ...]
-    least: int
-    least_map: tuple[int, ...]
-    small_stem: bool = False
-
-
-def small_stem(channels: int) -> Case:
-    """An ImageNet family with four stages."""
-    return Case((7, 7, channels), (4, 8, 16, 32), 8, (1, 2, channels), small_stem=True)
-
-
-MODELS = {
-    "binary_alexnet": Case((6, 6, 256), (8, 17, 37), 57, (1, 1, 256)),
-    "binary_densenet28": Case((7, 7, 576), (4, 8, 16, 32), 8, (1, 1, 576), small_stem=True),
-    "binary_densenet37": Case((7, 7, 640), (4, 8, 16, 32), 8, (1, 1, 640), small_stem=True),
-    "binary_densenet37_dilated": Case((28, 28, 640), (4, 8, 8, 8), 8, (4, 6, 640), small_stem=True),
-    "binary_densenet45": Case((7, 7, 800), (4, 8, 16, 32), 8, (1, 1, 800), small_stem=True),
-    "binarynet": Case((4, 4, 512), (2, 4, 8), 8, (1, 1, 512)),
-    "binarynet_mlp": Case((2048,), (28, 28, 28), 1, (2048,)),
-    "birealnet18": small_stem(512),
-    "birealnet20": Case((8, 8, 64), (1, 2, 4), 4, (1, 3, 64)),
-    "birealnet34": small_stem(512),
-    "dorefanet": Case((6, 6, 256), (8, 16, 37), 44, (1, 1, 256)),
-    "meliusnet22": small_stem(512),
-    "quicknet": Case((7, 7, 512), (4, 8, 16, 32), 8, (1, 1, 512), small_stem=True),
-    "quicknet_large": Case((7, 7, 512), (4, 8, 16, 32), 8, (1, 1, 512), small_stem=True),
-    "quicknet_small": Case((7, 7, 512), (4, 8, 16, 32), 8, (1, 1, 512), small_stem=True),
-    "reactnet_resnet20": Case((8, 8, 64), (1, 2, 4), 4, (1, 3, 64)),
-    "real_to_binary": small_stem(512),
-    "resnet_e18": small_stem(512),
-    "xnornet": Case((1, 1, 4096), (8, 17, 37), 217, (1, 1, 4096)),
-    "xnornet_vgg": Case((4, 4, 512), (2, 4, 8), 8, (1, 1, 512)),
-}
-SMALL_STEMS = [name for name, case in MODELS.items() if case.small_stem]
-# Deeper or wider than another one, of no other layers.
-LARGER = {"binary_densenet37", "binary_densenet45", "birealnet34", "quicknet", "quicknet_large"}
-KINDS = [name for name in MODELS if name not in LARGER]
 
 
 @pytest.fixture
@@ -153,7 +101,7 @@ def test_small_stems_end_at_64_pixels(shape, reduction):
     assert model.feature_info[0].reduction == reduction
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", swept())
 def test_inputs_of_binary_layers_are_binary(name, small, rng):
     model = small(name)
     images = rng.standard_normal((2, *model.input_shape[1:])).astype("float32")
@@ -183,7 +131,7 @@ def test_kernels_are_binary_but_the_real_ones(name, real, small):
         assert set(np.unique(kernel.values)) == {-1, 1}, path
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", swept(KINDS))
 def test_saved_models_come_back(name, small, tmp_path):
     model = small(name)
     path = tmp_path / "model.keras"
@@ -197,7 +145,7 @@ def test_saved_models_come_back(name, small, tmp_path):
         np.testing.assert_array_equal(found.numpy(), expected.numpy(), err_msg=expected.path)
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", swept(KINDS))
 def test_clones_are_equal(name, small):
     model = small(name)
     clone = keras.models.clone_model(model)

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from tests.architectures import larq_zoo
+from tests.architectures.models import swept
 
 # TensorFlow means with oneDNN, its default on x86, which tests/conftest.py turns on.
 BOTH = ("tensorflow", "jax")
@@ -43,6 +44,8 @@ STRICT = {
 # AVX-512 TensorFlow 2.16 does, with a correlation of 0.9956 both times.
 NEAR_ZERO = {"binary_densenet28": 1}
 BACKEND = keras.backend.backend()
+# Those that take a second or two.
+SMALL = ("birealnet18", "quicknet_small", "resnet_e18")
 ROOT = Path(__file__).parents[2]
 
 
@@ -89,25 +92,15 @@ def test_every_model_of_larq_zoo_has_a_golden():
     assert set(STRICT) == set(larq_zoo.MODELS)
 
 
-@pytest.mark.parametrize("name", [name for name in STRICT if BACKEND in STRICT[name]])
+@pytest.mark.parametrize("name", swept((n for n in STRICT if BACKEND in STRICT[n]), SMALL))
 def test_logits_are_larq_zoos(name, seeded):
     model, _ = seeded(name)
     before_softmax = keras.Model(model.input, model.layers[-1].input)
     assert_logits_match(before_softmax.predict_on_batch(larq_zoo.images(name)), name)
 
 
-# DoReFa-Net's dense layers have 58 million weights, which takes half a minute.
-LARGE = {"dorefanet": pytest.mark.slow}
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=LARGE.get(name, ()))
-        for name in STRICT
-        if BACKEND not in STRICT[name]
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in STRICT if BACKEND not in STRICT[name]])
 def test_layers_are_those_of_a_strict_backend(name, seeded, tmp_path):
     backend = STRICT[name][0]
     if importlib.util.find_spec(backend) is None:

@@ -20,20 +20,13 @@ from bnnzoo.data.preprocessing import PREPROCESSINGS
 from bnnzoo.errors import ArgumentError, ConversionError, DataError, UnknownModelError
 from bnnzoo.formats import packed
 from tests.architectures.conftest import quick_initializers  # noqa: F401 (for every test here)
-from tests.architectures.test_contract import MODELS
+from tests.architectures.models import MODELS, swept
 from tests.keras_bridge.keras_networks import random_images, seed_weights
 
 SMALL = "binarynet.fashion_mnist_small"
-# Larger ones of the same families.
-LARGE = {
-    *("binary_densenet37", "binary_densenet37_dilated", "binary_densenet45"),
-    *("birealnet18", "birealnet34", "quicknet", "quicknet_large", "xnornet"),
-}
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in LARGE)) for n in MODELS]
-)
+@pytest.mark.parametrize("name", swept())
 def test_every_architecture_converts_and_agrees(name: str) -> None:
     """On weights with negative gammas and channels of gamma 0, for the smallest images."""
     pixels = max(8, MODELS[name].least)

@@ -57,7 +57,7 @@ def costs() -> dict[str, Any]:
     """Returns the costs of all architectures."""
     from bnnzoo import registry
     from bnnzoo.keras_bridge.from_keras import trace
-    from tests.architectures.test_contract import MODELS
+    from tests.architectures.models import MODELS
 
     found = {}
     for name, facts in MODELS.items():

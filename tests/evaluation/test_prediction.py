@@ -83,6 +83,7 @@ print(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has another unit")
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["predict", "evaluate"])
 def test_memory_does_not_grow_with_the_number_of_photos(tmp_path: Path, what: str) -> None:
     (tmp_path / "ankle_boot").mkdir()

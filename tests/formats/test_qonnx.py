@@ -31,8 +31,7 @@ from bnnzoo.graph.ops import OPS
 from bnnzoo.graph.packing import quantize
 from bnnzoo.keras_bridge.from_keras import trace
 from tests.architectures.conftest import quick_initializers  # noqa: F401 (for every test here)
-from tests.architectures.test_contract import MODELS
-from tests.conversion.test_conversion import LARGE
+from tests.architectures.models import MODELS, swept
 from tests.formats.exact_networks import NETWORKS, exact_input
 from tests.formats.files import INFO, tiny_graph
 from tests.formats.onnx_runs import (
@@ -52,8 +51,6 @@ DATA = Path(__file__).parents[1] / "data"
 # Made with the package qonnx: outputs of `NETWORKS`, and costs of the architectures.
 PEER_OUTPUTS = DATA / "qonnx_outputs.npz"
 PEER_COSTS = json.loads((DATA / "qonnx_costs.json").read_text())
-# Architectures that run in a second or two.
-QUICK = {"binarynet", "binarynet_mlp", "birealnet20", "real_to_binary", "xnornet_vgg"}
 SHIPPED = sorted((Path(bnnzoo.__file__).parent / "pretrained").glob("*.safetensors"))
 
 
@@ -142,17 +139,13 @@ def network_of(name: str) -> keras.Model:
     return registry.builder(name)(input_shape=(pixels, pixels, 3), num_classes=7)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n not in QUICK)) for n in MODELS]
-)
+@pytest.mark.parametrize("name", swept())
 def test_every_architecture_agrees_with_the_oracle(name):
     graph = trace(seed_weights(network_of(name))).graph
     assert_agrees(graph, inputs_of(graph))
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in LARGE)) for n in MODELS]
-)
+@pytest.mark.parametrize("name", swept())
 def test_every_architecture_costs_what_summary_says(name):
     network = network_of(name)
     graph = trace(network).graph

@@ -27,7 +27,7 @@ from bnnzoo.formats import packed
 from bnnzoo.graph.interpreter import run
 from bnnzoo.keras_bridge.from_keras import trace
 from tests.architectures.conftest import quick_initializers  # noqa: F401 (for every test here)
-from tests.architectures.test_contract import MODELS
+from tests.architectures.models import MODELS
 from tests.data import make_qonnx_goldens as goldens
 from tests.data.make_qonnx_goldens import by_qonnx, cost
 from tests.formats.onnx_runs import assert_agrees, file_of, to_onnx

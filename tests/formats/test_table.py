@@ -12,10 +12,10 @@ pytest.importorskip("keras")
 
 import bnnzoo
 from bnnzoo.formats import FORMATS
+from tests.architectures.models import swept
 from tests.formats.c_source.test_zoo import SMALL as RUN_AS_C
 
 ROOT = Path(__file__).parents[2]
-QUICK = ("binarynet_mlp", "birealnet20", "xnornet_vgg")
 
 
 def script():
@@ -48,9 +48,7 @@ def test_what_was_run_is_what_tests_run():
     assert [n for n, f in CELLS if CELLS[n, f] == SCRIPT.NEVER] == ["dorefanet"]
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n not in QUICK)) for n, *_ in ROWS]
-)
+@pytest.mark.parametrize("name", swept(name for name, *_ in ROWS))
 def test_a_row_is_what_formats_make_of_the_network(name):
     """But for what versions and names take in metadata."""
     for known in FORMATS:

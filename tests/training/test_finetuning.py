@@ -69,6 +69,7 @@ def with_spec(network):
     return network
 
 
+@pytest.mark.slow
 def test_a_frozen_backbone_does_not_move(trained):
     recipe = finetuning_recipe(trained / "model.keras", str(trained / "tiny.npz"), epochs=0)
     assert [phase.freeze_backbone for phase in recipe.phases] == [True]
@@ -101,9 +102,10 @@ def test_a_frozen_backbone_does_not_move(trained):
     "start",
     [
         ".keras",
-        ".safetensors",
-        pytest.param(PRETRAINED, marks=pytest.mark.slow),
-        "binarynet_mlp.mnist",
+        *(
+            pytest.param(start, marks=pytest.mark.slow)
+            for start in (".safetensors", PRETRAINED, "binarynet_mlp.mnist")
+        ),
     ],
 )
 def test_the_command_ends_with_a_model_that_converts(trained, start, tmp_path, capsys):
@@ -118,6 +120,7 @@ def test_the_command_ends_with_a_model_that_converts(trained, start, tmp_path, c
     assert measured.n == 64
 
 
+@pytest.mark.slow
 def test_the_folders_names_are_kept_in_every_file(trained, tmp_path, capsys):
     images = open_source(str(trained / "tiny.npz"))
     for index, (pixels, label, _) in enumerate(images):

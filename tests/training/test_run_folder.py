@@ -50,6 +50,7 @@ def test_the_log_is_a_table(tmp_path):
     assert (tmp_path / "log.csv").read_text() == "epoch,loss\n1,0.5\n2,0.25\n"
 
 
+@pytest.mark.slow
 def test_a_second_process_is_refused(tmp_path):
     code = (
         "import sys, pathlib\n"

@@ -83,7 +83,10 @@ def whole_run(tmp_path_factory):
 
 
 # Killed after this many steps of this epoch, so often: in a phase, between phases, in the last one.
-@pytest.mark.parametrize("epoch, step, kills", [(2, 3, 1), (3, 1, 2), (4, 2, 1)])
+@pytest.mark.parametrize(
+    "epoch, step, kills",
+    [(2, 3, 1), *(pytest.param(*kill, marks=pytest.mark.slow) for kill in ((3, 1, 2), (4, 2, 1)))],
+)
 def test_a_resumed_run_equals_an_uninterrupted_one(whole_run, epoch, step, kills):
     folder, _ = whole_run
     recipe, path = tiny_recipe(folder, *PHASES), folder / f"killed-{epoch}-{step}"
@@ -103,6 +106,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(whole_run, epoch, step, kills
     assert log(path) == log(folder / "whole")
 
 
+@pytest.mark.slow
 def test_a_resumed_run_in_bfloat16_equals_an_uninterrupted_one(tmp_path):
     recipe = tiny_recipe(tmp_path, Phase(epochs=2), precision="mixed_bfloat16")
     training.train(recipe, tmp_path / "whole")
@@ -141,6 +145,7 @@ assert report["resumed_after"] == 1
 """
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_goes_on(whole_run):
     """In processes of their own, as users have it; what was not killed ran in this one."""
     folder, _ = whole_run
@@ -309,6 +314,7 @@ def test_bfloat16_is_measured_in_float32(tmp_path):
     assert report["evaluation"]["n"] == 64
 
 
+@pytest.mark.slow
 def test_a_trained_model_is_a_teacher(tmp_path):
     training.train(tiny_recipe(tmp_path), tmp_path / "teacher")
     teacher = str(tmp_path / "teacher" / "model.keras")
@@ -327,6 +333,7 @@ def photo_run(tmp_path_factory):
     return folder, training.train(photo_recipe(folder), folder / "whole")
 
 
+@pytest.mark.slow
 def test_a_resumed_run_on_files_equals_an_uninterrupted_one(photo_run):
     folder, _ = photo_run
     recipe = photo_recipe(folder)

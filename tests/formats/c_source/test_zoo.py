@@ -17,6 +17,7 @@ from bnnzoo.formats.c_source.source import Source
 from bnnzoo.graph.interpreter import run
 from bnnzoo.graph.tolerance import errors
 from bnnzoo.keras_bridge.from_keras import trace
+from tests.architectures.models import swept
 from tests.formats.c_source.programs import COMPILERS, build, needs_compiler, network
 from tests.keras_bridge.keras_networks import random_images, seed_weights
 
@@ -53,8 +54,7 @@ def test_the_table_of_sizes_is_there():
     assert {row[0] for row in ROWS} >= {"binarynet.fashion_mnist_small", *SMALL}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", bnnzoo.list_models())
+@pytest.mark.parametrize("name", swept())
 def test_every_architecture_can_be_written(name):
     source, _ = source_of(name)
     assert "static const call calls[]" in source.model() and "_run(" in source.header()

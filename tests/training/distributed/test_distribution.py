@@ -85,6 +85,7 @@ def assert_close(got, expected, atol, rtol=0.0):
 
 
 @needs_jax
+@pytest.mark.slow
 def test_two_processes_take_the_step_of_one(tmp_path):
     """The same images, augmented alike, in one batch of both.
 

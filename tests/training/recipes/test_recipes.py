@@ -16,6 +16,7 @@ from bnnzoo.training import RECIPES, Augmentation, Recipe
 from bnnzoo.training.networks import NetworkMaker
 from bnnzoo.training.optimizers import make_optimizer
 from bnnzoo.training.recipes.recipe import check
+from tests.architectures.models import swept
 from tests.training.tiny import write_photos
 
 IMAGENET = [name for name in RECIPES if name.endswith(".imagenet2012")]
@@ -135,13 +136,7 @@ def train_small(recipe, small_sets, folder):
     return training.train(small, folder)
 
 
-QUICK = ("binarynet_mlp.mnist-distilled", "binarynet_mlp.mnist-bop")
-
-
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in RECIPES],
-)
+@pytest.mark.parametrize("name", swept(RECIPES, ["binarynet_mlp.mnist-bop"]))
 def test_two_epochs_of_a_small_set(name, small_sets, tmp_path):
     report = train_small(RECIPES[name], small_sets, tmp_path / "run")
     assert report["epochs"] == 2

@@ -1,0 +1,69 @@
+"""The architectures of the zoo as a table: what holds of each, and which are quickly tested."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+
+@dataclass(frozen=True)
+class Case:
+    """What holds of one model.
+
+    Attributes:
+        feature_map: Output without the top at the default input.
+        reductions: Of the stages at the default input.
+        least: Least height and width of the input.
+        least_map: Output without the top at `(least, least + 5)`.
+        small_stem: Whether the stem keeps the resolution of inputs below 64 pixels.
+    """
+
+    feature_map: tuple[int, ...]
+    reductions: tuple[int, ...]
+    least: int
+    least_map: tuple[int, ...]
+    small_stem: bool = False
+
+
+def small_stem(channels: int) -> Case:
+    """An ImageNet family with four stages."""
+    return Case((7, 7, channels), (4, 8, 16, 32), 8, (1, 2, channels), small_stem=True)
+
+
+MODELS = {
+    "binary_alexnet": Case((6, 6, 256), (8, 17, 37), 57, (1, 1, 256)),
+    "binary_densenet28": Case((7, 7, 576), (4, 8, 16, 32), 8, (1, 1, 576), small_stem=True),
+    "binary_densenet37": Case((7, 7, 640), (4, 8, 16, 32), 8, (1, 1, 640), small_stem=True),
+    "binary_densenet37_dilated": Case((28, 28, 640), (4, 8, 8, 8), 8, (4, 6, 640), small_stem=True),
+    "binary_densenet45": Case((7, 7, 800), (4, 8, 16, 32), 8, (1, 1, 800), small_stem=True),
+    "binarynet": Case((4, 4, 512), (2, 4, 8), 8, (1, 1, 512)),
+    "binarynet_mlp": Case((2048,), (28, 28, 28), 1, (2048,)),
+    "birealnet18": small_stem(512),
+    "birealnet20": Case((8, 8, 64), (1, 2, 4), 4, (1, 3, 64)),
+    "birealnet34": small_stem(512),
+    "dorefanet": Case((6, 6, 256), (8, 16, 37), 44, (1, 1, 256)),
+    "meliusnet22": small_stem(512),
+    "quicknet": Case((7, 7, 512), (4, 8, 16, 32), 8, (1, 1, 512), small_stem=True),
+    "quicknet_large": Case((7, 7, 512), (4, 8, 16, 32), 8, (1, 1, 512), small_stem=True),
+    "quicknet_small": Case((7, 7, 512), (4, 8, 16, 32), 8, (1, 1, 512), small_stem=True),
+    "reactnet_resnet20": Case((8, 8, 64), (1, 2, 4), 4, (1, 3, 64)),
+    "real_to_binary": small_stem(512),
+    "resnet_e18": small_stem(512),
+    "xnornet": Case((1, 1, 4096), (8, 17, 37), 217, (1, 1, 4096)),
+    "xnornet_vgg": Case((4, 4, 512), (2, 4, 8), 8, (1, 1, 512)),
+}
+SMALL_STEMS = [name for name, case in MODELS.items() if case.small_stem]
+# Deeper or wider than another one, of no other layers.
+LARGER = {"binary_densenet37", "binary_densenet45", "birealnet34", "quicknet", "quicknet_large"}
+KINDS = [name for name in MODELS if name not in LARGER]
+
+# One of each kind: dense layers, residuals, the operations of ImageNet families, a plain stack.
+QUICK = ("binarynet_mlp", "birealnet20", "quicknet_small", "xnornet_vgg")
+
+
+def swept(names: Iterable[str] = MODELS, quick: Iterable[str] = QUICK) -> list[Any]:
+    """Returns parameters for a test: all names, with only the quick ones in the quick tests."""
+    return [pytest.param(n, marks=[] if n in quick else [pytest.mark.slow]) for n in names]
