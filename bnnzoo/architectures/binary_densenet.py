@@ -134,14 +134,7 @@ def binary_densenet28(
     - Inputs below 64 pixels take a bare 3 x 3 stem convolution of stride 1 (larq-zoo: below 50
       pixels of height).
 
-    Args:
-        input_shape: `(h, w, c)`, at least 8 x 8.
-        num_classes: Number of classes.
-        include_top: Whether to end in the classifier. Without it the output is the last
-            feature map.
-
-    Raises:
-        ArgumentError: The input is too small.
+    Images are at least 8 x 8.
     """
     return _binary_densenet(
         input_shape,
@@ -167,14 +160,7 @@ def binary_densenet37(
 
     - Those of `binary_densenet28`.
 
-    Args:
-        input_shape: `(h, w, c)`, at least 8 x 8.
-        num_classes: Number of classes.
-        include_top: Whether to end in the classifier. Without it the output is the last
-            feature map.
-
-    Raises:
-        ArgumentError: The input is too small.
+    Images are at least 8 x 8.
     """
     return _binary_densenet(
         input_shape,
@@ -201,14 +187,7 @@ def binary_densenet37_dilated(
 
     - Those of `binary_densenet28`.
 
-    Args:
-        input_shape: `(h, w, c)`, at least 8 x 8.
-        num_classes: Number of classes.
-        include_top: Whether to end in the classifier. Without it the output is the last
-            feature map.
-
-    Raises:
-        ArgumentError: The input is too small.
+    Images are at least 8 x 8.
     """
     return _binary_densenet(
         input_shape,
@@ -235,14 +214,7 @@ def binary_densenet45(
 
     - Those of `binary_densenet28`.
 
-    Args:
-        input_shape: `(h, w, c)`, at least 8 x 8.
-        num_classes: Number of classes.
-        include_top: Whether to end in the classifier. Without it the output is the last
-            feature map.
-
-    Raises:
-        ArgumentError: The input is too small.
+    Images are at least 8 x 8.
     """
     return _binary_densenet(
         input_shape,

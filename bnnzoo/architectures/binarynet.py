@@ -41,15 +41,9 @@ def binarynet(
     - Softmax output, the paper trains with an L2-SVM loss on the same ten numbers.
     - No biases: the batch norm after each layer has one.
 
-    Args:
-        input_shape: `(h, w, c)`, at least 8 x 8.
-        num_classes: Number of classes.
-        include_top: Whether to end in the fully connected layers. Without them the output is
-            the feature map `(n, h / 8, w / 8, 4 * width)`.
-        width: Filters of the first stage; all others scale with it (2, 4 and 8 times).
-
-    Raises:
-        ArgumentError: The input is too small, or `width` is not positive.
+    Images are at least 8 x 8. `width` is the number of filters of the first stage; all others scale
+    with it (2, 4 and 8 times). `include_top` stands for the fully connected layers; without them
+    the output is the feature map `(n, h / 8, w / 8, 4 * width)`.
     """
     width = check_integer(width, "width")
     inputs = x = image_input(input_shape, minimum=8, name="binarynet")
@@ -117,15 +111,8 @@ def binarynet_mlp(
     - Softmax output, the paper trains with an L2-SVM loss.
     - No biases: the batch norm after each layer has one.
 
-    Args:
-        input_shape: `(h, w, c)` of the images, any size; they are flattened.
-        num_classes: Number of classes.
-        include_top: Whether to end in the classifier. Without it the output is the last hidden
-            layer, `(n, width)`.
-        width: Units of each hidden layer.
-
-    Raises:
-        ArgumentError: `input_shape` or `width` is not positive.
+    Images of any size are flattened. `width` is the number of units of each hidden layer; without
+    `include_top` the output is the last of them, `(n, width)`.
     """
     width = check_integer(width, "width")
     inputs = image_input(input_shape, minimum=1, name="binarynet_mlp")
@@ -156,14 +143,8 @@ def binary_alexnet(
     - As in larq-zoo: fully connected layers are 1 x 1 convolutions of the flattened map, batch
       norm has no scale, and there is neither dropout nor shift-based batch norm.
 
-    Args:
-        input_shape: `(h, w, c)`, at least 57 x 57. The size of the first fully connected layer
-            depends on it.
-        num_classes: Number of classes.
-        include_top: Whether to end in the fully connected layers.
-
-    Raises:
-        ArgumentError: The input is too small.
+    Images are at least 57 x 57, and their size decides that of the first fully connected layer.
+    `include_top` stands for the fully connected layers.
     """
     inputs = x = image_input(input_shape, minimum=57, name="binary_alexnet")
     x = stage1 = _alexnet_conv(x, 64, 11, "conv1", strides=4, pool=True, real_input=True)

@@ -117,14 +117,7 @@ def birealnet18(
     - As in larq-zoo: batch norm of the binary convolutions keeps its scale beside that of the
       weights, with a momentum of 0.8.
 
-    Args:
-        input_shape: `(h, w, c)`, at least 8 x 8.
-        num_classes: Number of classes.
-        include_top: Whether to end in the classifier. Without it the output is the last
-            feature map.
-
-    Raises:
-        ArgumentError: The input is too small.
+    Images are at least 8 x 8.
     """
     inputs = image_input(input_shape, minimum=8, name="birealnet18")
     return _birealnet(
@@ -153,14 +146,7 @@ def birealnet34(
 
     - Those of `birealnet18`; larq-zoo has no such network.
 
-    Args:
-        input_shape: `(h, w, c)`, at least 8 x 8.
-        num_classes: Number of classes.
-        include_top: Whether to end in the classifier. Without it the output is the last
-            feature map.
-
-    Raises:
-        ArgumentError: The input is too small.
+    Images are at least 8 x 8.
     """
     inputs = image_input(input_shape, minimum=8, name="birealnet34")
     return _birealnet(
@@ -190,14 +176,7 @@ def birealnet20(
 
     - The Bi-Real paper has no CIFAR network; blocks are those of `birealnet18`.
 
-    Args:
-        input_shape: `(h, w, c)`, at least 4 x 4.
-        num_classes: Number of classes.
-        include_top: Whether to end in the classifier. Without it the output is the last
-            feature map.
-
-    Raises:
-        ArgumentError: The input is too small.
+    Images are at least 4 x 4.
     """
     inputs = image_input(input_shape, minimum=4, name="birealnet20")
     return _birealnet(

@@ -38,15 +38,8 @@ def dorefanet(
     - As in larq-zoo: convolutions are not grouped, batch norm has no scale, and there is no
       dropout.
 
-    Args:
-        input_shape: `(h, w, c)`, at least 44 x 44. The size of the first fully connected layer
-            depends on it.
-        num_classes: Number of classes.
-        include_top: Whether to end in the fully connected layers.
-        activation_bits: Bits of the activations (the paper's A).
-
-    Raises:
-        ArgumentError: The input is too small.
+    Images are at least 44 x 44, and their size decides that of the first fully connected layer.
+    `include_top` stands for the fully connected layers, `activation_bits` is the paper's A.
     """
     inputs = image_input(input_shape, minimum=44, name="dorefanet")
     x = Conv2D(96, 12, strides=4, name="conv1")(inputs)

@@ -88,14 +88,7 @@ def meliusnet22(
     - As in larq-zoo: a grouped convolution of the stem is one convolution per group, so that its
       weight files fit.
 
-    Args:
-        input_shape: `(h, w, c)`, at least 8 x 8.
-        num_classes: Number of classes.
-        include_top: Whether to end in the classifier. Without it the output is the last
-            feature map.
-
-    Raises:
-        ArgumentError: The input is too small.
+    Images are at least 8 x 8.
     """
     inputs = image_input(input_shape, minimum=8, name="meliusnet22")
     x = _group_stem(inputs, small=takes_small_stem(input_shape))

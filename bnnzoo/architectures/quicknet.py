@@ -152,14 +152,8 @@ def quicknet(
 
     - Inputs below 64 pixels take the stem with stride 1; the same weights fit.
 
-    Args:
-        input_shape: `(h, w, c)`, at least 8 x 8.
-        num_classes: Number of classes.
-        include_top: Whether to end in the classifier. Without it the output is the last
-            feature map, before the ReLU of the classifier.
-
-    Raises:
-        ArgumentError: The input is too small.
+    Images are at least 8 x 8. Without `include_top` the output is the last
+    feature map, before the ReLU of the classifier.
     """
     return _quicknet(
         input_shape,
@@ -185,14 +179,8 @@ def quicknet_small(
 
     - Those of `quicknet`.
 
-    Args:
-        input_shape: `(h, w, c)`, at least 8 x 8.
-        num_classes: Number of classes.
-        include_top: Whether to end in the classifier. Without it the output is the last
-            feature map, before the ReLU of the classifier.
-
-    Raises:
-        ArgumentError: The input is too small.
+    Images are at least 8 x 8. Without `include_top` the output is the last
+    feature map, before the ReLU of the classifier.
     """
     return _quicknet(
         input_shape,
@@ -218,14 +206,8 @@ def quicknet_large(
 
     - Those of `quicknet`.
 
-    Args:
-        input_shape: `(h, w, c)`, at least 8 x 8.
-        num_classes: Number of classes.
-        include_top: Whether to end in the classifier. Without it the output is the last
-            feature map, before the ReLU of the classifier.
-
-    Raises:
-        ArgumentError: The input is too small.
+    Images are at least 8 x 8. Without `include_top` the output is the last
+    feature map, before the ReLU of the classifier.
     """
     return _quicknet(
         input_shape,

@@ -78,15 +78,8 @@ def reactnet_resnet20(
       the batch norm before the sum, the second is part of the next block's RSign and of the bias of
       its batch norm.
 
-    Args:
-        input_shape: `(h, w, c)`, at least 4 x 4.
-        num_classes: Number of classes.
-        include_top: Whether to end in the classifier. Without it the output is the last
-            feature map.
-        width: Channels of the first stage, which double twice.
-
-    Raises:
-        ArgumentError: The input is too small, or `width` is not positive.
+    Images are at least 4 x 4. `width` is the number of channels of the first stage, which double
+    twice.
     """
     width = check_integer(width, "width")
     inputs = image_input(input_shape, minimum=4, name="reactnet_resnet20")

@@ -46,14 +46,7 @@ def real_to_binary(
     - larq-zoo's identity layers that name the outputs of blocks are left out; the layer
       `stage1_block2_add` is its `r2b_bnn_block_2_out`, and so on.
 
-    Args:
-        input_shape: `(h, w, c)`, at least 8 x 8.
-        num_classes: Number of classes.
-        include_top: Whether to end in the classifier. Without it the output is the last
-            feature map.
-
-    Raises:
-        ArgumentError: The input is too small.
+    Images are at least 8 x 8.
     """
     inputs = image_input(input_shape, minimum=8, name="real_to_binary")
     x = _stem(inputs, 64, small=takes_small_stem(input_shape))

@@ -45,14 +45,7 @@ def resnet_e18(
       pixels of height).
     - The pooling of a shortcut pads odd sizes, where larq-zoo's cannot be built.
 
-    Args:
-        input_shape: `(h, w, c)`, at least 8 x 8.
-        num_classes: Number of classes.
-        include_top: Whether to end in the classifier. Without it the output is the last
-            feature map.
-
-    Raises:
-        ArgumentError: The input is too small.
+    Images are at least 8 x 8.
     """
     inputs = image_input(input_shape, minimum=8, name="resnet_e18")
     x = _stem(inputs, 64, small=takes_small_stem(input_shape))

@@ -100,14 +100,8 @@ def xnornet(
       kept.
     - As in larq-zoo: batch norm has no scale, max pooling of 3 x 3, no dropout, no biases.
 
-    Args:
-        input_shape: `(h, w, c)`, at least 217 x 217: the sixth layer is a 6 x 6 convolution.
-        num_classes: Number of classes.
-        include_top: Whether to end in the classifier. Without it the output is that of the
-            sixth layer, `(n, 1, 1, 4096)` at 224 x 224.
-
-    Raises:
-        ArgumentError: The input is too small.
+    Images are at least 217 x 217: the sixth layer is a 6 x 6 convolution. Without `include_top` the
+    output is that of the sixth layer, `(n, 1, 1, 4096)` at 224 x 224.
     """
     inputs = image_input(input_shape, minimum=217, name="xnornet")
     x = _real_conv(inputs, 96, 11, 4, "conv1")
@@ -144,15 +138,9 @@ def xnornet_vgg(
     - The scale K of the input is left out, as in `xnornet`; fully connected layers are 1 x 1
       convolutions, and what the paper leaves open (weight decay, epsilon, no biases) is as there.
 
-    Args:
-        input_shape: `(h, w, c)`, at least 8 x 8.
-        num_classes: Number of classes.
-        include_top: Whether to end in the fully connected layers. Without them the output is
-            the feature map `(n, h / 8, w / 8, 4 * width)`.
-        width: Filters of the first stage; all others scale with it.
-
-    Raises:
-        ArgumentError: The input is too small, or `width` is not positive.
+    Images are at least 8 x 8. `width` is the number of filters of the first stage; all others scale
+    with it. `include_top` stands for the fully connected layers; without them the output is the
+    feature map `(n, h / 8, w / 8, 4 * width)`.
     """
     width = check_integer(width, "width")
     inputs = image_input(input_shape, minimum=8, name="xnornet_vgg")

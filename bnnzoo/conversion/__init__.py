@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import logging
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from os import PathLike, fspath
@@ -31,12 +30,14 @@ from bnnzoo.evaluation.measure import Data, check_data
 from bnnzoo.evaluation.report import same_accuracy
 from bnnzoo.formats import Format, Network, Written, packed
 from bnnzoo.formats.network_info import names_fit
+from bnnzoo.formats.packed import PackedFile
 from bnnzoo.graph import passes
 from bnnzoo.graph.ir import Graph
 from bnnzoo.graph.ops import infer_types
 from bnnzoo.manifest import WeightsRecord
 from bnnzoo.model_source import resolve_model
 from bnnzoo.opening import open_model
+from bnnzoo.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from bnnzoo.conversion.keras_origin import KerasOrigin
@@ -191,6 +192,7 @@ class _Job:
     preprocessing: str | Preprocessing | None
     weights_dtype: str
     content: bytes
+    file: PackedFile
 
     @classmethod
     def of(
@@ -202,7 +204,8 @@ class _Job:
         """Packs a network in memory."""
         graph, fired = passes.apply(origin.graph, passes.STORED)
         content = packed.to_bytes(graph, origin.info, weights_dtype=dtype)
-        return cls(origin, graph, fired, preprocessing, dtype, content)
+        file = packed.from_bytes(content)
+        return cls(origin, graph, fired, preprocessing, dtype, content, file)
 
     @property
     def name(self) -> str:
@@ -224,7 +227,7 @@ class _Job:
         if samples == 0:
             return _Found(check, None, None, None)
         runtime = _runtime()
-        stored = packed.from_bytes(self.content).graph
+        stored = self.file.graph
         each = [self.origin.values(sample) for sample in self._samples(samples, data)]
         layers = stored if self.exact else self.graph
         check_layers(self.origin.graph, layers, each, runtime is not None, check)
@@ -280,16 +283,14 @@ class _Job:
 
     def measure(self, data: Data, limit: int | None, labels: Labels | None) -> DataReport:
         """Measures the accuracy of the origin and of the packed network in the runtime."""
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / f"{self.name}.safetensors"
-            path.write_bytes(self.content)
-            options: dict[str, Any] = {
-                "preprocessing": self.preprocessing,
-                "limit": limit,
-                "labels": labels,
-            }
-            before = self.origin.evaluate(data, **options)
-            after = evaluate(path, data, **options)
+        options: dict[str, Any] = {
+            "preprocessing": self.preprocessing,
+            "limit": limit,
+            "labels": labels,
+        }
+        before = self.origin.evaluate(data, **options)
+        packed_file = Snapshot.holding(Path(f"{self.name}.safetensors"), self.content)
+        after = evaluate(packed_file, data, **options)
         report = _data_report(before, after)
         if self.exact and not same_accuracy(before, after):
             raise ConversionError(
@@ -302,7 +303,7 @@ class _Job:
     def written(self, kind: Format) -> Written:
         """Returns the files of a format."""
         if kind.name == "packed":
-            return Written({"": self.content}, packed_parts(packed.from_bytes(self.content)))
+            return Written({"": self.content}, packed_parts(self.file))
         graph, info = self.origin.graph, self.origin.info
         network = Network(graph, info, random_inputs(graph.inputs, 1), *self._pixels())
         written: Written = importlib.import_module(kind.module).write(network)
@@ -328,7 +329,7 @@ class _Job:
         accuracy: DataReport | None,
     ) -> ConversionReport:
         """Returns everything that the conversion tells."""
-        file, info = packed.from_bytes(self.content), self.origin.info
+        info = self.origin.info
         return ConversionReport(
             model=info.name if info.tag is None else f"{info.name}.{info.tag}",
             origin=self.origin.name,
@@ -337,9 +338,9 @@ class _Job:
             weights_dtype=self.weights_dtype,
             sizes=Sizes(written.bytes, self.origin.bytes, written.ram_bytes),
             format_notes=written.notes,
-            layers=self.origin.layers(file),
+            layers=self.origin.layers(self.file),
             passes=self.fired,
-            runtime_passes=passes.apply(file.graph, passes.RUNTIME)[1],
+            runtime_passes=passes.apply(self.file.graph, passes.RUNTIME)[1],
             samples=samples,
             runtime=found.runtime,
             check=found.check,

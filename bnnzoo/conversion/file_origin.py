@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -58,10 +57,9 @@ class FileOrigin:
 
     def evaluate(self, data: Data, **options: Any) -> EvaluationReport:
         """Measures the network in the runtime, its weights as they are in the file."""
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / f"{self.info.name}.safetensors"
-            path.write_bytes(packed.to_bytes(self.graph, self.info))
-            return evaluate(path, data, **options)
+        content = packed.to_bytes(self.graph, self.info)
+        path = Snapshot.holding(Path(f"{self.info.name}.safetensors"), content)
+        return evaluate(path, data, **options)
 
     def layers(self, file: PackedFile) -> tuple[LayerReport, ...]:
         """Returns how every convolution computes, in order."""

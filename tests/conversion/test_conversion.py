@@ -19,6 +19,7 @@ from bnnzoo.conversion.report import Sizes
 from bnnzoo.data.preprocessing import PREPROCESSINGS
 from bnnzoo.errors import ArgumentError, ConversionError, DataError, UnknownModelError
 from bnnzoo.formats import packed
+from bnnzoo.model_source import resolve_model
 from tests.architectures.conftest import quick_initializers  # noqa: F401 (for every test here)
 from tests.architectures.models import MODELS, swept
 from tests.keras_bridge.keras_networks import random_images, seed_weights
@@ -278,7 +279,7 @@ def test_a_zoo_model_is_named_by_its_builder(tmp_path: Path) -> None:
 def test_other_arguments_of_a_builder(arguments: dict[str, Any], short: bool) -> None:
     """Those that cannot be told from the model are kept as its whole config."""
     model = registry.builder("xnornet_vgg")(**{"input_shape": (16, 16, 3), **arguments})
-    info = describe(model, None)
+    info = describe(model, resolve_model(model))
     assert (info.architecture is not None) == short
     assert (info.keras_config is None) == short
 
@@ -286,14 +287,14 @@ def test_other_arguments_of_a_builder(arguments: dict[str, Any], short: bool) ->
 def test_a_frozen_model_is_still_its_builders() -> None:
     model = registry.builder("birealnet20")(input_shape=(16, 16, 3))
     model.trainable = False
-    assert describe(model, None).architecture is not None
+    assert describe(model, resolve_model(model)).architecture is not None
 
 
 def test_a_changed_model_is_not_its_builders() -> None:
     model = registry.builder("birealnet20")(input_shape=(16, 16, 3))
     head = layers.Dense(3, name="mine")(model.get_layer("pool").output)
     changed = type(model)(model.input, head, name="birealnet20")
-    info = describe(changed, None)
+    info = describe(changed, resolve_model(changed))
     assert info.architecture is None
     assert info.keras_config is not None
 
