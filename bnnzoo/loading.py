@@ -80,15 +80,15 @@ def load(
     input_shape = _check_shape(input_shape)
     _check_arguments(pretrained, weights, include_top, pooling)
     out_indices = _check_features(features_only, out_indices, pooling)
-    architecture, tagged = registry.resolve(name)
-    record = registry.pretrained_record(name) if pretrained else tagged
-    plan = _plan(architecture, record, input_shape, num_classes)
-    plan = replace(plan, include_top=has_top)
-    if pretrained and record is not None:
+    architecture, record = registry.resolve(name)
+    if pretrained:
+        record = registry.pretrained_record(name)
+        plan = _plan(architecture, record, input_shape, num_classes, has_top)
         model = _load_record(plan, record, cache_dir)
     else:
+        plan = _plan(architecture, record, input_shape, num_classes, has_top)
         model = plan.build()
-        model.model_spec = _spec(model, plan, tagged or _usual_record(architecture), sha256=None)
+        model.model_spec = _spec(model, plan, record or _usual_record(architecture), sha256=None)
     if weights is not None:
         _read_weights(model, Path(weights))
     if features_only:
@@ -191,6 +191,7 @@ def _plan(
     record: WeightsRecord | None,
     input_shape: Sequence[int] | None,
     num_classes: int | None,
+    include_top: bool,
 ) -> _Plan:
     """Merges the record's builder arguments with those of the call."""
     arguments: dict[str, Any] = {}
@@ -202,7 +203,7 @@ def _plan(
         arguments["input_shape"] = input_shape
     if "input_shape" in arguments:  # a list in the manifest
         arguments["input_shape"] = tuple(arguments["input_shape"])
-    return _Plan(architecture, arguments)
+    return _Plan(architecture, arguments, include_top)
 
 
 def _load_record(plan: _Plan, record: WeightsRecord, cache_dir: str | PathLike[str] | None) -> Any:
