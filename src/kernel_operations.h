@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "bound_steps.h"
+#include "bound_epilogue.h"
 #include "program.h"
 
 namespace bnnzoo {
@@ -16,19 +16,18 @@ class BoundKernel final : public BoundOperation {
  public:
   using Run = void (*)(const Kernel&, const Range&);
 
-  BoundKernel(const Kernel& kernel, Run run, const std::vector<StepSpec>& steps, uint8_t* arena,
+  BoundKernel(const Kernel& kernel, Run run, const EpilogueSpec& epilogue, uint8_t* arena,
               const Operands& operands)
-      : kernel_(kernel), run_(run), steps_(bind_steps(steps, arena)) {
+      : kernel_(kernel), run_(run), epilogue_(bind_epilogue(epilogue, arena)) {
     bind_operands(kernel_, arena, operands);
-    kernel_.steps = steps_.data();
-    kernel_.step_count = static_cast<int32_t>(steps_.size());
+    kernel_.epilogue = as_epilogue(epilogue_);
   }
   void run(const Range& range) const override { run_(kernel_, range); }
 
  private:
   Kernel kernel_;
   Run run_;
-  std::vector<Step> steps_;
+  std::vector<Step> epilogue_;
 };
 
 template <class Kernel>
@@ -36,18 +35,18 @@ class KernelOperation final : public Operation {
  public:
   using Run = void (*)(const Kernel&, const Range&);
 
-  KernelOperation(const Kernel& kernel, Run run, std::vector<StepSpec> steps,
+  KernelOperation(const Kernel& kernel, Run run, EpilogueSpec epilogue,
                   const Operands& operands)
-      : kernel_(kernel), run_(run), steps_(std::move(steps)), operands_(operands) {}
+      : kernel_(kernel), run_(run), epilogue_(std::move(epilogue)), operands_(operands) {}
 
   std::unique_ptr<BoundOperation> bind(uint8_t* arena, int32_t) const override {
-    return std::make_unique<BoundKernel<Kernel>>(kernel_, run_, steps_, arena, operands_);
+    return std::make_unique<BoundKernel<Kernel>>(kernel_, run_, epilogue_, arena, operands_);
   }
 
  private:
   Kernel kernel_;
   Run run_;
-  std::vector<StepSpec> steps_;
+  EpilogueSpec epilogue_;
   Operands operands_;
 };
 

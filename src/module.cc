@@ -40,7 +40,7 @@ Span<const T> span(const OptionalArray<T>& array) {
 }
 
 // An epilogue that is being written; it keeps the arrays alive until the program has copied them.
-class Steps {
+class EpilogueBuilder {
  public:
   void add(StepKind kind, const OptionalArray<float>& a, const OptionalArray<float>& b) {
     specs.push_back({kind, 0, span(a), span(b), 0, 0, {}});
@@ -68,7 +68,7 @@ class Steps {
     specs.push_back({StepKind::quantize, bits, {}, {}, 0, 0, view});
   }
 
-  std::vector<StepSpec> specs;
+  EpilogueSpec specs;
 
  private:
   static StepKind binary_kind(const std::string& kind) {
@@ -100,7 +100,7 @@ std::vector<std::string> isas() {
 StridedLoop loop_of(const std::vector<int64_t>& shape,
                     const std::vector<std::vector<int64_t>>& strides,
                     const std::vector<int64_t>& offsets, size_t operands) {
-  require(!shape.empty() && shape.size() <= StridedLoop::kMostAxes, "loop",
+  require(!shape.empty() && shape.size() <= StridedLoop::kMaxAxes, "loop",
           "must have 1 to 8 axes");
   require(strides.size() == operands && offsets.size() == operands, "loop",
           "must have an offset and strides per operand");
@@ -215,16 +215,17 @@ void bind_records(nb::module_& m) {
             new (self) LevelsSpec{offset, size};
           },
           "offset"_a, "size"_a);
-  nb::class_<Steps>(m, "Steps")
+  nb::class_<EpilogueBuilder>(m, "Epilogue")
       .def(nb::init<>())
-      .def("affine", &Steps::affine, "scale"_a.none().noconvert(), "bias"_a.none().noconvert())
-      .def("clip", &Steps::clip, "low"_a, "high"_a)
-      .def("prelu", &Steps::prelu, "alpha"_a.noconvert())
-      .def("combine", &Steps::combine, "kind"_a, "view"_a)
-      .def("store", &Steps::store, "view"_a)
-      .def("sign", &Steps::sign, "view"_a, "threshold"_a.none().noconvert(),
+      .def("affine", &EpilogueBuilder::affine, "scale"_a.none().noconvert(),
+           "bias"_a.none().noconvert())
+      .def("clip", &EpilogueBuilder::clip, "low"_a, "high"_a)
+      .def("prelu", &EpilogueBuilder::prelu, "alpha"_a.noconvert())
+      .def("combine", &EpilogueBuilder::combine, "kind"_a, "view"_a)
+      .def("store", &EpilogueBuilder::store, "view"_a)
+      .def("sign", &EpilogueBuilder::sign, "view"_a, "threshold"_a.none().noconvert(),
            "direction"_a.none().noconvert())
-      .def("quantize", &Steps::quantize, "view"_a, "bits"_a);
+      .def("quantize", &EpilogueBuilder::quantize, "view"_a, "bits"_a);
 }
 
 void bind_kernels(nb::class_<Program>& program) {
@@ -234,46 +235,47 @@ void bind_kernels(nb::class_<Program>& program) {
           [](Program& self, const View& input, int32_t planes, const Array<int32_t>& offsets,
              const Array<uint64_t>& words, const Array<float>& scale, const Array<float>& bias,
              const OptionalArray<int32_t>& row_class, const OptionalArray<int32_t>& column_class,
-             const Extent& output, const Steps& steps) {
+             const Extent& output, const EpilogueBuilder& epilogue) {
             self.bconv2d({input, planes, span(offsets), span(words), span(scale), span(bias),
                           span(row_class), span(column_class)},
-                         output, steps.specs);
+                         output, epilogue.specs);
           },
           "input"_a, "planes"_a, "offsets"_a.noconvert(), "words"_a.noconvert(),
           "scale"_a.noconvert(), "bias"_a.noconvert(), "row_class"_a.none().noconvert(),
-          "column_class"_a.none().noconvert(), "output"_a, "steps"_a)
+          "column_class"_a.none().noconvert(), "output"_a, "epilogue"_a)
       .def(
           "conv2d",
           [](Program& self, const View& input, const Array<int64_t>& offsets, int32_t run_length,
-             const Array<float>& kernel, const Extent& output, const Steps& steps) {
-            self.conv2d({input, span(offsets), run_length, span(kernel)}, output, steps.specs);
+             const Array<float>& kernel, const Extent& output, const EpilogueBuilder& epilogue) {
+            self.conv2d({input, span(offsets), run_length, span(kernel)}, output, epilogue.specs);
           },
           "input"_a, "offsets"_a.noconvert(), "run_length"_a, "kernel"_a.noconvert(), "output"_a,
-          "steps"_a)
+          "epilogue"_a)
       .def(
           "pooled_conv2d",
           [](Program& self, const View& input, const Array<int64_t>& offsets, int32_t run_length,
-             const Array<float>& kernel, const Extent& map, const Steps& inner_steps,
-             const WindowSpec& window, bool maximum, const Extent& output, const Steps& steps) {
+             const Array<float>& kernel, const Extent& map, const EpilogueBuilder& inner,
+             const WindowSpec& window, bool maximum, const Extent& output,
+             const EpilogueBuilder& epilogue) {
             self.pooled_conv2d(Conv2dSpec{input, span(offsets), run_length, span(kernel)}, map,
-                               inner_steps.specs, window, maximum, output, steps.specs);
+                               inner.specs, window, maximum, output, epilogue.specs);
           },
           "input"_a, "offsets"_a.noconvert(), "run_length"_a, "kernel"_a.noconvert(), "map"_a,
-          "inner_steps"_a, "window"_a, "maximum"_a, "output"_a, "steps"_a)
+          "inner"_a, "window"_a, "maximum"_a, "output"_a, "epilogue"_a)
       .def(
           "depthwise_conv2d",
           [](Program& self, const View& input, const Array<int64_t>& offsets,
-             const Array<float>& kernel, const Extent& output, const Steps& steps) {
-            self.depthwise_conv2d({input, span(offsets), 1, span(kernel)}, output, steps.specs);
+             const Array<float>& kernel, const Extent& output, const EpilogueBuilder& epilogue) {
+            self.depthwise_conv2d({input, span(offsets), 1, span(kernel)}, output, epilogue.specs);
           },
-          "input"_a, "offsets"_a.noconvert(), "kernel"_a.noconvert(), "output"_a, "steps"_a)
+          "input"_a, "offsets"_a.noconvert(), "kernel"_a.noconvert(), "output"_a, "epilogue"_a)
       .def(
           "pool2d",
           [](Program& self, const View& input, const WindowSpec& window, bool maximum,
-             const Extent& output, const Steps& steps) {
-            self.pool2d(input, window, maximum, output, steps.specs);
+             const Extent& output, const EpilogueBuilder& epilogue) {
+            self.pool2d(input, window, maximum, output, epilogue.specs);
           },
-          "input"_a, "window"_a, "maximum"_a, "output"_a, "steps"_a)
+          "input"_a, "window"_a, "maximum"_a, "output"_a, "epilogue"_a)
       .def(
           "bmax_pool2d",
           [](Program& self, const View& input, const WindowSpec& window,
@@ -283,10 +285,11 @@ void bind_kernels(nb::class_<Program>& program) {
           "input"_a, "window"_a, "mask"_a.noconvert(), "output"_a, "result"_a)
       .def(
           "elementwise",
-          [](Program& self, const View& input, const Extent& extent, const Steps& steps) {
-            self.elementwise(input, extent, steps.specs);
+          [](Program& self, const View& input, const Extent& extent,
+             const EpilogueBuilder& epilogue) {
+            self.elementwise(input, extent, epilogue.specs);
           },
-          "input"_a, "extent"_a, "steps"_a);
+          "input"_a, "extent"_a, "epilogue"_a);
 }
 
 void bind_int8_kernels(nb::class_<Program>& program) {
@@ -297,25 +300,26 @@ void bind_int8_kernels(nb::class_<Program>& program) {
           "int8_conv2d",
           [](Program& self, const LevelsSpec& levels, const View& input,
              const Array<int64_t>& offsets, int32_t run_length, const Array<int8_t>& kernel,
-             const Array<float>& scale, const Extent& output, const Steps& steps) {
+             const Array<float>& scale, const Extent& output, const EpilogueBuilder& epilogue) {
             self.int8_conv2d({levels, input, span(offsets), run_length, span(kernel), span(scale)},
-                             output, steps.specs);
+                             output, epilogue.specs);
           },
           "levels"_a, "input"_a, "offsets"_a.noconvert(), "run_length"_a, "kernel"_a.noconvert(),
-          "scale"_a.noconvert(), "output"_a, "steps"_a)
+          "scale"_a.noconvert(), "output"_a, "epilogue"_a)
       .def(
           "pooled_int8_conv2d",
           [](Program& self, const LevelsSpec& levels, const View& input,
              const Array<int64_t>& offsets, int32_t run_length, const Array<int8_t>& kernel,
-             const Array<float>& scale, const Extent& map, const Steps& inner_steps,
-             const WindowSpec& window, bool maximum, const Extent& output, const Steps& steps) {
+             const Array<float>& scale, const Extent& map, const EpilogueBuilder& inner,
+             const WindowSpec& window, bool maximum, const Extent& output,
+             const EpilogueBuilder& epilogue) {
             self.pooled_conv2d(
                 Int8Conv2dSpec{levels, input, span(offsets), run_length, span(kernel), span(scale)},
-                map, inner_steps.specs, window, maximum, output, steps.specs);
+                map, inner.specs, window, maximum, output, epilogue.specs);
           },
           "levels"_a, "input"_a, "offsets"_a.noconvert(), "run_length"_a, "kernel"_a.noconvert(),
-          "scale"_a.noconvert(), "map"_a, "inner_steps"_a, "window"_a, "maximum"_a, "output"_a,
-          "steps"_a);
+          "scale"_a.noconvert(), "map"_a, "inner"_a, "window"_a, "maximum"_a, "output"_a,
+          "epilogue"_a);
 }
 
 void bind_plain(nb::class_<Program>& program) {

@@ -5,7 +5,7 @@
 #include <mutex>
 #include <utility>
 
-#include "bound_steps.h"
+#include "bound_epilogue.h"
 
 namespace bnnzoo {
 namespace {
@@ -26,7 +26,7 @@ struct Rows {
 struct Tile {
   AlignedBuffer memory;
   int64_t base, done;  // the rows of the map that it holds
-  std::vector<Step> conv_steps, pool_steps;
+  std::vector<Step> conv_epilogue, pool_epilogue;
 
   float* data() { return reinterpret_cast<float*>(memory.data()); }
 };
@@ -37,13 +37,13 @@ class BoundPooledConv2d final : public BoundOperation {
   using Run = void (*)(const Conv&, const Range&);
 
   BoundPooledConv2d(const Kernels& kernels, const Conv& conv, Run run,
-                    std::vector<Step> conv_steps, const Pool2d& pool, std::vector<Step> pool_steps,
-                    int32_t threads)
+                    std::vector<Step> conv_epilogue, const Pool2d& pool,
+                    std::vector<Step> pool_epilogue, int32_t threads)
       : kernels_(kernels),
         conv_(conv),
         run_conv_(run),
         pool_(pool),
-        pool_steps_(std::move(pool_steps)),
+        pool_epilogue_(std::move(pool_epilogue)),
         rows_{pool.stride_h, pool.top, pool.pool_h, pool.height},
         row_floats_(int64_t{conv.columns} * conv.channels),
         strip_(std::max<int64_t>(1, kStripBytes / (4 * row_floats_ * pool.stride_h))) {
@@ -51,9 +51,7 @@ class BoundPooledConv2d final : public BoundOperation {
     store.kind = StepKind::store;
     store.row = row_floats_;
     store.pixel = conv.channels;
-    conv_steps.push_back(store);
-    conv_.step_count = static_cast<int32_t>(conv_steps.size());
-    pool_.step_count = static_cast<int32_t>(pool_steps_.size());
+    conv_epilogue.push_back(store);
     pool_.row = row_floats_;
     pool_.pixel = conv.channels;
     const int64_t tile_rows = std::min<int64_t>((strip_ - 1) * rows_.stride + rows_.window,
@@ -62,7 +60,7 @@ class BoundPooledConv2d final : public BoundOperation {
     tiles_.reserve(static_cast<size_t>(threads));
     free_.reserve(static_cast<size_t>(threads));
     for (int32_t i = 0; i < threads; ++i) {
-      tiles_.push_back({AlignedBuffer(bytes), 0, 0, conv_steps, pool_steps_});
+      tiles_.push_back({AlignedBuffer(bytes), 0, 0, conv_epilogue, pool_epilogue_});
       free_.push_back(&tiles_.back());
     }
   }
@@ -96,8 +94,8 @@ class BoundPooledConv2d final : public BoundOperation {
     Conv conv = conv_;
     conv.input += tile.done * conv.row;
     conv.rows = static_cast<int32_t>(end - tile.done);
-    tile.conv_steps.back().view = tile.data() + (tile.done - tile.base) * row_floats_;
-    conv.steps = tile.conv_steps.data();
+    tile.conv_epilogue.back().view = tile.data() + (tile.done - tile.base) * row_floats_;
+    conv.epilogue = as_epilogue(tile.conv_epilogue);
     const int32_t blocks = (conv.channels + kernels_.real_block - 1) / kernels_.real_block;
     run_conv_(conv, {0, blocks, 0, int64_t{conv.rows} * conv.columns});
     tile.done = end;
@@ -105,17 +103,17 @@ class BoundPooledConv2d final : public BoundOperation {
 
   // The tile is the map: its first row is as far from the first window as `base` is.
   void pool(Tile& tile, int64_t row, int64_t end) const {
-    for (size_t i = 0; i < pool_steps_.size(); ++i) {
-      const Step& step = pool_steps_[i];
+    for (size_t i = 0; i < pool_epilogue_.size(); ++i) {
+      const Step& step = pool_epilogue_[i];
       const int64_t bytes = step.row * (writes_bits(step.kind) ? 1 : 4);
-      tile.pool_steps[i].view = static_cast<uint8_t*>(step.view) + row * bytes;
+      tile.pool_epilogue[i].view = static_cast<uint8_t*>(step.view) + row * bytes;
     }
     Pool2d pool = pool_;
     pool.input = tile.data();
     pool.height = static_cast<int32_t>(tile.done - tile.base);
     pool.top = static_cast<int32_t>(rows_.top + tile.base - row * rows_.stride);
     pool.rows = static_cast<int32_t>(end - row);
-    pool.steps = tile.pool_steps.data();
+    pool.epilogue = as_epilogue(tile.pool_epilogue);
     const int32_t blocks = (pool.channels + kBlock - 1) / kBlock;
     kernels_.pool2d(pool, {0, blocks, 0, int64_t{pool.rows} * pool.columns});
   }
@@ -135,7 +133,7 @@ class BoundPooledConv2d final : public BoundOperation {
   Conv conv_;
   Run run_conv_;
   Pool2d pool_;
-  const std::vector<Step> pool_steps_;
+  const std::vector<Step> pool_epilogue_;
   const Rows rows_;
   const int64_t row_floats_;
   const int64_t strip_;  // rows of the pooling
@@ -149,32 +147,32 @@ class PooledConv2d final : public Operation {
  public:
   using Run = void (*)(const Conv&, const Range&);
 
-  PooledConv2d(const Kernels& kernels, const Conv& conv, Run run, std::vector<StepSpec> conv_steps,
-               const Operands& operands, const Pool2d& pool, std::vector<StepSpec> pool_steps)
+  PooledConv2d(const Kernels& kernels, const Conv& conv, Run run, EpilogueSpec conv_epilogue,
+               const Operands& operands, const Pool2d& pool, EpilogueSpec pool_epilogue)
       : kernels_(kernels),
         conv_(conv),
         run_(run),
-        conv_steps_(std::move(conv_steps)),
+        conv_epilogue_(std::move(conv_epilogue)),
         operands_(operands),
         pool_(pool),
-        pool_steps_(std::move(pool_steps)) {}
+        pool_epilogue_(std::move(pool_epilogue)) {}
 
   std::unique_ptr<BoundOperation> bind(uint8_t* arena, int32_t threads) const override {
     Conv conv = conv_;
     bind_operands(conv, arena, operands_);
     return std::make_unique<BoundPooledConv2d<Conv>>(kernels_, conv, run_,
-                                                     bind_steps(conv_steps_, arena), pool_,
-                                                     bind_steps(pool_steps_, arena), threads);
+                                                     bind_epilogue(conv_epilogue_, arena), pool_,
+                                                     bind_epilogue(pool_epilogue_, arena), threads);
   }
 
  private:
   const Kernels& kernels_;
   Conv conv_;
   Run run_;
-  std::vector<StepSpec> conv_steps_;
+  EpilogueSpec conv_epilogue_;
   Operands operands_;
   Pool2d pool_;
-  std::vector<StepSpec> pool_steps_;
+  EpilogueSpec pool_epilogue_;
 };
 
 }  // namespace
@@ -182,19 +180,19 @@ class PooledConv2d final : public Operation {
 template <class Conv>
 std::unique_ptr<Operation> make_pooled_conv2d(const Kernels& kernels, const Conv& conv,
                                               void (*run)(const Conv&, const Range&),
-                                              std::vector<StepSpec> conv_steps,
+                                              EpilogueSpec conv_epilogue,
                                               const Operands& operands, const Pool2d& pool,
-                                              std::vector<StepSpec> pool_steps) {
-  return std::make_unique<PooledConv2d<Conv>>(kernels, conv, run, std::move(conv_steps), operands,
-                                              pool, std::move(pool_steps));
+                                              EpilogueSpec pool_epilogue) {
+  return std::make_unique<PooledConv2d<Conv>>(kernels, conv, run, std::move(conv_epilogue),
+                                              operands, pool, std::move(pool_epilogue));
 }
 template std::unique_ptr<Operation> make_pooled_conv2d(const Kernels&, const Conv2d&,
                                                        void (*)(const Conv2d&, const Range&),
-                                                       std::vector<StepSpec>, const Operands&,
-                                                       const Pool2d&, std::vector<StepSpec>);
+                                                       EpilogueSpec, const Operands&,
+                                                       const Pool2d&, EpilogueSpec);
 template std::unique_ptr<Operation> make_pooled_conv2d(const Kernels&, const Int8Conv2d&,
                                                        void (*)(const Int8Conv2d&, const Range&),
-                                                       std::vector<StepSpec>, const Operands&,
-                                                       const Pool2d&, std::vector<StepSpec>);
+                                                       EpilogueSpec, const Operands&,
+                                                       const Pool2d&, EpilogueSpec);
 
 }  // namespace bnnzoo

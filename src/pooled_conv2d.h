@@ -9,13 +9,13 @@
 
 namespace bnnzoo {
 
-// `conv`, a Conv2d or an Int8Conv2d, and `pool` without operands and steps. Its "pixels" are the rows
-// of the pooling.
+// `conv`, a Conv2d or an Int8Conv2d, and `pool` without operands and epilogue. Its "pixels" are the
+// rows of the pooling.
 template <class Conv>
 std::unique_ptr<Operation> make_pooled_conv2d(const Kernels& kernels, const Conv& conv,
                                               void (*run)(const Conv&, const Range&),
-                                              std::vector<StepSpec> conv_steps,
+                                              EpilogueSpec conv_epilogue,
                                               const Operands& operands, const Pool2d& pool,
-                                              std::vector<StepSpec> pool_steps);
+                                              EpilogueSpec pool_epilogue);
 
 }  // namespace bnnzoo

@@ -9,20 +9,20 @@
 namespace bnnzoo {
 namespace {
 
-constexpr int64_t kMostArenaBytes = int64_t{1} << 32;
+constexpr int64_t kMaxArenaBytes = int64_t{1} << 32;
 // Keeps every product of a size and a stride far inside 64 bits.
-constexpr int64_t kMostSize = int64_t{1} << 26;
-constexpr int64_t kMostStride = int64_t{1} << 33;
+constexpr int64_t kMaxSize = int64_t{1} << 26;
+constexpr int64_t kMaxStride = int64_t{1} << 33;
 
 void check_extent(const Extent& extent, const char* name) {
   for (int64_t size : {extent.rows, extent.columns, extent.channels}) {
-    require(size >= 1 && size <= kMostSize, name, "must have sizes from 1 to 2^26");
+    require(size >= 1 && size <= kMaxSize, name, "must have sizes from 1 to 2^26");
   }
 }
 
 void check_strides(std::initializer_list<int64_t> strides, const char* name) {
   for (int64_t stride : strides) {
-    require(stride >= 0 && stride <= kMostStride, name, "must have offset and strides in range");
+    require(stride >= 0 && stride <= kMaxStride, name, "must have offset and strides in range");
   }
 }
 
@@ -30,7 +30,7 @@ void check_strides(std::initializer_list<int64_t> strides, const char* name) {
 
 Program::Program(const Kernels& kernels, int64_t arena_bytes)
     : kernels_(kernels), arena_bytes_(arena_bytes) {
-  require(arena_bytes >= 0 && arena_bytes <= kMostArenaBytes && arena_bytes % 64 == 0, "arena",
+  require(arena_bytes >= 0 && arena_bytes <= kMaxArenaBytes && arena_bytes % 64 == 0, "arena",
           "must have from 0 to 2^32 bytes, a multiple of 64");
 }
 
@@ -52,8 +52,8 @@ void Program::add_output(const View& view, const Extent& extent) {
 
 void Program::fill_bits(int64_t offset, int64_t pixels, Span<const uint64_t> words) {
   require_open();
-  require(pixels >= 1 && pixels <= kMostSize && words.size >= 1 &&
-              words.size <= static_cast<size_t>(kMostSize),
+  require(pixels >= 1 && pixels <= kMaxSize && words.size >= 1 &&
+              words.size <= static_cast<size_t>(kMaxSize),
           "fill_bits", "must have sizes from 1 to 2^26");
   check_strides({offset}, "fill_bits");
   std::vector<uint8_t> pattern = expanded(words);
@@ -121,13 +121,13 @@ void Program::check_levels(const LevelsSpec& levels, const View& view, const Ext
 }
 
 void Program::check_loop(const StridedLoop& loop, int operands) const {
-  require(loop.axes >= 1 && loop.axes <= StridedLoop::kMostAxes, "loop", "must have 1 to 8 axes");
+  require(loop.axes >= 1 && loop.axes <= StridedLoop::kMaxAxes, "loop", "must have 1 to 8 axes");
   int64_t count = 1;
   for (int axis = 0; axis < loop.axes; ++axis) {
-    require(loop.shape[axis] >= 1 && loop.shape[axis] <= kMostSize, "loop",
+    require(loop.shape[axis] >= 1 && loop.shape[axis] <= kMaxSize, "loop",
             "must have sizes from 1 to 2^26");
     count *= loop.shape[axis];
-    require(count <= kMostSize, "loop", "must have at most 2^26 elements");
+    require(count <= kMaxSize, "loop", "must have at most 2^26 elements");
   }
   for (int operand = 0; operand < operands; ++operand) {
     int64_t last = loop.offsets[operand];
@@ -165,10 +165,10 @@ const float* Program::keep(Span<const float> values, int32_t channels, const cha
   return kept;
 }
 
-std::vector<StepSpec> Program::keep_steps(const std::vector<StepSpec>& steps,
+EpilogueSpec Program::keep_epilogue(const EpilogueSpec& epilogue,
                                           const Extent& extent) {
-  std::vector<StepSpec> kept;
-  for (const StepSpec& step : steps) kept.push_back(keep_step(step, extent));
+  EpilogueSpec kept;
+  for (const StepSpec& step : epilogue) kept.push_back(keep_step(step, extent));
   return kept;
 }
 

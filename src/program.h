@@ -39,6 +39,8 @@ struct StepSpec {
   View view;
 };
 
+using EpilogueSpec = std::vector<StepSpec>;
+
 // `row` and `pixel` of the input go from one output pixel to the next; it starts at the first tap.
 struct Bconv2dSpec {
   View input;
@@ -126,28 +128,28 @@ class Program {
   // The last operation reads nothing that the one before it writes.
   void join_last();
 
-  void bconv2d(const Bconv2dSpec& spec, const Extent& output, const std::vector<StepSpec>& steps);
-  void conv2d(const Conv2dSpec& spec, const Extent& output, const std::vector<StepSpec>& steps);
+  void bconv2d(const Bconv2dSpec& spec, const Extent& output, const EpilogueSpec& epilogue);
+  void conv2d(const Conv2dSpec& spec, const Extent& output, const EpilogueSpec& epilogue);
   // Writes the levels of a map into their memory, with a border of level 0.
   void levels(const View& input, const Extent& extent, const LevelsSpec& levels, int32_t top,
               int32_t bottom, int32_t left, int32_t right);
   void int8_conv2d(const Int8Conv2dSpec& spec, const Extent& output,
-                   const std::vector<StepSpec>& steps);
-  // A convolution, steps without views, a pooling of what they give, and its steps. The map
+                   const EpilogueSpec& epilogue);
+  // A convolution, an epilogue without views, a pooling of what it gives, and its epilogue. The map
   // between the two is never in memory as a whole.
   void pooled_conv2d(const Conv2dSpec& spec, const Extent& map,
-                     const std::vector<StepSpec>& inner_steps, const WindowSpec& window,
-                     bool maximum, const Extent& output, const std::vector<StepSpec>& steps);
+                     const EpilogueSpec& inner, const WindowSpec& window,
+                     bool maximum, const Extent& output, const EpilogueSpec& epilogue);
   void pooled_conv2d(const Int8Conv2dSpec& spec, const Extent& map,
-                     const std::vector<StepSpec>& inner_steps, const WindowSpec& window,
-                     bool maximum, const Extent& output, const std::vector<StepSpec>& steps);
+                     const EpilogueSpec& inner, const WindowSpec& window,
+                     bool maximum, const Extent& output, const EpilogueSpec& epilogue);
   void depthwise_conv2d(const Conv2dSpec& spec, const Extent& output,
-                        const std::vector<StepSpec>& steps);
+                        const EpilogueSpec& epilogue);
   void pool2d(const View& input, const WindowSpec& window, bool maximum, const Extent& output,
-              const std::vector<StepSpec>& steps);
+              const EpilogueSpec& epilogue);
   void bmax_pool2d(const View& input, const WindowSpec& window, Span<const uint64_t> mask,
                    const Extent& output, const View& result);
-  void elementwise(const View& input, const Extent& extent, const std::vector<StepSpec>& steps);
+  void elementwise(const View& input, const Extent& extent, const EpilogueSpec& epilogue);
 
   void strided_unary(Unary function, const StridedLoop& loop);
   void strided_binary(Binary function, const StridedLoop& loop);
@@ -187,20 +189,20 @@ class Program {
   using Function = std::function<void(uint8_t* arena, const Range& range)>;
   template <class Kernel>
   void add_kernel(const Kernel& kernel, void (*run)(const Kernel&, const Range&),
-                  const Operands& operands, const std::vector<StepSpec>& steps, int32_t block,
+                  const Operands& operands, const EpilogueSpec& epilogue, int32_t block,
                   double cost_ns);
   template <class Conv>
   void add_pooled(const Conv& conv, void (*run)(const Conv&, const Range&),
-                  const Operands& operands, const std::vector<StepSpec>& inner_steps,
+                  const Operands& operands, const EpilogueSpec& inner,
                   const WindowSpec& window, bool maximum, const Extent& output,
-                  const std::vector<StepSpec>& steps, double conv_ns);
+                  const EpilogueSpec& epilogue, double conv_ns);
   void add_function(Function run, int64_t pixels, double cost_ns);
   void add_bits(const View& output, const Extent& to, int32_t planes,
                 std::function<bool(const uint8_t*, int64_t, int32_t)> bit, int64_t input_plane);
   void add(std::unique_ptr<Operation> operation);
 
   void require_open() const;
-  std::vector<StepSpec> keep_steps(const std::vector<StepSpec>& steps, const Extent& extent);
+  EpilogueSpec keep_epilogue(const EpilogueSpec& epilogue, const Extent& extent);
   StepSpec keep_step(const StepSpec& step, const Extent& extent);
   Conv2d keep_conv2d(const Conv2dSpec& spec, const Extent& output);
   Int8Conv2d keep_conv2d(const Int8Conv2dSpec& spec, const Extent& output);

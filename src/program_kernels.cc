@@ -16,10 +16,10 @@ constexpr double kBinaryPerNs = 500, kRealPerNs = 60, kInt8PerNs = 200, kDepthwi
                  kElementsPerNs = 8, kBytesPerNs = 25;
 
 // Rows of the map of a pooled convolution are in memory beside the arena.
-constexpr int64_t kMostMapFloats = int64_t{1} << 26;
+constexpr int64_t kMaxMapFloats = int64_t{1} << 26;
 
 // Beyond, a sum might not fit into 32 bits.
-constexpr size_t kMostInt8Products = size_t{1} << 17;
+constexpr size_t kMaxInt8Products = size_t{1} << 17;
 
 int32_t ceil_div(int64_t a, int64_t b) { return static_cast<int32_t>((a + b - 1) / b); }
 
@@ -78,21 +78,21 @@ double pool2d_ns(const WindowSpec& window, const Extent& output) {
 
 template <class Kernel>
 void Program::add_kernel(const Kernel& kernel, void (*run)(const Kernel&, const Range&),
-                         const Operands& operands, const std::vector<StepSpec>& steps,
+                         const Operands& operands, const EpilogueSpec& epilogue,
                          int32_t block, double cost_ns) {
   const Extent extent{kernel.rows, kernel.columns, kernel.channels};
-  auto operation = std::make_unique<KernelOperation<Kernel>>(kernel, run,
-                                                             keep_steps(steps, extent), operands);
+  auto operation = std::make_unique<KernelOperation<Kernel>>(
+      kernel, run, keep_epilogue(epilogue, extent), operands);
   operation->whole = {0, ceil_div(extent.channels, block), 0, pixels_of(extent)};
   operation->columns = extent.columns;
   const auto elements = static_cast<double>(pixels_of(extent)) * extent.channels;
   operation->cost_ns =
-      cost_ns + elements * static_cast<double>(steps.size() + 1) / kElementsPerNs;
+      cost_ns + elements * static_cast<double>(epilogue.size() + 1) / kElementsPerNs;
   add(std::move(operation));
 }
 
 void Program::bconv2d(const Bconv2dSpec& spec, const Extent& output,
-                      const std::vector<StepSpec>& steps) {
+                      const EpilogueSpec& epilogue) {
   View last = spec.input;
   last.offset += greatest(spec.offsets, "bconv2d");
   check_bits(last, {output.rows, output.columns, 1}, spec.planes, "bconv2d");
@@ -133,11 +133,11 @@ void Program::bconv2d(const Bconv2dSpec& spec, const Extent& output,
   kernel.column_classes = column_classes;
   const double weights = static_cast<double>(spec.words.size) * kBlock;
   const double products = weights * static_cast<double>(pixels_of(output)) * spec.planes;
-  add_kernel(kernel, kernels_.bconv2d, {spec.input.offset}, steps, kBlock,
+  add_kernel(kernel, kernels_.bconv2d, {spec.input.offset}, epilogue, kBlock,
              std::max(products / kBinaryPerNs, weights_ns(weights / 8)));
 }
 
-// All of it but the input and the steps.
+// All of it but the input and the epilogue.
 Conv2d Program::keep_conv2d(const Conv2dSpec& spec, const Extent& output) {
   View last = spec.input;
   last.offset += greatest(spec.offsets, "conv2d");
@@ -164,19 +164,19 @@ Conv2d Program::keep_conv2d(const Conv2dSpec& spec, const Extent& output) {
 }
 
 void Program::conv2d(const Conv2dSpec& spec, const Extent& output,
-                     const std::vector<StepSpec>& steps) {
-  add_kernel(keep_conv2d(spec, output), kernels_.conv2d, {4 * spec.input.offset}, steps,
+                     const EpilogueSpec& epilogue) {
+  add_kernel(keep_conv2d(spec, output), kernels_.conv2d, {4 * spec.input.offset}, epilogue,
              kernels_.real_block, conv2d_ns(spec, output));
 }
 
-// All of it but the operands and the steps.
+// All of it but the operands and the epilogue.
 Int8Conv2d Program::keep_conv2d(const Int8Conv2dSpec& spec, const Extent& output) {
   View last = spec.input;
   last.offset += greatest(spec.offsets, "int8_conv2d");
   check_levels(spec.levels, last, {output.rows, output.columns, spec.run_length}, "int8_conv2d");
   const size_t channels = static_cast<size_t>(output.channels), runs = spec.offsets.size;
   const size_t k = runs * static_cast<size_t>(spec.run_length);
-  require(k <= kMostInt8Products, "int8_conv2d", "must have at most 2^17 products");
+  require(k <= kMaxInt8Products, "int8_conv2d", "must have at most 2^17 products");
   require(spec.kernel.size == k * channels, "int8_conv2d",
           "must have a weight per channel and product");
   require(spec.scale.size == channels, "int8_conv2d", "must have a scale per channel");
@@ -202,8 +202,8 @@ Int8Conv2d Program::keep_conv2d(const Int8Conv2dSpec& spec, const Extent& output
 }
 
 void Program::int8_conv2d(const Int8Conv2dSpec& spec, const Extent& output,
-                          const std::vector<StepSpec>& steps) {
-  add_kernel(keep_conv2d(spec, output), kernels_.int8_conv2d, operands_of(spec, kernels_), steps,
+                          const EpilogueSpec& epilogue) {
+  add_kernel(keep_conv2d(spec, output), kernels_.int8_conv2d, operands_of(spec, kernels_), epilogue,
              kernels_.real_block, conv2d_ns(spec, output));
 }
 
@@ -240,7 +240,7 @@ void Program::levels(const View& input, const Extent& extent, const LevelsSpec& 
 }
 
 void Program::depthwise_conv2d(const Conv2dSpec& spec, const Extent& output,
-                               const std::vector<StepSpec>& steps) {
+                               const EpilogueSpec& epilogue) {
   View last = spec.input;
   last.offset += greatest(spec.offsets, "depthwise_conv2d");
   check_floats(last, output, "depthwise_conv2d");
@@ -258,11 +258,11 @@ void Program::depthwise_conv2d(const Conv2dSpec& spec, const Extent& output,
   kernel.columns = output.columns;
   kernel.channels = output.channels;
   const double cost = static_cast<double>(pixels_of(output)) * output.channels * kernel.taps;
-  add_kernel(kernel, kernels_.depthwise_conv2d, {4 * spec.input.offset}, steps, kBlock,
+  add_kernel(kernel, kernels_.depthwise_conv2d, {4 * spec.input.offset}, epilogue, kBlock,
              cost / kDepthwisePerNs);
 }
 
-// All of it but the input and the steps.
+// All of it but the input and the epilogue.
 Pool2d Program::checked_pool2d(const WindowSpec& window, bool maximum,
                                const Extent& output) const {
   check_window(window, output);
@@ -283,23 +283,23 @@ Pool2d Program::checked_pool2d(const WindowSpec& window, bool maximum,
 }
 
 void Program::pool2d(const View& input, const WindowSpec& window, bool maximum,
-                     const Extent& output, const std::vector<StepSpec>& steps) {
+                     const Extent& output, const EpilogueSpec& epilogue) {
   Pool2d kernel = checked_pool2d(window, maximum, output);
   check_floats(input, {window.height, window.width, output.channels}, "pool2d");
   kernel.row = input.row;
   kernel.pixel = input.pixel;
-  add_kernel(kernel, kernels_.pool2d, {4 * input.offset}, steps, kBlock,
+  add_kernel(kernel, kernels_.pool2d, {4 * input.offset}, epilogue, kBlock,
              pool2d_ns(window, output));
 }
 
 // Divided by rows of the pooling.
 template <class Conv>
 void Program::add_pooled(const Conv& conv, void (*run)(const Conv&, const Range&),
-                         const Operands& operands, const std::vector<StepSpec>& inner_steps,
+                         const Operands& operands, const EpilogueSpec& inner,
                          const WindowSpec& window, bool maximum, const Extent& output,
-                         const std::vector<StepSpec>& steps, double conv_ns) {
+                         const EpilogueSpec& epilogue, double conv_ns) {
   const Extent map{conv.rows, conv.columns, conv.channels};
-  for (const StepSpec& step : inner_steps) {
+  for (const StepSpec& step : inner) {
     require(step.kind == StepKind::affine || step.kind == StepKind::clip ||
                 step.kind == StepKind::prelu,
             "pooled_conv2d", "must have no views before its pooling");
@@ -307,30 +307,30 @@ void Program::add_pooled(const Conv& conv, void (*run)(const Conv&, const Range&
   require(window.height == map.rows && window.width == map.columns &&
               output.channels == map.channels,
           "pooled_conv2d", "must pool its own map");
-  require(pixels_of(map) <= kMostMapFloats / map.channels, "pooled_conv2d",
+  require(pixels_of(map) <= kMaxMapFloats / map.channels, "pooled_conv2d",
           "must have a map of at most 2^26 floats");
   const Pool2d pool = checked_pool2d(window, maximum, output);
-  auto operation = make_pooled_conv2d(kernels_, conv, run, keep_steps(inner_steps, map), operands,
-                                      pool, keep_steps(steps, output));
+  auto operation = make_pooled_conv2d(kernels_, conv, run, keep_epilogue(inner, map), operands,
+                                      pool, keep_epilogue(epilogue, output));
   operation->whole = {0, 1, 0, output.rows};
   operation->cost_ns = conv_ns + pool2d_ns(window, output);
   add(std::move(operation));
 }
 
 void Program::pooled_conv2d(const Conv2dSpec& spec, const Extent& map,
-                            const std::vector<StepSpec>& inner_steps, const WindowSpec& window,
+                            const EpilogueSpec& inner, const WindowSpec& window,
                             bool maximum, const Extent& output,
-                            const std::vector<StepSpec>& steps) {
-  add_pooled(keep_conv2d(spec, map), kernels_.conv2d, {4 * spec.input.offset}, inner_steps, window,
-             maximum, output, steps, conv2d_ns(spec, map));
+                            const EpilogueSpec& epilogue) {
+  add_pooled(keep_conv2d(spec, map), kernels_.conv2d, {4 * spec.input.offset}, inner, window,
+             maximum, output, epilogue, conv2d_ns(spec, map));
 }
 
 void Program::pooled_conv2d(const Int8Conv2dSpec& spec, const Extent& map,
-                            const std::vector<StepSpec>& inner_steps, const WindowSpec& window,
+                            const EpilogueSpec& inner, const WindowSpec& window,
                             bool maximum, const Extent& output,
-                            const std::vector<StepSpec>& steps) {
-  add_pooled(keep_conv2d(spec, map), kernels_.int8_conv2d, operands_of(spec, kernels_), inner_steps,
-             window, maximum, output, steps, conv2d_ns(spec, map));
+                            const EpilogueSpec& epilogue) {
+  add_pooled(keep_conv2d(spec, map), kernels_.int8_conv2d, operands_of(spec, kernels_), inner,
+             window, maximum, output, epilogue, conv2d_ns(spec, map));
 }
 
 void Program::bmax_pool2d(const View& input, const WindowSpec& window, Span<const uint64_t> mask,
@@ -370,7 +370,7 @@ void Program::bmax_pool2d(const View& input, const WindowSpec& window, Span<cons
 }
 
 void Program::elementwise(const View& input, const Extent& extent,
-                          const std::vector<StepSpec>& steps) {
+                          const EpilogueSpec& epilogue) {
   check_floats(input, extent, "elementwise");
   Elementwise kernel{};
   kernel.row = input.row;
@@ -378,7 +378,7 @@ void Program::elementwise(const View& input, const Extent& extent,
   kernel.rows = extent.rows;
   kernel.columns = extent.columns;
   kernel.channels = extent.channels;
-  add_kernel(kernel, kernels_.elementwise, {4 * input.offset}, steps, kBlock, 0);
+  add_kernel(kernel, kernels_.elementwise, {4 * input.offset}, epilogue, kBlock, 0);
 }
 
 }  // namespace bnnzoo

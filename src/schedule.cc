@@ -6,13 +6,13 @@ namespace bnnzoo {
 namespace {
 
 // To hand a chunk to another thread takes about a microsecond.
-constexpr double kLeastChunkNs = 5000;
+constexpr double kMinChunkNs = 5000;
 // A section ends when its last chunk does: with two chunks a thread, a thread that was held up
 // leaves work to the others.
 constexpr int32_t kChunksPerThread = 2;
 // With fewer pixels a chunk, kernels have no full tiles, and each chunk reads all weights again:
 // then the channels are divided.
-constexpr int64_t kLeastPixels = 32;
+constexpr int64_t kMinPixels = 32;
 
 int64_t part_of(int64_t total, int64_t part, int64_t parts) { return total * part / parts; }
 
@@ -23,7 +23,7 @@ int64_t rows_of(const Operation& operation) {
 int64_t chunks_for(double cost_ns, int32_t threads) {
   if (threads == 1) return 1;
   const double most = static_cast<double>(kChunksPerThread) * threads;
-  return std::max<int64_t>(1, static_cast<int64_t>(std::min(cost_ns / kLeastChunkNs, most)));
+  return std::max<int64_t>(1, static_cast<int64_t>(std::min(cost_ns / kMinChunkNs, most)));
 }
 
 // Where a part of the pixels begins: at a row, or at a multiple of 4.
@@ -41,7 +41,7 @@ std::vector<Range> divide(const Operation& operation, int32_t threads) {
   const int64_t chunks = chunks_for(operation.cost_ns, threads);
   if (chunks == 1) return {whole};
   const int64_t blocks = whole.block_end, pixels = whole.pixel_end;
-  const bool by_pixels = pixels >= kLeastPixels * chunks || blocks == 1;
+  const bool by_pixels = pixels >= kMinPixels * chunks || blocks == 1;
   const int64_t block_parts = by_pixels ? 1 : std::min(blocks, chunks);
   const int64_t pixel_parts = std::min(pixels, (chunks + block_parts - 1) / block_parts);
   std::vector<Range> ranges;

@@ -6,7 +6,7 @@
 namespace bnnzoo {
 namespace {
 
-using Index = std::array<int64_t, StridedLoop::kMostAxes>;
+using Index = std::array<int64_t, StridedLoop::kMaxAxes>;
 
 // Calls inner(result, operand 1, operand 2) at the start of every run along the last axis.
 template <class Inner>

@@ -1,4 +1,4 @@
-// Rare operations over arrays of any rank, in plain C++: they are the same on every CPU.
+// Strided operations over arrays of any rank, in plain C++: they are the same on every CPU.
 #pragma once
 
 #include <array>
@@ -11,11 +11,11 @@ enum class Binary : int32_t { add, subtract, multiply };
 
 // Nested loops over up to three arrays of floats: the result and one or two operands.
 struct StridedLoop {
-  static constexpr int kMostAxes = 8;
+  static constexpr int kMaxAxes = 8;
   int32_t axes;
-  std::array<int64_t, kMostAxes> shape;
+  std::array<int64_t, kMaxAxes> shape;
   std::array<int64_t, 3> offsets;                            // result, operand 1, operand 2
-  std::array<std::array<int64_t, kMostAxes>, 3> strides;  // 0 broadcasts
+  std::array<std::array<int64_t, kMaxAxes>, 3> strides;  // 0 broadcasts
 };
 
 // Run the part of a loop whose index on the first axis is in [begin, end).

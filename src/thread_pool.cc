@@ -12,7 +12,7 @@ namespace {
 
 // Tens of microseconds, longer than what lies between two sections of one image.
 constexpr int kSpins = 2000;
-constexpr int64_t kMostChunks = 65535;
+constexpr int64_t kMaxChunks = 65535;
 
 // How many forks lie between this process and the one that loaded the library. Unlike a process id,
 // it is never the same in a parent and in its descendants.
@@ -72,8 +72,8 @@ void ThreadPool::run(int64_t chunks, Function function, void* context) {
   }
   function_ = function;
   context_ = context;
-  for (first_chunk_ = 0; first_chunk_ < chunks; first_chunk_ += kMostChunks) {
-    run_section(static_cast<uint32_t>(std::min(chunks - first_chunk_, kMostChunks)));
+  for (first_chunk_ = 0; first_chunk_ < chunks; first_chunk_ += kMaxChunks) {
+    run_section(static_cast<uint32_t>(std::min(chunks - first_chunk_, kMaxChunks)));
   }
 }
 

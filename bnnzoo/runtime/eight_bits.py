@@ -104,7 +104,7 @@ def _int8_conv2d(writer: Writer, call: Call) -> None:
         rows = slice(group * c_out, (group + 1) * c_out)
         writer.program.int8_conv2d(
             *_operands(writer, call, group, rows), writer.extent(node.name, c_out),
-            writer.steps(call, rows),
+            writer.epilogue(call, rows),
         )  # fmt: skip
         if group:
             writer.program.join_last()
@@ -115,8 +115,8 @@ def _pooled_int8_conv2d(writer: Writer, call: Call) -> None:
     assert pool is not None
     writer.program.pooled_int8_conv2d(
         *_operands(writer, call, 0, slice(None)), writer.extent(node.name),
-        writer.inner_steps(call), pool_window(pool, writer.types[node.name].shape),
-        pool.op == "max_pool2d", writer.extent(pool.name), writer.steps(call),
+        writer.inner_epilogue(call), pool_window(pool, writer.types[node.name].shape),
+        pool.op == "max_pool2d", writer.extent(pool.name), writer.epilogue(call),
     )  # fmt: skip
 
 

@@ -84,64 +84,66 @@ class Writer:
         pixel = place.pixel if columns == to_columns else 0
         return engine().View(place.offset, row, pixel)
 
-    # --- chains
+    # --- epilogues
 
-    def inner_steps(self, call: Call) -> Any:
-        """Returns the engine's steps of the convolution of a `pooled_conv2d`."""
-        steps = engine().Steps()
+    def inner_epilogue(self, call: Call) -> Any:
+        """Returns the engine's epilogue of the convolution of a `pooled_conv2d`."""
+        epilogue = engine().Epilogue()
         for part in call.inner:
-            self._step(steps, part, (), slice(None), 0)
-        return steps
+            self._step(epilogue, part, (), slice(None), 0)
+        return epilogue
 
-    def steps(
+    def epilogue(
         self, call: Call, rows: slice = slice(None), skip_first: bool = False, unit: float = 1.0
     ) -> Any:
-        """Returns the engine's steps of a chain, for some of the channels.
+        """Returns the engine's epilogue of a call, for some of the channels.
 
         With `skip_first` the head has computed the first of them already. Its result has to be
         multiplied by `unit`.
         """
-        steps, shape, first = engine().Steps(), extent(call, self.types), rows.start or 0
+        epilogue, shape, first = engine().Epilogue(), extent(call, self.types), rows.start or 0
         if unit != 1.0:
-            steps.affine(np.full(shape[-1], unit, np.float32)[rows], None)
+            epilogue.affine(np.full(shape[-1], unit, np.float32)[rows], None)
         if call.value in self.layout.places and not skip_first:
-            steps.store(self.view(call.value, first))
+            epilogue.store(self.view(call.value, first))
         for part in call.epilogue:
             if not (skip_first and part is call.epilogue[0]):
-                self._step(steps, part, shape, rows, first)
+                self._step(epilogue, part, shape, rows, first)
             if part.op not in TAPS and part.name in self.layout.places:
-                steps.store(self.view(part.name, first))
-        return steps
+                epilogue.store(self.view(part.name, first))
+        return epilogue
 
-    def _step(self, steps: Any, part: Node, shape: Sequence[int], rows: slice, first: int) -> None:
+    def _step(
+        self, epilogue: Any, part: Node, shape: Sequence[int], rows: slice, first: int
+    ) -> None:
         def vector(values: Any) -> Any:
             return None if values is None else parameters.float32(values[rows])
 
         match part.op:
             case "affine" | "batch_norm":
                 scale, bias = parameters.affine(self.graph, part)
-                steps.affine(vector(scale), vector(bias))
+                epilogue.affine(vector(scale), vector(bias))
             case "clip":
-                steps.clip(part.attributes["low"], part.attributes["high"])
+                epilogue.clip(part.attributes["low"], part.attributes["high"])
             case "prelu":
-                steps.prelu(vector(parameter(self.graph, part, "alpha")))
+                epilogue.prelu(vector(parameter(self.graph, part, "alpha")))
             case "sign":
                 if part.name in self.layout.places:
                     threshold, direction = parameters.thresholds(self.graph, part)
                     view = self.view(part.name, first)
-                    steps.sign(view, vector(threshold), vector(direction))
+                    epilogue.sign(view, vector(threshold), vector(direction))
             case "quantize":
                 if part.name in self.layout.places:
-                    steps.quantize(self.view(part.name, first), part.attributes["bits"])
+                    epilogue.quantize(self.view(part.name, first), part.attributes["bits"])
             case _:
                 for name in part.inputs[1:]:
-                    steps.combine(part.op, self.operand(name, shape, first))
+                    epilogue.combine(part.op, self.operand(name, shape, first))
 
 
 def _elementwise(writer: Writer, call: Call) -> None:
     shape = extent(call, writer.types)
     view = writer.operand(call.inputs[0], shape)
-    writer.program.elementwise(view, engine().Extent(*map_shape(shape)), writer.steps(call))
+    writer.program.elementwise(view, engine().Extent(*map_shape(shape)), writer.epilogue(call))
 
 
 def _bconv2d(writer: Writer, call: Call) -> None:
@@ -166,7 +168,7 @@ def _bconv2d(writer: Writer, call: Call) -> None:
             parameters.kernel_words(kernel, rows),
             parameters.float32(sums.scale[rows]), parameters.float32(sums.bias[..., rows]),
             *classes, writer.extent(node.name, c_out // groups),
-            writer.steps(call, rows, sums.folded, sums.unit),
+            writer.epilogue(call, rows, sums.folded, sums.unit),
         )  # fmt: skip
         if group:
             writer.program.join_last()
@@ -189,7 +191,7 @@ class _Sums:
         scale: Of a count, float64.
         bias: Added to it: integers, or (row classes, column classes, c).
         unit: What is left to multiply: 1 / (2 N), so that integers stay exact until then.
-        folded: Whether the first node of the chain is in the others.
+        folded: Whether the first node of the epilogue is in the others.
     """
 
     scale: Any
@@ -228,7 +230,7 @@ def _conv2d(writer: Writer, call: Call) -> None:
         writer.program.depthwise_conv2d(
             native(view), np.ascontiguousarray(taps.reshape(-1), np.int64),
             np.ascontiguousarray(kernel.reshape(c_out, -1).T),
-            writer.extent(node.name), writer.steps(call),
+            writer.extent(node.name), writer.epilogue(call),
         )  # fmt: skip
         return
     for group in range(groups):
@@ -236,7 +238,7 @@ def _conv2d(writer: Writer, call: Call) -> None:
         place = writer.place(source, group * c_in)
         writer.program.conv2d(
             *runs_of(node, kernel.shape, place), np.ascontiguousarray(kernel[rows]),
-            writer.extent(node.name, c_out // groups), writer.steps(call, rows),
+            writer.extent(node.name, c_out // groups), writer.epilogue(call, rows),
         )  # fmt: skip
         if group:
             writer.program.join_last()
@@ -248,9 +250,9 @@ def _pooled_conv2d(writer: Writer, call: Call) -> None:
     kernel = parameters.real_kernel(writer.graph.tensors[node.tensors["kernel"]])
     writer.program.pooled_conv2d(
         *runs_of(node, kernel.shape, writer.place(call.inputs[0])), kernel,
-        writer.extent(node.name), writer.inner_steps(call),
+        writer.extent(node.name), writer.inner_epilogue(call),
         pool_window(pool, writer.types[node.name].shape), pool.op == "max_pool2d",
-        writer.extent(pool.name), writer.steps(call),
+        writer.extent(pool.name), writer.epilogue(call),
     )  # fmt: skip
 
 
@@ -258,7 +260,9 @@ def _pool(writer: Writer, call: Call) -> None:
     source = call.inputs[0]
     window = pool_window(call.node, writer.types[source].shape)
     extent = writer.extent(call.node.name)
-    writer.program.pool2d(writer.view(source), window, "max" in call.op, extent, writer.steps(call))
+    writer.program.pool2d(
+        writer.view(source), window, "max" in call.op, extent, writer.epilogue(call)
+    )
 
 
 def _bmax_pool2d(writer: Writer, call: Call) -> None:

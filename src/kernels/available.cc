@@ -15,14 +15,14 @@ struct Candidate {
   bool usable;
 };
 
-constexpr int kMost = 8;
+constexpr int kMax = 8;
 
 struct Available {
-  const Kernels* kernels[kMost + 1] = {};
+  const Kernels* kernels[kMax + 1] = {};
 
   template <int count>
   explicit Available(const Candidate (&candidates)[count]) {
-    static_assert(count <= kMost, "the table must hold every instruction set");
+    static_assert(count <= kMax, "the table must hold every instruction set");
     const Kernels** next = kernels;
     for (const Candidate& candidate : candidates) {
       if (candidate.usable) *next++ = candidate.kernels;

@@ -64,7 +64,7 @@ void bconv2d(const Bconv2d& op, const Range& range) {
       const int count = next_tile(left, kTile / kPixels * kPixels);
       const Tile tile = {values, at, op.columns, count};
       bconv2d_tile(op, weights, tile);
-      run_steps(op.steps, op.step_count, tile);
+      run_epilogue(op.epilogue, tile);
       advance(at, count, op.columns);
       left -= count;
     }

@@ -143,7 +143,7 @@ BNNZOO_INLINE void convolve(const typename Products::Op& op, const Range& range)
       const int count = Products::tile(in_row);
       const auto* input = op.input + at.y * op.row + at.x * op.pixel;
       multiply_block(products, count, input, weights, at, values);
-      run_steps(op.steps, op.step_count, {values, at, op.columns, count});
+      run_epilogue(op.epilogue, {values, at, op.columns, count});
       advance(at, count, op.columns);
       left -= count;
     }

@@ -1,4 +1,4 @@
-// Epilogues: the steps of a chain, over one block of channels of a few pixels.
+// Epilogues, over one block of channels of a few pixels.
 //
 // Every instruction set's file includes blocks.h, this header, convolving.h, float_kernels.h,
 // int8_kernels.h, binary_kernels.h and kernel_table.h inside its own anonymous namespace, after it
@@ -223,14 +223,14 @@ BNNZOO_INLINE void run_quantize(const Step& step, const Tile& tile) {
 
 // In as many vectors as hold the channels of the block, or up to twice as many.
 template <int vectors = kVectors>
-BNNZOO_NOINLINE void run_steps(const Step* steps, int count, const Tile& tile) {
+BNNZOO_NOINLINE void run_epilogue(Epilogue epilogue, const Tile& tile) {
   if constexpr (vectors > 1) {
     if (tile.first.channels <= vectors / 2 * Vector::lanes) {
-      run_steps<vectors / 2>(steps, count, tile);
+      run_epilogue<vectors / 2>(epilogue, tile);
       return;
     }
   }
-  for (const Step* step = steps; step != steps + count; ++step) {
+  for (const Step* step = epilogue.steps; step != epilogue.steps + epilogue.count; ++step) {
     switch (step->kind) {
       case StepKind::affine: run_affine<vectors>(*step, tile); break;
       case StepKind::clip: run_clip<vectors>(*step, tile); break;

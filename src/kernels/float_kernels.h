@@ -76,7 +76,7 @@ BNNZOO_INLINE void run_pixels(const typename Compute::Op& op, const Range& range
     for (int64_t left = range.pixel_end - range.pixel_begin; left > 0;) {
       const int count = static_cast<int>(smaller(left, int64_t{kTile}));
       compute_pixels<Compute>(op, at, count, values);
-      run_steps(op.steps, op.step_count, {values, at, op.columns, count});
+      run_epilogue(op.epilogue, {values, at, op.columns, count});
       advance(at, count, op.columns);
       left -= count;
     }

@@ -69,7 +69,7 @@ BNNZOO_INLINE LevelScale level_scale(const uint32_t* largest) {
   if (bits >= 0x7f800000u) return {__builtin_nanf(""), 0.0f};
   float magnitude;
   __builtin_memcpy(&magnitude, &bits, sizeof magnitude);
-  if (magnitude < kLeastMagnitude) return {0.0f, 0.0f};
+  if (magnitude < kMinMagnitude) return {0.0f, 0.0f};
   return {magnitude / 127.0f, 127.0f / magnitude};
 }
 

@@ -24,8 +24,7 @@ enum class StepKind : int32_t {
   quantize,  // `bits` planes of a bits view: round(clip(v, 0, 1) * (2^bits - 1)), bit = !level bit
 };
 
-// One step of an epilogue: a chain that runs over the channels of a pixel while they are in
-// registers.
+// One step of an epilogue.
 //
 // Parameters, here and below: where their shape says (c), it is c rounded up to a multiple of
 // kBlock, with zeros there, and they are 64-byte aligned. Views have exactly `channels` floats a
@@ -42,6 +41,12 @@ struct Step {
   int64_t plane;         // quantize: bytes from one plane to the next
 };
 
+// What runs over the channels of a pixel while they are in registers.
+struct Epilogue {
+  const Step* steps;
+  int32_t count;
+};
+
 // Output pixels are numbered y * columns + x. Kernels are called for a range of blocks of output
 // channels and a range of pixels, from several threads at once; ranges do not overlap.
 struct Range {
@@ -50,7 +55,7 @@ struct Range {
 };
 
 // count = popcount of input xor weights over the K taps; with planes, sum of 2^p * count_p.
-// v = count * scale + bias[class of the pixel], then the steps.
+// v = count * scale + bias[class of the pixel], then the epilogue.
 // Scale and bias turn counts into sums and hold the correction of zero padding:
 // K - 2 * count is scale -2, bias K.
 struct Bconv2d {
@@ -66,11 +71,10 @@ struct Bconv2d {
   const int32_t* row_class;     // (rows), null: one class
   const int32_t* column_class;  // (columns)
   int32_t column_classes;
-  const Step* steps;
-  int32_t step_count;
+  Epilogue epilogue;
 };
 
-// v = sum over the K = runs * run_length inputs, in this order, then the steps.
+// v = sum over the K = runs * run_length inputs, in this order, then the epilogue.
 struct Conv2d {
   const float* input;      // first tap of output pixel (0, 0)
   int64_t row, pixel;      // floats from one output row or pixel to the next
@@ -78,17 +82,16 @@ struct Conv2d {
   int32_t runs, run_length;
   const float* weights;    // from Kernels::pack_real_weights
   int32_t rows, columns, channels;
-  const Step* steps;
-  int32_t step_count;
+  Epilogue epilogue;
 };
 
 // Inputs in 8 bits. With m the largest |x| of a map, and in float32 arithmetic,
 //
 //     level = round(x * (127 / m)), halves to even, from -127 to 127;    x is about level * (m / 127)
 //
-// A map of m below kLeastMagnitude counts as zeros. One with NaN or infinity has no levels: what is
+// A map of m below kMinMagnitude counts as zeros. One with NaN or infinity has no levels: what is
 // computed from it is NaN.
-constexpr float kLeastMagnitude = 7.888609052210118e-31f;  // 2^-100
+constexpr float kMinMagnitude = 7.888609052210118e-31f;  // 2^-100
 // The rows of a map are divided into so many parts, each of which has a largest |x| of its own. It
 // is kept as the bits of the number: of floats without a sign these are in the order of the numbers,
 // and NaN is above infinity.
@@ -112,7 +115,7 @@ struct Levels {
   uint8_t* output;          // (padded_rows, padded_columns, channels) levels
 };
 
-// v = scale * m / 127 * (sum of level * weight over the runs), then the steps. A run is read in
+// v = scale * m / 127 * (sum of level * weight over the runs), then the epilogue. A run is read in
 // quads of 4 bytes; what the last one has beyond the run meets weights of 0.
 struct Int8Conv2d {
   const uint8_t* input;     // levels: first tap of output pixel (0, 0)
@@ -123,11 +126,10 @@ struct Int8Conv2d {
   int32_t rows, columns, channels;
   const float* scale;       // (c)
   const uint32_t* largest;  // (kMagnitudeParts)
-  const Step* steps;
-  int32_t step_count;
+  Epilogue epilogue;
 };
 
-// v = sum over the taps, channel by channel, then the steps.
+// v = sum over the taps, channel by channel, then the epilogue.
 struct DepthwiseConv2d {
   const float* input;
   int64_t row, pixel;
@@ -135,11 +137,10 @@ struct DepthwiseConv2d {
   int32_t taps;
   const float* weights;    // (taps, c)
   int32_t rows, columns, channels;
-  const Step* steps;
-  int32_t step_count;
+  Epilogue epilogue;
 };
 
-// Maximum or mean over the part of the window that is inside the image, then the steps.
+// Maximum or mean over the part of the window that is inside the image, then the epilogue.
 struct Pool2d {
   const float* input;    // pixel (0, 0) of the image
   int64_t row, pixel;    // floats from one input row or pixel to the next
@@ -147,17 +148,15 @@ struct Pool2d {
   int32_t pool_h, pool_w, stride_h, stride_w, top, left;
   bool maximum;
   int32_t rows, columns, channels;
-  const Step* steps;
-  int32_t step_count;
+  Epilogue epilogue;
 };
 
-// v = input, then the steps.
+// v = input, then the epilogue.
 struct Elementwise {
   const float* input;
   int64_t row, pixel;
   int32_t rows, columns, channels;
-  const Step* steps;
-  int32_t step_count;
+  Epilogue epilogue;
 };
 
 // bits out = and of the window where mask is 1, or of it where mask is 0, over the part of the

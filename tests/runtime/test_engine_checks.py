@@ -25,12 +25,12 @@ def floats(*shape: int) -> np.ndarray:
     return np.zeros(shape, np.float32)
 
 
-def steps() -> Any:
-    return engine().Steps()
+def epilogue() -> Any:
+    return engine().Epilogue()
 
 
 def with_step(name: str, *arguments: Any) -> Any:
-    made = steps()
+    made = epilogue()
     getattr(made, name)(*arguments)
     return made
 
@@ -39,7 +39,7 @@ def bconv2d(program: Any, **changed: Any) -> None:
     arguments = {
         "input": view(row=16, pixel=8), "planes": 1, "offsets": np.zeros(3, np.int32),
         "words": np.zeros((4, 3), np.uint64), "scale": floats(4), "bias": floats(4),
-        "row_class": None, "column_class": None, "output": extent(), "steps": steps(),
+        "row_class": None, "column_class": None, "output": extent(), "epilogue": epilogue(),
     }  # fmt: skip
     program.bconv2d(**{**arguments, **changed})
 
@@ -47,7 +47,7 @@ def bconv2d(program: Any, **changed: Any) -> None:
 def conv2d(program: Any, **changed: Any) -> None:
     arguments = {
         "input": view(), "offsets": np.zeros(3, np.int64), "run_length": 2,
-        "kernel": floats(4, 6), "output": extent(), "steps": steps(),
+        "kernel": floats(4, 6), "output": extent(), "epilogue": epilogue(),
     }  # fmt: skip
     program.conv2d(**{**arguments, **changed})
 
@@ -55,7 +55,7 @@ def conv2d(program: Any, **changed: Any) -> None:
 def depthwise(program: Any, **changed: Any) -> None:
     arguments = {
         "input": view(), "offsets": np.zeros(3, np.int64), "kernel": floats(3, 4),
-        "output": extent(), "steps": steps(),
+        "output": extent(), "epilogue": epilogue(),
     }  # fmt: skip
     program.depthwise_conv2d(**{**arguments, **changed})
 
@@ -67,7 +67,8 @@ def window(**changed: int) -> Any:
 
 def pool2d(program: Any, **changed: Any) -> None:
     arguments = {
-        "input": view(), "window": window(), "maximum": True, "output": extent(), "steps": steps(),
+        "input": view(), "window": window(), "maximum": True, "output": extent(),
+        "epilogue": epilogue(),
     }  # fmt: skip
     program.pool2d(**{**arguments, **changed})
 
@@ -75,8 +76,8 @@ def pool2d(program: Any, **changed: Any) -> None:
 def pooled(program: Any, **changed: Any) -> None:
     arguments = {
         "input": view(), "offsets": np.zeros(3, np.int64), "run_length": 2,
-        "kernel": floats(4, 6), "map": extent(), "inner_steps": steps(), "window": window(),
-        "maximum": True, "output": extent(), "steps": steps(),
+        "kernel": floats(4, 6), "map": extent(), "inner": epilogue(), "window": window(),
+        "maximum": True, "output": extent(), "epilogue": epilogue(),
     }  # fmt: skip
     program.pooled_conv2d(**{**arguments, **changed})
 
@@ -99,7 +100,7 @@ def int8_conv2d(program: Any, **changed: Any) -> None:
     arguments = {
         "levels": levels_of(size=100), "input": view(), "offsets": np.zeros(3, np.int64),
         "run_length": 2, "kernel": np.zeros((4, 6), np.int8), "scale": floats(4),
-        "output": extent(), "steps": steps(),
+        "output": extent(), "epilogue": epilogue(),
     }  # fmt: skip
     program.int8_conv2d(**{**arguments, **changed})
 
@@ -108,8 +109,8 @@ def pooled_int8(program: Any, **changed: Any) -> None:
     arguments = {
         "levels": levels_of(size=100), "input": view(), "offsets": np.zeros(3, np.int64),
         "run_length": 2, "kernel": np.zeros((4, 6), np.int8), "scale": floats(4), "map": extent(),
-        "inner_steps": steps(), "window": window(), "maximum": True, "output": extent(),
-        "steps": steps(),
+        "inner": epilogue(), "window": window(), "maximum": True, "output": extent(),
+        "epilogue": epilogue(),
     }  # fmt: skip
     program.pooled_int8_conv2d(**{**arguments, **changed})
 
@@ -124,7 +125,7 @@ def bmax_pool2d(program: Any, **changed: Any) -> None:
 
 
 def elementwise(program: Any, **changed: Any) -> None:
-    arguments = {"input": view(), "extent": extent(), "steps": steps()}
+    arguments = {"input": view(), "extent": extent(), "epilogue": epilogue()}
     program.elementwise(**{**arguments, **changed})
 
 
@@ -185,27 +186,29 @@ BAD: dict[str, tuple[Any, dict[str, Any]]] = {
     **{f"bmax_pool2d-input-{i}": (bmax_pool2d, {"input": v}) for i, v in enumerate(BITS_OUTSIDE)},
     **{f"bmax_pool2d-result-{i}": (bmax_pool2d, {"result": v}) for i, v in enumerate(BITS_OUTSIDE)},
     **{
-        f"store-{i}": (elementwise, {"steps": with_step("store", v)})
+        f"store-{i}": (elementwise, {"epilogue": with_step("store", v)})
         for i, v in enumerate(OUTSIDE)
     },
     **{
-        f"add-{i}": (elementwise, {"steps": with_step("combine", "add", v)})
+        f"add-{i}": (elementwise, {"epilogue": with_step("combine", "add", v)})
         for i, v in enumerate(OUTSIDE)
     },
     **{
-        f"sign-{i}": (elementwise, {"steps": with_step("sign", v, None, None)})
+        f"sign-{i}": (elementwise, {"epilogue": with_step("sign", v, None, None)})
         for i, v in enumerate(BITS_OUTSIDE)
     },
     "sign-threshold": (
-        elementwise, {"steps": with_step("sign", view(row=16, pixel=8), floats(3), None)}
+        elementwise, {"epilogue": with_step("sign", view(row=16, pixel=8), floats(3), None)}
     ),
     "quantize-planes": (
-        elementwise, {"steps": with_step("quantize", view(row=16, pixel=8, plane=2000), 8)}
+        elementwise, {"epilogue": with_step("quantize", view(row=16, pixel=8, plane=2000), 8)}
     ),
-    "quantize-bits": (elementwise, {"steps": with_step("quantize", view(row=16, pixel=8), 9)}),
-    "quantize-no-bits": (elementwise, {"steps": with_step("quantize", view(row=16, pixel=8), 0)}),
-    "affine-short": (elementwise, {"steps": with_step("affine", floats(3), None)}),
-    "prelu-long": (elementwise, {"steps": with_step("prelu", floats(5))}),
+    "quantize-bits": (elementwise, {"epilogue": with_step("quantize", view(row=16, pixel=8), 9)}),
+    "quantize-no-bits": (
+        elementwise, {"epilogue": with_step("quantize", view(row=16, pixel=8), 0)}
+    ),
+    "affine-short": (elementwise, {"epilogue": with_step("affine", floats(3), None)}),
+    "prelu-long": (elementwise, {"epilogue": with_step("prelu", floats(5))}),
     "bconv2d-words": (bconv2d, {"words": np.zeros((4, 2), np.uint64)}),
     "bconv2d-scale": (bconv2d, {"scale": floats(3)}),
     "bconv2d-bias": (bconv2d, {"bias": floats(8)}),
@@ -260,7 +263,7 @@ BAD: dict[str, tuple[Any, dict[str, Any]]] = {
                 "kernel": np.zeros((4, 2**17 + 2), np.int8),
             },
             "inner" if write is pooled_int8 else "step": {
-                "inner_steps" if write is pooled_int8 else "steps": with_step(
+                "inner" if write is pooled_int8 else "epilogue": with_step(
                     "store", view(offset=1020)
                 )
             },
@@ -282,9 +285,9 @@ BAD: dict[str, tuple[Any, dict[str, Any]]] = {
             "window": window(height=2**14, width=2**14),
         },
     ),
-    "pooled-inner-view": (pooled, {"inner_steps": with_step("store", view())}),
-    "pooled-inner-affine": (pooled, {"inner_steps": with_step("affine", floats(3), None)}),
-    "pooled-store": (pooled, {"steps": with_step("store", view(offset=1020))}),
+    "pooled-inner-view": (pooled, {"inner": with_step("store", view())}),
+    "pooled-inner-affine": (pooled, {"inner": with_step("affine", floats(3), None)}),
+    "pooled-store": (pooled, {"epilogue": with_step("store", view(offset=1020))}),
     "pool2d-window": (pool2d, {"window": window(height=200)}),
     "pool2d-empty-window": (pool2d, {"window": window(stride_h=9)}),
     "pool2d-padding": (pool2d, {"window": window(top=2)}),
@@ -355,7 +358,7 @@ def test_unknown_names_are_refused(program):
     with pytest.raises(ValueError, match="isa must be one"):
         engine().Program("sse5", ARENA)
     with pytest.raises(ValueError, match="combine must be"):
-        steps().combine("divide", view())
+        epilogue().combine("divide", view())
     with pytest.raises(ValueError, match="function must be"):
         program.strided_unary("exp", [1], [0, 0], [[1], [1]])
 

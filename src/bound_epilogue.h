@@ -1,4 +1,4 @@
-// Steps and operands at the addresses of one image.
+// Epilogues and operands at the addresses of one image.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@ inline bool writes_bits(StepKind kind) {
   return kind == StepKind::sign || kind == StepKind::quantize;
 }
 
-inline std::vector<Step> bind_steps(const std::vector<StepSpec>& specs, uint8_t* arena) {
+inline std::vector<Step> bind_epilogue(const EpilogueSpec& specs, uint8_t* arena) {
   std::vector<Step> steps;
   steps.reserve(specs.size());
   for (const StepSpec& spec : specs) {
@@ -30,6 +30,10 @@ inline std::vector<Step> bind_steps(const std::vector<StepSpec>& specs, uint8_t*
     steps.push_back(step);
   }
   return steps;
+}
+
+inline Epilogue as_epilogue(const std::vector<Step>& steps) {
+  return {steps.data(), static_cast<int32_t>(steps.size())};
 }
 
 template <class Kernel>
