@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests import traced_zoo
 from tests.small_zoo import trained
 
 __all__ = ["trained"]
@@ -27,6 +29,16 @@ DATA = Path(__file__).parent / "data"
 def rng() -> np.random.Generator:
     """Random numbers that are the same in every run."""
     return np.random.default_rng(20)
+
+
+@pytest.fixture(scope="session")
+def traced(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], traced_zoo.Traced]:
+    """Architectures by name, in a folder that the workers of a run share."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    (folder / "traced").mkdir(exist_ok=True)
+    return functools.partial(traced_zoo.traced, folder=folder / "traced")
 
 
 @pytest.fixture

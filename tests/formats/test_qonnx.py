@@ -15,10 +15,7 @@ import pytest
 
 pytest.importorskip("keras")
 
-import keras
-
 import bnnzoo
-from bnnzoo import registry
 from bnnzoo.errors import ConversionError
 from bnnzoo.formats import FORMATS, Network, packed, qonnx
 from bnnzoo.formats.network_info import NetworkInfo
@@ -30,8 +27,7 @@ from bnnzoo.graph.ir import Graph
 from bnnzoo.graph.ops import OPS
 from bnnzoo.graph.packing import quantize
 from bnnzoo.keras_bridge.from_keras import trace
-from tests.architectures.conftest import quick_initializers  # noqa: F401 (for every test here)
-from tests.architectures.models import MODELS, swept
+from tests.architectures.models import swept
 from tests.formats.exact_networks import NETWORKS, exact_input
 from tests.formats.files import INFO, tiny_graph
 from tests.formats.onnx_runs import (
@@ -42,7 +38,7 @@ from tests.formats.onnx_runs import (
 )
 from tests.graph.graphs import GraphBuilder, random_graph, with_more_ends
 from tests.keras_bridge.keras_cases import CASES, model_of
-from tests.keras_bridge.keras_networks import counting, every_count, seed_weights
+from tests.keras_bridge.keras_networks import counting, every_count
 from tests.runtime.exact_graphs import exact_graph, exact_inputs
 
 pytestmark = pytest.mark.filterwarnings("ignore::bnnzoo.nn.StarvedWeightsWarning")
@@ -133,28 +129,22 @@ def test_every_layer_agrees_with_the_oracle(name):
     assert_agrees(graph, inputs_of(graph)) if graph.nodes else file_of(graph)
 
 
-def network_of(name: str) -> keras.Model:
-    """An architecture for its smallest images."""
-    pixels = max(8, MODELS[name].least)
-    return registry.builder(name)(input_shape=(pixels, pixels, 3), num_classes=7)
-
-
 @pytest.mark.parametrize("name", swept())
-def test_every_architecture_agrees_with_the_oracle(name):
-    graph = trace(seed_weights(network_of(name))).graph
+def test_every_architecture_agrees_with_the_oracle(name, traced):
+    graph = traced(name).graph
     assert_agrees(graph, inputs_of(graph))
 
 
 @pytest.mark.parametrize("name", swept())
-def test_every_architecture_costs_what_summary_says(name):
-    network = network_of(name)
-    graph = trace(network).graph
+def test_every_architecture_costs_what_summary_says(name, traced):
+    network = traced(name)
+    graph = network.graph
     model = file_of(graph)
     assert "Transpose" not in ops(model)
     normed = sum(node.op == "batch_norm" for node in graph.nodes)
     assert ops(model).count("BatchNormalization") == normed
-    summary, cost = bnnzoo.summary(network), PEER_COSTS[name]
-    assert cost["pixels"] == network.input_shape[1]
+    summary, cost = network.summary, PEER_COSTS[name]
+    assert cost["pixels"] == network.pixels
     assert cost["binary_macs"] == summary.macs_by_bits.get(1, 0)
     assert cost["binary_weights"] == summary.params_by_bits[1]
     assert sum(cost["macs"].values()) == summary.macs

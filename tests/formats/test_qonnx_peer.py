@@ -22,11 +22,10 @@ from qonnx.transformation.lower_convs_to_matmul import LowerConvsToMatMul
 from qonnx.util.cleanup import cleanup_model
 
 import bnnzoo
-from bnnzoo import nn, registry
+from bnnzoo import nn
 from bnnzoo.formats import packed
 from bnnzoo.graph.interpreter import run
 from bnnzoo.keras_bridge.from_keras import trace
-from tests.architectures.conftest import quick_initializers  # noqa: F401 (for every test here)
 from tests.architectures.models import MODELS
 from tests.data import make_qonnx_goldens as goldens
 from tests.data.make_qonnx_goldens import by_qonnx, cost
@@ -53,23 +52,21 @@ def test_qonnx_runs_random_graphs_as_the_oracle(seed):
 
 
 @pytest.fixture(scope="module", params=MODELS)
-def architecture(request):
-    """An architecture for its smallest images: its name, its Keras model, and its graph."""
-    pixels = max(8, MODELS[request.param].least)
-    model = registry.builder(request.param)(input_shape=(pixels, pixels, 3), num_classes=7)
-    return request.param, model, trace(seed_weights(model)).graph
+def architecture(request, traced):
+    """An architecture for its smallest images: its name, and what is known of it."""
+    return request.param, traced(request.param)
 
 
 def test_qonnx_runs_every_architecture_as_the_oracle(architecture):
-    _, _, graph = architecture
+    graph = architecture[1].graph
     assert_agrees(graph, inputs_of(graph), by_qonnx)
 
 
 def test_qonnx_counts_the_costs_that_summary_has(architecture):
-    name, model, graph = architecture
-    found = cost(file_of(graph), model.input_shape[1])
+    name, network = architecture
+    found = cost(file_of(network.graph), network.pixels)
     assert found == COSTS[name]
-    summary = bnnzoo.summary(model)
+    summary = network.summary
     assert found["binary_macs"] == summary.macs_by_bits.get(1, 0)
     assert found["binary_weights"] == summary.params_by_bits[1]
     assert sum(found["macs"].values()) == summary.macs

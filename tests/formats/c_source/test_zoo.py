@@ -31,11 +31,15 @@ ROWS = re.findall(
 SMALL = ("birealnet20", "binarynet", "binarynet_mlp", "xnornet_vgg")
 
 
+def source(graph):
+    return Source(network(graph, np.zeros((1, *graph.input_shape))), prepare(graph))
+
+
 def source_of(name):
+    """An architecture for its usual images, or a trained network, and its Keras model."""
     pretrained = "." in name
     model = bnnzoo.load(name, pretrained=pretrained)
-    graph = trace(model if pretrained else seed_weights(model)).graph
-    return Source(network(graph, np.zeros((1, *graph.input_shape))), prepare(graph)), model
+    return source(trace(model if pretrained else seed_weights(model)).graph), model
 
 
 @pytest.mark.parametrize(
@@ -43,10 +47,10 @@ def source_of(name):
     [pytest.param(row, id=row[0], marks=[pytest.mark.slow] * ("." not in row[0])) for row in ROWS],
 )
 def test_the_table_of_sizes(row):
-    source, _ = source_of(row[0])
-    constants = source.lowered[1].constants
-    sizes = (constants.bytes(bits=True), constants.bytes(bits=False), source.arena_bytes)
-    assert " x ".join(map(str, source.graph.input_shape)) == row[1]
+    made, _ = source_of(row[0])
+    constants = made.lowered[1].constants
+    sizes = (constants.bytes(bits=True), constants.bytes(bits=False), made.arena_bytes)
+    assert " x ".join(map(str, made.graph.input_shape)) == row[1]
     assert [f"{size:,}" for size in sizes] == [*row[2:]]
 
 
@@ -55,9 +59,9 @@ def test_the_table_of_sizes_is_there():
 
 
 @pytest.mark.parametrize("name", swept())
-def test_every_architecture_can_be_written(name):
-    source, _ = source_of(name)
-    assert "static const call calls[]" in source.model() and "_run(" in source.header()
+def test_every_architecture_can_be_written(name, traced):
+    made = source(traced(name).graph)
+    assert "static const call calls[]" in made.model() and "_run(" in made.header()
 
 
 @pytest.mark.slow
@@ -65,9 +69,9 @@ def test_every_architecture_can_be_written(name):
 @pytest.mark.parametrize("name", SMALL)
 def test_networks_for_small_images_run(name, tmp_path):
     """On random weights and images; where a sign is in doubt, all after it is."""
-    source, model = source_of(name)
+    made, model = source_of(name)
     x = random_images(model, 8)
-    graph = source.graph
+    graph = made.graph
     test = self_test(network(graph, x[:1]), graph)
     program = build(tmp_path, [network(graph, x[:1])], COMPILERS[0], ["-O2"])
     if not test.doubtful:
