@@ -1,6 +1,8 @@
 #include "thread_pool.h"
 
+#if !defined(_WIN32)
 #include <pthread.h>
+#endif
 
 #include <algorithm>
 #include <exception>
@@ -15,9 +17,11 @@ constexpr int kSpins = 2000;
 constexpr int64_t kMaxChunks = 65535;
 
 // How many forks lie between this process and the one that loaded the library. Unlike a process id,
-// it is never the same in a parent and in its descendants.
+// it is never the same in a parent and in its descendants. Windows has no forks.
 std::atomic<uint32_t> forks{0};
+#if !defined(_WIN32)
 [[maybe_unused]] const int counted = pthread_atfork(nullptr, nullptr, [] { ++forks; });
+#endif
 
 uint32_t end_of(uint64_t state) { return static_cast<uint32_t>(state >> 16) & 0xffff; }
 uint32_t next_of(uint64_t state) { return static_cast<uint32_t>(state) & 0xffff; }

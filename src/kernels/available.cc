@@ -1,8 +1,10 @@
 // Which instruction sets this CPU and its operating system support.
 #include "tables.h"
 
-#if defined(BNNZOO_AMX)
+#if defined(__x86_64__)
 #include <cpuid.h>
+#endif
+#if defined(BNNZOO_AMX)
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
@@ -30,34 +32,54 @@ struct Available {
   }
 };
 
+#if defined(__x86_64__)
+// What CPUID says of the CPU, and XGETBV of the registers that the system saves for each thread.
+// __builtin_cpu_supports would need a library that Clang does not link on Windows.
+struct Cpu {
+  unsigned leaf1_ecx = 0, leaf7_ebx = 0, leaf7_ecx = 0, leaf7_edx = 0, saved = 0;
+
+  Cpu() {
+    unsigned eax, ebx, edx;
+    __get_cpuid(1, &eax, &ebx, &leaf1_ecx, &edx);
+    __get_cpuid_count(7, 0, &eax, &leaf7_ebx, &leaf7_ecx, &leaf7_edx);
+    if (has(leaf1_ecx, bit_OSXSAVE)) __asm__("xgetbv" : "=a"(saved), "=d"(edx) : "c"(0));
+  }
+
+  static bool has(unsigned word, unsigned bits) { return (word & bits) == bits; }
+};
+
+constexpr unsigned kSavesAvx = 0x06, kSavesAvx512 = 0xe6;  // bits of XCR0
+#endif
+
 #if defined(BNNZOO_AMX)
 // Linux saves tiles for a process that has asked for them, once and for all its threads. It may
 // refuse, as where a thread has a signal stack that is too small to hold them.
 bool ask_for_tiles() {
   constexpr long kRequest = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
-  unsigned eax, ebx, ecx, edx;
-  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return false;
-  constexpr unsigned kTile = 1u << 24, kInt8 = 1u << 25;
-  return (edx & kTile) != 0 && (edx & kInt8) != 0 &&
-         syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
+  return syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
 }
 #endif
 
-// Best first. __builtin_cpu_supports says yes only where the system saves the registers too.
+// Best first.
 Available detect() {
 #if defined(__x86_64__)
-  __builtin_cpu_init();
-  const bool popcnt = __builtin_cpu_supports("popcnt");
-  const bool avx2 = popcnt && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
-                      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-                      __builtin_cpu_supports("avx512dq");
-  const bool vnni = avx512 && __builtin_cpu_supports("avx512vnni");
-  const bool vpopcntdq = vnni && __builtin_cpu_supports("avx512vpopcntdq") &&
-                         __builtin_cpu_supports("avx512bitalg");
+  const Cpu cpu;
+  const bool popcnt = cpu.has(cpu.leaf1_ecx, bit_POPCNT);
+  const bool avx2 = popcnt && cpu.has(cpu.saved, kSavesAvx) && cpu.has(cpu.leaf1_ecx, bit_FMA) &&
+                    cpu.has(cpu.leaf7_ebx, bit_AVX2);
+  const bool avx512 =
+      avx2 && cpu.has(cpu.saved, kSavesAvx512) &&
+      cpu.has(cpu.leaf7_ebx, bit_AVX512F | bit_AVX512BW | bit_AVX512VL | bit_AVX512DQ);
+  const bool vnni = avx512 && cpu.has(cpu.leaf7_ecx, bit_AVX512VNNI);
+  const bool vpopcntdq =
+      vnni && cpu.has(cpu.leaf7_ecx, bit_AVX512VPOPCNTDQ | bit_AVX512BITALG);
+#if defined(BNNZOO_AMX)
+  constexpr unsigned kTile = 1u << 24, kInt8 = 1u << 25;
+  const bool amx = vpopcntdq && cpu.has(cpu.leaf7_edx, kTile | kInt8) && ask_for_tiles();
+#endif
   const Candidate candidates[] = {
 #if defined(BNNZOO_AMX)
-      {&avx512_amx_kernels, vpopcntdq && ask_for_tiles()},
+      {&avx512_amx_kernels, amx},
 #endif
       {&avx512_vpopcntdq_kernels, vpopcntdq},
       {&avx512_vnni_kernels, vnni},

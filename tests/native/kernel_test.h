@@ -6,9 +6,9 @@
 #pragma once
 
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -58,8 +58,7 @@ template <typename T>
 class Aligned {
  public:
   explicit Aligned(size_t count) {
-    void* memory = nullptr;
-    if (posix_memalign(&memory, 64, count * sizeof(T) + (count == 0)) != 0) std::abort();
+    void* memory = ::operator new(count * sizeof(T), kAlignment);
     std::memset(memory, 0, count * sizeof(T));
     values_.reset(static_cast<T*>(memory));
   }
@@ -67,8 +66,10 @@ class Aligned {
   T& operator[](size_t i) { return values_.get()[i]; }
 
  private:
+  static constexpr std::align_val_t kAlignment{64};
+
   struct Free {
-    void operator()(T* memory) const { std::free(memory); }
+    void operator()(T* memory) const { ::operator delete(memory, kAlignment); }
   };
   std::unique_ptr<T[], Free> values_;
 };
