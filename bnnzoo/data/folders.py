@@ -134,7 +134,7 @@ def _counted(folders: list[Path]) -> dict[str, int]:
 def _indices_by_label(folders: list[Path], label_set: Labels, skip_bad: bool) -> dict[str, int]:
     """Returns the indices of folders that are named as classes, or all by their numbers."""
     names = [folder.name for folder in folders]
-    indices = labels.class_indices(names, label_set)
+    indices = labels.indices(names, label_set)
     if not any(index is not None for index in indices) and all(map(str.isdecimal, names)):
         count = len(labels.names(label_set))
         indices = [int(name) if int(name) < count else None for name in names]

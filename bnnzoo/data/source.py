@@ -120,7 +120,7 @@ class Source:
         names = labels.names(classes)
         if self.class_names == names:
             return self
-        indices = labels.class_indices(self.class_names, classes)
+        indices = labels.indices(self.class_names, classes)
         strange = [n for n, index in zip(self.class_names, indices, strict=True) if index is None]
         if strange:
             raise DataError(

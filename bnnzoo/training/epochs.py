@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import keras
@@ -18,11 +17,11 @@ from bnnzoo.nn.optimizers import CaseOptimizer, is_binary_variable
 from bnnzoo.training.distributed.distribution import ALONE, Group
 from bnnzoo.training.images.crops import Drawing
 from bnnzoo.training.images.image_arrays import evaluation_codes, training_codes
-from bnnzoo.training.images.reading import RunImages
+from bnnzoo.training.images.run_data import RunData
 from bnnzoo.training.interrupts import kept_interrupts
 from bnnzoo.training.recipes.recipe import Recipe
 
-__all__ = ["EpochRunner", "Progress", "Split", "evaluation_batch"]
+__all__ = ["EpochRunner", "Progress", "evaluation_batch"]
 
 MAX_EVALUATED_AT_ONCE = 500
 VALUES_EVALUATED_AT_ONCE = 2**24
@@ -35,15 +34,6 @@ class Progress(NamedTuple):
     epochs: int
     step: int
     steps: int
-
-
-@dataclass(frozen=True)
-class Split:
-    """The images of a run: which are learnt from and which are measured after each epoch."""
-
-    images: RunImages
-    train: NDArray[np.int64]
-    validation: NDArray[np.int64]
 
 
 def evaluation_batch(shape: tuple[int, ...]) -> int:
@@ -60,7 +50,7 @@ class EpochRunner:
 
     Args:
         model: The compiled model.
-        split: The images.
+        data: The images.
         recipe: The recipe.
         group: The processes that share each batch.
         progress: Called after every step.
@@ -69,16 +59,16 @@ class EpochRunner:
     def __init__(
         self,
         model: Any,
-        split: Split,
+        data: RunData,
         recipe: Recipe,
         group: Group = ALONE,
         progress: Callable[[Progress], None] | None = None,
     ) -> None:
         self.model = model
-        self.split = split
+        self.data = data
         self.recipe = recipe
         self.group = group
-        self.steps = len(split.train) // recipe.batch_size
+        self.steps = len(data.train) // recipe.batch_size
         self.progress = progress
         self._signs = self._current_signs()
 
@@ -118,13 +108,13 @@ class EpochRunner:
 
     def _fit(self, epoch: int, check: Callable[[], None]) -> dict[str, float]:
         recipe = self.recipe
-        codes = training_codes(self.split.train, recipe.augmentation, recipe.seed, epoch)
+        codes = training_codes(self.data.train, recipe.augmentation, recipe.seed, epoch)
         codes = codes[: self.steps * recipe.batch_size].reshape(self.steps, recipe.batch_size, 4)
         codes = self.group.part(codes)
         drawing = Drawing(recipe.augmentation.min_area, recipe.seed, epoch)
-        with self.split.images.feed(codes.reshape(-1, 4), codes.shape[1], drawing) as data:
+        with self.data.images.feed(codes.reshape(-1, 4), codes.shape[1], drawing) as batches:
             history = self.model.fit(
-                **self._by_calls(data),
+                **self._by_calls(batches),
                 shuffle=False,
                 verbose=0,
                 callbacks=[_Steps(self, epoch, check)] if self.progress else [],
@@ -140,13 +130,13 @@ class EpochRunner:
         return {**data, "x": in_calls(x), "y": in_calls(y)}
 
     def _evaluate(self) -> dict[str, float]:
-        images, group = self.split.images, self.group
+        images, group = self.data.images, self.group
         size = evaluation_batch(images.shape)
-        indices, weights = whole_batches(self.split.validation, size, group.devices)
+        indices, weights = whole_batches(self.data.validation, size, group.devices)
         indices, weights = group.part(indices), group.part(weights)
         codes = evaluation_codes(indices.ravel(), self.recipe.augmentation)
-        with images.feed(codes, indices.shape[1]) as data:
-            result = self.model.evaluate(**_weighted(data, weights), verbose=0, return_dict=True)
+        with images.feed(codes, indices.shape[1]) as batches:
+            result = self.model.evaluate(**_weighted(batches, weights), verbose=0, return_dict=True)
         return {name: float(value) for name, value in result.items()}
 
     def _current_signs(self) -> dict[str, NDArray[np.bool_]]:

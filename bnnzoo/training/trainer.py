@@ -9,25 +9,23 @@ import platform
 from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
 
-from bnnzoo.data.source import Source
-from bnnzoo.data.sources import check_source, open_source
-from bnnzoo.errors import ArgumentError, DataError
+from bnnzoo.data.sources import check_source
+from bnnzoo.errors import ArgumentError
 from bnnzoo.evaluation import evaluate
 from bnnzoo.training import checkpoints
 from bnnzoo.training.devices import device_names, hardware, jit_compile, steps_per_call
 from bnnzoo.training.distributed.distribution import current_group
-from bnnzoo.training.epochs import EpochRunner, Progress, Split, evaluation_batch
+from bnnzoo.training.epochs import EpochRunner, Progress, evaluation_batch
 from bnnzoo.training.events import EventFile, open_events
 from bnnzoo.training.heads import backbone_layers
 from bnnzoo.training.images.device_images import input_layer
-from bnnzoo.training.images.digest import image_digest
-from bnnzoo.training.images.image_arrays import calibration_indices, split_codes
-from bnnzoo.training.images.reading import image_reader
+from bnnzoo.training.images.image_arrays import calibration_indices
+from bnnzoo.training.images.run_data import open_data
 from bnnzoo.training.networks import (
     NetworkMaker,
     calibrated,
@@ -118,58 +116,6 @@ def train(
         return trainer.finish(resumed_after=start) if group.first else {}
 
 
-class _Data(NamedTuple):
-    """What a run learns from and is measured on.
-
-    Attributes:
-        split: The images.
-        test: What is measured at the end.
-        num_classes: Number of classes.
-        class_names: Their names, where the data set has them.
-        facts: What all processes must have the same, in words.
-        digest: Differs where images or labels do.
-    """
-
-    split: Split
-    test: Source
-    num_classes: int
-    class_names: tuple[str, ...] | None
-    facts: str
-    digest: str
-
-
-def _open_data(recipe: Recipe, input_shape: tuple[int, int, int] | None) -> _Data:
-    """Returns the images of a recipe.
-
-    Args:
-        recipe: The recipe.
-        input_shape: `(h, w, c)` of its network; None where any will do.
-    """
-    test, source = open_source(recipe.test_data), open_source(recipe.data)
-    num_classes = source.count_classes()
-    if num_classes < 2:
-        raise DataError(
-            f"{source.name} must have images of two classes or more, got {num_classes}. There is "
-            "nothing to learn."
-        )
-    source = source.within(num_classes)
-    test = test.labelled_as(source.class_names).within(num_classes)
-    read = image_reader(recipe, source, input_shape)
-    images: Any = read(source, input_shape)
-    test_images = read(test, images.shape)
-    train, validation = split_codes(len(images), len(test), recipe.held_out, recipe.seed)
-    _check_fits(recipe, images.shape, len(train))
-    return _Data(
-        Split(images.followed_by(test_images), train, validation),
-        test,
-        num_classes,
-        source.class_names,
-        f"{len(images)} to train on and {len(test)} to measure on, of shape {images.shape}, in "
-        f"{num_classes} classes",
-        image_digest(source, images) + image_digest(test, test_images),
-    )
-
-
 class _Trainer:
     """A run: its images, its networks, its log."""
 
@@ -188,18 +134,17 @@ class _Trainer:
         self.rows: list[Row] = checkpoints.read_log(folder)
         self.events = events
         start = open_start(recipe)
-        data = _open_data(recipe, None if start is None else tuple(start.input_shape[1:]))
+        data = open_data(recipe, None if start is None else tuple(start.input_shape[1:]))
+        self.data, images = data, data.images
         self._check_same(data.digest)
-        folder.group.check_images(data.facts)
-        self.test, self.split = data.test, data.split
-        images, train = data.split.images, data.split.train
-        sample = images.some(calibration_indices(train, CALIBRATION_IMAGES, recipe.seed))
+        folder.group.check_images(
+            f"{len(images) - len(data.test)} to train on and {len(data.test)} to measure on, of "
+            f"shape {images.shape}, in {data.num_classes} classes"
+        )
+        sample = images.some(calibration_indices(data.train, CALIBRATION_IMAGES, recipe.seed))
+        start = calibrated(start, recipe, sample)
         self.networks = NetworkMaker(
-            recipe,
-            images.shape,
-            data.num_classes,
-            data.class_names,
-            calibrated(start, recipe, sample),
+            recipe, images.shape, data.num_classes, data.class_names, start
         )
         self.input_layer = input_layer(images, recipe.preprocessing, recipe.augmentation.pad)
 
@@ -229,7 +174,7 @@ class _Trainer:
         model = self._compiled(index)
         if done > first:
             checkpoints.read_state(self.folder, model.network, model.optimizer)
-        runner = EpochRunner(model, self.split, self.recipe, self.folder.group, self.progress)
+        runner = EpochRunner(model, self.data, self.recipe, self.folder.group, self.progress)
         for epoch in range(done, first + phase.epochs):
             row, flips = runner.run(epoch)
             self.rows.append({"phase": index + 1, **row})
@@ -246,10 +191,10 @@ class _Trainer:
         # Here and not in the result, which learns everything again.
         for layer in backbone_layers(network) if phase.freeze_backbone else ():
             layer.trainable = False
-        steps = len(self.split.train) // self.recipe.batch_size
+        steps = len(self.data.train) // self.recipe.batch_size
         optimizer = make_optimizer(phase, network, steps)
         teacher = self._teacher(index, network)
-        calls = steps_per_call(steps) if self.split.images.on_device else 1
+        calls = steps_per_call(steps) if self.data.images.on_device else 1
         model = TrainingModel(network, self.input_layer, phase, teacher, calls)
         model.compile(optimizer=optimizer, jit_compile=jit_compile())
         optimizer.build(model.trainable_variables)
@@ -290,8 +235,8 @@ class _Trainer:
         self.folder.write_log(self.rows)
         with self.folder.replacing(MODEL) as path:
             network.save(path)
-        batch_size = evaluation_batch(self.split.images.shape)
-        measured = evaluate(network, self.test, batch_size=batch_size).to_dict()
+        batch_size = evaluation_batch(self.data.images.shape)
+        measured = evaluate(network, self.data.test, batch_size=batch_size).to_dict()
         report = {
             "recipe": self.recipe.name,
             "network": network.model_spec.name,
@@ -299,26 +244,11 @@ class _Trainer:
             "seconds": round(sum(row["seconds"] for row in self.rows), 1),
             "resumed_after": resumed_after or None,
             "best_epoch": _best_epoch(self.rows),
-            "curve": "held-out training images" if self.recipe.held_out else self.test.name,
+            "curve": "held-out training images" if self.recipe.held_out else self.data.test.name,
             "evaluation": {**measured, "model": MODEL, "weights_sha256": self.folder.digest(MODEL)},
         }
         self.folder.write_json(REPORT, report)
         return report
-
-
-def _check_fits(recipe: Recipe, shape: tuple[int, ...], count: int) -> None:
-    """Refuses batches and borders that are too large for `count` images of `shape`."""
-    if count < recipe.batch_size:
-        raise ArgumentError(
-            f"batch_size must be at most {count}, the number of training images, got "
-            f"{recipe.batch_size}."
-        )
-    side = min(shape[:2])
-    if recipe.augmentation.pad > side:
-        raise ArgumentError(
-            f"augmentation.pad must be at most {side}, as images are {shape}, got "
-            f"{recipe.augmentation.pad}."
-        )
 
 
 def _best_epoch(rows: list[Row]) -> int:

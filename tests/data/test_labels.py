@@ -99,7 +99,7 @@ def test_unknown_id_suggests_the_nearest() -> None:
 def test_class_indices_of_names(
     given: list[str], classes: labels.Labels, expected: list[int]
 ) -> None:
-    assert labels.class_indices(given, classes) == expected
+    assert labels.indices(given, classes) == expected
 
 
 def test_names_from_a_folder_fit_a_terminal_and_a_file() -> None:

@@ -15,8 +15,8 @@ from bnnzoo.errors import ArgumentError, did_you_mean
 
 __all__ = [
     "Labels",
-    "class_indices",
     "index_of",
+    "indices",
     "list_labels",
     "names",
     "printable",
@@ -80,7 +80,7 @@ def index_of(classes: Labels) -> dict[str, int]:
     return found
 
 
-def class_indices(given: Sequence[str], classes: Labels) -> list[int | None]:
+def indices(given: Sequence[str], classes: Labels) -> list[int | None]:
     """Returns the class index of each name, None where it names no class.
 
     Args:

@@ -10,7 +10,7 @@ from keras import ops
 
 from bnnzoo.data import preprocessing as preprocessings
 from bnnzoo.training.images.image_arrays import ImageArrays
-from bnnzoo.training.images.reading import RunImages
+from bnnzoo.training.images.run_data import RunImages
 
 __all__ = ["DeviceImages", "Scaling", "input_layer"]
 

@@ -85,16 +85,10 @@ class ImageArrays:
 def load_arrays(
     source: Source, preprocessing: str, input_shape: tuple[int, int, int] | None = None
 ) -> ImageArrays:
-    """Reads a data set into memory, as raw pixels of the network's size.
-
-    Args:
-        source: The data set.
-        preprocessing: Id of the preprocessing, which also says how images are resized.
-        input_shape: `(h, w, c)`; None takes that of the preprocessing, else of the first images.
+    """Reads a data set into memory, as raw pixels of the network's size; see `fitting_of`.
 
     Raises:
-        DataError: The first images differ in size and nothing else says which one to take, or the
-            images are too many.
+        DataError: The images differ in size, or are too many.
     """
     fitting = fitting_of(source, preprocessing, input_shape)
     pixels: list[np.ndarray] = []

@@ -117,16 +117,9 @@ def open_files(
     input_shape: tuple[int, int, int] | None = None,
     pad: int = 0,
 ) -> ImageFiles:
-    """Returns the images of a data set, to be read from their files.
+    """Returns the images of a data set, to be read from their files; see `fitting_of`.
 
-    Args:
-        source: The data set.
-        preprocessing: Id of the preprocessing, which also says how images are resized.
-        input_shape: `(h, w, c)`; None takes that of the preprocessing, else of the first images.
-        pad: Zeros on every side of training images.
-
-    Raises:
-        DataError: The first images differ in size and nothing else says which one to take.
+    `pad` zeros are on every side of training images.
     """
     items: Any = source.items
     fitting = fitting_of(source, preprocessing, input_shape)

@@ -8,6 +8,7 @@ epochs of the others are for a GPU with bfloat16. Those of ImageNet are in `imag
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from bnnzoo.errors import ArgumentError, did_you_mean
 from bnnzoo.training.recipes.imagenet import IMAGENET_RECIPES
@@ -15,10 +16,8 @@ from bnnzoo.training.recipes.recipe import Augmentation, Phase, Recipe
 
 __all__ = ["RECIPES", "recipe"]
 
-CROP_AND_FLIP = Augmentation(pad=4, flip=True)
 
-
-def _recipe(name: str, *phases: Phase, summary: str, **fields: object) -> Recipe:
+def _recipe(name: str, *phases: Phase, summary: str, **fields: Any) -> Recipe:
     """Returns a recipe for `NETWORK.DATA` or `NETWORK.DATA-VARIANT`."""
     network, _, tag = name.partition(".")
     data = tag.partition("-")[0]
@@ -29,7 +28,7 @@ def _recipe(name: str, *phases: Phase, summary: str, **fields: object) -> Recipe
         test_data=f"keras:{data}:test",
         phases=phases,
         summary=summary,
-        **fields,  # type: ignore[arg-type]
+        **fields,
     )
 
 
@@ -46,6 +45,12 @@ def _mnist_variant(variant: str, *phases: Phase, summary: str) -> Recipe:
     return dataclasses.replace(
         MNIST, name=f"{MNIST.name}-{variant}", phases=phases, summary=summary
     )
+
+
+def _cifar10(name: str, *phases: Phase, **fields: Any) -> Recipe:
+    """Returns a recipe with crops and flips, in bfloat16."""
+    crop_and_flip = Augmentation(pad=4, flip=True)
+    return _recipe(name, *phases, augmentation=crop_and_flip, precision="mixed_bfloat16", **fields)
 
 
 _ALL = (
@@ -103,12 +108,10 @@ _ALL = (
         augmentation=Augmentation(pad=2, flip=True),
         precision="mixed_bfloat16",
     ),
-    _recipe(
+    _cifar10(
         "binarynet.cifar10",
         Phase(epochs=200, learning_rate=3e-3, warmup_epochs=2),
         summary="The paper trains 500 epochs without augmentation; here crops and flips, cosine.",
-        augmentation=CROP_AND_FLIP,
-        precision="mixed_bfloat16",
     ),
     _recipe(
         "binarynet.cifar10-half",
@@ -118,64 +121,48 @@ _ALL = (
         augmentation=Augmentation(flip=True),
         batch_size=64,
     ),
-    _recipe(
+    _cifar10(
         "xnornet_vgg.cifar10",
         Phase(epochs=200, learning_rate=2e-3, warmup_epochs=2),
         summary="BinaryNet's network with scales, first and last layer real; Adam, cosine.",
-        augmentation=CROP_AND_FLIP,
-        precision="mixed_bfloat16",
     ),
-    _recipe(
+    _cifar10(
         "birealnet18.cifar10",
         Phase(epochs=200, learning_rate=3e-3, warmup_epochs=3),
         summary="Small-input stem; Adam as in the paper, cosine in the place of linear decay.",
-        augmentation=CROP_AND_FLIP,
-        precision="mixed_bfloat16",
     ),
-    _recipe(
+    _cifar10(
         "birealnet18.cifar10-two-stage",
         Phase(epochs=80, binarize="activations", learning_rate=2e-3, warmup_epochs=3),
         Phase(epochs=160, learning_rate=2e-3),
         summary="Binary activations first, then binary weights as well.",
-        augmentation=CROP_AND_FLIP,
-        precision="mixed_bfloat16",
     ),
-    _recipe(
+    _cifar10(
         "resnet_e18.cifar10",
         Phase(epochs=200, learning_rate=3e-3, warmup_epochs=3),
         summary="The paper's Adam for ImageNet, cosine; crops and flips.",
-        augmentation=CROP_AND_FLIP,
-        precision="mixed_bfloat16",
     ),
-    _recipe(
+    _cifar10(
         "binary_densenet28.cifar10",
         Phase(epochs=160, learning_rate=3e-3, warmup_epochs=3),
         summary="The paper's Adam for ImageNet, cosine; crops and flips.",
-        augmentation=CROP_AND_FLIP,
-        precision="mixed_bfloat16",
     ),
-    _recipe(
+    _cifar10(
         "birealnet20.cifar10",
         Phase(epochs=300, learning_rate=3e-3, warmup_epochs=3),
         summary="The 20-layer network of CIFAR tables; Adam, cosine, crops and flips.",
-        augmentation=CROP_AND_FLIP,
-        precision="mixed_bfloat16",
     ),
-    _recipe(
+    _cifar10(
         "reactnet_resnet20.cifar10",
         Phase(epochs=100, learning_rate=3e-3, warmup_epochs=2),
         summary="30 channels, not 16, for a file below 200 kB; Adam, cosine, crops and flips.",
         arguments={"width": 30},
-        augmentation=CROP_AND_FLIP,
-        precision="mixed_bfloat16",
     ),
-    _recipe(
+    _cifar10(
         "birealnet20.cifar10-two-stage",
         Phase(epochs=150, binarize="activations", learning_rate=2e-3, warmup_epochs=3),
         Phase(epochs=250, learning_rate=2e-3),
         summary="Binary activations first, then binary weights as well.",
-        augmentation=CROP_AND_FLIP,
-        precision="mixed_bfloat16",
     ),
 )
 

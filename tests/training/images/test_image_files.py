@@ -20,7 +20,7 @@ from bnnzoo.training import Augmentation
 from bnnzoo.training.images.crops import Drawing
 from bnnzoo.training.images.image_arrays import ImageArrays, evaluation_codes, training_codes
 from bnnzoo.training.images.image_files import BATCHES_AHEAD, PART, ImageFiles, open_files
-from bnnzoo.training.images.reading import image_reader
+from bnnzoo.training.images.run_data import image_reader
 from tests.training.tiny import photo_recipe, tiny_recipe, write_photos
 
 ALL = Augmentation(flip=True, min_area=0.08)
@@ -193,7 +193,7 @@ def test_where_images_are_follows_from_the_recipe(photos, tmp_path):
         (dataclasses.replace(small, images="files"), source, ImageFiles),
         (photo_recipe(photos), source, ImageFiles),
     ):
-        assert isinstance(image_reader(recipe, data, None)(source, None), kind)
+        assert isinstance(image_reader(recipe, data, None)(source), kind)
 
 
 def test_sizes_that_nothing_decides_are_refused(photos):

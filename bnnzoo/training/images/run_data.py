@@ -1,0 +1,143 @@
+"""What a run learns from and is measured on: the images that its recipe names."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnnzoo.data.source import Source
+from bnnzoo.data.sources import open_source
+from bnnzoo.errors import ArgumentError, DataError
+from bnnzoo.training.images.image_arrays import ImageArrays, fitting_of, load_arrays, split_codes
+from bnnzoo.training.images.image_files import ImageFiles, open_files
+from bnnzoo.training.recipes.recipe import Recipe
+
+__all__ = ["RunData", "RunImages", "image_reader", "open_data"]
+
+# 2 GiB where they have to be resized and are float32, 0.5 GiB as bytes.
+MAX_VALUES_IN_MEMORY = 2**29
+DIGESTED = 256
+
+Shape: TypeAlias = tuple[int, int, int]
+RunImages: TypeAlias = ImageArrays | ImageFiles
+
+
+class RunData(NamedTuple):
+    """What a run learns from and is measured on.
+
+    Attributes:
+        images: Training images, and behind them the test images.
+        train: Indices of the images that are learnt from.
+        validation: Indices of those that are measured after each epoch.
+        test: What is measured at the end.
+        num_classes: Number of classes.
+        class_names: Their names, where the data set has them.
+        digest: Differs where images or labels do.
+    """
+
+    images: RunImages
+    train: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    test: Source
+    num_classes: int
+    class_names: tuple[str, ...] | None
+    digest: str
+
+
+def open_data(recipe: Recipe, input_shape: Shape | None) -> RunData:
+    """Returns the images of a recipe.
+
+    Args:
+        recipe: The recipe.
+        input_shape: `(h, w, c)` of the network; None where the images decide.
+
+    Raises:
+        ArgumentError: The batches or borders of the recipe are too large for the images.
+        DataError: The images cannot be had, or are of one class.
+    """
+    test, source = open_source(recipe.test_data), open_source(recipe.data)
+    num_classes = source.count_classes()
+    if num_classes < 2:
+        raise DataError(
+            f"{source.name} must have images of two classes or more, got {num_classes}. There is "
+            "nothing to learn."
+        )
+    source = source.within(num_classes)
+    test = test.labelled_as(source.class_names).within(num_classes)
+    read = image_reader(recipe, source, input_shape)
+    images: Any = read(source, input_shape=input_shape)
+    test_images = read(test, input_shape=images.shape)
+    train, validation = split_codes(len(images), len(test), recipe.held_out, recipe.seed)
+    _check_fits(recipe, images.shape, len(train))
+    digest = _digest(source, images) + _digest(test, test_images)
+    both = images.followed_by(test_images)
+    return RunData(both, train, validation, test, num_classes, source.class_names, digest)
+
+
+def image_reader(
+    recipe: Recipe, source: Source, input_shape: Shape | None
+) -> Callable[..., RunImages]:
+    """Returns what reads the training images of a recipe, and its test images in the same way.
+
+    It takes a data set and an `input_shape`, as `fitting_of` does.
+
+    Args:
+        recipe: Its `images` decides; `auto` keeps few images in memory, unless training takes
+            random parts of them.
+        source: The training images.
+        input_shape: `(h, w, c)` of the network; None where the images decide.
+    """
+    where = recipe.images
+    if where == "auto":
+        few = recipe.augmentation.min_area >= 1 and _values(recipe, source, input_shape)
+        where = "memory" if few and few <= MAX_VALUES_IN_MEMORY else "files"
+    if where == "memory":
+        return functools.partial(load_arrays, preprocessing=recipe.preprocessing)
+    pad = recipe.augmentation.pad
+    return functools.partial(open_files, preprocessing=recipe.preprocessing, pad=pad)
+
+
+def _values(recipe: Recipe, source: Source, input_shape: Shape | None) -> int:
+    fitting = fitting_of(source, recipe.preprocessing, input_shape)
+    assert fitting.size is not None and fitting.channels is not None
+    return len(source) * math.prod(fitting.size) * fitting.channels
+
+
+def _check_fits(recipe: Recipe, shape: Shape, count: int) -> None:
+    """Refuses batches and borders that are too large for `count` images of `shape`."""
+    if count < recipe.batch_size:
+        raise ArgumentError(
+            f"batch_size must be at most {count}, the number of training images, got "
+            f"{recipe.batch_size}."
+        )
+    side = min(shape[:2])
+    if recipe.augmentation.pad > side:
+        raise ArgumentError(
+            f"augmentation.pad must be at most {side}, as images are {shape}, got "
+            f"{recipe.augmentation.pad}."
+        )
+
+
+def _digest(source: Source, images: RunImages) -> str:
+    """Returns a sha256 that differs where the images or their labels do.
+
+    Of pixels in memory as bytes it covers every one. Others are too many, or are rounded as the
+    processor does: of those it covers number, class names and shape, and of 256 drawn at random the
+    name, the label and the original size.
+    """
+    state = hashlib.sha256(repr((len(images), images.shape, source.class_names)).encode())
+    if isinstance(images, ImageArrays) and images.pixels.dtype == np.uint8:
+        state.update(np.ascontiguousarray(images.pixels).data)
+        state.update(np.ascontiguousarray(images.labels).data)
+        return state.hexdigest()
+    items: Any = source.items
+    for index in np.random.default_rng(0).permutation(len(source))[:DIGESTED].tolist():
+        item = items[index]
+        state.update(repr((item.id, int(item.label), item.read().shape)).encode())
+    return state.hexdigest()
