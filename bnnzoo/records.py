@@ -54,20 +54,19 @@ def read_record(kind: type[R], value: Any, where: str = "") -> R:
     Raises:
         RecordError: A field is missing, unknown, or not what its annotation says.
     """
+    subject = where.rstrip(" .:") or "it"
     if not isinstance(value, dict):
-        raise _wrong(where.rstrip(" .:") or "it", "an object", value)
+        raise _wrong(subject, "an object", value)
     fields, hints = dataclasses.fields(kind), _hints(kind)  # type: ignore[arg-type]
-    unknown = sorted(value.keys() - {field.name for field in fields})
-    if unknown:
-        subject = where.rstrip(" .:") or "it"
+    if unknown := sorted(value.keys() - {field.name for field in fields}):
         raise RecordError(f"{subject} has unknown fields {unknown}. Remove them.")
     read = {}
     for field in fields:
         if field.name in value:
             read[field.name] = _read(hints[field.name], value[field.name], where + field.name)
         elif field.default is field.default_factory is dataclasses.MISSING:
-            rule = _meaning(hints[field.name])
-            raise RecordError(f"{where}{field.name} is missing. It must be {rule}.")
+            meaning = _meaning(hints[field.name])
+            raise RecordError(f"{where}{field.name} is missing. It must be {meaning}.")
     return kind(**read)
 
 

@@ -163,14 +163,9 @@ def open_start(recipe: Recipe) -> Any:
 
 
 def calibrated(start: Any, recipe: Recipe, images: NDArray[Any]) -> Any:
-    """Returns what `open_start` has opened, ready to be trained.
+    """Returns the network that `open_start` opened, with batch norms.
 
-    A packed file has no batch norms: they get the statistics of images.
-
-    Args:
-        start: The network, or None.
-        recipe: The recipe that names it.
-        images: Some dozens of raw images of the input's size.
+    A packed file has none: they get the statistics of `images`, some dozens of raw ones.
     """
     if start is not None and _is_packed(str(recipe.start_from)):
         known = preprocessings.get(recipe.preprocessing)

@@ -257,13 +257,7 @@ def _best_epoch(rows: list[Row]) -> int:
 
 
 def _record_environment(run: RunFolder, command: str | None, epochs: int) -> None:
-    """Adds a start to `environment.json` in the place of those that finished no epoch.
-
-    Args:
-        run: The folder.
-        command: As of `train`.
-        epochs: How many were finished before this start.
-    """
+    """Adds a start after `epochs` epochs to `environment.json`, in place of those without one."""
     backend = keras.backend.backend()
     start = {
         "after_epoch": epochs,

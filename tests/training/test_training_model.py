@@ -1,4 +1,4 @@
-"""DeviceImages cuts, mirrors and scales as NumPy does; several steps a call are as many steps."""
+"""Several steps in a call are as many steps; a teacher is not changed; measuring is exact."""
 
 from __future__ import annotations
 
@@ -21,31 +21,6 @@ def images(rng):
     return ImageArrays(
         rng.integers(0, 256, (7, 5, 6, 3)).astype(np.uint8), rng.integers(0, 3, 7).astype(np.int32)
     )
-
-
-@pytest.mark.parametrize("preprocessing", ["scale_pm1", "larq_in1k"])
-@pytest.mark.parametrize("pad", [0, 2])
-def test_windows_and_flips(rng, images, pad, preprocessing):
-    codes = np.stack(
-        [
-            rng.integers(0, 7, 40),
-            rng.integers(0, 2 * pad + 1, 40),
-            rng.integers(0, 2 * pad + 1, 40),
-            rng.integers(0, 2, 40),
-        ],
-        axis=1,
-    ).astype(np.int32)
-    padded = np.pad(images.pixels, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-    known = get(preprocessing)
-    expected = []
-    for index, top, left, flip in codes:
-        window = padded[index, top : top + 5, left : left + 6]
-        window = window[:, ::-1] if flip else window
-        expected.append((window - np.float32(known.mean)) / np.float32(known.std))
-    device_images = DeviceImages(images, preprocessing, pad)
-    assert device_images.pixels.dtype == "uint8"
-    # XLA may multiply by the inverse deviation: one rounding of values up to 3.
-    np.testing.assert_allclose(ops.convert_to_numpy(device_images(codes)), expected, atol=1e-6)
 
 
 def training_model(images, steps_per_call=1, teacher=None, phase=None):

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeGuard
 
 from bnnzoo.errors import ArgumentError
+from bnnzoo.records import RecordError, read_record
 from bnnzoo.training.distributed.cluster import Cluster
 
 __all__ = ["End", "Job", "Link", "meet"]
@@ -47,11 +48,11 @@ class End:
     @classmethod
     def received(cls, value: Any, processes: int) -> End | None:
         """Returns the end that a message tells of; None where it is not one of these processes."""
-        kinds = {"process": int, "how": str, "advice": str, "consequence": bool}
-        if not isinstance(value, dict) or value.keys() != kinds.keys():
+        try:
+            end = read_record(cls, value)
+        except RecordError:
             return None
-        right = all(isinstance(value[name], kind) for name, kind in kinds.items())
-        return cls(**value) if right and 0 <= value["process"] < processes else None
+        return end if 0 <= end.process < processes else None
 
 
 class Link:

@@ -77,13 +77,7 @@ class DeviceImages(keras.layers.Layer):  # type: ignore[misc]
 
 
 def input_layer(images: RunImages, preprocessing: str, pad: int) -> Any:
-    """Returns the layer that makes the network's input of what `images.feed` gives.
-
-    Args:
-        images: The images of the run.
-        preprocessing: Id.
-        pad: As in `DeviceImages`.
-    """
+    """Returns the layer that makes the network's input of what `images.feed` gives."""
     if isinstance(images, ImageArrays):
         return DeviceImages(images, preprocessing, pad)
     return Scaling(preprocessing)

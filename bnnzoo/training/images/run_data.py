@@ -83,15 +83,10 @@ def open_data(recipe: Recipe, input_shape: Shape | None) -> RunData:
 def image_reader(
     recipe: Recipe, source: Source, input_shape: Shape | None
 ) -> Callable[..., RunImages]:
-    """Returns what reads the training images of a recipe, and its test images in the same way.
+    """Returns `load_arrays` or `open_files` for a recipe with these training images.
 
-    It takes a data set and an `input_shape`, as `fitting_of` does.
-
-    Args:
-        recipe: Its `images` decides; `auto` keeps few images in memory, unless training takes
-            random parts of them.
-        source: The training images.
-        input_shape: `(h, w, c)` of the network; None where the images decide.
+    Its `images` decides; `auto` keeps few images in memory, unless training takes random parts of
+    them.
     """
     where = recipe.images
     if where == "auto":
