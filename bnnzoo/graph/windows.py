@@ -7,11 +7,17 @@ lets no window see what comes later.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-__all__ = ["Padding", "count", "extent", "padding_of", "rule_of", "span"]
+__all__ = ["ONE_BY_ONE", "Padding", "count", "extent", "padding_of", "rule_of", "span"]
 
 Padding = tuple[int, int, int, int]
+
+# Settings of a convolution that sees one pixel at a time.
+ONE_BY_ONE: Mapping[str, Any] = {
+    "strides": (1, 1), "dilation": (1, 1), "padding": (0, 0, 0, 0), "groups": 1,
+}  # fmt: skip
 
 
 def extent(taps: int, dilation: int) -> int:

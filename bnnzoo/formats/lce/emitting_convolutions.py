@@ -13,7 +13,7 @@ from bnnzoo.formats.lce.model_file import ABSENT, PADDING
 from bnnzoo.formats.lce.preparing import packs_output
 from bnnzoo.formats.lce.words import to_words
 from bnnzoo.graph.ir import Node, numbers
-from bnnzoo.graph.passes.fold_affine import parameter
+from bnnzoo.graph.passes.fold_affine import scale_and_bias_of
 from bnnzoo.graph.thresholds import directed
 from bnnzoo.graph.windows import rule_of
 
@@ -155,11 +155,7 @@ def _to_numbers(emitter: Emitter, node: Node, bits: int, rule: str) -> None:
         activation = CLIPS.get((clip.attributes["low"], clip.attributes["high"]), 0)
         if activation:
             last = _absorb(emitter, clip)
-    affine = emitter.only_readers.get(last)
-    scale, bias = np.ones(len(kernel)), np.zeros(len(kernel))
-    if affine is not None and affine.op == "affine":
-        scale, bias = _vectors(emitter, affine, len(kernel))
-        last = _absorb(emitter, affine)
+    scale, bias, last = _affine_behind(emitter, last, len(kernel))
     inputs = [
         bits,
         emitter.constant(f"{node.name}/kernel", to_words(kernel), "binary kernels"),
@@ -176,13 +172,13 @@ def _absorb(emitter: Emitter, node: Node) -> str:
     return node.name
 
 
-def _vectors(emitter: Emitter, affine: Node, channels: int) -> tuple[Array, Array]:
-    scale = parameter(emitter.graph, affine, "scale")
-    bias = parameter(emitter.graph, affine, "bias")
-    return (
-        np.ones(channels) if scale is None else scale,
-        np.zeros(channels) if bias is None else bias,
-    )
+def _affine_behind(emitter: Emitter, value: str, channels: int) -> tuple[Array, Array, str]:
+    """Absorbs the affine that alone reads a value; returns scale, bias and the last value."""
+    affine = emitter.only_readers.get(value)
+    if affine is None or affine.op != "affine":
+        return np.ones(channels), np.zeros(channels), value
+    scale, bias = scale_and_bias_of(emitter.graph, affine, channels)
+    return scale, bias, _absorb(emitter, affine)
 
 
 def _as_real(emitter: Emitter, node: Node, tensor: int, value: float) -> None:
@@ -193,11 +189,7 @@ def _as_real(emitter: Emitter, node: Node, tensor: int, value: float) -> None:
     if rule is None:
         tensor, _ = padded(emitter, tensor, f"{node.name}/padded", shape, pads, value)
         rule = "valid"
-    last, affine = node.name, emitter.only_readers.get(node.name)
-    scale, bias = np.ones(len(kernel)), np.zeros(len(kernel))
-    if affine is not None and affine.op == "affine":
-        scale, bias = _vectors(emitter, affine, len(kernel))
-        last = _absorb(emitter, affine)
+    scale, bias, last = _affine_behind(emitter, node.name, len(kernel))
     kernel = kernel * scale[:, None, None, None]
     kind, options = "CONV_2D", _real_options(node, rule)
     if node.attributes["groups"] == shape[-1] > 1 and len(bias) <= _MAX_DEPTHWISE_CHANNELS:

@@ -12,7 +12,7 @@ from bnnzoo.formats.lce.model_file import ABSENT, PADDING
 from bnnzoo.formats.lce.reading import Operation, Value
 from bnnzoo.formats.lce.words import from_words, words
 from bnnzoo.graph.packing import PackedSigns
-from bnnzoo.graph.windows import padding_of
+from bnnzoo.graph.windows import ONE_BY_ONE, padding_of
 
 __all__ = ["activated", "bconv2d", "conv2d", "depthwise_conv2d", "fully_connected", "map_shape"]
 
@@ -20,7 +20,6 @@ Array = NDArray[Any]
 
 # fused_activation_function -> bounds.
 _BOUNDS = {1: (0.0, math.inf), 2: (-1.0, 1.0), 3: (0.0, 6.0)}
-_ONE_BY_ONE = {"strides": (1, 1), "dilation": (1, 1), "padding": (0, 0, 0, 0), "groups": 1}
 _MAX_PRODUCTS = 2**24  # float32 has every integer below
 
 
@@ -113,7 +112,7 @@ def fully_connected(operation: Operation) -> Value:
         raise operation.wrong(f"input 0 must have {inputs} numbers, got {value.type.shape}")
     pixels = operation.add("pixels", "reshape", value, shape=(1, math.prod(rest), inputs))
     tensors = {"kernel": (1, weights.reshape(units, 1, 1, inputs))}
-    sums = operation.add("conv", "conv2d", pixels, tensors=tensors, **_ONE_BY_ONE)
+    sums = operation.add("conv", "conv2d", pixels, tensors=tensors, **ONE_BY_ONE)
     result = activated(operation, _biased(operation, sums, 2), "fusedActivationFunction")
     return operation.add("units", "reshape", result, shape=(*rest, units))
 

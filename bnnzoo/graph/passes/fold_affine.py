@@ -12,13 +12,25 @@ from bnnzoo.graph.ir import Graph, Node, Tensor, numbers, signs
 from bnnzoo.graph.packing import Int8Kernel
 from bnnzoo.graph.passes.drop_unused import drop_unused
 
-__all__ = ["fold_into_conv", "merge_affines", "parameter"]
+__all__ = ["fold_into_conv", "merge_affines", "parameter", "scale_and_bias_of"]
 
 
-def parameter(graph: Graph, node: Node, role: str) -> NDArray[Any] | None:
+Vector = NDArray[Any]
+
+
+def parameter(graph: Graph, node: Node, role: str) -> Vector | None:
     """Returns a vector of a node as float64, None where the node has none."""
     tensor = graph.tensor(node, role)
     return None if tensor is None else np.asarray(tensor, np.float64)
+
+
+def scale_and_bias_of(graph: Graph, node: Node, channels: int) -> tuple[Vector, Vector]:
+    """Returns what an affine multiplies by and adds, 1 and 0 where it leaves that out."""
+    scale, bias = parameter(graph, node, "scale"), parameter(graph, node, "bias")
+    return (
+        np.ones(channels) if scale is None else scale,
+        np.zeros(channels) if bias is None else bias,
+    )
 
 
 def merge_affines(graph: Graph) -> Graph:

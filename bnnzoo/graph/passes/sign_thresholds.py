@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from bnnzoo.graph.ir import Graph, Node
 from bnnzoo.graph.ops import BINARY, infer_types
 from bnnzoo.graph.passes.drop_unused import drop_unused
-from bnnzoo.graph.passes.fold_affine import parameter
+from bnnzoo.graph.passes.fold_affine import scale_and_bias_of
+from bnnzoo.graph.thresholds import directed
 
 __all__ = ["sign_thresholds"]
 
@@ -61,15 +62,10 @@ def sign_thresholds(graph: Graph, *, shared: bool = True) -> Graph:
 
 def _through(graph: Graph, sign: Node, affine: Node, channels: int) -> tuple[Vector, Vector]:
     """Returns threshold and direction on the affine's input."""
-
-    def vector(node: Node, role: str, default: float) -> Vector:
-        value = parameter(graph, node, role)
-        return np.full(channels, default) if value is None else value
-
-    scale, bias = vector(affine, "scale", 1.0), vector(affine, "bias", 0.0)
-    threshold, direction = vector(sign, "threshold", 0.0), vector(sign, "direction", 1.0)
+    scale, bias = scale_and_bias_of(graph, affine, channels)
+    threshold, direction = directed(graph, sign, channels)
     # x > t is -x < -t: every sign becomes "less than", every scale positive.
-    scale, bias, threshold = (v * direction for v in (scale, bias, threshold))
+    scale, bias = scale * direction, bias * direction
     flipped = scale < 0
     constant = (scale == 0) | np.isinf(threshold)
     turning = _least_at_or_above(np.where(constant, 1.0, np.abs(scale)), bias, threshold)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from keras import layers
 from numpy.typing import NDArray
 
 from bnnzoo import nn
-from bnnzoo.graph.windows import Padding, extent, padding_of, span
+from bnnzoo.graph.windows import ONE_BY_ONE, extent, padding_of, span
 from bnnzoo.keras_bridge.from_keras.activating import activate
 from bnnzoo.keras_bridge.from_keras.emitter import Emitter, numbers
 from bnnzoo.keras_bridge.from_keras.quantizing import Kernel, quantize, quantized_kernel
@@ -20,23 +19,8 @@ from bnnzoo.keras_bridge.from_keras.quantizing import Kernel, quantize, quantize
 __all__ = ["CONVOLVING", "channels_last", "convolution", "dense"]
 
 
-@dataclass(frozen=True)
-class Window:
-    """How a kernel moves over an image; pairs are (vertical, horizontal).
-
-    Attributes:
-        strides: Steps.
-        dilation: Distances of taps.
-        padding: Pixels of border: top, bottom, left, right.
-        pad_value: What the border holds: -1, 0 or +1.
-        groups: Groups of channels.
-    """
-
-    strides: tuple[int, int] = (1, 1)
-    dilation: tuple[int, int] = (1, 1)
-    padding: Padding = (0, 0, 0, 0)
-    pad_value: int = 0
-    groups: int = 1
+# Settings of a binary convolution as a graph has them; pad_value is 0 where it is left out.
+Window = Mapping[str, Any]
 
 
 def channels_last(emit: Emitter) -> None:
@@ -57,7 +41,7 @@ def dense(emit: Emitter) -> str:
     image = (1, math.prod(leading), features) if len(leading) != 2 else emit.shape(x)
     x = emit.reshape("image", x, tuple(image))
     kernel = Kernel(kernel.values[None, None], kernel.scale)
-    y = _convolve(emit, x, kernel, Window(), "kernel")
+    y = _convolve(emit, x, kernel, ONE_BY_ONE, "kernel")
     y = _scale_and_bias(emit, y, kernel.scale, layer.bias if layer.use_bias else None)
     y = activate(emit, y, layer.activation)
     return emit.reshape("features", y, (*leading, layer.units))
@@ -89,7 +73,7 @@ def separable(emit: Emitter) -> str:
     x = _image(emit, _quantized_input(emit))
     y = _depthwise(emit, x, "depthwise_kernel")
     kernel = _spatial(_kernel(emit, "pointwise_kernel"))
-    y = _convolve(emit, y, kernel, Window(), "pointwise_kernel")
+    y = _convolve(emit, y, kernel, ONE_BY_ONE, "pointwise_kernel")
     y = _scale_and_bias(
         emit, y, kernel.scale, layer.bias if layer.use_bias else None, "pointwise_kernel_scale"
     )
@@ -189,52 +173,34 @@ def _window(emit: Emitter, x: str, kernel: Kernel, groups: int) -> Window:
     else:
         (top, bottom), (left, right) = [(0, 0), *layer.padding][-2:]
         padding = top, bottom, left, right
-    pad_value = int(getattr(layer, "pad_values", 0))
-    return Window(strides, dilation, padding, pad_value, groups)
+    window = {"strides": strides, "dilation": dilation, "padding": padding, "groups": groups}
+    return {**window, "pad_value": int(getattr(layer, "pad_values", 0))}
 
 
 def _convolve(emit: Emitter, x: str, kernel: Kernel, window: Window, name: str) -> str:
     """Writes the convolution itself, without scale and bias; `kernel` is (h, w, c_in, c_out)."""
     values = np.ascontiguousarray(kernel.values.transpose(3, 0, 1, 2))
     kind = emit.type(x).kind
-    binary = kernel.binary and (kind == "bits" or (kind == "levels" and not _framed(window)))
-    if binary:
-        return emit.add(
-            "conv",
-            "bconv2d",
-            x,
-            {"kernel": (name, values)},
-            strides=window.strides,
-            dilation=window.dilation,
-            padding=window.padding,
-            groups=window.groups,
-            pad_value=window.pad_value,
-        )
+    if kernel.binary and (kind == "bits" or (kind == "levels" and not _border(window))):
+        tensors = {"kernel": (name, values)}
+        return emit.add("conv", "bconv2d", x, tensors, **{"pad_value": 0, **window})
     return _real_convolve(emit, x, values, window, name)
 
 
-def _framed(window: Window) -> bool:
-    """Returns whether the border holds something else than zeros."""
-    return window.pad_value != 0 and any(window.padding)
+def _border(window: Window) -> int:
+    """Returns what a border of something else than zeros holds, 0 where there is none."""
+    return int(window.get("pad_value", 0)) if any(window["padding"]) else 0
 
 
 def _real_convolve(
     emit: Emitter, x: str, values: NDArray[Any], window: Window, name: str, part: str = "conv"
 ) -> str:
-    padding = window.padding
-    if _framed(window):
-        x = emit.add("pad", "pad", x, padding=padding, value=float(window.pad_value))
-        padding = (0, 0, 0, 0)
-    return emit.add(
-        part,
-        "conv2d",
-        x,
-        {"kernel": (name, values)},
-        strides=window.strides,
-        dilation=window.dilation,
-        padding=padding,
-        groups=window.groups,
-    )
+    border = _border(window)
+    window = {role: setting for role, setting in window.items() if role != "pad_value"}
+    if border:
+        x = emit.add("pad", "pad", x, padding=window["padding"], value=float(border))
+        window = {**window, "padding": (0, 0, 0, 0)}
+    return emit.add(part, "conv2d", x, {"kernel": (name, values)}, **window)
 
 
 def _depthwise(emit: Emitter, x: str, name: str) -> str:
