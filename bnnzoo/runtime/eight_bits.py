@@ -98,16 +98,11 @@ def _operands(writer: Writer, call: Call, group: int, rows: slice) -> tuple[Any,
 
 def _int8_conv2d(writer: Writer, call: Call) -> None:
     node = call.node
-    groups: int = node.attributes["groups"]
-    c_out = writer.types[node.name].shape[-1] // groups
-    for group in range(groups):
-        rows = slice(group * c_out, (group + 1) * c_out)
+    for group, rows in writer.groups(node):
         writer.program.int8_conv2d(
-            *_operands(writer, call, group, rows), writer.extent(node.name, c_out),
-            writer.epilogue(call, rows),
+            *_operands(writer, call, group, rows),
+            writer.extent(node.name, rows.stop - rows.start), writer.epilogue(call, rows),
         )  # fmt: skip
-        if group:
-            writer.program.join_last()
 
 
 def _pooled_int8_conv2d(writer: Writer, call: Call) -> None:

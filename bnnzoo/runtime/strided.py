@@ -142,14 +142,12 @@ def _regroup(writer: Writer, call: Call) -> None:
     groups = call.node.attributes["groups"]
     channels = writer.types[source].shape[-1] // groups
     words = writer.types[name].shape[-1] // groups
-    for group in range(groups):
+    for group, _ in writer.groups(call.node):
         writer.program.slice_bits(
             writer.view(source), writer.extent(source), group * channels,
             writer.view(name, group * words), writer.extent(name, channels),
             writer.layout.places[source].storage.planes,
         )  # fmt: skip
-        if group:
-            writer.program.join_last()
 
 
 STRIDED = {

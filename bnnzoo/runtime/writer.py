@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,6 +84,17 @@ class Writer:
         pixel = place.pixel if columns == to_columns else 0
         return engine().View(place.offset, row, pixel)
 
+    def groups(self, node: Node) -> Iterator[tuple[int, slice]]:
+        """Yields each group of a convolution and its output channels.
+
+        What is written for one may run at the same time as what is written for the others.
+        """
+        groups, channels = node.attributes["groups"], self.types[node.name].shape[-1]
+        for group in range(groups):
+            yield group, slice(group * channels // groups, (group + 1) * channels // groups)
+            if group:
+                self.program.join_last()
+
     # --- epilogues
 
     def inner_epilogue(self, call: Call) -> Any:
@@ -149,15 +160,12 @@ def _elementwise(writer: Writer, call: Call) -> None:
 def _bconv2d(writer: Writer, call: Call) -> None:
     node, source = call.node, call.inputs[0]
     kernel = writer.graph.tensors[node.tensors["kernel"]]
-    c_out, _, _, c_in = kernel.shape
-    groups: int = node.attributes["groups"]
-    words = -(-c_in // BLOCK)
+    words = -(-kernel.shape[3] // BLOCK)
     sums = _sums(writer, call)
     classes = [writer.graph.tensor(node, role) for role in ("row_class", "column_class")]
     if classes[0] is not None:
         classes = [np.ascontiguousarray(c, np.int32) for c in classes]
-    for group in range(groups):
-        rows = slice(group * c_out // groups, (group + 1) * c_out // groups)
+    for group, rows in writer.groups(node):
         view = writer.place(source, group * words * BLOCK)
         taps, view = taps_of(node, kernel.shape, view)
         word = writer.memory.pixel(writer.layout.places[source].storage, BLOCK)
@@ -167,11 +175,9 @@ def _bconv2d(writer: Writer, call: Call) -> None:
             np.ascontiguousarray(offsets.reshape(-1), np.int32),
             parameters.kernel_words(kernel, rows),
             parameters.float32(sums.scale[rows]), parameters.float32(sums.bias[..., rows]),
-            *classes, writer.extent(node.name, c_out // groups),
+            *classes, writer.extent(node.name, rows.stop - rows.start),
             writer.epilogue(call, rows, sums.folded, sums.unit),
         )  # fmt: skip
-        if group:
-            writer.program.join_last()
 
 
 @dataclass(frozen=True)
@@ -224,8 +230,7 @@ def _conv2d(writer: Writer, call: Call) -> None:
     node, source = call.node, call.inputs[0]
     kernel = parameters.real_kernel(writer.graph.tensors[node.tensors["kernel"]])
     c_out, _, _, c_in = kernel.shape
-    groups: int = node.attributes["groups"]
-    if groups > 1 and groups == c_out and c_in == 1:
+    if node.attributes["groups"] == c_out > 1 and c_in == 1:
         taps, view = taps_of(node, kernel.shape, writer.place(source))
         writer.program.depthwise_conv2d(
             native(view), np.ascontiguousarray(taps.reshape(-1), np.int64),
@@ -233,15 +238,12 @@ def _conv2d(writer: Writer, call: Call) -> None:
             writer.extent(node.name), writer.epilogue(call),
         )  # fmt: skip
         return
-    for group in range(groups):
-        rows = slice(group * c_out // groups, (group + 1) * c_out // groups)
+    for group, rows in writer.groups(node):
         place = writer.place(source, group * c_in)
         writer.program.conv2d(
             *runs_of(node, kernel.shape, place), np.ascontiguousarray(kernel[rows]),
-            writer.extent(node.name, c_out // groups), writer.epilogue(call, rows),
+            writer.extent(node.name, rows.stop - rows.start), writer.epilogue(call, rows),
         )  # fmt: skip
-        if group:
-            writer.program.join_last()
 
 
 def _pooled_conv2d(writer: Writer, call: Call) -> None:
