@@ -11,8 +11,8 @@ of Larq Compute Engine, which become packed files first, `tests/hdf5_mutations.p
 Keras, which a small model reads and which need `keras`. Each of the others goes through
 `read`, the engine's construction and one call. A `WeightsError` or a result is right, anything
 else is a finding: another exception, a warning, a crash, a hang, more memory than allowed, results
-that depend on the threads, or that differ from the oracle where nothing is rounded. The work is
-done in processes that may die. `--run R --first N --files 1` repeats case N of run R.
+that depend on the threads, or that differ from the reference interpreter where nothing is rounded.
+The work is done in processes that may die. `--run R --first N --files 1` repeats case N of run R.
 
 Sanitizers need address space: `--memory-mb 0` with them.
 """
@@ -58,7 +58,7 @@ from tests.formats import lce_mutations, mutations  # noqa: E402
 if TYPE_CHECKING:
     from bnnzoo.runtime import Model
 
-STAGES = ("container", "validation", "engine", "predict", "result", "oracle")
+STAGES = ("container", "validation", "engine", "predict", "result", "reference")
 # Functions of the readers in which nothing is known of the network yet.
 _CONTAINER = {"parse", "_check_metadata", "_check_arrays"}
 # A right network may ask for more work than a test has time for.
@@ -174,8 +174,8 @@ def stages(data: bytes, case: int, runtime: bool, format: Format) -> Iterator[st
         if max(np.abs(value).max() for value in values.values()) < 2**20:
             for name, result in zip(file.graph.outputs, results, strict=True):
                 if not np.array_equal(result, values[name]):
-                    raise AssertionError("results differ from the oracle")
-            yield "oracle"
+                    raise AssertionError("results differ from the reference interpreter")
+            yield "reference"
 
 
 def engine(file: PackedFile, case: int, threads: int) -> Model:

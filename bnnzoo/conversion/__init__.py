@@ -71,8 +71,9 @@ def convert(
         report.sizes.ratio, report.layers, report.check
 
     The network is checked before anything is written: each layer on equal inputs in Keras, in the
-    oracle and in the runtime. Sums of signs have to be equal, real numbers within the rounding of
-    float32. A network that comes from a file is compared with what the oracle makes of the file.
+    reference interpreter and in the runtime. Sums of signs have to be equal, real numbers within
+    the rounding of float32. A network that comes from a file is compared with what the reference
+    interpreter makes of the file.
 
     Args:
         model: Name or `name.tag` of the zoo, path of a `.keras` file, or a functional or
@@ -218,10 +219,10 @@ class _Job:
         return self.weights_dtype == "float32"
 
     def compare(self, samples: int, data: Data | None) -> _Found:
-        """Compares the origin, the oracle and the runtime on some images.
+        """Compares the origin, the reference interpreter and the runtime on some images.
 
         With weights of fewer bits, layers are compared before these are rounded, and the runtime
-        with the oracle after.
+        with the reference interpreter after.
         """
         check = Check(self.origin.name)
         if samples == 0:
@@ -238,7 +239,9 @@ class _Job:
                 "Nothing was written. Please report this with the model."
             )
         if runtime is None:
-            logger.warning("The runtime's engine is not built: only the oracle was compared.")
+            logger.warning(
+                "The runtime's engine is not built: only the reference interpreter was compared."
+            )
             return _Found(check, None, None, None)
         return _Found(check, *self._compare_outputs(runtime, stored, each))
 

@@ -26,7 +26,7 @@ __all__ = ["FileOrigin"]
 
 
 class FileOrigin:
-    """The graph of a file; what it computes is what the oracle computes of it.
+    """The graph of a file; what it computes is what the reference interpreter computes of it.
 
     Args:
         path: A file of a format that can be read, by its suffix.

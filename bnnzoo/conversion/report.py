@@ -185,8 +185,9 @@ class ConversionReport:
         """Returns a sentence for everything that was compared."""
         lines = []
         if self.samples:
-            others = f", the oracle and the runtime ({self.runtime})"
-            others = others if self.runtime else " and the oracle (the runtime is not built)"
+            others = f", the reference interpreter and the runtime ({self.runtime})"
+            if not self.runtime:
+                others = " and the reference interpreter (the runtime is not built)"
             lines.append(
                 f"Checked on {self.samples} images, layer by layer on equal inputs: {self.origin}"
                 f"{others} agree in {self.check.numbers:,} numbers. The largest difference is "

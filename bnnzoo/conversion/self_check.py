@@ -4,10 +4,11 @@ The outputs of whole networks tell little: a rounding near zero flips a sign, th
 a mistake looks the same. So the graph is cut in two ways:
 
 1. **Layers.** Every layer of the graph is fed what the origin's layer got, and must give what that
-   layer gave, in the oracle and in the runtime.
+   layer gave, in the reference interpreter and in the runtime.
 2. **Between signs.** The runtime fuses across layers. What lies between the signs of one layer and
-   those of the next runs as it does in the whole network, fed with the same signs as the oracle.
-   So are inputs that count in 8 bits: next to a half, one level is as right as the other.
+   those of the next runs as it does in the whole network, fed with the same signs as the reference
+   interpreter. So are inputs that count in 8 bits: next to a half, one level is as right as the
+   other.
 
 Sums of signs must be equal. Real numbers may differ by what float32 loses (`tolerance`), and signs
 where what they are taken of is nearer to zero than that.
@@ -62,12 +63,12 @@ class Check:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One value of a piece: what the oracle has, and what is allowed.
+    """One value of a piece: what the reference interpreter has, and what is allowed.
 
     Attributes:
         name: The value.
         type: Its type.
-        expected: The oracle's, as real numbers.
+        expected: The reference interpreter's, as real numbers.
         low: Least number that is allowed.
         high: Greatest one.
     """
@@ -100,9 +101,10 @@ class Comparison:
     def _failure(self, found: Array, outside: Array, who: str) -> str:
         place = np.unravel_index(int(np.argmax(outside)), outside.shape)
         return (
-            f"'{self.name}': {who} differs from the oracle in {int(outside.sum()):,} of "
+            f"'{self.name}': {who} differs from the reference interpreter in "
+            f"{int(outside.sum()):,} of "
             f"{outside.size:,} numbers; at {tuple(map(int, place[1:]))} it has "
-            f"{found[place]:.9g}, the oracle {self.expected[place]:.9g}, and "
+            f"{found[place]:.9g}, the reference interpreter {self.expected[place]:.9g}, and "
             f"{self.low[place]:.9g} to {self.high[place]:.9g} is allowed"
         )
 
@@ -119,7 +121,7 @@ class _Part:
         self.types = infer_types(self.pieces.graph)
 
     def compare(self, values: Values, losses: Losses, check: Check, *who: str) -> None:
-        """Feeds the pieces, and compares the oracle with the origin's values or the runtime's."""
+        """Compares what the pieces give with the values of the origin or of the runtime."""
         fed = self.pieces.feed(values)
         found: dict[str, Values] = {check.origin: values}
         if self.model is not None:
@@ -133,7 +135,7 @@ class _Part:
 def check_layers(
     source: Graph, graph: Graph, samples: Iterable[Values], runtime: bool, check: Check
 ) -> None:
-    """Compares every layer with the origin's, and the runtime with the oracle on its inputs.
+    """Compares every layer with the origin's, and with the runtime's on the same inputs.
 
     Args:
         source: The network as its origin has it.
@@ -153,7 +155,7 @@ def check_layers(
 
 
 def check_signs(graph: Graph, samples: Iterable[Values], runtime: bool, check: Check) -> None:
-    """Compares what the runtime fuses with the oracle, from signs to signs. See `check_layers`."""
+    """Compares what the runtime fuses, from signs to signs. See `check_layers`."""
     if not runtime:
         return
     parts: list[_Part] | None = None
@@ -261,7 +263,7 @@ def _normalized(graph: Graph) -> dict[str, Array]:
 
 
 def _comparisons(part: _Part, fed: Array, losses: Losses) -> list[Comparison]:
-    """Runs the oracle and returns what is allowed of each target."""
+    """Runs the reference interpreter and returns what is allowed of each target."""
     graph = part.pieces.graph
     values = run(graph, fed)
     allowed = errors(graph, values, losses)

@@ -2,7 +2,7 @@
 
 The pieces of a graph are what lies between chosen values. They are put side by side in one graph,
 whose single input holds the chosen values one after another: every piece is fed from there, and
-all of them run at once, in the oracle and in the runtime alike.
+all of them run at once, in the reference interpreter and in the runtime alike.
 
 The input is (rows, 64), as a graph has no axis of more than 2^20 elements. A value begins in a row
 of its own, its first axis filled up with zeros until the last row is full.

@@ -1,4 +1,4 @@
-"""The oracle: runs a graph in plain NumPy, every operation in its unfused form.
+"""The reference interpreter: runs a graph in plain NumPy, every operation in its unfused form.
 
 It is slow, short and meant to be obviously right. Bits are arrays of -1 and +1, levels arrays of
 integers, and all arithmetic is float64: sums of products of signs are exact, and so is the sign of

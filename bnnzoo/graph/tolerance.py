@@ -1,7 +1,7 @@
-"""How far float32 may be from the oracle, value by value.
+"""How far float32 may be from the reference interpreter, value by value.
 
-The oracle computes in float64, everything else in float32, where every operation rounds by a
-factor of at most 1 + u, u = 2^-24. To first order:
+The reference interpreter computes in float64, everything else in float32, where every operation
+rounds by a factor of at most 1 + u, u = 2^-24. To first order:
 
 1. A sum of n terms t_i, in any order, is wrong by at most n u sum |t_i|, and hardly ever by more
    than 8 sqrt(n) u sum |t_i|: the roundings are as good as random, and cancel (Higham and Mary
@@ -48,7 +48,7 @@ TINY = 2.0**-120
 
 @dataclass(frozen=True)
 class Losses:
-    """How somebody computes what the oracle computes, where that loses more.
+    """How somebody computes what the reference interpreter computes, where that loses more.
 
     Attributes:
         rounded: Names of binary convolutions whose sums are sums of rounded numbers: of levels as
@@ -93,11 +93,11 @@ class _Case:
 def errors(
     graph: Graph, values: Mapping[str, Array], losses: Losses | None = None
 ) -> dict[str, Array]:
-    """Returns how far each value of a graph may be from that of the oracle.
+    """Returns how far each value of a graph may be from that of the reference interpreter.
 
     Args:
         graph: Of any level.
-        values: What the oracle returned for it.
+        values: What the reference interpreter returned for it.
         losses: Of who is compared; the runtime has none.
     """
     losses = losses or Losses()

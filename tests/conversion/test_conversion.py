@@ -213,7 +213,7 @@ def test_the_report_is_json(net: keras.Model) -> None:
 
 @pytest.mark.parametrize("dtype", ["float16", "int8"])
 def test_fewer_bits_are_checked_too(dtype: str, net: keras.Model, tmp_path: Path) -> None:
-    """The graph with Keras before the rounding, the runtime with the oracle after it."""
+    """The graph with Keras before the rounding, the runtime with the reference after it."""
     path = tmp_path / "net.safetensors"
     report = bnnzoo.convert(net, path, weights_dtype=dtype, check=1)
     assert report.check.values > 20
@@ -240,7 +240,7 @@ def test_a_kernel_that_stays_wide_is_named(dtype: str, dead: float) -> None:
     "name", ["birealnet20", pytest.param("real_to_binary", marks=pytest.mark.slow)]
 )
 def test_inputs_in_8_bits_are_checked_too(name: str) -> None:
-    """Stems, shortcuts and dense layers, whose inputs the runtime and the oracle compute alike."""
+    """Stems, shortcuts and dense layers, whose inputs both compute alike."""
     pixels = max(32, MODELS[name].least)
     model = registry.builder(name)(input_shape=(pixels, pixels, 3), num_classes=33)
     report = bnnzoo.convert(seed_weights(model), None, weights_dtype="int8", dry_run=True, check=2)
@@ -391,7 +391,7 @@ def test_a_difference_is_an_error_and_nothing_is_written(
     with pytest.raises(
         ConversionError,
         match=r"net does not compute the same when it is packed: 'bn': Keras differs from the "
-        r"oracle in .* numbers; .* Nothing was written. Please report this",
+        r"reference interpreter in .* numbers; .* Nothing was written. Please report this",
     ):
         bnnzoo.convert(net, tmp_path / "net.safetensors", check=1)
     assert not list(tmp_path.iterdir())

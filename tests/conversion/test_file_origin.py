@@ -1,4 +1,4 @@
-"""A file is converted without Keras, and compared with what the oracle makes of it."""
+"""A file is converted without Keras, and compared with what the reference makes of it."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_difference_is_an_error(
         return right(dataclasses.replace(graph, tensors=tensors), info, **options)
 
     monkeypatch.setattr(packed, "to_bytes", altered)
-    with pytest.raises(ConversionError, match="the file differs from the oracle"):
+    with pytest.raises(ConversionError, match="the file differs from the reference interpreter"):
         bnnzoo.convert(small, tmp_path / "again.safetensors", check=1)
     assert not list(tmp_path.iterdir())
 

@@ -142,7 +142,7 @@ def test_the_first_layer_that_differs_is_named(name: str, converted: Any) -> Non
     check = Check()
     check_layers(traced.graph, change(graph), samples, False, check)
     assert check.failure is not None
-    assert check.failure.startswith(f"{layer}: Keras differs from the oracle in ")
+    assert check.failure.startswith(f"{layer}: Keras differs from the reference interpreter in ")
 
 
 def test_not_a_number_is_a_difference(converted: Any) -> None:
@@ -178,14 +178,16 @@ def test_a_wrong_runtime_is_found(
     check = Check()
     check_layers(traced.graph, graph, samples, True, check)
     assert check.failure is not None
-    assert check.failure.startswith(f"'{name}': the runtime differs from the oracle in ")
+    assert check.failure.startswith(
+        f"'{name}': the runtime differs from the reference interpreter in "
+    )
     signs = Check()
     check_signs(graph, samples, True, signs)
     assert (signs.failure is None) == (name == "bn1")
 
 
 def test_signs_next_to_zero_may_differ(converted: Any) -> None:
-    """A runtime that rounds the other way where the oracle is within rounding of zero."""
+    """A runtime that rounds the other way where the reference is within rounding of zero."""
     _, graph, samples = converted
     nearly = {**graph.tensors}
     # Sums of signs times this scale, and this bias, are 0 up to rounding where the sum is 6.

@@ -1,4 +1,4 @@
-"""Compares what Larq Compute Engine computes with the oracle and the runtime, on equal inputs."""
+"""Compares Larq Compute Engine with the reference interpreter and the runtime, on equal inputs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ STEPS = 0.6
 RELATIVE = 1e-5
 
 
-def oracle(graph: Graph, x: np.ndarray) -> Values:
+def reference(graph: Graph, x: np.ndarray) -> Values:
     return interpreter.run(graph, x)
 
 
@@ -63,7 +63,7 @@ def grids(file: ModelFile) -> dict[str, Grid]:
 def assert_layers_agree(
     graph: Graph,
     theirs: Values,
-    run: Run = oracle,
+    run: Run = reference,
     grids: Mapping[str, Grid] = MappingProxyType({}),
 ) -> int:
     """Checks every value of a graph that has a name in `theirs`; returns how many there are.
@@ -91,7 +91,7 @@ def assert_layers_agree(
 
 
 def _losses(graph: Graph) -> Losses:
-    """Returns where both lose more than the oracle's numbers show.
+    """Returns where both lose more than the reference interpreter's numbers show.
 
     Sums are K - 2 count: multiplied and shifted as (-2 scale) * count + (scale K + bias), whose
     parts are of the size of scale K. Signs times a scale are real kernels in files of others.

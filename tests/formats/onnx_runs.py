@@ -1,7 +1,7 @@
-"""Runs what the QONNX writer drew, and compares every value with the oracle's.
+"""Runs what the QONNX writer drew, and compares every value with the reference interpreter's.
 
-A sign may flip where its input is next to zero, so the oracle takes the signs and levels of who is
-compared with it, and these must be right but for the rounding of their input.
+A sign may flip where its input is next to zero, so the reference interpreter takes the signs and
+levels of who is compared with it, and these must be right but for the rounding of their input.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def values_of(page: Arrangement, tensors: Mapping[str, Array]) -> dict[str, Arra
 
 
 def assert_agrees(graph: Graph, x: Array, runner: Runner = by_onnxruntime) -> onnx.ModelProto:
-    """Compares every value of the file of a graph with the oracle's; `x` is `(1, ...)`."""
+    """Compares every value of the file of a graph with the reference's; `x` is `(1, ...)`."""
     model, page = file_of(graph), qonnx.drawn(graph)
     assert {node.output[0] for node in model.graph.node} == {n.output for n in page.drawing.nodes}
     tensors = runner(model, graph.input, to_onnx(x))
@@ -81,7 +81,7 @@ def assert_agrees(graph: Graph, x: Array, runner: Runner = by_onnxruntime) -> on
 
 
 def assert_values(page: Arrangement, x: Array, found: Mapping[str, Array]) -> None:
-    """Compares values with the oracle's of the same graph."""
+    """Compares values with the reference interpreter's of the same graph."""
     taken = {node.name: found[node.name] for node in page.graph.nodes if node.op in _STEPS}
     expected = run(page.graph, x, taken)
     allowed = errors(page.graph, expected)

@@ -59,8 +59,8 @@ def test_changed_files_are_refused_or_run(fuzz_packed):
             stages[outcome.stage] += 1
     assert stages["container"] > 200
     assert stages["validation"] > 60
-    assert sum(stages[stage] for stage in ("engine", "predict", "result", "oracle")) > 60
-    assert stages["oracle"] > 10 or not RUNTIME
+    assert sum(stages[stage] for stage in ("engine", "predict", "result", "reference")) > 60
+    assert stages["reference"] > 10 or not RUNTIME
 
 
 def test_bytes_that_are_changed_at_random_are_refused():
@@ -94,7 +94,7 @@ def test_a_process_that_dies_or_hangs_is_a_finding(fuzz_packed, monkeypatch, tmp
         "KeyError at engine.py:1: 'x'": [9],
     }
     assert report["reached"] == {
-        "container": 12, "validation": 10, "engine": 1, "predict": 0, "result": 0, "oracle": 0,
+        "container": 12, "validation": 10, "engine": 1, "predict": 0, "result": 0, "reference": 0,
     }  # fmt: skip
     assert (tmp_path / "0-5.safetensors").read_bytes() == bytes(mutated(0, 5)[0])
     assert {path.stem for path in tmp_path.iterdir()} == {"0-5", "0-8", "0-9"}

@@ -296,4 +296,4 @@ def test_changed_files_are_refused_or_run(fuzz_packed):
             stages[outcome.stage] += 1
     assert stages["container"] > 60
     assert stages["validation"] > 80
-    assert sum(stages[stage] for stage in ("engine", "predict", "result", "oracle")) > 30
+    assert sum(stages[stage] for stage in ("engine", "predict", "result", "reference")) > 30

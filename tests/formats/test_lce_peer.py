@@ -19,7 +19,7 @@ from bnnzoo.graph import passes
 from tests.conftest import DATA
 from tests.formats.lce_networks import CASES, images, network, random_network
 from tests.formats.lce_peer import PYTHON, Peer
-from tests.formats.lce_values import assert_layers_agree, grids, native, oracle
+from tests.formats.lce_values import assert_layers_agree, grids, native, reference
 
 if PYTHON is None:
     pytest.skip(
@@ -53,7 +53,7 @@ def assert_written_agrees(peer, graph, x) -> bytes:
     theirs = peer.values(data, x)
     assert_layers_agree(graph, theirs)
     again, _ = lce.from_bytes(data)
-    for run in (oracle, native):
+    for run in (reference, native):
         assert_layers_agree(again, theirs, run)
     return data
 
@@ -106,5 +106,5 @@ def test_files_of_others(peer, path):
     theirs, steps = peer.values(data, x), grids(parse(data))
     stored, _ = passes.apply(graph, passes.STORED)
     file = packed.from_bytes(packed.to_bytes(stored, info))
-    for run in (oracle, native):
+    for run in (reference, native):
         assert_layers_agree(file.graph, theirs, run, steps)

@@ -28,7 +28,7 @@ from bnnzoo.runtime import Model
 from tests.conftest import DATA
 from tests.formats.lce_files import ABSENT, FLOAT, WORDS, FileBuilder
 from tests.formats.lce_peer import named, quantized, unpacked
-from tests.formats.lce_values import RELATIVE, assert_layers_agree, grids, native, oracle
+from tests.formats.lce_values import RELATIVE, assert_layers_agree, grids, native, reference
 
 try:
     schema()
@@ -101,7 +101,7 @@ def test_quantized_files_of_the_converter():
         node.op for node in graph.nodes
     }
     assert len(grids(again)) > 8
-    for run in (oracle,) if Model is None else (oracle, native):
+    for run in (reference,) if Model is None else (reference, native):
         assert assert_layers_agree(graph, theirs, run, grids(again)) > 8
 
 

@@ -1,4 +1,4 @@
-"""QONNX files compute what the oracle computes, value by value, and say what they hold."""
+"""QONNX files compute what the reference computes, value by value, and say what they hold."""
 
 from __future__ import annotations
 

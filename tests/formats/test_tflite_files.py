@@ -78,7 +78,7 @@ X[:, 1, 0] = np.nextafter(BOUND, np.float32(1))
 
 
 def result(data):
-    """Returns a graph, and what the oracle and the runtime compute of X."""
+    """Returns a graph, and what the reference interpreter and the runtime compute of X."""
     graph, _ = lce.from_bytes(data)
     found = interpreter.run(graph, X)[graph.outputs[0]]
     if Model is not None:

@@ -1,4 +1,4 @@
-"""The oracle against loops that are written out, and numbers that were worked out by hand."""
+"""The reference against loops that are written out, and numbers that were worked out by hand."""
 
 from __future__ import annotations
 

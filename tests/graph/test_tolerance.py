@@ -19,7 +19,7 @@ from tests.graph.graphs import random_graph
 
 
 def float32_values(graph, x):
-    """The values of a graph in float32 arithmetic: the oracle's words with other numbers."""
+    """The values of a graph in float32 arithmetic: the reference's words with other numbers."""
     types = infer_types(graph)
     values = {graph.input: x.astype(np.float32)}
     for node in graph.nodes:

@@ -1,4 +1,4 @@
-"""Every supported layer, converted, gives in the oracle what it gives in Keras; others say why."""
+"""Every supported layer, converted, gives what it gives in Keras; others say why."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::bnnzoo.nn.StarvedWeightsWarning
 
 
 def assert_equal_outputs(model: keras.Model, tolerance: float = 1e-5) -> None:
-    """The oracle's outputs are Keras's up to the rounding of float32."""
+    """The reference interpreter's outputs are Keras's up to the rounding of float32."""
     graph = from_keras(model)
     x = random_images(model, 3)
     several = len(model.outputs) > 1

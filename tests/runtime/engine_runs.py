@@ -1,4 +1,4 @@
-"""Runs a graph in the engine and in the oracle."""
+"""Runs a graph in the engine and in the reference interpreter."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def engine_values(
     return list(results) if isinstance(results, tuple) else [results]
 
 
-def oracle_values(graph: Graph, x: Any) -> list[Any]:
+def reference_values(graph: Graph, x: Any) -> list[Any]:
     """Returns the outputs as the numbers that they stand for: levels divided by the greatest."""
     values, types = interpreter.run(graph, x), infer_types(graph)
     return [
@@ -41,7 +41,7 @@ def oracle_values(graph: Graph, x: Any) -> list[Any]:
 
 
 def assert_equal(graph: Graph, x: Any, isa: str | None = None, **arguments: Any) -> None:
-    """Checks that all outputs are the oracle's to the last bit."""
+    """Checks that all outputs are the reference interpreter's to the last bit."""
     actual = engine_values(graph, x, isa, **arguments)
-    for name, got, expected in zip(graph.outputs, actual, oracle_values(graph, x), strict=True):
+    for name, got, expected in zip(graph.outputs, actual, reference_values(graph, x), strict=True):
         np.testing.assert_array_equal(got, expected.astype(np.float32), err_msg=name)

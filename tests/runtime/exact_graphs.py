@@ -1,8 +1,8 @@
 """Graphs whose float32 arithmetic rounds nothing, so that any mistake is a wrong number.
 
 Inputs and parameters are small integers, and clips keep sums small. Then the order of sums and
-the folding of parameters do not matter, and the engine must agree with the oracle to the bit,
-through any number of signs.
+the folding of parameters do not matter, and the engine must agree with the reference interpreter to
+the bit, through any number of signs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Convolutions of inputs in 8 bits are the oracle's to the integer.
+"""Convolutions of inputs in 8 bits are the reference interpreter's to the integer.
 
 The largest magnitude of every map is 127 and scales are powers of two, so that float32 holds each
 result as it is; the numbers between are anything, halves between two levels among them.
@@ -16,7 +16,7 @@ from bnnzoo.graph.packing import Int8Kernel
 from bnnzoo.graph.passes import RUNTIME
 from bnnzoo.runtime import pooling
 from tests.graph.graphs import GraphBuilder
-from tests.runtime.engine_runs import ISAS, assert_equal, engine_values, oracle_values
+from tests.runtime.engine_runs import ISAS, assert_equal, engine_values, reference_values
 
 
 class Int8Builder(GraphBuilder):
@@ -122,7 +122,7 @@ def test_maps_in_the_middle_of_a_network(rng):
     for isa in ISAS:
         for threads in (1, 3):
             found = engine_values(graph, x, isa, threads=threads)
-            for got, expected in zip(found, oracle_values(graph, x), strict=True):
+            for got, expected in zip(found, reference_values(graph, x), strict=True):
                 # The largest number of `both` is no power of two times 127.
                 np.testing.assert_allclose(
                     got, expected, rtol=1e-6, atol=1e-6 * abs(expected).max()
@@ -175,7 +175,7 @@ def test_small_and_large_maps(rng, isa, size):
     graph = builder.graph(builder.affine_of_powers(conv))
     x = (rng.choice([-1, 1, 0.5], (2, 5, 5, 4)) * size).astype(np.float32)
     x[:, 0, 0, 0] = size
-    (expected,) = oracle_values(graph, x)
+    (expected,) = reference_values(graph, x)
     (found,) = engine_values(graph, x, isa)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-36)
     assert (expected == expected[0, 0, 0]).all() == (size < 2.0**-100)

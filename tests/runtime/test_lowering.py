@@ -9,7 +9,7 @@ from bnnzoo.graph.ir import Graph
 from bnnzoo.graph.ops import infer_types
 from bnnzoo.runtime.lowering import calls, legalize
 from tests.graph.graphs import GraphBuilder
-from tests.runtime.engine_runs import engine_values, oracle_values
+from tests.runtime.engine_runs import engine_values, reference_values
 
 SAME = {"strides": (1, 1), "dilation": (1, 1), "padding": (1, 1, 1, 1)}
 
@@ -28,7 +28,7 @@ def bconv2d(builder, value, groups=1):
 def grouped(graph: Graph) -> list[list[str]]:
     """Returns the operation of each call and those of its epilogue, which compute the same."""
     x = np.random.default_rng(0).standard_normal((2, *graph.input_shape)).astype(np.float32)
-    for got, expected in zip(engine_values(graph, x), oracle_values(graph, x), strict=True):
+    for got, expected in zip(engine_values(graph, x), reference_values(graph, x), strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)  # sums of 36 signs
     graph = legalize(graph)
     found = calls(graph, infer_types(graph))

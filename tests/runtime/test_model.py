@@ -129,10 +129,10 @@ def test_run_values_gives_any_value_of_the_graph(rng):
         x = exact_images(rng, graph)
         names = [graph.input, *(node.name for node in graph.nodes)]
         values = runtime.Model(graph).run_values(x, names)
-        oracle = interpreter.run(graph, x)
+        reference = interpreter.run(graph, x)
         assert list(values) == names
         for name in names:
-            np.testing.assert_array_equal(values[name], oracle[name], err_msg=name)
+            np.testing.assert_array_equal(values[name], reference[name], err_msg=name)
 
 
 def test_run_values_refuses_what_is_no_value(model):

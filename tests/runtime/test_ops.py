@@ -1,4 +1,4 @@
-"""Every operation on every instruction set equals the oracle, on sizes that leave tails."""
+"""Every operation on every instruction set equals the reference, on sizes that leave tails."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bnnzoo.graph.ops import OPS
-from tests.runtime.engine_runs import ISAS, assert_equal, engine_values, oracle_values
+from tests.runtime.engine_runs import ISAS, assert_equal, engine_values, reference_values
 from tests.runtime.op_cases import CASES, ROUNDED, build
 
 # Kernels work on 64 channels and on tiles of some pixels: one less, one more, and single ones.
@@ -30,14 +30,14 @@ def test_exact(name, isa):
         assert_equal(build(name, shape), images(shape), isa)
 
 
-# Levels of an input in 8 bits are the oracle's, one more would be off by 1e-4 at least.
-# Four or five roundings, each at most 2^-24 of the number; exponentials of libm are as good.
+# Levels of an input in 8 bits are the reference interpreter's, one more would be off by 1e-4 at
+# least. Four or five roundings, each at most 2^-24 of the number; exponentials of libm are as good.
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("name", ROUNDED)
 def test_rounded(name, isa):
     for shape in shapes_for(name):
         graph, x = build(name, shape), images(shape)
-        (actual,), (expected,) = engine_values(graph, x, isa), oracle_values(graph, x)
+        (actual,), (expected,) = engine_values(graph, x, isa), reference_values(graph, x)
         scale = max(1.0, float(np.abs(expected).max()))
         np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-6 * scale, err_msg=str(shape))
 

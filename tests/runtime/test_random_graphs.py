@@ -1,4 +1,4 @@
-"""Whatever the planner does about memory, the numbers are the oracle's: on random graphs."""
+"""Whatever the planner does about memory, the numbers are the reference's: on random graphs."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ TOLERANCE = 1e-4
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("seed", range(12))
 def test_every_value_on_equal_inputs(seed, isa):
-    """Node by node: the oracle computes each from the engine's own inputs of that node."""
+    """Node by node: the reference computes each from the engine's own inputs of that node."""
     graph = random_graph(np.random.default_rng(seed), decoders=seed % 2 == 1)
     x = np.random.default_rng(seed).standard_normal((2, *graph.input_shape)).astype(np.float32)
     names = tuple(node.name for node in graph.nodes)

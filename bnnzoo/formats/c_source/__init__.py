@@ -20,7 +20,7 @@ def write(network: Network) -> Written:
 
     `model.h` declares `NAME_run`, from real numbers to the outputs, and `NAME_run_pixels` where
     the preprocessing is known; NAME is made of the network's name and tag. `selftest.c` has
-    `NAME_self_test`, which returns 0 on a device that computes what the oracle does.
+    `NAME_self_test`, which returns 0 on a device that computes what the reference interpreter does.
 
     Raises:
         ConversionError: The network has something that the source cannot express.

@@ -1,9 +1,9 @@
 """`selftest.c`: one input, and what has to come out.
 
-The expected numbers are the oracle's. Sums of signs have to be equal, real numbers within what
-float32 may lose (`graph.tolerance`). Where a sign is taken of a number that is nearer to its
-threshold than that, two right devices may disagree, and all after it: so an input is looked for
-that has none: the sample, or the sample a little darker.
+The expected numbers are the reference interpreter's. Sums of signs have to be equal, real numbers
+within what float32 may lose (`graph.tolerance`). Where a sign is taken of a number that is nearer
+to its threshold than that, two right devices may disagree, and all after it: so an input is looked
+for that has none: the sample, or the sample a little darker.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ def doubts(
 
     Args:
         graph: What is computed.
-        values: What the oracle returned for some inputs.
+        values: What the reference interpreter returned for some inputs.
         lost: How far each value may be off.
     """
     found = np.zeros(len(values[next(iter(graph.inputs))]), int)

@@ -1,4 +1,4 @@
-"""Passes: pure functions from graph to graph that leave the oracle's output as it is.
+"""Passes: pure functions from graph to graph that leave the reference's output as it is.
 
 `STORED` runs before a file is written and keeps every layer recognisable, so that the file turns
 back into a Keras model. `RUNTIME` runs when a file is loaded. Where order matters, the reason

@@ -20,7 +20,8 @@ MIN_PRODUCTS_PER_SUM = 16
 def eight_bits(graph: Graph) -> Graph:
     """Puts the kernels of real numbers in 8 bits, and the inputs of those that are faster so.
 
-    This is no pass that leaves the oracle's output as it is: what it costs is to be measured.
+    This is no pass that leaves the reference interpreter's output as it is: what it costs is to be
+    measured.
     """
     tensors: dict[str, Tensor] = dict(graph.tensors)
     for name in {node.tensors["kernel"] for node in graph.nodes if "kernel" in node.tensors}:

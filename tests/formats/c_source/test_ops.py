@@ -1,4 +1,4 @@
-"""Every operation as C, compiled with all warnings and sanitizers, equals the oracle."""
+"""Every operation as C, compiled with all warnings and sanitizers, equals the reference."""
 
 from __future__ import annotations
 

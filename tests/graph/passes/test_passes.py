@@ -1,4 +1,4 @@
-"""Every pass leaves what the oracle computes as it is, on random graphs of all operations."""
+"""Every pass leaves what the reference computes as it is, on random graphs of all operations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pad_values` fills the border with -1, 0 or +1 after quantization, as a NumPy oracle does."""
+"""`pad_values` fills the border with -1, 0 or +1 after quantization, as a NumPy reference does."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def signs_of(layer, x, rng):
 
 
 def check(layer, size, rng, groups=1):
-    """Compares a binary layer with the oracle, exactly: both are sums of signs."""
+    """Compares a binary layer with the reference interpreter, exactly: both are sums of signs."""
     x = rng.standard_normal((2, *size)).astype("float32")
     y, w = signs_of(layer, x, rng)
     geometry = layer.strides, layer.dilation_rate, layer.padding, layer.pad_values
