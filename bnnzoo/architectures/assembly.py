@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 
@@ -12,7 +12,9 @@ from bnnzoo.errors import ArgumentError
 from bnnzoo.model_spec import FeatureInfo, ModelSpec
 from bnnzoo.nn.pickling import pickle_with_modules
 
-__all__ = ["ZooModel", "assemble", "image_input"]
+__all__ = ["Shape", "ZooModel", "assemble", "image_input"]
+
+Shape: TypeAlias = tuple[int, int, int]
 
 
 @keras.saving.register_keras_serializable(package="bnnzoo")

@@ -12,14 +12,11 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
-from bnnzoo import nn
 from bnnzoo.architectures.arguments import takes_small_stem
-from bnnzoo.architectures.assembly import ZooModel, assemble, image_input
+from bnnzoo.architectures.assembly import Shape, ZooModel, assemble, image_input
+from bnnzoo.architectures.blocks import binary_conv, classifier, norm, real_conv
 from bnnzoo.architectures.channels_last import (
-    Conv2D,
-    GlobalAveragePooling2D,
     MaxPooling2D,
-    QuantConv2D,
 )
 from bnnzoo.registry import register_model
 
@@ -34,47 +31,18 @@ CLIP_VALUE = 1.3
 GROWTH_RATE = 64
 
 
-def _norm(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
-
-
-def _real_conv(
-    x: keras.KerasTensor, filters: int, kernel_size: int, strides: int, name: str
-) -> keras.KerasTensor:
-    return Conv2D(
-        filters,
-        kernel_size,
-        strides=strides,
-        padding="valid" if kernel_size == 1 else "same",
-        use_bias=False,
-        kernel_initializer="he_normal",
-        name=name,
-    )(x)
-
-
 def _stem(inputs: keras.KerasTensor, *, small: bool) -> keras.KerasTensor:
     if small:
-        return _real_conv(inputs, 64, 3, 1, "stem_conv")
-    x = _norm(_real_conv(inputs, 64, 7, 2, "stem_conv"), "stem_bn")
+        return real_conv(inputs, 64, 3, 1, "stem_conv", "he_normal")
+    x = norm(real_conv(inputs, 64, 7, 2, "stem_conv", "he_normal"), "stem_bn")
     x = layers.Activation("relu", name="stem_relu")(x)
     return MaxPooling2D(3, strides=2, padding="same", name="stem_pool")(x)
 
 
 def _dense_block(x: keras.KerasTensor, dilation_rate: int, name: str) -> keras.KerasTensor:
     """Appends `GROWTH_RATE` binary channels to `x`."""
-    y = _norm(x, f"{name}_bn")
-    y = QuantConv2D(
-        GROWTH_RATE,
-        3,
-        dilation_rate=dilation_rate,
-        padding="same",
-        use_bias=False,
-        input_quantizer=nn.SteSign(CLIP_VALUE),
-        kernel_quantizer=nn.SteSign(CLIP_VALUE),
-        kernel_constraint=nn.WeightClip(CLIP_VALUE),
-        kernel_initializer="glorot_normal",
-        name=f"{name}_conv",
-    )(y)
+    y = norm(x, f"{name}_bn")
+    y = binary_conv(y, GROWTH_RATE, f"{name}_conv", dilation_rate=dilation_rate, clip=CLIP_VALUE)
     return layers.Concatenate(name=f"{name}_concat")([x, y])
 
 
@@ -82,22 +50,21 @@ def _transition(
     x: keras.KerasTensor, reduction: float, *, pool: bool, name: str
 ) -> keras.KerasTensor:
     filters = round(x.shape[-1] // reduction / 32) * 32
-    x = _norm(x, f"{name}_bn")
+    x = norm(x, f"{name}_bn")
     if pool:
         x = MaxPooling2D(2, name=f"{name}_pool")(x)
     x = layers.Activation("relu", name=f"{name}_relu")(x)
-    return _real_conv(x, filters, 1, 1, f"{name}_conv")
+    return real_conv(x, filters, 1, 1, f"{name}_conv", "he_normal")
 
 
 def _binary_densenet(
-    input_shape: tuple[int, int, int],
+    name: str,
+    input_shape: Shape,
     num_classes: int,
     include_top: bool,
-    *,
     blocks: Sequence[int],
     reductions: Sequence[float],
     dilations: Sequence[int] = (1, 1, 1, 1),
-    name: str,
 ) -> ZooModel:
     inputs = image_input(input_shape, minimum=8, name=name)
     x = _stem(inputs, small=takes_small_stem(input_shape))
@@ -110,19 +77,15 @@ def _binary_densenet(
             x = _transition(
                 x, reductions[stage - 1], pool=dilations[stage] == 1, name=f"transition{stage}"
             )
-    x = stages[-1] = layers.Activation("relu", name="head_relu")(_norm(x, "head_bn"))
+    x = stages[-1] = layers.Activation("relu", name="head_relu")(norm(x, "head_bn"))
     if include_top:
-        x = GlobalAveragePooling2D(name="pool")(x)
-        x = layers.Dense(num_classes, kernel_initializer="he_normal", name="logits")(x)
-        x = layers.Activation("softmax", dtype="float32", name="probabilities")(x)
+        x = classifier(x, num_classes, "he_normal")
     return assemble(inputs, x, stages=stages, name=name)
 
 
 @register_model
 def binary_densenet28(
-    input_shape: tuple[int, int, int] = (224, 224, 3),
-    num_classes: int = 1000,
-    include_top: bool = True,
+    input_shape: Shape = (224, 224, 3), num_classes: int = 1000, include_top: bool = True
 ) -> ZooModel:
     """Builds BinaryDenseNet28: dense stages of 6, 6, 6 and 5 binary convolutions.
 
@@ -137,20 +100,13 @@ def binary_densenet28(
     Images are at least 8 x 8.
     """
     return _binary_densenet(
-        input_shape,
-        num_classes,
-        include_top,
-        blocks=(6, 6, 6, 5),
-        reductions=(2.7, 2.7, 2.2),
-        name="binary_densenet28",
+        "binary_densenet28", input_shape, num_classes, include_top, (6, 6, 6, 5), (2.7, 2.7, 2.2)
     )
 
 
 @register_model
 def binary_densenet37(
-    input_shape: tuple[int, int, int] = (224, 224, 3),
-    num_classes: int = 1000,
-    include_top: bool = True,
+    input_shape: Shape = (224, 224, 3), num_classes: int = 1000, include_top: bool = True
 ) -> ZooModel:
     """Builds BinaryDenseNet37: dense stages of 6, 8, 12 and 6 binary convolutions.
 
@@ -163,20 +119,13 @@ def binary_densenet37(
     Images are at least 8 x 8.
     """
     return _binary_densenet(
-        input_shape,
-        num_classes,
-        include_top,
-        blocks=(6, 8, 12, 6),
-        reductions=(3.3, 3.3, 4),
-        name="binary_densenet37",
+        "binary_densenet37", input_shape, num_classes, include_top, (6, 8, 12, 6), (3.3, 3.3, 4)
     )
 
 
 @register_model
 def binary_densenet37_dilated(
-    input_shape: tuple[int, int, int] = (224, 224, 3),
-    num_classes: int = 1000,
-    include_top: bool = True,
+    input_shape: Shape = (224, 224, 3), num_classes: int = 1000, include_top: bool = True
 ) -> ZooModel:
     """Builds BinaryDenseNet37 with the resolution of its second stage kept to the end.
 
@@ -190,21 +139,19 @@ def binary_densenet37_dilated(
     Images are at least 8 x 8.
     """
     return _binary_densenet(
+        "binary_densenet37_dilated",
         input_shape,
         num_classes,
         include_top,
-        blocks=(6, 8, 12, 6),
-        reductions=(3.3, 3.3, 4),
+        (6, 8, 12, 6),
+        (3.3, 3.3, 4),
         dilations=(1, 1, 2, 4),
-        name="binary_densenet37_dilated",
     )
 
 
 @register_model
 def binary_densenet45(
-    input_shape: tuple[int, int, int] = (224, 224, 3),
-    num_classes: int = 1000,
-    include_top: bool = True,
+    input_shape: Shape = (224, 224, 3), num_classes: int = 1000, include_top: bool = True
 ) -> ZooModel:
     """Builds BinaryDenseNet45: dense stages of 6, 12, 14 and 8 binary convolutions.
 
@@ -217,10 +164,5 @@ def binary_densenet45(
     Images are at least 8 x 8.
     """
     return _binary_densenet(
-        input_shape,
-        num_classes,
-        include_top,
-        blocks=(6, 12, 14, 8),
-        reductions=(2.7, 3.3, 4),
-        name="binary_densenet45",
+        "binary_densenet45", input_shape, num_classes, include_top, (6, 12, 14, 8), (2.7, 3.3, 4)
     )

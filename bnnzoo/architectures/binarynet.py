@@ -14,7 +14,8 @@ import keras
 from keras import layers
 
 from bnnzoo import nn
-from bnnzoo.architectures.assembly import ZooModel, assemble, image_input
+from bnnzoo.architectures.assembly import Shape, ZooModel, assemble, image_input
+from bnnzoo.architectures.blocks import softmax
 from bnnzoo.architectures.channels_last import Flatten, MaxPooling2D, QuantConv2D
 from bnnzoo.arguments import check_integer
 from bnnzoo.registry import register_model
@@ -24,7 +25,7 @@ __all__ = ["binary_alexnet", "binarynet", "binarynet_mlp"]
 
 @register_model
 def binarynet(
-    input_shape: tuple[int, int, int] = (32, 32, 3),
+    input_shape: Shape = (32, 32, 3),
     num_classes: int = 10,
     include_top: bool = True,
     width: int = 128,
@@ -58,7 +59,7 @@ def binarynet(
         x = _dense(x, 8 * width, "fc1")
         x = _dense(x, 8 * width, "fc2")
         x = _dense(x, num_classes, "logits")
-        x = layers.Activation("softmax", dtype="float32", name="probabilities")(x)
+        x = softmax(x)
     return assemble(inputs, x, stages=stages, name="binarynet")
 
 
@@ -96,7 +97,7 @@ def _dense(
 
 @register_model
 def binarynet_mlp(
-    input_shape: tuple[int, int, int] = (28, 28, 1),
+    input_shape: Shape = (28, 28, 1),
     num_classes: int = 10,
     include_top: bool = True,
     width: int = 2048,
@@ -123,15 +124,13 @@ def binarynet_mlp(
         stages.append(x)
     if include_top:
         x = _dense(x, num_classes, "logits")
-        x = layers.Activation("softmax", dtype="float32", name="probabilities")(x)
+        x = softmax(x)
     return assemble(inputs, x, stages=stages, name="binarynet_mlp")
 
 
 @register_model
 def binary_alexnet(
-    input_shape: tuple[int, int, int] = (224, 224, 3),
-    num_classes: int = 1000,
-    include_top: bool = True,
+    input_shape: Shape = (224, 224, 3), num_classes: int = 1000, include_top: bool = True
 ) -> ZooModel:
     """Builds BinaryNet's ImageNet network, an AlexNet whose every layer is binary.
 
@@ -158,7 +157,7 @@ def binary_alexnet(
         x = _alexnet_conv(x, 4096, 1, "fc7")
         x = _alexnet_conv(x, num_classes, 1, "fc8")
         x = Flatten(name="logits")(x)
-        x = layers.Activation("softmax", dtype="float32", name="probabilities")(x)
+        x = softmax(x)
     return assemble(inputs, x, stages=[stage1, stage2, stage3], name="binary_alexnet")
 
 

@@ -15,13 +15,11 @@ from keras import layers
 
 from bnnzoo import nn
 from bnnzoo.architectures.arguments import takes_small_stem
-from bnnzoo.architectures.assembly import ZooModel, assemble, image_input
+from bnnzoo.architectures.assembly import Shape, ZooModel, assemble, image_input
+from bnnzoo.architectures.blocks import binary_conv, classifier, real_conv, stack
 from bnnzoo.architectures.channels_last import (
     AveragePooling2D,
-    Conv2D,
-    GlobalAveragePooling2D,
     MaxPooling2D,
-    QuantConv2D,
 )
 from bnnzoo.registry import register_model
 
@@ -32,24 +30,10 @@ def _norm(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
     return layers.BatchNormalization(momentum=0.8, name=name)(x)
 
 
-def _real_conv(
-    x: keras.KerasTensor, filters: int, kernel_size: int, strides: int, name: str
-) -> keras.KerasTensor:
-    return Conv2D(
-        filters,
-        kernel_size,
-        strides=strides,
-        padding="valid" if kernel_size == 1 else "same",
-        use_bias=False,
-        kernel_initializer="glorot_normal",
-        name=name,
-    )(x)
-
-
 def _stem(inputs: keras.KerasTensor, filters: int, *, small: bool) -> keras.KerasTensor:
     if small:
-        return _norm(_real_conv(inputs, filters, 3, 1, "stem_conv"), "stem_bn")
-    x = _norm(_real_conv(inputs, filters, 7, 2, "stem_conv"), "stem_bn")
+        return _norm(real_conv(inputs, filters, 3, 1, "stem_conv"), "stem_bn")
+    x = _norm(real_conv(inputs, filters, 7, 2, "stem_conv"), "stem_bn")
     return MaxPooling2D(3, strides=2, padding="same", name="stem_pool")(x)
 
 
@@ -59,52 +43,42 @@ def _residual_block(x: keras.KerasTensor, filters: int, name: str) -> keras.Kera
     shortcut = x
     if downsample:
         shortcut = AveragePooling2D(2, padding="same", name=f"{name}_shortcut_pool")(x)
-        shortcut = _real_conv(shortcut, filters, 1, 1, f"{name}_shortcut_conv")
+        shortcut = real_conv(shortcut, filters, 1, 1, f"{name}_shortcut_conv")
         shortcut = _norm(shortcut, f"{name}_shortcut_bn")
-    x = QuantConv2D(
+    x = binary_conv(
+        x,
         filters,
-        3,
+        f"{name}_conv",
         strides=2 if downsample else 1,
-        padding="same",
-        use_bias=False,
         input_quantizer=nn.ApproxSign(),
         kernel_quantizer=nn.MagnitudeAwareSign(),
-        kernel_constraint=nn.WeightClip(),
-        kernel_initializer="glorot_normal",
-        name=f"{name}_conv",
-    )(x)
+    )
     x = _norm(x, f"{name}_bn")
     return layers.Add(name=f"{name}_add")([x, shortcut])
 
 
 def _birealnet(
+    name: str,
     inputs: keras.KerasTensor,
     num_classes: int,
     include_top: bool,
-    convolutions: Sequence[int],
+    blocks: Sequence[int],
     *,
     filters: int,
     small_stem: bool,
-    name: str,
 ) -> ZooModel:
     x = _stem(inputs, filters, small=small_stem)
-    stages = []
-    for stage, count in enumerate(convolutions, start=1):
-        for block in range(1, count + 1):
-            x = _residual_block(x, filters * 2 ** (stage - 1), f"stage{stage}_block{block}")
-        stages.append(x)
+    widths = [filters * 2**stage for stage in range(len(blocks))]
+    stages = stack(x, _residual_block, blocks, widths)
+    x = stages[-1]
     if include_top:
-        x = GlobalAveragePooling2D(name="pool")(x)
-        x = layers.Dense(num_classes, name="logits")(x)
-        x = layers.Activation("softmax", dtype="float32", name="probabilities")(x)
+        x = classifier(x, num_classes)
     return assemble(inputs, x, stages=stages, name=name)
 
 
 @register_model(aliases=("birealnet",))
 def birealnet18(
-    input_shape: tuple[int, int, int] = (224, 224, 3),
-    num_classes: int = 1000,
-    include_top: bool = True,
+    input_shape: Shape = (224, 224, 3), num_classes: int = 1000, include_top: bool = True
 ) -> ZooModel:
     """Builds the 18-layer Bi-Real net: four stages of four binary convolutions.
 
@@ -120,22 +94,15 @@ def birealnet18(
     Images are at least 8 x 8.
     """
     inputs = image_input(input_shape, minimum=8, name="birealnet18")
+    small = takes_small_stem(input_shape)
     return _birealnet(
-        inputs,
-        num_classes,
-        include_top,
-        (4, 4, 4, 4),
-        filters=64,
-        small_stem=takes_small_stem(input_shape),
-        name="birealnet18",
+        "birealnet18", inputs, num_classes, include_top, (4, 4, 4, 4), filters=64, small_stem=small
     )
 
 
 @register_model
 def birealnet34(
-    input_shape: tuple[int, int, int] = (224, 224, 3),
-    num_classes: int = 1000,
-    include_top: bool = True,
+    input_shape: Shape = (224, 224, 3), num_classes: int = 1000, include_top: bool = True
 ) -> ZooModel:
     """Builds the 34-layer Bi-Real net: stages of 6, 8, 12 and 6 binary convolutions.
 
@@ -149,22 +116,15 @@ def birealnet34(
     Images are at least 8 x 8.
     """
     inputs = image_input(input_shape, minimum=8, name="birealnet34")
+    small = takes_small_stem(input_shape)
     return _birealnet(
-        inputs,
-        num_classes,
-        include_top,
-        (6, 8, 12, 6),
-        filters=64,
-        small_stem=takes_small_stem(input_shape),
-        name="birealnet34",
+        "birealnet34", inputs, num_classes, include_top, (6, 8, 12, 6), filters=64, small_stem=small
     )
 
 
 @register_model
 def birealnet20(
-    input_shape: tuple[int, int, int] = (32, 32, 3),
-    num_classes: int = 10,
-    include_top: bool = True,
+    input_shape: Shape = (32, 32, 3), num_classes: int = 10, include_top: bool = True
 ) -> ZooModel:
     """Builds a 20-layer Bi-Real net for CIFAR images: 16, 32 and 64 channels.
 
@@ -180,5 +140,5 @@ def birealnet20(
     """
     inputs = image_input(input_shape, minimum=4, name="birealnet20")
     return _birealnet(
-        inputs, num_classes, include_top, (6, 6, 6), filters=16, small_stem=True, name="birealnet20"
+        "birealnet20", inputs, num_classes, include_top, (6, 6, 6), filters=16, small_stem=True
     )

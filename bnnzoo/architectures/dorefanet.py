@@ -11,7 +11,8 @@ import keras
 from keras import layers
 
 from bnnzoo import nn
-from bnnzoo.architectures.assembly import ZooModel, assemble, image_input
+from bnnzoo.architectures.assembly import Shape, ZooModel, assemble, image_input
+from bnnzoo.architectures.blocks import softmax
 from bnnzoo.architectures.channels_last import Conv2D, Flatten, MaxPooling2D, QuantConv2D
 from bnnzoo.registry import register_model
 
@@ -20,7 +21,7 @@ __all__ = ["dorefanet"]
 
 @register_model
 def dorefanet(
-    input_shape: tuple[int, int, int] = (224, 224, 3),
+    input_shape: Shape = (224, 224, 3),
     num_classes: int = 1000,
     include_top: bool = True,
     activation_bits: int = 2,
@@ -53,7 +54,7 @@ def dorefanet(
         x = _dense(x, 4096, "fc7", activation_bits)
         x = layers.ReLU(max_value=1.0, name="fc7_clip")(x)
         x = layers.Dense(num_classes, name="logits")(x)
-        x = layers.Activation("softmax", dtype="float32", name="probabilities")(x)
+        x = softmax(x)
     return assemble(inputs, x, stages=[stage1, stage2, stage3], name="dorefanet")
 
 

@@ -12,14 +12,11 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from bnnzoo import nn
 from bnnzoo.architectures.arguments import takes_small_stem
-from bnnzoo.architectures.assembly import ZooModel, assemble, image_input
+from bnnzoo.architectures.assembly import Shape, ZooModel, assemble, image_input
+from bnnzoo.architectures.blocks import binary_conv, classifier, norm, real_conv
 from bnnzoo.architectures.channels_last import (
-    Conv2D,
-    GlobalAveragePooling2D,
     MaxPooling2D,
-    QuantConv2D,
 )
 from bnnzoo.registry import register_model
 
@@ -73,9 +70,7 @@ class AddToLastChannels(layers.Layer):
 
 @register_model
 def meliusnet22(
-    input_shape: tuple[int, int, int] = (224, 224, 3),
-    num_classes: int = 1000,
-    include_top: bool = True,
+    input_shape: Shape = (224, 224, 3), num_classes: int = 1000, include_top: bool = True
 ) -> ZooModel:
     """Builds MeliusNet22: sections of 4, 5, 4 and 4 pairs of a dense and an improvement block.
 
@@ -102,38 +97,18 @@ def meliusnet22(
             x = _transition(x, (160, 224, 256)[section - 1], f"transition{section}")
     x = stages[-1] = _norm_relu(x, "head")
     if include_top:
-        x = GlobalAveragePooling2D(name="pool")(x)
-        x = layers.Dense(num_classes, kernel_initializer="glorot_normal", name="logits")(x)
-        x = layers.Activation("softmax", dtype="float32", name="probabilities")(x)
+        x = classifier(x, num_classes, "glorot_normal")
     return assemble(inputs, x, stages=stages, name="meliusnet22")
 
 
-def _norm(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
-
-
 def _norm_relu(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    return layers.Activation("relu", name=f"{name}_relu")(_norm(x, f"{name}_bn"))
-
-
-def _real_conv(
-    x: keras.KerasTensor, filters: int, kernel_size: int, strides: int, name: str
-) -> keras.KerasTensor:
-    return Conv2D(
-        filters,
-        kernel_size,
-        strides=strides,
-        padding="valid" if kernel_size == 1 else "same",
-        use_bias=False,
-        kernel_initializer="glorot_normal",
-        name=name,
-    )(x)
+    return layers.Activation("relu", name=f"{name}_relu")(norm(x, f"{name}_bn"))
 
 
 def _group_conv(x: keras.KerasTensor, filters: int, groups: int, name: str) -> keras.KerasTensor:
     parts = SplitChannels(groups, name=f"{name}_split")(x)
     parts = [
-        _real_conv(part, filters // groups, 3, 1, f"{name}_conv{index}")
+        real_conv(part, filters // groups, 3, 1, f"{name}_conv{index}")
         for index, part in enumerate(parts, start=1)
     ]
     return layers.Concatenate(name=f"{name}_concat")(parts)
@@ -141,39 +116,29 @@ def _group_conv(x: keras.KerasTensor, filters: int, groups: int, name: str) -> k
 
 def _group_stem(inputs: keras.KerasTensor, *, small: bool) -> keras.KerasTensor:
     """Three 3 x 3 convolutions, two of them grouped, instead of one of 7 x 7."""
-    x = _norm_relu(_real_conv(inputs, 32, 3, 1 if small else 2, "stem1_conv"), "stem1")
+    x = _norm_relu(real_conv(inputs, 32, 3, 1 if small else 2, "stem1_conv"), "stem1")
     x = _norm_relu(_group_conv(x, 32, 4, "stem2"), "stem2")
     x = _norm_relu(_group_conv(x, 64, 8, "stem3"), "stem3")
     return x if small else MaxPooling2D(2, padding="same", name="stem_pool")(x)
 
 
-def _binary_conv(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    x = _norm(x, f"{name}_bn")
-    return QuantConv2D(
-        GROWTH_RATE,
-        3,
-        padding="same",
-        use_bias=False,
-        input_quantizer=nn.SteSign(CLIP_VALUE),
-        kernel_quantizer=nn.SteSign(CLIP_VALUE),
-        kernel_constraint=nn.WeightClip(CLIP_VALUE),
-        kernel_initializer="glorot_normal",
-        name=f"{name}_conv",
-    )(x)
+def _new_channels(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    x = norm(x, f"{name}_bn")
+    return binary_conv(x, GROWTH_RATE, f"{name}_conv", clip=CLIP_VALUE)
 
 
 def _dense_block(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
     """Appends 64 new channels."""
-    return layers.Concatenate(name=f"{name}_concat")([x, _binary_conv(x, name)])
+    return layers.Concatenate(name=f"{name}_concat")([x, _new_channels(x, name)])
 
 
 def _improvement_block(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
     """Corrects the 64 channels that the dense block before it appended."""
-    return AddToLastChannels(name=f"{name}_add")([x, _binary_conv(x, name)])
+    return AddToLastChannels(name=f"{name}_add")([x, _new_channels(x, name)])
 
 
 def _transition(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
-    x = _norm(x, f"{name}_bn")
+    x = norm(x, f"{name}_bn")
     x = MaxPooling2D(2, padding="same", name=f"{name}_pool")(x)
     x = layers.Activation("relu", name=f"{name}_relu")(x)
-    return _real_conv(x, filters, 1, 1, f"{name}_conv")
+    return real_conv(x, filters, 1, 1, f"{name}_conv")

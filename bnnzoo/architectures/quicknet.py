@@ -17,7 +17,8 @@ from keras import layers, ops
 
 from bnnzoo import nn
 from bnnzoo.architectures.arguments import takes_small_stem
-from bnnzoo.architectures.assembly import ZooModel, assemble, image_input
+from bnnzoo.architectures.assembly import Shape, ZooModel, assemble, image_input
+from bnnzoo.architectures.blocks import binary_conv, norm, softmax
 from bnnzoo.architectures.channels_last import (
     DepthwiseConv2D,
     GlobalAveragePooling2D,
@@ -70,26 +71,12 @@ def _stem(inputs: keras.KerasTensor, filters: int, *, small: bool) -> keras.Kera
     return layers.BatchNormalization(name="stem_pointwise_bn")(x)
 
 
-def _norm(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
-
-
 def _residual_block(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
     """One binary convolution, padded with ones so that no border needs a correction."""
-    y = QuantConv2D(
-        x.shape[-1],
-        3,
-        padding="same",
-        pad_values=1.0,
-        activation="relu",
-        use_bias=False,
-        input_quantizer=nn.SteSign(CLIP_VALUE),
-        kernel_quantizer=nn.SteSign(CLIP_VALUE),
-        kernel_constraint=nn.WeightClip(CLIP_VALUE),
-        kernel_initializer="glorot_normal",
-        name=f"{name}_conv",
-    )(x)
-    y = _norm(y, f"{name}_bn")
+    y = binary_conv(
+        x, x.shape[-1], f"{name}_conv", pad_values=1.0, activation="relu", clip=CLIP_VALUE
+    )
+    y = norm(y, f"{name}_bn")
     return layers.Add(name=f"{name}_add")([y, x])
 
 
@@ -109,17 +96,16 @@ def _transition(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTen
     x = QuantConv2D(
         filters, 1, use_bias=False, kernel_initializer="glorot_normal", name=f"{name}_conv"
     )(x)
-    return _norm(x, f"{name}_bn")
+    return norm(x, f"{name}_bn")
 
 
 def _quicknet(
-    input_shape: tuple[int, int, int],
+    name: str,
+    input_shape: Shape,
     num_classes: int,
     include_top: bool,
-    *,
     blocks: Sequence[int],
     filters: Sequence[int],
-    name: str,
 ) -> ZooModel:
     inputs = image_input(input_shape, minimum=8, name=name)
     x = _stem(inputs, filters[0], small=takes_small_stem(input_shape))
@@ -134,15 +120,13 @@ def _quicknet(
         x = layers.Activation("relu", name="head_relu")(x)
         x = GlobalAveragePooling2D(name="pool")(x)
         x = nn.QuantDense(num_classes, kernel_initializer="glorot_normal", name="logits")(x)
-        x = layers.Activation("softmax", dtype="float32", name="probabilities")(x)
+        x = softmax(x)
     return assemble(inputs, x, stages=stages, name=name)
 
 
 @register_model
 def quicknet(
-    input_shape: tuple[int, int, int] = (224, 224, 3),
-    num_classes: int = 1000,
-    include_top: bool = True,
+    input_shape: Shape = (224, 224, 3), num_classes: int = 1000, include_top: bool = True
 ) -> ZooModel:
     """Builds QuickNet: four sections of four binary convolutions, 64 to 512 channels.
 
@@ -156,20 +140,13 @@ def quicknet(
     feature map, before the ReLU of the classifier.
     """
     return _quicknet(
-        input_shape,
-        num_classes,
-        include_top,
-        blocks=(4, 4, 4, 4),
-        filters=(64, 128, 256, 512),
-        name="quicknet",
+        "quicknet", input_shape, num_classes, include_top, (4, 4, 4, 4), (64, 128, 256, 512)
     )
 
 
 @register_model
 def quicknet_small(
-    input_shape: tuple[int, int, int] = (224, 224, 3),
-    num_classes: int = 1000,
-    include_top: bool = True,
+    input_shape: Shape = (224, 224, 3), num_classes: int = 1000, include_top: bool = True
 ) -> ZooModel:
     """Builds QuickNetSmall: QuickNet with 32 and 64 channels in the first two sections.
 
@@ -183,20 +160,13 @@ def quicknet_small(
     feature map, before the ReLU of the classifier.
     """
     return _quicknet(
-        input_shape,
-        num_classes,
-        include_top,
-        blocks=(4, 4, 4, 4),
-        filters=(32, 64, 256, 512),
-        name="quicknet_small",
+        "quicknet_small", input_shape, num_classes, include_top, (4, 4, 4, 4), (32, 64, 256, 512)
     )
 
 
 @register_model
 def quicknet_large(
-    input_shape: tuple[int, int, int] = (224, 224, 3),
-    num_classes: int = 1000,
-    include_top: bool = True,
+    input_shape: Shape = (224, 224, 3), num_classes: int = 1000, include_top: bool = True
 ) -> ZooModel:
     """Builds QuickNetLarge: QuickNet with sections of 6, 8, 12 and 6 binary convolutions.
 
@@ -210,10 +180,5 @@ def quicknet_large(
     feature map, before the ReLU of the classifier.
     """
     return _quicknet(
-        input_shape,
-        num_classes,
-        include_top,
-        blocks=(6, 8, 12, 6),
-        filters=(64, 128, 256, 512),
-        name="quicknet_large",
+        "quicknet_large", input_shape, num_classes, include_top, (6, 8, 12, 6), (64, 128, 256, 512)
     )

@@ -11,12 +11,10 @@ import keras
 from keras import layers
 
 from bnnzoo import nn
-from bnnzoo.architectures.assembly import ZooModel, assemble, image_input
+from bnnzoo.architectures.assembly import Shape, ZooModel, assemble, image_input
+from bnnzoo.architectures.blocks import binary_conv, classifier, real_conv, stack
 from bnnzoo.architectures.channels_last import (
     AveragePooling2D,
-    Conv2D,
-    GlobalAveragePooling2D,
-    QuantConv2D,
 )
 from bnnzoo.arguments import check_integer
 from bnnzoo.registry import register_model
@@ -34,18 +32,14 @@ def _shortcut(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTenso
 def _residual_block(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
     """Returns PReLU(BN(bconv(RSign(x))) + shortcut), of half the size where channels double."""
     y = nn.LearnableShift(name=f"{name}_shift")(x)
-    y = QuantConv2D(
+    y = binary_conv(
+        y,
         filters,
-        3,
+        f"{name}_conv",
         strides=1 if x.shape[-1] == filters else 2,
         padding=1,
-        use_bias=False,
         input_quantizer=nn.ApproxSign(),
-        kernel_quantizer=nn.SteSign(),
-        kernel_constraint=nn.WeightClip(),
-        kernel_initializer="glorot_normal",
-        name=f"{name}_conv",
-    )(y)
+    )
     y = layers.BatchNormalization(name=f"{name}_bn")(y)
     y = layers.Add(name=f"{name}_add")([y, _shortcut(x, filters, name)])
     return layers.PReLU(
@@ -57,7 +51,7 @@ def _residual_block(x: keras.KerasTensor, filters: int, name: str) -> keras.Kera
 
 @register_model
 def reactnet_resnet20(
-    input_shape: tuple[int, int, int] = (32, 32, 3),
+    input_shape: Shape = (32, 32, 3),
     num_classes: int = 10,
     include_top: bool = True,
     width: int = 16,
@@ -83,22 +77,9 @@ def reactnet_resnet20(
     """
     width = check_integer(width, "width")
     inputs = image_input(input_shape, minimum=4, name="reactnet_resnet20")
-    x = Conv2D(
-        width,
-        3,
-        padding="same",
-        use_bias=False,
-        kernel_initializer="glorot_normal",
-        name="stem_conv",
-    )(inputs)
-    x = layers.BatchNormalization(name="stem_bn")(x)
-    stages = []
-    for stage in range(1, 4):
-        for block in range(1, 7):
-            x = _residual_block(x, width * 2 ** (stage - 1), f"stage{stage}_block{block}")
-        stages.append(x)
+    x = layers.BatchNormalization(name="stem_bn")(real_conv(inputs, width, 3, 1, "stem_conv"))
+    stages = stack(x, _residual_block, (6, 6, 6), (width, 2 * width, 4 * width))
+    x = stages[-1]
     if include_top:
-        x = GlobalAveragePooling2D(name="pool")(x)
-        x = layers.Dense(num_classes, name="logits")(x)
-        x = layers.Activation("softmax", dtype="float32", name="probabilities")(x)
+        x = classifier(x, num_classes)
     return assemble(inputs, x, stages=stages, name="reactnet_resnet20")

@@ -10,15 +10,13 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from bnnzoo import nn
 from bnnzoo.architectures.arguments import takes_small_stem
-from bnnzoo.architectures.assembly import ZooModel, assemble, image_input
+from bnnzoo.architectures.assembly import Shape, ZooModel, assemble, image_input
+from bnnzoo.architectures.blocks import binary_conv, classifier, real_conv, stack
 from bnnzoo.architectures.channels_last import (
     AveragePooling2D,
-    Conv2D,
     GlobalAveragePooling2D,
     MaxPooling2D,
-    QuantConv2D,
 )
 from bnnzoo.registry import register_model
 
@@ -29,9 +27,7 @@ SCALING_REDUCTION = 8
 
 @register_model
 def real_to_binary(
-    input_shape: tuple[int, int, int] = (224, 224, 3),
-    num_classes: int = 1000,
-    include_top: bool = True,
+    input_shape: Shape = (224, 224, 3), num_classes: int = 1000, include_top: bool = True
 ) -> ZooModel:
     """Builds the Real-to-Binary net: a ResNet-18 with data-dependent scales.
 
@@ -50,34 +46,15 @@ def real_to_binary(
     """
     inputs = image_input(input_shape, minimum=8, name="real_to_binary")
     x = _stem(inputs, 64, small=takes_small_stem(input_shape))
-    stages = []
-    for stage, filters in enumerate((64, 128, 256, 512), start=1):
-        for block in range(1, 5):
-            x = _half_block(x, filters, f"stage{stage}_block{block}")
-        stages.append(x)
+    stages = stack(x, _half_block, (4, 4, 4, 4), (64, 128, 256, 512))
+    x = stages[-1]
     if include_top:
-        x = GlobalAveragePooling2D(name="pool")(x)
-        x = layers.Dense(num_classes, name="logits")(x)
-        x = layers.Activation("softmax", dtype="float32", name="probabilities")(x)
+        x = classifier(x, num_classes)
     return assemble(inputs, x, stages=stages, name="real_to_binary")
 
 
-def _real_conv(
-    x: keras.KerasTensor, filters: int, kernel_size: int, strides: int, name: str
-) -> keras.KerasTensor:
-    return Conv2D(
-        filters,
-        kernel_size,
-        strides=strides,
-        padding="valid" if kernel_size == 1 else "same",
-        use_bias=False,
-        kernel_initializer="glorot_normal",
-        name=name,
-    )(x)
-
-
 def _stem(inputs: keras.KerasTensor, filters: int, *, small: bool) -> keras.KerasTensor:
-    x = _real_conv(inputs, filters, 3 if small else 7, 1 if small else 2, "stem_conv")
+    x = real_conv(inputs, filters, 3 if small else 7, 1 if small else 2, "stem_conv")
     x = layers.BatchNormalization(name="stem_bn")(x)
     x = layers.PReLU(shared_axes=[1, 2], name="stem_prelu")(x)
     if small:
@@ -89,7 +66,7 @@ def _shortcut(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTenso
     if x.shape[-1] == filters:
         return x
     x = AveragePooling2D(2, padding="same", name=f"{name}_shortcut_pool")(x)
-    x = _real_conv(x, filters, 1, 1, f"{name}_shortcut_conv")
+    x = real_conv(x, filters, 1, 1, f"{name}_shortcut_conv")
     return layers.BatchNormalization(name=f"{name}_shortcut_bn")(x)
 
 
@@ -114,18 +91,7 @@ def _half_block(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTen
     """Half of the block of figure 1: one binary convolution with its own shortcut."""
     shortcut = _shortcut(x, filters, name)
     normed = layers.BatchNormalization(name=f"{name}_bn")(x)
-    y = QuantConv2D(
-        filters,
-        3,
-        strides=1 if x.shape[-1] == filters else 2,
-        padding="same",
-        use_bias=False,
-        input_quantizer=nn.SteSign(),
-        kernel_quantizer=nn.SteSign(),
-        kernel_constraint=nn.WeightClip(),
-        kernel_initializer="glorot_normal",
-        name=f"{name}_conv",
-    )(normed)
+    y = binary_conv(normed, filters, f"{name}_conv", strides=1 if x.shape[-1] == filters else 2)
     scales = _channel_scales(normed, filters, f"{name}_scale")
     y = layers.Multiply(name=f"{name}_scaled")([y, scales])
     y = layers.PReLU(shared_axes=[1, 2], name=f"{name}_prelu")(y)

@@ -11,7 +11,8 @@ import keras
 from keras import layers
 
 from bnnzoo import nn
-from bnnzoo.architectures.assembly import ZooModel, assemble, image_input
+from bnnzoo.architectures.assembly import Shape, ZooModel, assemble, image_input
+from bnnzoo.architectures.blocks import softmax
 from bnnzoo.architectures.channels_last import Conv2D, Flatten, MaxPooling2D, QuantConv2D
 from bnnzoo.arguments import check_integer
 from bnnzoo.registry import register_model
@@ -79,14 +80,12 @@ def _real_classifier(x: keras.KerasTensor, num_classes: int) -> keras.KerasTenso
         kernel_regularizer=keras.regularizers.L2(WEIGHT_DECAY),
         name="logits",
     )(x)
-    return layers.Activation("softmax", dtype="float32", name="probabilities")(x)
+    return softmax(x)
 
 
 @register_model
 def xnornet(
-    input_shape: tuple[int, int, int] = (224, 224, 3),
-    num_classes: int = 1000,
-    include_top: bool = True,
+    input_shape: Shape = (224, 224, 3), num_classes: int = 1000, include_top: bool = True
 ) -> ZooModel:
     """Builds XNOR-Net's AlexNet for ImageNet.
 
@@ -121,7 +120,7 @@ def xnornet(
 
 @register_model
 def xnornet_vgg(
-    input_shape: tuple[int, int, int] = (32, 32, 3),
+    input_shape: Shape = (32, 32, 3),
     num_classes: int = 10,
     include_top: bool = True,
     width: int = 128,
