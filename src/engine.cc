@@ -115,9 +115,8 @@ void Engine::run(const std::vector<const float*>& inputs, int64_t images,
 }
 
 void Engine::run_image(Context& context, const std::vector<Section>& sections, ThreadPool* pool,
-                       const std::vector<const float*>& inputs,
-                       const std::vector<float*>& outputs, int64_t image,
-                       int64_t* nanoseconds) const {
+                       const std::vector<const float*>& inputs, const std::vector<float*>& outputs,
+                       int64_t image, int64_t* nanoseconds) const {
   for (size_t i = 0; i < inputs.size(); ++i) {
     const Program::Port& port = program_->inputs()[i];
     read_input(context, pool, port, inputs[i] + image * port.floats());

@@ -35,8 +35,7 @@ class KernelOperation final : public Operation {
  public:
   using Run = void (*)(const Kernel&, const Range&);
 
-  KernelOperation(const Kernel& kernel, Run run, EpilogueSpec epilogue,
-                  const Operands& operands)
+  KernelOperation(const Kernel& kernel, Run run, EpilogueSpec epilogue, const Operands& operands)
       : kernel_(kernel), run_(run), epilogue_(std::move(epilogue)), operands_(operands) {}
 
   std::unique_ptr<BoundOperation> bind(uint8_t* arena, int32_t) const override {

@@ -52,9 +52,7 @@ class EpilogueBuilder {
   void affine(const OptionalArray<float>& scale, const OptionalArray<float>& bias) {
     add(StepKind::affine, scale, bias);
   }
-  void clip(float low, float high) {
-    specs.push_back({StepKind::clip, 0, {}, {}, low, high, {}});
-  }
+  void clip(float low, float high) { specs.push_back({StepKind::clip, 0, {}, {}, low, high, {}}); }
   void prelu(const Array<float>& alpha) { add(StepKind::prelu, alpha, std::nullopt); }
   void combine(const std::string& kind, const View& view) {
     specs.push_back({binary_kind(kind), 0, {}, {}, 0, 0, view});
@@ -101,8 +99,7 @@ std::vector<std::string> isas() {
 StridedLoop loop_of(const std::vector<int64_t>& shape,
                     const std::vector<std::vector<int64_t>>& strides,
                     const std::vector<int64_t>& offsets, size_t operands) {
-  require(!shape.empty() && shape.size() <= StridedLoop::kMaxAxes, "loop",
-          "must have 1 to 8 axes");
+  require(!shape.empty() && shape.size() <= StridedLoop::kMaxAxes, "loop", "must have 1 to 8 axes");
   require(strides.size() == operands && offsets.size() == operands, "loop",
           "must have an offset and strides per operand");
   StridedLoop loop{};
@@ -132,9 +129,9 @@ Binary binary_of(const std::string& name) {
 
 // Leaves the interpreter's lock to other threads while it lives.
 //
-// Where the interpreter ends meanwhile, Python before 3.14 ends the thread that wants its lock back,
-// by an unwinding that nanobind's functions, which are noexcept, turn into an abort. The thread stays
-// here instead, as Python 3.14 has it, until the process is gone.
+// Where the interpreter ends meanwhile, Python before 3.14 ends the thread that wants its lock
+// back, by an unwinding that nanobind's functions, which are noexcept, turn into an abort. The
+// thread stays here instead, as Python 3.14 has it, until the process is gone.
 class LockReleased {
  public:
   LockReleased() : state_(PyEval_SaveThread()) {}
@@ -185,37 +182,15 @@ std::vector<int64_t> run(Engine& engine, const std::vector<Array<float>>& inputs
 }
 
 void bind_records(nb::module_& m) {
-  nb::class_<View>(m, "View")
-      .def(
-          "__init__",
-          [](View* self, int64_t offset, int64_t row, int64_t pixel, int64_t plane) {
-            new (self) View{offset, row, pixel, plane};
-          },
-          "offset"_a, "row"_a, "pixel"_a, "plane"_a = 0);
+  nb::class_<View>(m, "View").def(nb::init<int64_t, int64_t, int64_t, int64_t>(), "offset"_a,
+                                  "row"_a, "pixel"_a, "plane"_a = 0);
   nb::class_<Extent>(m, "Extent")
-      .def(
-          "__init__",
-          [](Extent* self, int32_t rows, int32_t columns, int32_t channels) {
-            new (self) Extent{rows, columns, channels};
-          },
-          "rows"_a, "columns"_a, "channels"_a);
-  nb::class_<WindowSpec>(m, "Window")
-      .def(
-          "__init__",
-          [](WindowSpec* self, int32_t height, int32_t width, int32_t pool_h, int32_t pool_w,
-             int32_t stride_h, int32_t stride_w, int32_t top, int32_t left) {
-            new (self)
-                WindowSpec{height, width, pool_h, pool_w, stride_h, stride_w, top, left};
-          },
-          "height"_a, "width"_a, "pool_h"_a, "pool_w"_a, "stride_h"_a, "stride_w"_a, "top"_a,
-          "left"_a);
-  nb::class_<LevelsSpec>(m, "Levels")
-      .def(
-          "__init__",
-          [](LevelsSpec* self, int64_t offset, int64_t size) {
-            new (self) LevelsSpec{offset, size};
-          },
-          "offset"_a, "size"_a);
+      .def(nb::init<int32_t, int32_t, int32_t>(), "rows"_a, "columns"_a, "channels"_a);
+  nb::class_<Window>(m, "Window")
+      .def(nb::init<int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t>(),
+           "height"_a, "width"_a, "pool_h"_a, "pool_w"_a, "stride_h"_a, "stride_w"_a, "top"_a,
+           "left"_a);
+  nb::class_<LevelsSpec>(m, "Levels").def(nb::init<int64_t, int64_t>(), "offset"_a, "size"_a);
   nb::class_<EpilogueBuilder>(m, "Epilogue")
       .def(nb::init<>())
       .def("affine", &EpilogueBuilder::affine, "scale"_a.none().noconvert(),
@@ -256,7 +231,7 @@ void bind_kernels(nb::class_<Program>& program) {
           "pooled_conv2d",
           [](Program& self, const View& input, const Array<int64_t>& offsets, int32_t run_length,
              const Array<float>& kernel, const Extent& map, const EpilogueBuilder& inner,
-             const WindowSpec& window, bool maximum, const Extent& output,
+             const Window& window, bool maximum, const Extent& output,
              const EpilogueBuilder& epilogue) {
             self.pooled_conv2d(Conv2dSpec{input, span(offsets), run_length, span(kernel)}, map,
                                inner.specs, window, maximum, output, epilogue.specs);
@@ -272,24 +247,21 @@ void bind_kernels(nb::class_<Program>& program) {
           "input"_a, "offsets"_a.noconvert(), "kernel"_a.noconvert(), "output"_a, "epilogue"_a)
       .def(
           "pool2d",
-          [](Program& self, const View& input, const WindowSpec& window, bool maximum,
+          [](Program& self, const View& input, const Window& window, bool maximum,
              const Extent& output, const EpilogueBuilder& epilogue) {
             self.pool2d(input, window, maximum, output, epilogue.specs);
           },
           "input"_a, "window"_a, "maximum"_a, "output"_a, "epilogue"_a)
       .def(
           "bmax_pool2d",
-          [](Program& self, const View& input, const WindowSpec& window,
-             const Array<uint64_t>& mask, const Extent& output, const View& result) {
-            self.bmax_pool2d(input, window, span(mask), output, result);
-          },
+          [](Program& self, const View& input, const Window& window, const Array<uint64_t>& mask,
+             const Extent& output,
+             const View& result) { self.bmax_pool2d(input, window, span(mask), output, result); },
           "input"_a, "window"_a, "mask"_a.noconvert(), "output"_a, "result"_a)
       .def(
           "elementwise",
           [](Program& self, const View& input, const Extent& extent,
-             const EpilogueBuilder& epilogue) {
-            self.elementwise(input, extent, epilogue.specs);
-          },
+             const EpilogueBuilder& epilogue) { self.elementwise(input, extent, epilogue.specs); },
           "input"_a, "extent"_a, "epilogue"_a);
 }
 
@@ -312,7 +284,7 @@ void bind_int8_kernels(nb::class_<Program>& program) {
           [](Program& self, const LevelsSpec& levels, const View& input,
              const Array<int64_t>& offsets, int32_t run_length, const Array<int8_t>& kernel,
              const Array<float>& scale, const Extent& map, const EpilogueBuilder& inner,
-             const WindowSpec& window, bool maximum, const Extent& output,
+             const Window& window, bool maximum, const Extent& output,
              const EpilogueBuilder& epilogue) {
             self.pooled_conv2d(
                 Int8Conv2dSpec{levels, input, span(offsets), run_length, span(kernel), span(scale)},

@@ -44,18 +44,18 @@ class BoundPooledConv2d final : public BoundOperation {
         run_conv_(run),
         pool_(pool),
         pool_epilogue_(std::move(pool_epilogue)),
-        rows_{pool.stride_h, pool.top, pool.pool_h, pool.height},
-        row_floats_(int64_t{conv.columns} * conv.channels),
-        strip_(std::max<int64_t>(1, kStripBytes / (4 * row_floats_ * pool.stride_h))) {
+        rows_{pool.window.stride_h, pool.window.top, pool.window.pool_h, pool.window.height},
+        row_floats_(int64_t{conv.extent.columns} * conv.extent.channels),
+        strip_(std::max<int64_t>(1, kStripBytes / (4 * row_floats_ * pool.window.stride_h))) {
     Step store{};
     store.kind = StepKind::store;
     store.row = row_floats_;
-    store.pixel = conv.channels;
+    store.pixel = conv.extent.channels;
     conv_epilogue.push_back(store);
     pool_.row = row_floats_;
-    pool_.pixel = conv.channels;
-    const int64_t tile_rows = std::min<int64_t>((strip_ - 1) * rows_.stride + rows_.window,
-                                                rows_.height);
+    pool_.pixel = conv.extent.channels;
+    const int64_t tile_rows =
+        std::min<int64_t>((strip_ - 1) * rows_.stride + rows_.window, rows_.height);
     const auto bytes = static_cast<size_t>(tile_rows * row_floats_) * sizeof(float);
     tiles_.reserve(static_cast<size_t>(threads));
     free_.reserve(static_cast<size_t>(threads));
@@ -93,11 +93,11 @@ class BoundPooledConv2d final : public BoundOperation {
     if (end <= tile.done) return;
     Conv conv = conv_;
     conv.input += tile.done * conv.row;
-    conv.rows = static_cast<int32_t>(end - tile.done);
+    conv.extent.rows = static_cast<int32_t>(end - tile.done);
     tile.conv_epilogue.back().view = tile.data() + (tile.done - tile.base) * row_floats_;
     conv.epilogue = as_epilogue(tile.conv_epilogue);
-    const int32_t blocks = (conv.channels + kernels_.real_block - 1) / kernels_.real_block;
-    run_conv_(conv, {0, blocks, 0, int64_t{conv.rows} * conv.columns});
+    const int32_t blocks = (conv.extent.channels + kernels_.real_block - 1) / kernels_.real_block;
+    run_conv_(conv, {0, blocks, 0, int64_t{conv.extent.rows} * conv.extent.columns});
     tile.done = end;
   }
 
@@ -110,12 +110,12 @@ class BoundPooledConv2d final : public BoundOperation {
     }
     Pool2d pool = pool_;
     pool.input = tile.data();
-    pool.height = static_cast<int32_t>(tile.done - tile.base);
-    pool.top = static_cast<int32_t>(rows_.top + tile.base - row * rows_.stride);
-    pool.rows = static_cast<int32_t>(end - row);
+    pool.window.height = static_cast<int32_t>(tile.done - tile.base);
+    pool.window.top = static_cast<int32_t>(rows_.top + tile.base - row * rows_.stride);
+    pool.extent.rows = static_cast<int32_t>(end - row);
     pool.epilogue = as_epilogue(tile.pool_epilogue);
-    const int32_t blocks = (pool.channels + kBlock - 1) / kBlock;
-    kernels_.pool2d(pool, {0, blocks, 0, int64_t{pool.rows} * pool.columns});
+    const int32_t blocks = (pool.extent.channels + kBlock - 1) / kBlock;
+    kernels_.pool2d(pool, {0, blocks, 0, int64_t{pool.extent.rows} * pool.extent.columns});
   }
 
   Tile* take_tile() const {
@@ -180,19 +180,18 @@ class PooledConv2d final : public Operation {
 template <class Conv>
 std::unique_ptr<Operation> make_pooled_conv2d(const Kernels& kernels, const Conv& conv,
                                               void (*run)(const Conv&, const Range&),
-                                              EpilogueSpec conv_epilogue,
-                                              const Operands& operands, const Pool2d& pool,
-                                              EpilogueSpec pool_epilogue) {
+                                              EpilogueSpec conv_epilogue, const Operands& operands,
+                                              const Pool2d& pool, EpilogueSpec pool_epilogue) {
   return std::make_unique<PooledConv2d<Conv>>(kernels, conv, run, std::move(conv_epilogue),
                                               operands, pool, std::move(pool_epilogue));
 }
 template std::unique_ptr<Operation> make_pooled_conv2d(const Kernels&, const Conv2d&,
                                                        void (*)(const Conv2d&, const Range&),
-                                                       EpilogueSpec, const Operands&,
-                                                       const Pool2d&, EpilogueSpec);
+                                                       EpilogueSpec, const Operands&, const Pool2d&,
+                                                       EpilogueSpec);
 template std::unique_ptr<Operation> make_pooled_conv2d(const Kernels&, const Int8Conv2d&,
                                                        void (*)(const Int8Conv2d&, const Range&),
-                                                       EpilogueSpec, const Operands&,
-                                                       const Pool2d&, EpilogueSpec);
+                                                       EpilogueSpec, const Operands&, const Pool2d&,
+                                                       EpilogueSpec);
 
 }  // namespace bnnzoo

@@ -14,8 +14,7 @@ namespace bnnzoo {
 template <class Conv>
 std::unique_ptr<Operation> make_pooled_conv2d(const Kernels& kernels, const Conv& conv,
                                               void (*run)(const Conv&, const Range&),
-                                              EpilogueSpec conv_epilogue,
-                                              const Operands& operands, const Pool2d& pool,
-                                              EpilogueSpec pool_epilogue);
+                                              EpilogueSpec conv_epilogue, const Operands& operands,
+                                              const Pool2d& pool, EpilogueSpec pool_epilogue);
 
 }  // namespace bnnzoo

@@ -112,9 +112,9 @@ void Program::check_levels(const LevelsSpec& levels, const View& view, const Ext
                            const char* name) const {
   check_extent(extent, name);
   check_strides({levels.offset, levels.size, view.offset, view.row, view.pixel}, name);
-  const int64_t first = kMagnitudeBytes + kernels_.level_bytes *
-                        (view.offset + (extent.rows - 1) * view.row +
-                         (extent.columns - 1) * view.pixel);
+  const int64_t first =
+      kMagnitudeBytes + kernels_.level_bytes * (view.offset + (extent.rows - 1) * view.row +
+                                                (extent.columns - 1) * view.pixel);
   const int64_t run = (int64_t{extent.channels} * kernels_.level_bytes + 3) / 4 * 4;
   require(first + run <= 4 * levels.size, name, "must lie inside its levels");
   require(levels.offset + levels.size <= arena_bytes_ / 4, name, "must lie inside the arena");
@@ -165,8 +165,7 @@ const float* Program::keep(Span<const float> values, int32_t channels, const cha
   return kept;
 }
 
-EpilogueSpec Program::keep_epilogue(const EpilogueSpec& epilogue,
-                                          const Extent& extent) {
+EpilogueSpec Program::keep_epilogue(const EpilogueSpec& epilogue, const Extent& extent) {
   EpilogueSpec kept;
   for (const StepSpec& step : epilogue) kept.push_back(keep_step(step, extent));
   return kept;
@@ -185,25 +184,17 @@ StepSpec Program::keep_step(const StepSpec& step, const Extent& extent) {
   }
   switch (step.kind) {
     case StepKind::affine:
-    case StepKind::clip:
-      break;
+    case StepKind::clip: break;
     case StepKind::prelu:
       require(kept.a.size == channels, "prelu", "must have a slope per channel");
       break;
     case StepKind::add:
     case StepKind::subtract:
     case StepKind::multiply:
-    case StepKind::store:
-      check_floats(step.view, extent, "step");
-      break;
-    case StepKind::sign:
-      check_bits(step.view, extent, 1, "sign");
-      break;
-    case StepKind::quantize:
-      check_bits(step.view, extent, step.bits, "quantize");
-      break;
-    default:
-      require(false, "step", "must be of a known kind");
+    case StepKind::store: check_floats(step.view, extent, "step"); break;
+    case StepKind::sign: check_bits(step.view, extent, 1, "sign"); break;
+    case StepKind::quantize: check_bits(step.view, extent, step.bits, "quantize"); break;
+    default: require(false, "step", "must be of a known kind");
   }
   return kept;
 }

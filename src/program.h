@@ -26,10 +26,6 @@ struct View {
   int64_t plane;
 };
 
-struct Extent {
-  int32_t rows, columns, channels;
-};
-
 // `Step` before it is bound; `a` and `b` are (c), or empty.
 struct StepSpec {
   StepKind kind;
@@ -45,10 +41,10 @@ using EpilogueSpec = std::vector<StepSpec>;
 struct Bconv2dSpec {
   View input;
   int32_t planes;
-  Span<const int32_t> offsets;  // (units)
-  Span<const uint64_t> words;   // (c, units)
-  Span<const float> scale;      // (c)
-  Span<const float> bias;       // (row classes, column classes, c)
+  Span<const int32_t> offsets;                  // (units)
+  Span<const uint64_t> words;                   // (c, units)
+  Span<const float> scale;                      // (c)
+  Span<const float> bias;                       // (row classes, column classes, c)
   Span<const int32_t> row_class, column_class;  // (rows) and (columns), or both empty
 };
 
@@ -59,8 +55,8 @@ struct Conv2dSpec {
   Span<const float> kernel;     // (c, runs * run_length); of a depthwise convolution (taps, c)
 };
 
-// Memory for the levels of a map, in floats of the arena: magnitudes, then (rows, columns, channels)
-// levels, borders included.
+// Memory for the levels of a map, in floats of the arena: magnitudes, then (rows, columns,
+// channels) levels, borders included.
 struct LevelsSpec {
   int64_t offset, size;
 };
@@ -73,13 +69,8 @@ struct Int8Conv2dSpec {
   View input;
   Span<const int64_t> offsets;  // (runs)
   int32_t run_length;
-  Span<const int8_t> kernel;    // (c, runs * run_length)
-  Span<const float> scale;      // (c)
-};
-
-struct WindowSpec {
-  int32_t height, width;  // of the input
-  int32_t pool_h, pool_w, stride_h, stride_w, top, left;
+  Span<const int8_t> kernel;  // (c, runs * run_length)
+  Span<const float> scale;    // (c)
 };
 
 // Along an axis, each new pixel is first + weight * (second - first) of two old ones.
@@ -107,10 +98,10 @@ class Operation {
   // `threads` is the number of threads that may run it at the same time.
   virtual std::unique_ptr<BoundOperation> bind(uint8_t* arena, int32_t threads) const = 0;
 
-  Range whole{};         // all blocks and pixels
-  int32_t columns = 1;   // pixels per row
-  double cost_ns = 0;    // what it takes roughly, on one fast core
-  bool joined = false;   // may run at the same time as the operation before it
+  Range whole{};        // all blocks and pixels
+  int32_t columns = 1;  // pixels per row
+  double cost_ns = 0;   // what it takes roughly, on one fast core
+  bool joined = false;  // may run at the same time as the operation before it
 };
 
 // Every function that adds something checks its arguments and throws std::invalid_argument: that
@@ -133,21 +124,19 @@ class Program {
   // Writes the levels of a map into their memory, with a border of level 0.
   void levels(const View& input, const Extent& extent, const LevelsSpec& levels, int32_t top,
               int32_t bottom, int32_t left, int32_t right);
-  void int8_conv2d(const Int8Conv2dSpec& spec, const Extent& output,
-                   const EpilogueSpec& epilogue);
+  void int8_conv2d(const Int8Conv2dSpec& spec, const Extent& output, const EpilogueSpec& epilogue);
   // A convolution, an epilogue without views, a pooling of what it gives, and its epilogue. The map
   // between the two is never in memory as a whole.
-  void pooled_conv2d(const Conv2dSpec& spec, const Extent& map,
-                     const EpilogueSpec& inner, const WindowSpec& window,
-                     bool maximum, const Extent& output, const EpilogueSpec& epilogue);
-  void pooled_conv2d(const Int8Conv2dSpec& spec, const Extent& map,
-                     const EpilogueSpec& inner, const WindowSpec& window,
-                     bool maximum, const Extent& output, const EpilogueSpec& epilogue);
-  void depthwise_conv2d(const Conv2dSpec& spec, const Extent& output,
-                        const EpilogueSpec& epilogue);
-  void pool2d(const View& input, const WindowSpec& window, bool maximum, const Extent& output,
+  void pooled_conv2d(const Conv2dSpec& spec, const Extent& map, const EpilogueSpec& inner,
+                     const Window& window, bool maximum, const Extent& output,
+                     const EpilogueSpec& epilogue);
+  void pooled_conv2d(const Int8Conv2dSpec& spec, const Extent& map, const EpilogueSpec& inner,
+                     const Window& window, bool maximum, const Extent& output,
+                     const EpilogueSpec& epilogue);
+  void depthwise_conv2d(const Conv2dSpec& spec, const Extent& output, const EpilogueSpec& epilogue);
+  void pool2d(const View& input, const Window& window, bool maximum, const Extent& output,
               const EpilogueSpec& epilogue);
-  void bmax_pool2d(const View& input, const WindowSpec& window, Span<const uint64_t> mask,
+  void bmax_pool2d(const View& input, const Window& window, Span<const uint64_t> mask,
                    const Extent& output, const View& result);
   void elementwise(const View& input, const Extent& extent, const EpilogueSpec& epilogue);
 
@@ -193,9 +182,8 @@ class Program {
                   double cost_ns);
   template <class Conv>
   void add_pooled(const Conv& conv, void (*run)(const Conv&, const Range&),
-                  const Operands& operands, const EpilogueSpec& inner,
-                  const WindowSpec& window, bool maximum, const Extent& output,
-                  const EpilogueSpec& epilogue, double conv_ns);
+                  const Operands& operands, const EpilogueSpec& inner, const Window& window,
+                  bool maximum, const Extent& output, const EpilogueSpec& epilogue, double conv_ns);
   void add_function(Function run, int64_t pixels, double cost_ns);
   void add_bits(const View& output, const Extent& to, int32_t planes,
                 std::function<bool(const uint8_t*, int64_t, int32_t)> bit, int64_t input_plane);
@@ -206,7 +194,7 @@ class Program {
   StepSpec keep_step(const StepSpec& step, const Extent& extent);
   Conv2d keep_conv2d(const Conv2dSpec& spec, const Extent& output);
   Int8Conv2d keep_conv2d(const Int8Conv2dSpec& spec, const Extent& output);
-  Pool2d checked_pool2d(const WindowSpec& window, bool maximum, const Extent& output) const;
+  Pool2d checked_pool2d(const Window& window, bool maximum, const Extent& output) const;
   Blend keep_blend(const BlendSpec& spec, int32_t from, int32_t to);
   const float* keep(Span<const float> values, int32_t channels, const char* name);
   template <class T>

@@ -24,7 +24,7 @@ constexpr size_t kMaxInt8Products = size_t{1} << 17;
 int32_t ceil_div(int64_t a, int64_t b) { return static_cast<int32_t>((a + b - 1) / b); }
 
 // Every window must hold a pixel of the image, else there is nothing to pool.
-void check_window(const WindowSpec& window, const Extent& output) {
+void check_window(const Window& window, const Extent& output) {
   for (int64_t size : {window.height, window.width, window.pool_h, window.pool_w, window.stride_h,
                        window.stride_w}) {
     require(size >= 1 && size <= (int64_t{1} << 26), "pool", "must have sizes from 1 to 2^26");
@@ -68,7 +68,7 @@ Operands operands_of(const Int8Conv2dSpec& spec, const Kernels& kernels) {
   return {levels + kMagnitudeBytes + kernels.level_bytes * spec.input.offset, levels};
 }
 
-double pool2d_ns(const WindowSpec& window, const Extent& output) {
+double pool2d_ns(const Window& window, const Extent& output) {
   return static_cast<double>(pixels_of(output)) * output.channels *
          std::min(window.pool_h, window.height) * std::min(window.pool_w, window.width) /
          kElementsPerNs;
@@ -78,9 +78,9 @@ double pool2d_ns(const WindowSpec& window, const Extent& output) {
 
 template <class Kernel>
 void Program::add_kernel(const Kernel& kernel, void (*run)(const Kernel&, const Range&),
-                         const Operands& operands, const EpilogueSpec& epilogue,
-                         int32_t block, double cost_ns) {
-  const Extent extent{kernel.rows, kernel.columns, kernel.channels};
+                         const Operands& operands, const EpilogueSpec& epilogue, int32_t block,
+                         double cost_ns) {
+  const Extent& extent = kernel.extent;
   auto operation = std::make_unique<KernelOperation<Kernel>>(
       kernel, run, keep_epilogue(epilogue, extent), operands);
   operation->whole = {0, ceil_div(extent.channels, block), 0, pixels_of(extent)};
@@ -91,8 +91,7 @@ void Program::add_kernel(const Kernel& kernel, void (*run)(const Kernel&, const 
   add(std::move(operation));
 }
 
-void Program::bconv2d(const Bconv2dSpec& spec, const Extent& output,
-                      const EpilogueSpec& epilogue) {
+void Program::bconv2d(const Bconv2dSpec& spec, const Extent& output, const EpilogueSpec& epilogue) {
   View last = spec.input;
   last.offset += greatest(spec.offsets, "bconv2d");
   check_bits(last, {output.rows, output.columns, 1}, spec.planes, "bconv2d");
@@ -120,12 +119,9 @@ void Program::bconv2d(const Bconv2dSpec& spec, const Extent& output,
   kernel.units = static_cast<int32_t>(units);
   kernel.offsets = keep_array(spec.offsets);
   parameters_.emplace_back(kernels_.weights_bytes(output.channels, kernel.units));
-  kernels_.pack_weights(spec.words.data, output.channels, kernel.units,
-                        parameters_.back().data());
+  kernels_.pack_weights(spec.words.data, output.channels, kernel.units, parameters_.back().data());
   kernel.weights = parameters_.back().data();
-  kernel.rows = output.rows;
-  kernel.columns = output.columns;
-  kernel.channels = output.channels;
+  kernel.extent = output;
   kernel.scale = keep(spec.scale, output.channels, "scale");
   kernel.bias = keep(spec.bias, output.channels, "bias");
   kernel.row_class = classes ? keep_array(spec.row_class) : nullptr;
@@ -157,14 +153,11 @@ Conv2d Program::keep_conv2d(const Conv2dSpec& spec, const Extent& output) {
   auto* weights = reinterpret_cast<float*>(parameters_.back().data());
   kernels_.pack_real_weights(spec.kernel.data, output.channels, products, weights);
   kernel.weights = weights;
-  kernel.rows = output.rows;
-  kernel.columns = output.columns;
-  kernel.channels = output.channels;
+  kernel.extent = output;
   return kernel;
 }
 
-void Program::conv2d(const Conv2dSpec& spec, const Extent& output,
-                     const EpilogueSpec& epilogue) {
+void Program::conv2d(const Conv2dSpec& spec, const Extent& output, const EpilogueSpec& epilogue) {
   add_kernel(keep_conv2d(spec, output), kernels_.conv2d, {4 * spec.input.offset}, epilogue,
              kernels_.real_block, conv2d_ns(spec, output));
 }
@@ -195,9 +188,7 @@ Int8Conv2d Program::keep_conv2d(const Int8Conv2dSpec& spec, const Extent& output
                              parameters_.back().data());
   kernel.weights = parameters_.back().data();
   kernel.scale = keep(spec.scale, output.channels, "scale");
-  kernel.rows = output.rows;
-  kernel.columns = output.columns;
-  kernel.channels = output.channels;
+  kernel.extent = output;
   return kernel;
 }
 
@@ -207,8 +198,8 @@ void Program::int8_conv2d(const Int8Conv2dSpec& spec, const Extent& output,
              kernels_.real_block, conv2d_ns(spec, output));
 }
 
-void Program::levels(const View& input, const Extent& extent, const LevelsSpec& levels,
-                     int32_t top, int32_t bottom, int32_t left, int32_t right) {
+void Program::levels(const View& input, const Extent& extent, const LevelsSpec& levels, int32_t top,
+                     int32_t bottom, int32_t left, int32_t right) {
   check_floats(input, extent, "levels");
   for (int32_t pad : {top, bottom, left, right}) {
     require(pad >= 0 && pad <= (1 << 26), "levels", "must have a border from 0 to 2^26");
@@ -222,19 +213,17 @@ void Program::levels(const View& input, const Extent& extent, const LevelsSpec& 
       [=, &kernels](uint8_t* arena, const Range& range) {
         const auto* from = reinterpret_cast<const float*>(arena) + input.offset;
         auto* largest = reinterpret_cast<uint32_t*>(arena + 4 * levels.offset);
-        kernels.magnitudes({from, input.row, input.pixel, extent.rows, extent.columns,
-                            extent.channels, largest},
-                           range);
+        kernels.magnitudes({from, input.row, input.pixel, extent, largest}, range);
       },
       kMagnitudeParts, elements / kElementsPerNs);
   add_function(
       [=, &kernels](uint8_t* arena, const Range& range) {
         const auto* from = reinterpret_cast<const float*>(arena) + input.offset;
         uint8_t* to = arena + 4 * levels.offset;
-        kernels.levels({from, input.row, input.pixel, extent.rows, extent.columns, extent.channels,
-                        top, left, padded.rows, padded.columns,
-                        reinterpret_cast<const uint32_t*>(to), to + kMagnitudeBytes},
-                       range);
+        kernels.levels(
+            {from, input.row, input.pixel, extent, top, left, padded.rows, padded.columns,
+             reinterpret_cast<const uint32_t*>(to), to + kMagnitudeBytes},
+            range);
       },
       padded.rows, elements / kElementsPerNs);
 }
@@ -254,36 +243,24 @@ void Program::depthwise_conv2d(const Conv2dSpec& spec, const Extent& output,
   kernel.offsets = keep_array(spec.offsets);
   kernel.taps = static_cast<int32_t>(spec.offsets.size);
   kernel.weights = keep(spec.kernel, output.channels, "depthwise_conv2d");
-  kernel.rows = output.rows;
-  kernel.columns = output.columns;
-  kernel.channels = output.channels;
+  kernel.extent = output;
   const double cost = static_cast<double>(pixels_of(output)) * output.channels * kernel.taps;
   add_kernel(kernel, kernels_.depthwise_conv2d, {4 * spec.input.offset}, epilogue, kBlock,
              cost / kDepthwisePerNs);
 }
 
 // All of it but the input and the epilogue.
-Pool2d Program::checked_pool2d(const WindowSpec& window, bool maximum,
-                               const Extent& output) const {
+Pool2d Program::checked_pool2d(const Window& window, bool maximum, const Extent& output) const {
   check_window(window, output);
   Pool2d kernel{};
-  kernel.height = window.height;
-  kernel.width = window.width;
-  kernel.pool_h = window.pool_h;
-  kernel.pool_w = window.pool_w;
-  kernel.stride_h = window.stride_h;
-  kernel.stride_w = window.stride_w;
-  kernel.top = window.top;
-  kernel.left = window.left;
+  kernel.window = window;
   kernel.maximum = maximum;
-  kernel.rows = output.rows;
-  kernel.columns = output.columns;
-  kernel.channels = output.channels;
+  kernel.extent = output;
   return kernel;
 }
 
-void Program::pool2d(const View& input, const WindowSpec& window, bool maximum,
-                     const Extent& output, const EpilogueSpec& epilogue) {
+void Program::pool2d(const View& input, const Window& window, bool maximum, const Extent& output,
+                     const EpilogueSpec& epilogue) {
   Pool2d kernel = checked_pool2d(window, maximum, output);
   check_floats(input, {window.height, window.width, output.channels}, "pool2d");
   kernel.row = input.row;
@@ -295,18 +272,18 @@ void Program::pool2d(const View& input, const WindowSpec& window, bool maximum,
 // Divided by rows of the pooling.
 template <class Conv>
 void Program::add_pooled(const Conv& conv, void (*run)(const Conv&, const Range&),
-                         const Operands& operands, const EpilogueSpec& inner,
-                         const WindowSpec& window, bool maximum, const Extent& output,
-                         const EpilogueSpec& epilogue, double conv_ns) {
-  const Extent map{conv.rows, conv.columns, conv.channels};
+                         const Operands& operands, const EpilogueSpec& inner, const Window& window,
+                         bool maximum, const Extent& output, const EpilogueSpec& epilogue,
+                         double conv_ns) {
+  const Extent& map = conv.extent;
   for (const StepSpec& step : inner) {
     require(step.kind == StepKind::affine || step.kind == StepKind::clip ||
                 step.kind == StepKind::prelu,
             "pooled_conv2d", "must have no views before its pooling");
   }
-  require(window.height == map.rows && window.width == map.columns &&
-              output.channels == map.channels,
-          "pooled_conv2d", "must pool its own map");
+  require(
+      window.height == map.rows && window.width == map.columns && output.channels == map.channels,
+      "pooled_conv2d", "must pool its own map");
   require(pixels_of(map) <= kMaxMapFloats / map.channels, "pooled_conv2d",
           "must have a map of at most 2^26 floats");
   const Pool2d pool = checked_pool2d(window, maximum, output);
@@ -317,23 +294,21 @@ void Program::add_pooled(const Conv& conv, void (*run)(const Conv&, const Range&
   add(std::move(operation));
 }
 
-void Program::pooled_conv2d(const Conv2dSpec& spec, const Extent& map,
-                            const EpilogueSpec& inner, const WindowSpec& window,
-                            bool maximum, const Extent& output,
+void Program::pooled_conv2d(const Conv2dSpec& spec, const Extent& map, const EpilogueSpec& inner,
+                            const Window& window, bool maximum, const Extent& output,
                             const EpilogueSpec& epilogue) {
   add_pooled(keep_conv2d(spec, map), kernels_.conv2d, {4 * spec.input.offset}, inner, window,
              maximum, output, epilogue, conv2d_ns(spec, map));
 }
 
 void Program::pooled_conv2d(const Int8Conv2dSpec& spec, const Extent& map,
-                            const EpilogueSpec& inner, const WindowSpec& window,
-                            bool maximum, const Extent& output,
-                            const EpilogueSpec& epilogue) {
+                            const EpilogueSpec& inner, const Window& window, bool maximum,
+                            const Extent& output, const EpilogueSpec& epilogue) {
   add_pooled(keep_conv2d(spec, map), kernels_.int8_conv2d, operands_of(spec, kernels_), inner,
              window, maximum, output, epilogue, conv2d_ns(spec, map));
 }
 
-void Program::bmax_pool2d(const View& input, const WindowSpec& window, Span<const uint64_t> mask,
+void Program::bmax_pool2d(const View& input, const Window& window, Span<const uint64_t> mask,
                           const Extent& output, const View& result) {
   check_window(window, output);
   check_bits(input, {window.height, window.width, output.channels}, 1, "bmax_pool2d");
@@ -350,34 +325,23 @@ void Program::bmax_pool2d(const View& input, const WindowSpec& window, Span<cons
   kernel.output_row = result.row;
   kernel.output_pixel = result.pixel;
   kernel.pixel_bytes = static_cast<int32_t>(bytes.size());
-  kernel.height = window.height;
-  kernel.width = window.width;
-  kernel.pool_h = window.pool_h;
-  kernel.pool_w = window.pool_w;
-  kernel.stride_h = window.stride_h;
-  kernel.stride_w = window.stride_w;
-  kernel.top = window.top;
-  kernel.left = window.left;
-  kernel.rows = output.rows;
-  kernel.columns = output.columns;
+  kernel.window = window;
+  kernel.extent = output;
   auto operation =
       std::make_unique<BMaxPool2dOperation>(kernel, kernels_, input.offset, result.offset);
   operation->whole = {0, 1, 0, pixels_of(output)};
   operation->columns = output.columns;
-  operation->cost_ns = static_cast<double>(pixels_of(output)) * kernel.pixel_bytes *
-                       window.pool_h * window.pool_w / 16;
+  operation->cost_ns = static_cast<double>(pixels_of(output)) * kernel.pixel_bytes * window.pool_h *
+                       window.pool_w / 16;
   add(std::move(operation));
 }
 
-void Program::elementwise(const View& input, const Extent& extent,
-                          const EpilogueSpec& epilogue) {
+void Program::elementwise(const View& input, const Extent& extent, const EpilogueSpec& epilogue) {
   check_floats(input, extent, "elementwise");
   Elementwise kernel{};
   kernel.row = input.row;
   kernel.pixel = input.pixel;
-  kernel.rows = extent.rows;
-  kernel.columns = extent.columns;
-  kernel.channels = extent.channels;
+  kernel.extent = extent;
   add_kernel(kernel, kernels_.elementwise, {4 * input.offset}, epilogue, kBlock, 0);
 }
 

@@ -151,8 +151,8 @@ void Program::resize2d(const View& input, const Extent& from, const BlendSpec& r
           const int64_t left = right.first[column] * input.pixel;
           const int64_t beside = right.second[column] * input.pixel;
           blend_pixel({above + left, above + beside, below + left, below + beside},
-                      down.weight[row], right.weight[column],
-                      floats + pixel_of(output, to, i), to.channels);
+                      down.weight[row], right.weight[column], floats + pixel_of(output, to, i),
+                      to.channels);
         }
       },
       pixels, static_cast<double>(pixels) * (to.channels + 8));
@@ -200,8 +200,7 @@ void Program::dequantize(const View& input, int32_t planes, bool levels, const V
       pixels, static_cast<double>(pixels) * extent.channels * planes);
 }
 
-void Program::reshape(const View& input, const Extent& from, const View& output,
-                      const Extent& to) {
+void Program::reshape(const View& input, const Extent& from, const View& output, const Extent& to) {
   check_floats(input, from, "reshape");
   check_floats(output, to, "reshape");
   const int64_t pixels = check_same_size(from, to);
@@ -225,11 +224,14 @@ void Program::reshape_bits(const View& input, const Extent& from, const View& ou
   check_bits(output, to, planes, "reshape_bits");
   check_same_size(from, to);
   const int32_t expansion = kernels_.expansion;
-  add_bits(output, to, planes, [=](const uint8_t* arena, int64_t pixel, int32_t c) {
-    const int64_t place = pixel * to.channels + c;
-    return get_bit(arena + pixel_of(input, from, place / from.channels), place % from.channels,
-                   expansion);
-  }, input.plane);
+  add_bits(
+      output, to, planes,
+      [=](const uint8_t* arena, int64_t pixel, int32_t c) {
+        const int64_t place = pixel * to.channels + c;
+        return get_bit(arena + pixel_of(input, from, place / from.channels), place % from.channels,
+                       expansion);
+      },
+      input.plane);
 }
 
 // Word by word: it stands before every binary convolution whose groups do not fill words.

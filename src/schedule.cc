@@ -32,8 +32,7 @@ int64_t pixel_border(const Operation& operation, int64_t part, int64_t parts) {
   if (part == parts) return pixels;
   const int64_t rows = rows_of(operation);
   if (rows >= 4 * parts) return part_of(rows, part, parts) * operation.columns;
-  return pixels >= 4 * parts ? part_of(pixels / 4, part, parts) * 4
-                             : part_of(pixels, part, parts);
+  return pixels >= 4 * parts ? part_of(pixels / 4, part, parts) * 4 : part_of(pixels, part, parts);
 }
 
 std::vector<Range> divide(const Operation& operation, int32_t threads) {

@@ -70,14 +70,12 @@ void run_fill(float value, const StridedLoop& loop, float* arena, int64_t begin,
 
 void run_unary(Unary function, const StridedLoop& loop, float* arena, int64_t begin, int64_t end) {
   switch (function) {
-    case Unary::copy:
-      return unary(loop, arena, begin, end, [](float x) { return x; });
+    case Unary::copy: return unary(loop, arena, begin, end, [](float x) { return x; });
     case Unary::sigmoid:
       // No overflow for either sign, unlike 1 / (1 + exp(-x)).
       return unary(loop, arena, begin, end,
                    [](float x) { return 0.5f + 0.5f * std::tanh(0.5f * x); });
-    case Unary::tanh:
-      return unary(loop, arena, begin, end, [](float x) { return std::tanh(x); });
+    case Unary::tanh: return unary(loop, arena, begin, end, [](float x) { return std::tanh(x); });
   }
 }
 

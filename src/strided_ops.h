@@ -14,15 +14,14 @@ struct StridedLoop {
   static constexpr int kMaxAxes = 8;
   int32_t axes;
   std::array<int64_t, kMaxAxes> shape;
-  std::array<int64_t, 3> offsets;                            // result, operand 1, operand 2
+  std::array<int64_t, 3> offsets;                        // result, operand 1, operand 2
   std::array<std::array<int64_t, kMaxAxes>, 3> strides;  // 0 broadcasts
 };
 
 // Run the part of a loop whose index on the first axis is in [begin, end).
 void run_fill(float value, const StridedLoop& loop, float* arena, int64_t begin, int64_t end);
 void run_unary(Unary function, const StridedLoop& loop, float* arena, int64_t begin, int64_t end);
-void run_binary(Binary function, const StridedLoop& loop, float* arena, int64_t begin,
-                int64_t end);
+void run_binary(Binary function, const StridedLoop& loop, float* arena, int64_t begin, int64_t end);
 
 // exp(x - max) / sum over the channels of one pixel.
 void softmax_pixel(const float* input, float* output, int32_t channels);

@@ -86,7 +86,8 @@ void ThreadPool::run_section(uint32_t chunks) {
   const auto threads = static_cast<uint32_t>(threads_);
   done_.store(0);
   for (uint32_t i = 0; i < threads; ++i) {
-    const uint64_t begin = uint64_t{chunks} * i / threads, end = uint64_t{chunks} * (i + 1) / threads;
+    const uint64_t begin = uint64_t{chunks} * i / threads,
+                   end = uint64_t{chunks} * (i + 1) / threads;
     shares_[i].state.store(uint64_t{number} << 32 | end << 16 | begin);
   }
   section_number_.store(number);

@@ -71,8 +71,7 @@ Available detect() {
       avx2 && cpu.has(cpu.saved, kSavesAvx512) &&
       cpu.has(cpu.leaf7_ebx, bit_AVX512F | bit_AVX512BW | bit_AVX512VL | bit_AVX512DQ);
   const bool vnni = avx512 && cpu.has(cpu.leaf7_ecx, bit_AVX512VNNI);
-  const bool vpopcntdq =
-      vnni && cpu.has(cpu.leaf7_ecx, bit_AVX512VPOPCNTDQ | bit_AVX512BITALG);
+  const bool vpopcntdq = vnni && cpu.has(cpu.leaf7_ecx, bit_AVX512VPOPCNTDQ | bit_AVX512BITALG);
 #if defined(BNNZOO_AMX)
   constexpr unsigned kTile = 1u << 24, kInt8 = 1u << 25;
   const bool amx = vpopcntdq && cpu.has(cpu.leaf7_edx, kTile | kInt8) && ask_for_tiles();

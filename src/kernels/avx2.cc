@@ -3,14 +3,9 @@
 #include <immintrin.h>
 
 #include "tables.h"
+#include "target.h"
 
-#if defined(__clang__)
-#pragma clang attribute push( \
-    __attribute__((target("avx2,fma,popcnt"))), \
-    apply_to = function)
-#else
-#pragma GCC target("avx2,fma,popcnt")
-#endif
+BNNZOO_PUSH_TARGET("avx2,fma,popcnt")
 
 namespace bnnzoo {
 namespace {
@@ -18,7 +13,7 @@ namespace {
 constexpr int kPixels = 5;
 constexpr int kBlockBytes = 8;
 
-#include "blocks.h"
+#include "blocks.inc"
 
 struct Vector {
   static constexpr int lanes = 8;
@@ -134,11 +129,11 @@ BNNZOO_INLINE void store_first_levels(uint8_t* to, Integers integers, int n) {
   __builtin_memcpy(to, levels, static_cast<size_t>(n * kLevelBytes));
 }
 
-#include "epilogue.h"
-#include "convolving.h"
-#include "float_kernels.h"
-#include "int8_kernels.h"
-#include "byte_lanes.h"
+#include "epilogue.inc"
+#include "convolving.inc"
+#include "float_kernels.inc"
+#include "int8_kernels.inc"
+#include "byte_lanes.inc"
 
 // Binary convolution by tables, 64 output channels at a time.
 //
@@ -223,8 +218,7 @@ BNNZOO_INLINE void add_byte(Sum (&sums)[pixels], const uint8_t* const* inputs, i
                 _mm256_and_si256(load_bytes(weights + 32), mask));
 #pragma GCC unroll 8
   for (int p = 0; p < pixels; ++p) rows[p] += 16;
-  add_half_byte(sums, rows,
-                _mm256_and_si256(_mm256_srli_epi16(load_bytes(weights), 4), mask),
+  add_half_byte(sums, rows, _mm256_and_si256(_mm256_srli_epi16(load_bytes(weights), 4), mask),
                 _mm256_and_si256(_mm256_srli_epi16(load_bytes(weights + 32), 4), mask));
 }
 
@@ -283,9 +277,9 @@ BNNZOO_INLINE void put_total(int32_t* counts, const Total& total, int32_t plane,
   put_half(counts + 32, total.high_even, total.high_odd, plane, first);
 }
 
-#include "byte_lane_counting.h"
-#include "binary_kernels.h"
-#include "kernel_table.h"
+#include "byte_lane_counting.inc"
+#include "binary_kernels.inc"
+#include "kernel_table.inc"
 
 }  // namespace
 
@@ -293,7 +287,5 @@ constexpr Kernels avx2_kernels = kernel_table("avx2");
 
 }  // namespace bnnzoo
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#endif
+BNNZOO_POP_TARGET
 #endif

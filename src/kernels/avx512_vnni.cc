@@ -3,33 +3,26 @@
 #include <immintrin.h>
 
 #include "tables.h"
+#include "target.h"
 
-#if defined(__clang__)
-#pragma clang attribute push( \
-    __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma"))), \
-    apply_to = function)
-#else
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma")
-// GCC 12 takes the undefined source of unmasked intrinsics for a mistake (its bug 105593).
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
+BNNZOO_PUSH_TARGET("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma")
 
 namespace bnnzoo {
 namespace {
 
-#include "blocks.h"
-#include "avx512_vector.h"
-#include "avx512_vnni.h"
-#include "epilogue.h"
-#include "convolving.h"
-#include "float_kernels.h"
-#include "int8_kernels.h"
-#include "byte_lanes.h"
-#include "avx512_counting.h"
-#include "avx512_carry_save.h"
-#include "byte_lane_counting.h"
-#include "binary_kernels.h"
-#include "kernel_table.h"
+#include "blocks.inc"
+#include "avx512_vector.inc"
+#include "avx512_vnni.inc"
+#include "epilogue.inc"
+#include "convolving.inc"
+#include "float_kernels.inc"
+#include "int8_kernels.inc"
+#include "byte_lanes.inc"
+#include "avx512_counting.inc"
+#include "avx512_carry_save.inc"
+#include "byte_lane_counting.inc"
+#include "binary_kernels.inc"
+#include "kernel_table.inc"
 
 }  // namespace
 
@@ -37,7 +30,5 @@ constexpr Kernels avx512_vnni_kernels = kernel_table("avx512_vnni");
 
 }  // namespace bnnzoo
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#endif
+BNNZOO_POP_TARGET
 #endif

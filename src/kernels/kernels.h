@@ -12,6 +12,16 @@ namespace bnnzoo {
 // Channels per block: the unit of bits, of parameter padding and of the binary kernels.
 constexpr int kBlock = 64;
 
+struct Extent {
+  int32_t rows, columns, channels;
+};
+
+// A pooling's window and the size of its input; `top` and `left` are the border in front of it.
+struct Window {
+  int32_t height, width;  // of the input
+  int32_t pool_h, pool_w, stride_h, stride_w, top, left;
+};
+
 enum class StepKind : int32_t {
   affine,    // v = v * a + b; either may be null
   clip,      // v = min(max(v, low), high)
@@ -32,13 +42,13 @@ enum class StepKind : int32_t {
 // blocks of 8 * expansion bytes.
 struct Step {
   StepKind kind;
-  int32_t bits;          // quantize: number of planes
-  const float* a;        // (c)
-  const float* b;        // (c); sign: +1 or -1, `a` is already multiplied by it
-  float low, high;       // clip
-  void* view;            // at pixel (0, 0), channel 0; float, or bits for sign and quantize
-  int64_t row, pixel;    // from one pixel to the next: floats, or bytes of bits; 0 broadcasts
-  int64_t plane;         // quantize: bytes from one plane to the next
+  int32_t bits;        // quantize: number of planes
+  const float* a;      // (c)
+  const float* b;      // (c); sign: +1 or -1, `a` is already multiplied by it
+  float low, high;     // clip
+  void* view;          // at pixel (0, 0), channel 0; float, or bits for sign and quantize
+  int64_t row, pixel;  // from one pixel to the next: floats, or bytes of bits; 0 broadcasts
+  int64_t plane;       // quantize: bytes from one plane to the next
 };
 
 // What runs over the channels of a pixel while they are in registers.
@@ -47,8 +57,9 @@ struct Epilogue {
   int32_t count;
 };
 
-// Output pixels are numbered y * columns + x. Kernels are called for a range of blocks of output
-// channels and a range of pixels, from several threads at once; ranges do not overlap.
+// `extent` is that of the output, of Magnitudes and Levels that of the input. Its pixels are
+// numbered y * columns + x. Kernels are called for a range of blocks of output channels and a range
+// of pixels, from several threads at once; ranges do not overlap.
 struct Range {
   int32_t block_begin, block_end;
   int64_t pixel_begin, pixel_end;
@@ -59,13 +70,13 @@ struct Range {
 // Scale and bias turn counts into sums and hold the correction of zero padding:
 // K - 2 * count is scale -2, bias K.
 struct Bconv2d {
-  const uint8_t* input;         // first tap of output pixel (0, 0), plane 0
-  int64_t row, pixel, plane;    // bytes from one output row, output pixel, plane to the next
+  const uint8_t* input;       // first tap of output pixel (0, 0), plane 0
+  int64_t row, pixel, plane;  // bytes from one output row, output pixel, plane to the next
   int32_t planes;
-  int32_t units;                // K in 64-channel units: taps * ceil(c_in / 64)
-  const int32_t* offsets;       // (units) bytes from the first tap
-  const uint8_t* weights;       // from Kernels::pack_weights
-  int32_t rows, columns, channels;
+  int32_t units;           // K in 64-channel units: taps * ceil(c_in / 64)
+  const int32_t* offsets;  // (units) bytes from the first tap
+  const uint8_t* weights;  // from Kernels::pack_weights
+  Extent extent;
   const float* scale;           // (c)
   const float* bias;            // (row classes, column classes, c)
   const int32_t* row_class;     // (rows), null: one class
@@ -80,36 +91,37 @@ struct Conv2d {
   int64_t row, pixel;      // floats from one output row or pixel to the next
   const int64_t* offsets;  // (runs) floats from the first tap
   int32_t runs, run_length;
-  const float* weights;    // from Kernels::pack_real_weights
-  int32_t rows, columns, channels;
+  const float* weights;  // from Kernels::pack_real_weights
+  Extent extent;
   Epilogue epilogue;
 };
 
 // Inputs in 8 bits. With m the largest |x| of a map, and in float32 arithmetic,
 //
-//     level = round(x * (127 / m)), halves to even, from -127 to 127;    x is about level * (m / 127)
+//     level = round(x * (127 / m)), halves to even, from -127 to 127
+//     x is about level * (m / 127)
 //
 // A map of m below kMinMagnitude counts as zeros. One with NaN or infinity has no levels: what is
 // computed from it is NaN.
 constexpr float kMinMagnitude = 7.888609052210118e-31f;  // 2^-100
 // The rows of a map are divided into so many parts, each of which has a largest |x| of its own. It
-// is kept as the bits of the number: of floats without a sign these are in the order of the numbers,
-// and NaN is above infinity.
+// is kept as the bits of the number: of floats without a sign these are in the order of the
+// numbers, and NaN is above infinity.
 constexpr int kMagnitudeParts = 16;
 
 struct Magnitudes {
   const float* input;
   int64_t row, pixel;  // floats
-  int32_t rows, columns, channels;
-  uint32_t* largest;   // (kMagnitudeParts)
+  Extent extent;
+  uint32_t* largest;  // (kMagnitudeParts)
 };
 
 // Levels are in memory as an instruction set wants them, `level_bytes` each.
 struct Levels {
   const float* input;
-  int64_t row, pixel;       // floats
-  int32_t rows, columns, channels;
-  int32_t top, left;        // border of level 0
+  int64_t row, pixel;  // floats
+  Extent extent;
+  int32_t top, left;  // border of level 0
   int32_t padded_rows, padded_columns;
   const uint32_t* largest;  // (kMagnitudeParts)
   uint8_t* output;          // (padded_rows, padded_columns, channels) levels
@@ -118,12 +130,12 @@ struct Levels {
 // v = scale * m / 127 * (sum of level * weight over the runs), then the epilogue. A run is read in
 // quads of 4 bytes; what the last one has beyond the run meets weights of 0.
 struct Int8Conv2d {
-  const uint8_t* input;     // levels: first tap of output pixel (0, 0)
-  int64_t row, pixel;       // bytes from one output row or pixel to the next
-  const int64_t* offsets;   // (runs) bytes from the first tap
-  int32_t runs, run_length; // quads
-  const uint8_t* weights;   // from Kernels::pack_int8_weights
-  int32_t rows, columns, channels;
+  const uint8_t* input;      // levels: first tap of output pixel (0, 0)
+  int64_t row, pixel;        // bytes from one output row or pixel to the next
+  const int64_t* offsets;    // (runs) bytes from the first tap
+  int32_t runs, run_length;  // quads
+  const uint8_t* weights;    // from Kernels::pack_int8_weights
+  Extent extent;
   const float* scale;       // (c)
   const uint32_t* largest;  // (kMagnitudeParts)
   Epilogue epilogue;
@@ -135,19 +147,18 @@ struct DepthwiseConv2d {
   int64_t row, pixel;
   const int64_t* offsets;  // (taps) floats
   int32_t taps;
-  const float* weights;    // (taps, c)
-  int32_t rows, columns, channels;
+  const float* weights;  // (taps, c)
+  Extent extent;
   Epilogue epilogue;
 };
 
 // Maximum or mean over the part of the window that is inside the image, then the epilogue.
 struct Pool2d {
-  const float* input;    // pixel (0, 0) of the image
-  int64_t row, pixel;    // floats from one input row or pixel to the next
-  int32_t height, width; // of the input
-  int32_t pool_h, pool_w, stride_h, stride_w, top, left;
+  const float* input;  // pixel (0, 0) of the image
+  int64_t row, pixel;  // floats from one input row or pixel to the next
+  Window window;
   bool maximum;
-  int32_t rows, columns, channels;
+  Extent extent;
   Epilogue epilogue;
 };
 
@@ -155,7 +166,7 @@ struct Pool2d {
 struct Elementwise {
   const float* input;
   int64_t row, pixel;
-  int32_t rows, columns, channels;
+  Extent extent;
   Epilogue epilogue;
 };
 
@@ -164,11 +175,11 @@ struct Elementwise {
 struct BMaxPool2d {
   const uint8_t* input;
   uint8_t* output;
-  const uint8_t* mask;   // (pixel bytes)
+  const uint8_t* mask;                                       // (pixel bytes)
   int64_t input_row, input_pixel, output_row, output_pixel;  // bytes
   int32_t pixel_bytes;
-  int32_t height, width, pool_h, pool_w, stride_h, stride_w, top, left;
-  int32_t rows, columns;
+  Window window;
+  Extent extent;
 };
 
 // One instruction set. A bits pixel is ceil(c / 64) words of 64 channels, channel 0 the lowest
@@ -176,8 +187,8 @@ struct BMaxPool2d {
 struct Kernels {
   const char* name;
   int32_t expansion;
-  int32_t real_block;  // output channels per block of conv2d; kBlock in all of them
-  int32_t level_bytes; // of an input in 8 bits, 1 or 2
+  int32_t real_block;   // output channels per block of conv2d; kBlock in all of them
+  int32_t level_bytes;  // of an input in 8 bits, 1 or 2
 
   size_t (*weights_bytes)(int32_t channels, int32_t units);
   // words: (channels, units), unused bits 0; `out` is 64-byte aligned.
@@ -190,15 +201,15 @@ struct Kernels {
   void (*pack_int8_weights)(const int8_t* kernel, int32_t channels, int32_t runs, int32_t run,
                             uint8_t* out);
 
-  void (*bconv2d)(const Bconv2d&, const Range&);                    // blocks of kBlock channels
-  void (*conv2d)(const Conv2d&, const Range&);                      // blocks of real_block
-  void (*magnitudes)(const Magnitudes&, const Range&);              // its pixels are the parts
-  void (*levels)(const Levels&, const Range&);                      // its pixels are padded rows
-  void (*int8_conv2d)(const Int8Conv2d&, const Range&);             // blocks of real_block
-  void (*depthwise_conv2d)(const DepthwiseConv2d&, const Range&);   // blocks of kBlock
+  void (*bconv2d)(const Bconv2d&, const Range&);                   // blocks of kBlock channels
+  void (*conv2d)(const Conv2d&, const Range&);                     // blocks of real_block
+  void (*magnitudes)(const Magnitudes&, const Range&);             // its pixels are the parts
+  void (*levels)(const Levels&, const Range&);                     // its pixels are padded rows
+  void (*int8_conv2d)(const Int8Conv2d&, const Range&);            // blocks of real_block
+  void (*depthwise_conv2d)(const DepthwiseConv2d&, const Range&);  // blocks of kBlock
   void (*pool2d)(const Pool2d&, const Range&);
   void (*elementwise)(const Elementwise&, const Range&);
-  void (*bmax_pool2d)(const BMaxPool2d&, const Range&);             // blocks are ignored
+  void (*bmax_pool2d)(const BMaxPool2d&, const Range&);  // blocks are ignored
 };
 
 // The instruction sets that were compiled in and that this CPU has, the best one first; the last

@@ -10,7 +10,7 @@ namespace {
 constexpr int kPixels = 4;
 constexpr int kBlockBytes = 8;
 
-#include "blocks.h"
+#include "blocks.inc"
 
 struct Vector {
   static constexpr int lanes = 4;
@@ -128,11 +128,11 @@ BNNZOO_INLINE void store_levels(uint8_t* to, Integers integers) {
   __builtin_memcpy(to, &quad, sizeof quad);
 }
 
-#include "epilogue.h"
-#include "convolving.h"
-#include "float_kernels.h"
-#include "int8_kernels.h"
-#include "byte_lanes.h"
+#include "epilogue.inc"
+#include "convolving.inc"
+#include "float_kernels.inc"
+#include "int8_kernels.inc"
+#include "byte_lanes.inc"
 
 // Units after which a byte lane may overflow: 64 a unit.
 constexpr int32_t kFlushUnits = 3;
@@ -210,9 +210,9 @@ BNNZOO_INLINE void put_total(int32_t* counts, const Total& total, int32_t plane,
   }
 }
 
-#include "byte_lane_counting.h"
-#include "binary_kernels.h"
-#include "kernel_table.h"
+#include "byte_lane_counting.inc"
+#include "binary_kernels.inc"
+#include "kernel_table.inc"
 
 }  // namespace
 

@@ -3,32 +3,27 @@
 #include <emmintrin.h>
 
 #include "tables.h"
+#include "target.h"
 
-#if defined(__clang__)
-#pragma clang attribute push( \
-    __attribute__((target("popcnt"))), \
-    apply_to = function)
-#else
-#pragma GCC target("popcnt")
-#endif
+BNNZOO_PUSH_TARGET("popcnt")
 
 namespace bnnzoo {
 namespace {
 
-#include "blocks.h"
-#include "portable_vector.h"
+#include "blocks.inc"
+#include "portable_vector.inc"
 
 BNNZOO_INLINE uint64_t count_bits(uint64_t word) {
   return static_cast<uint64_t>(__builtin_popcountll(word));
 }
 
-#include "epilogue.h"
-#include "convolving.h"
-#include "float_kernels.h"
-#include "int8_kernels.h"
-#include "scalar_counting.h"
-#include "binary_kernels.h"
-#include "kernel_table.h"
+#include "epilogue.inc"
+#include "convolving.inc"
+#include "float_kernels.inc"
+#include "int8_kernels.inc"
+#include "scalar_counting.inc"
+#include "binary_kernels.inc"
+#include "kernel_table.inc"
 
 }  // namespace
 
@@ -36,7 +31,5 @@ constexpr Kernels popcnt_kernels = kernel_table("popcnt");
 
 }  // namespace bnnzoo
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#endif
+BNNZOO_POP_TARGET
 #endif

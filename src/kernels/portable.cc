@@ -15,8 +15,8 @@
 namespace bnnzoo {
 namespace {
 
-#include "blocks.h"
-#include "portable_vector.h"
+#include "blocks.inc"
+#include "portable_vector.inc"
 
 // Counts bits without an instruction for it:
 // 1. fields of 2 bits: their two bits b1 b0 become b1 + b0, which is 2 b1 + b0 - b1;
@@ -29,13 +29,13 @@ BNNZOO_INLINE uint64_t count_bits(uint64_t word) {
   return word * 0x0101010101010101u >> 56;
 }
 
-#include "epilogue.h"
-#include "convolving.h"
-#include "float_kernels.h"
-#include "int8_kernels.h"
-#include "scalar_counting.h"
-#include "binary_kernels.h"
-#include "kernel_table.h"
+#include "epilogue.inc"
+#include "convolving.inc"
+#include "float_kernels.inc"
+#include "int8_kernels.inc"
+#include "scalar_counting.inc"
+#include "binary_kernels.inc"
+#include "kernel_table.inc"
 
 }  // namespace
 

@@ -112,8 +112,7 @@ class Chain {
   Chain& sign(bool threshold, bool direction);
   Chain& quantize(int bits);
 
-  const Step* steps() const { return steps_.data(); }
-  int count() const { return static_cast<int>(steps_.size()); }
+  Epilogue epilogue() const { return {steps_.data(), static_cast<int32_t>(steps_.size())}; }
 
   // `values` (rows, columns, channels) at the start of the chain; compares all views. A view may
   // differ from its expectation by `tolerance`.

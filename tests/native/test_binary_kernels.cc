@@ -134,9 +134,7 @@ void run_conv(const Kernels& isa, const ConvCase& c, int fill) {
   Aligned<uint8_t> weights(isa.weights_bytes(c.c_out, op.units));
   isa.pack_weights(kernel_words(c, data).data(), c.c_out, op.units, weights.data());
   op.weights = weights.data();
-  op.rows = c.rows;
-  op.columns = c.columns;
-  op.channels = c.c_out;
+  op.extent = {c.rows, c.columns, c.c_out};
 
   const Classes classes = some_classes(c, random);
   Aligned<float> scale(static_cast<size_t>(padded(c.c_out)));
@@ -153,8 +151,7 @@ void run_conv(const Kernels& isa, const ConvCase& c, int fill) {
 
   Chain chain(c.rows, c.columns, c.c_out, isa.expansion, 9);
   chain.store().arithmetic(StepKind::add, false).sign(true, false).store();
-  op.steps = chain.steps();
-  op.step_count = chain.count();
+  op.epilogue = chain.epilogue();
   const std::string what = "c_in=" + std::to_string(c.c_in) + " c_out=" + std::to_string(c.c_out) +
                            " kernel=" + std::to_string(c.kernel_h) + "x" +
                            std::to_string(c.kernel_w) + " planes=" + std::to_string(c.planes);
@@ -175,8 +172,8 @@ struct PoolCase {
 };
 
 constexpr PoolCase kPoolCases[] = {
-    {6, 6, 64, 2, 2, 2, 2, 0, 0, 3, 3}, {7, 5, 65, 3, 3, 2, 2, 1, 1, 4, 3},
-    {4, 9, 3, 3, 2, 1, 3, 2, 1, 5, 3},  {1, 1, 200, 1, 1, 1, 1, 0, 0, 1, 1},
+    {6, 6, 64, 2, 2, 2, 2, 0, 0, 3, 3},  {7, 5, 65, 3, 3, 2, 2, 1, 1, 4, 3},
+    {4, 9, 3, 3, 2, 1, 3, 2, 1, 5, 3},   {1, 1, 200, 1, 1, 1, 1, 0, 0, 1, 1},
     {8, 8, 128, 3, 3, 2, 2, 0, 0, 4, 4},
 };
 
@@ -203,10 +200,16 @@ void run_pool(const Kernels& isa, const PoolCase& c) {
       input.set(pixel / c.width, pixel % c.width, channel, random.integer(0, 2) > 0);
     }
   }
-  BMaxPool2d op{input.pixel(0, 0), output.pixel(0, 0), mask.pixel(0, 0),
-                input.row_bytes(), input.pixel_bytes(), output.row_bytes(), output.pixel_bytes(),
-                static_cast<int32_t>(input.pixel_bytes()), c.height, c.width, c.pool_h, c.pool_w,
-                c.stride_h, c.stride_w, c.top, c.left, c.rows, c.columns};
+  BMaxPool2d op{input.pixel(0, 0),
+                output.pixel(0, 0),
+                mask.pixel(0, 0),
+                input.row_bytes(),
+                input.pixel_bytes(),
+                output.row_bytes(),
+                output.pixel_bytes(),
+                static_cast<int32_t>(input.pixel_bytes()),
+                {c.height, c.width, c.pool_h, c.pool_w, c.stride_h, c.stride_w, c.top, c.left},
+                {c.rows, c.columns, c.channels}};
   const int64_t pixels = c.rows * c.columns;
   isa.bmax_pool2d(op, {0, 1, 0, pixels / 2});
   isa.bmax_pool2d(op, {0, 1, pixels / 2, pixels});

@@ -37,7 +37,8 @@ View some_numbers(size_t count, bool integers, Random& random) {
 struct Geometry {
   int width, pixel, row;  // width in pixels; floats
   Geometry(const ConvCase& c)
-      : width((c.columns - 1) * c.stride + c.kernel_w), pixel(c.c_in),
+      : width((c.columns - 1) * c.stride + c.kernel_w),
+        pixel(c.c_in),
         row(width * c.c_in + c.border) {}
   size_t floats(const ConvCase& c) const {
     return static_cast<size_t>(((c.rows - 1) * c.stride + c.kernel_h) * row);
@@ -68,8 +69,8 @@ std::vector<double> naive_conv(const ConvCase& c, const View& input, const View&
 }
 
 std::string name(const ConvCase& c) {
-  return "c_in=" + std::to_string(c.c_in) + " c_out=" + std::to_string(c.c_out) + " columns=" +
-         std::to_string(c.columns);
+  return "c_in=" + std::to_string(c.c_in) + " c_out=" + std::to_string(c.c_out) +
+         " columns=" + std::to_string(c.columns);
 }
 
 void run_conv(const Kernels& isa, const ConvCase& c, bool integers) {
@@ -94,18 +95,15 @@ void run_conv(const Kernels& isa, const ConvCase& c, bool integers) {
   op.runs = c.kernel_h;
   op.run_length = c.kernel_w * c.c_in;
   op.weights = weights.data();
-  op.rows = c.rows;
-  op.columns = c.columns;
-  op.channels = c.c_out;
-  op.steps = chain.steps();
-  op.step_count = chain.count();
+  op.extent = {c.rows, c.columns, c.c_out};
+  op.epilogue = chain.epilogue();
   run_whole_and_pieces(isa.conv2d, op, chain, blocks(c.c_out), c.rows * c.columns, name(c));
   chain.check(naive_conv(c, input, kernel), name(c), integers ? 0.0 : rounding_bound(k));
 }
 
 // Depthwise, c_out = c_in: the kernel is (kernel_h, kernel_w, c).
 constexpr ConvCase kDepthwiseCases[] = {
-    {3, 5, 64, 64, 3, 3, 1, 0}, {2, 7, 33, 33, 3, 3, 2, 1}, {1, 1, 1, 1, 1, 1, 1, 0},
+    {3, 5, 64, 64, 3, 3, 1, 0},   {2, 7, 33, 33, 3, 3, 2, 1}, {1, 1, 1, 1, 1, 1, 1, 0},
     {4, 4, 130, 130, 5, 2, 1, 3}, {3, 3, 16, 16, 3, 3, 1, 0},
 };
 
@@ -126,9 +124,9 @@ void run_depthwise(const Kernels& isa, const ConvCase& c, bool integers) {
   Chain chain(c.rows, c.columns, channels, isa.expansion, 4);
   chain.store();
   if (integers) chain.sign(true, false);
-  const DepthwiseConv2d op{input.data(), at.row * c.stride, at.pixel * c.stride, offsets.data(),
-                           taps, weights.data(), c.rows, c.columns, channels, chain.steps(),
-                           chain.count()};
+  const DepthwiseConv2d op{
+      input.data(), at.row * c.stride, at.pixel * c.stride,           offsets.data(),
+      taps,         weights.data(),    {c.rows, c.columns, channels}, chain.epilogue()};
   run_whole_and_pieces(isa.depthwise_conv2d, op, chain, blocks(channels), c.rows * c.columns,
                        name(c));
   std::vector<double> sums;
@@ -181,16 +179,20 @@ void run_pool(const Kernels& isa, const PoolCase& c, bool maximum) {
   Chain chain(c.rows, c.columns, c.channels, isa.expansion, 4);
   chain.store();
   if (maximum) chain.affine(false, true).sign(false, false);
-  const Pool2d op{input.data(), c.width * c.channels, c.channels, c.height, c.width,
-                  c.pool_h, c.pool_w, c.stride_h, c.stride_w, c.top, c.left, maximum,
-                  c.rows, c.columns, c.channels, chain.steps(), chain.count()};
+  const Pool2d op{input.data(),
+                  c.width * c.channels,
+                  c.channels,
+                  {c.height, c.width, c.pool_h, c.pool_w, c.stride_h, c.stride_w, c.top, c.left},
+                  maximum,
+                  {c.rows, c.columns, c.channels},
+                  chain.epilogue()};
   const std::string what = "channels=" + std::to_string(c.channels);
   run_whole_and_pieces(isa.pool2d, op, chain, blocks(c.channels), c.rows * c.columns, what);
   std::vector<double> values;
   for (int i = 0; i < c.rows * c.columns * c.channels; ++i) {
     const int pixel = i / c.channels;
-    values.push_back(naive_pool(c, input, maximum, pixel / c.columns, pixel % c.columns,
-                                i % c.channels));
+    values.push_back(
+        naive_pool(c, input, maximum, pixel / c.columns, pixel % c.columns, i % c.channels));
   }
   chain.check(values, what, maximum ? 0.0 : rounding_bound(c.pool_h * c.pool_w));
 }
@@ -199,12 +201,12 @@ void run_pool(const Kernels& isa, const PoolCase& c, bool maximum) {
 void run_elementwise(const Kernels& isa, int channels) {
   const int rows = 4, columns = 6, pitch = channels + 5;
   Random random(8);
-  const View input = some_numbers(
-      static_cast<size_t>((rows * columns - 1) * pitch + channels), true, random);
+  const View input =
+      some_numbers(static_cast<size_t>((rows * columns - 1) * pitch + channels), true, random);
   Chain chain(rows, columns, channels, isa.expansion, 2);
   chain.arithmetic(StepKind::multiply, true).store().sign(true, true);
-  const Elementwise op{input.data(), pitch * columns, pitch, rows, columns, channels,
-                       chain.steps(), chain.count()};
+  const Elementwise op{
+      input.data(), pitch * columns, pitch, {rows, columns, channels}, chain.epilogue()};
   run_whole_and_pieces(isa.elementwise, op, chain, blocks(channels), rows * columns, "pitch");
   std::vector<double> values;
   for (int i = 0; i < rows * columns * channels; ++i) {

@@ -14,11 +14,14 @@ struct Int8Case {
 
 // `gap`: floats between pixels, so that rows are no stretches.
 constexpr Int8Case kCases[] = {
-    {9, 37, 3, 64, 7, 7, 2, 3, 0},  {5, 33, 3, 16, 3, 3, 2, 1, 0}, {4, 15, 3, 33, 3, 3, 1, 1, 2},
-    {7, 7, 64, 128, 1, 1, 1, 0, 0}, {5, 6, 30, 1, 3, 3, 1, 1, 1},  {1, 1, 512, 1000, 1, 1, 1, 0, 0},
-    {1, 1, 1, 1, 1, 1, 1, 0, 0},    {2, 3, 9217, 7, 1, 1, 1, 0, 0}, {40, 29, 1, 17, 5, 1, 1, 2, 0},
-    {1, 2, 5, 100, 1, 3, 3, 2, 3},  {6, 13, 8, 48, 3, 3, 2, 1, 0}, {17, 9, 130, 31, 1, 1, 2, 0, 0},
-    {3, 35, 130, 90, 3, 3, 1, 1, 0}, {2, 40, 64, 100, 1, 1, 1, 0, 0}, {2, 99, 128, 20, 1, 1, 3, 0, 0},
+    {9, 37, 3, 64, 7, 7, 2, 3, 0},   {5, 33, 3, 16, 3, 3, 2, 1, 0},
+    {4, 15, 3, 33, 3, 3, 1, 1, 2},   {7, 7, 64, 128, 1, 1, 1, 0, 0},
+    {5, 6, 30, 1, 3, 3, 1, 1, 1},    {1, 1, 512, 1000, 1, 1, 1, 0, 0},
+    {1, 1, 1, 1, 1, 1, 1, 0, 0},     {2, 3, 9217, 7, 1, 1, 1, 0, 0},
+    {40, 29, 1, 17, 5, 1, 1, 2, 0},  {1, 2, 5, 100, 1, 3, 3, 2, 3},
+    {6, 13, 8, 48, 3, 3, 2, 1, 0},   {17, 9, 130, 31, 1, 1, 2, 0, 0},
+    {3, 35, 130, 90, 3, 3, 1, 1, 0}, {2, 40, 64, 100, 1, 1, 1, 0, 0},
+    {2, 99, 128, 20, 1, 1, 3, 0, 0},
 };
 
 std::string name(const Int8Case& c) {
@@ -37,8 +40,12 @@ struct Int8Run {
   std::vector<uint8_t> levels;
 
   Int8Run(const Kernels& kernels, const Int8Case& conv, Random& random)
-      : c(conv), isa(kernels), pixel(c.c_in + c.gap), row(c.width * pixel),
-        padded_h(c.height + 2 * c.border), padded_w(c.width + 2 * c.border),
+      : c(conv),
+        isa(kernels),
+        pixel(c.c_in + c.gap),
+        row(c.width * pixel),
+        padded_h(c.height + 2 * c.border),
+        padded_w(c.width + 2 * c.border),
         rows((padded_h - c.kernel_h) / c.stride + 1),
         columns((padded_w - c.kernel_w) / c.stride + 1),
         input(static_cast<size_t>(c.height * row - c.gap)) {
@@ -67,12 +74,20 @@ struct Int8Run {
 
   void quantize() {
     for (int part = 0; part < kMagnitudeParts; part += 5) {
-      isa.magnitudes({input.data(), row, pixel, c.height, c.width, c.c_in, largest.data()},
+      isa.magnitudes({input.data(), row, pixel, {c.height, c.width, c.c_in}, largest.data()},
                      {0, 1, part, std::min(part + 5, kMagnitudeParts)});
     }
     for (int y = 0; y < padded_h; y += 2) {
-      isa.levels({input.data(), row, pixel, c.height, c.width, c.c_in, c.border, c.border, padded_h,
-                  padded_w, largest.data(), levels.data()},
+      isa.levels({input.data(),
+                  row,
+                  pixel,
+                  {c.height, c.width, c.c_in},
+                  c.border,
+                  c.border,
+                  padded_h,
+                  padded_w,
+                  largest.data(),
+                  levels.data()},
                  {0, 1, y, std::min(y + 2, padded_h)});
     }
     expect(std::all_of(levels.end() - 4, levels.end(), [](uint8_t b) { return b == 77; }),
@@ -80,8 +95,7 @@ struct Int8Run {
   }
 
   void convolve(Chain& chain) {
-    Aligned<uint8_t> weights(
-        isa.int8_weights_bytes(c.c_out, c.kernel_h, c.kernel_w * c.c_in));
+    Aligned<uint8_t> weights(isa.int8_weights_bytes(c.c_out, c.kernel_h, c.kernel_w * c.c_in));
     isa.pack_int8_weights(kernel.data(), c.c_out, c.kernel_h, c.kernel_w * c.c_in, weights.data());
     Aligned<float> scale(static_cast<size_t>(padded(c.c_out)));
     for (int o = 0; o < c.c_out; ++o) scale[o] = scale_of(o);
@@ -96,13 +110,10 @@ struct Int8Run {
     op.runs = c.kernel_h;
     op.run_length = (c.kernel_w * c.c_in * isa.level_bytes + 3) / 4;
     op.weights = weights.data();
-    op.rows = rows;
-    op.columns = columns;
-    op.channels = c.c_out;
+    op.extent = {rows, columns, c.c_out};
     op.scale = scale.data();
     op.largest = largest.data();
-    op.steps = chain.steps();
-    op.step_count = chain.count();
+    op.epilogue = chain.epilogue();
     run_whole_and_pieces(isa.int8_conv2d, op, chain, blocks(c.c_out), rows * columns, name(c));
   }
 
@@ -115,7 +126,7 @@ std::vector<double> naive(const Int8Run& run) {
   float m = 0;
   const std::vector<float> numbers = run.numbers();
   for (float x : numbers) m = std::max(m, std::fabs(x));
-  const float scale = m < kLeastMagnitude ? 0.0f : 127.0f / m;
+  const float scale = m < kMinMagnitude ? 0.0f : 127.0f / m;
   std::vector<double> sums;
   for (int pixel = 0; pixel < run.rows * run.columns; ++pixel) {
     for (int o = 0; o < c.c_out; ++o) {
@@ -133,7 +144,7 @@ std::vector<double> naive(const Int8Run& run) {
           }
         }
       }
-      const float unit = m < kLeastMagnitude ? 0.0f : m / 127.0f;
+      const float unit = m < kMinMagnitude ? 0.0f : m / 127.0f;
       sums.push_back(static_cast<float>(sum) * (Int8Run::scale_of(o) * unit));
     }
   }
@@ -143,8 +154,10 @@ std::vector<double> naive(const Int8Run& run) {
 // Every tenth number is half way between two levels.
 void make_halves(View& input) {
   for (size_t i = 0; i < input.size(); ++i) {
-    if (i % 10 == 3) input[i] = (static_cast<float>(i % 127) + 0.5f) * (i % 20 == 3 ? 1 : -1);
-    else input[i] = std::floor(input[i] * 127);
+    if (i % 10 == 3)
+      input[i] = (static_cast<float>(i % 127) + 0.5f) * (i % 20 == 3 ? 1 : -1);
+    else
+      input[i] = std::floor(input[i] * 127);
   }
   input[0] = 127;
 }
@@ -180,8 +193,9 @@ void run_special(const Kernels& isa, float value, float last, double expected) {
     }
   } else {
     chain.check(naive(run), "special");
-    chain.check(std::vector<double>(static_cast<size_t>(run.rows * run.columns * c.c_out), expected),
-                "special");
+    chain.check(
+        std::vector<double>(static_cast<size_t>(run.rows * run.columns * c.c_out), expected),
+        "special");
   }
 }
 

@@ -20,8 +20,8 @@ void Bits::set(int y, int x, int channel, bool bit) {
 }
 
 bool Bits::get(int y, int x, int channel, int copy) const {
-  return bytes_[index(y, x) + static_cast<size_t>(channel / 8 * expansion_ + copy)] >>
-             channel % 8 & 1;
+  return bytes_[index(y, x) + static_cast<size_t>(channel / 8 * expansion_ + copy)] >> channel % 8 &
+         1;
 }
 
 bool Bits::well_formed(int y, int x) const {
@@ -187,8 +187,8 @@ bool border_is_clear(Bits& bits, int rows, int columns) {
 }
 
 bool plane_bit(const Step& step, int plane, int y, int x, int channel, int copy, int expansion) {
-  const uint8_t* byte = static_cast<const uint8_t*>(step.view) + plane * step.plane +
-                        y * step.row + x * step.pixel + channel / 8 * expansion + copy;
+  const uint8_t* byte = static_cast<const uint8_t*>(step.view) + plane * step.plane + y * step.row +
+                        x * step.pixel + channel / 8 * expansion + copy;
   return *byte >> channel % 8 & 1;
 }
 
@@ -201,25 +201,19 @@ double arithmetic_value(const Step& step, double value, int y, int x, int c) {
 // The value after a step that computes; the other kinds leave it.
 double next_value(const Step& step, double value, int y, int x, int c) {
   switch (step.kind) {
-    case StepKind::affine:
-      return value * (step.a ? step.a[c] : 1.0) + (step.b ? step.b[c] : 0.0);
-    case StepKind::clip:
-      return std::min(std::max(value, double{step.low}), double{step.high});
-    case StepKind::prelu:
-      return value >= 0 ? value : value * step.a[c];
+    case StepKind::affine: return value * (step.a ? step.a[c] : 1.0) + (step.b ? step.b[c] : 0.0);
+    case StepKind::clip: return std::min(std::max(value, double{step.low}), double{step.high});
+    case StepKind::prelu: return value >= 0 ? value : value * step.a[c];
     case StepKind::add:
     case StepKind::subtract:
-    case StepKind::multiply:
-      return arithmetic_value(step, value, y, x, c);
-    default:
-      return value;
+    case StepKind::multiply: return arithmetic_value(step, value, y, x, c);
+    default: return value;
   }
 }
 
 bool quantized_well(const Step& step, double value, int y, int x, int c, int expansion) {
   const double levels = (1 << step.bits) - 1;
-  const int level = static_cast<int>(
-      std::nearbyint(std::min(std::max(value, 0.0), 1.0) * levels));
+  const int level = static_cast<int>(std::nearbyint(std::min(std::max(value, 0.0), 1.0) * levels));
   for (int plane = 0; plane < step.bits; ++plane) {
     for (int copy = 0; copy < expansion; ++copy) {
       if (plane_bit(step, plane, y, x, c, copy, expansion) == (level >> plane & 1)) return false;
@@ -276,8 +270,7 @@ View some_values(int count, Random& random) {
   View values(static_cast<size_t>(count));
   for (size_t i = 0; i < values.size(); ++i) {
     const int quarters = random.integer(-12, 12);
-    values[i] = quarters == 0 && random.integer(0, 1) ? -0.0f
-                                                      : static_cast<float>(quarters) / 4.0f;
+    values[i] = quarters == 0 && random.integer(0, 1) ? -0.0f : static_cast<float>(quarters) / 4.0f;
   }
   return values;
 }
@@ -290,11 +283,8 @@ void run_chain(const Kernels& isa, Chain& chain, int rows, int columns, int chan
   op.input = input.data();
   op.pixel = channels;
   op.row = channels * columns;
-  op.rows = rows;
-  op.columns = columns;
-  op.channels = channels;
-  op.steps = chain.steps();
-  op.step_count = chain.count();
+  op.extent = {rows, columns, channels};
+  op.epilogue = chain.epilogue();
   chain.clear();
   run_whole_and_pieces(isa.elementwise, op, chain, blocks(channels), rows * columns, what);
   chain.check({input.data(), input.data() + input.size()}, what);
@@ -332,8 +322,18 @@ void test_steps(const Kernels& isa) {
     run(chain().sign(true, true), "sign threshold direction");
     run(chain().sign(false, true), "sign direction");
     for (int bits = 1; bits <= 8; ++bits) run(chain().quantize(bits), "quantize");
-    run(chain().affine(true, true).store().prelu().arithmetic(StepKind::add, false).sign(true, true)
-            .clip(-1.0f, 1.0f).quantize(2).store().sign(false, false).affine(false, true).store(),
+    run(chain()
+            .affine(true, true)
+            .store()
+            .prelu()
+            .arithmetic(StepKind::add, false)
+            .sign(true, true)
+            .clip(-1.0f, 1.0f)
+            .quantize(2)
+            .store()
+            .sign(false, false)
+            .affine(false, true)
+            .store(),
         "long chain");
   }
 }
