@@ -8,6 +8,7 @@ trap 'rm -rf "$site"' EXIT
 echo "== lint"
 ruff check .
 ruff format --check .
+find src tests/native -name '*.cc' -o -name '*.h' -o -name '*.inc' | xargs clang-format --dry-run -Werror
 echo "== types"
 mypy
 echo "== documentation"
