@@ -139,7 +139,7 @@ class _Items(Sequence[Item]):
         except (NotImplementedError, ValueError) as error:
             raise DataError(
                 f"tfds:{self.name} is stored as {builder.info.file_format.value}, which has no "
-                "places. Prepare it as tfrecord or array_record."
+                "index. Prepare it as tfrecord or array_record."
             ) from error
 
     def __len__(self) -> int:
