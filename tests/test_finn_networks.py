@@ -20,6 +20,7 @@ import bnnzoo
 from bnnzoo import nn
 from bnnzoo.data.arrays import data_folder
 from bnnzoo.data.preprocessing import Preprocessing
+from tests.architectures.models import swept
 
 WEIGHTS = Path(__file__).parents[2] / "shared" / "data" / "peer_weights"
 Arrays = dict[str, np.ndarray]
@@ -150,7 +151,7 @@ def set_weights(model: keras.Model, arrays: Arrays) -> None:
         layer.set_weights([arrays[f"{name}/{VARIABLES[v.name]}"] for v in layer.weights])
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", swept(NETWORKS, {*NETWORKS} - {"cnv"}))
 def test_accuracy_to_the_image(name: str, tmp_path: Path) -> None:
     network = NETWORKS[name]
     data = data_folder() / f"{network.dataset}.npz"
