@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -243,3 +244,10 @@ def test_a_source_tree_without_the_engine_says_what_to_do():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "The runtime's engine is not built" in done.stdout
     assert "pip install ." in done.stdout and done.stdout.count("\n") == 1
+
+
+@pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="needs Linux")
+def test_instruction_sets_are_those_of_the_cpu():
+    flags = set(Path("/proc/cpuinfo").read_text("utf-8").split())
+    assert ("avx2" in runtime.isas()) == ({"avx2", "fma", "popcnt"} <= flags)
+    assert ("avx512_vnni" in runtime.isas()) == ({"avx512bw", "avx512_vnni"} <= flags)
