@@ -234,7 +234,7 @@ def test_the_exit_codes_are_those_of_the_help():
 
 def test_every_architecture_has_a_reference():
     files = {path.stem for path in (PACKAGE / "architectures").glob("*.py")}
-    papers = files - {"__init__", "arguments", "assembly", "catalog", "channels_last"}
+    papers = files - {"__init__", "arguments", "assembly", "blocks", "catalog", "channels_last"}
     named = re.findall(
         r"^::: bnnzoo\.architectures\.(\w+)$", page_of("architectures"), re.MULTILINE
     )
