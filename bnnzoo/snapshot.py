@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import tempfile
 from collections.abc import Iterator
 from os import PathLike
@@ -43,6 +44,11 @@ class Snapshot(_Path):
         if self._data is None:
             self._data = super().read_bytes()
         return self._data
+
+    @property
+    def sha256(self) -> str:
+        """The digest of what the file held when it was first read, in hexadecimal."""
+        return hashlib.sha256(self.read_bytes()).hexdigest()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Snapshot.holding, (Path(str(self)), self._data)

@@ -1,3 +1,30 @@
-"""The version of the package, where modules read it without importing the package's names."""
+"""The version of the package, and of what a result depends on."""
+
+from __future__ import annotations
+
+import importlib
+import platform
+
+__all__ = ["__version__", "keras_versions", "versions"]
 
 __version__ = "0.2.0"
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of bnnzoo, Python and NumPy."""
+    import numpy as np
+
+    return {
+        "bnnzoo": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+    }
+
+
+def keras_versions() -> dict[str, str]:
+    """Returns the version of Keras, the name of its backend and the version of that."""
+    import keras
+
+    backend = keras.backend.backend()
+    version = str(importlib.import_module(backend).__version__)
+    return {"keras": keras.__version__, "backend": backend, backend: version}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -92,7 +91,7 @@ def _preprocessing(chosen: str | Preprocessing | None, spec: ModelSpec | None) -
 def _digest(source: ModelSource, spec: ModelSpec | None, named: bool) -> str | None:
     if named:
         return spec.weights_sha256 if spec else None
-    return hashlib.sha256(source.path.read_bytes()).hexdigest() if source.path else None
+    return source.path.sha256 if source.path else None
 
 
 def _class_names(model: keras.Model, spec: ModelSpec | None) -> tuple[str, ...] | None:

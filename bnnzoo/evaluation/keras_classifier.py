@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib
 from typing import Any
 
 from bnnzoo.data import labels
@@ -19,6 +17,7 @@ from bnnzoo.evaluation.classifier import (
 from bnnzoo.model_source import ModelSource
 from bnnzoo.model_spec import ModelSpec
 from bnnzoo.opening import open_model
+from bnnzoo.version import keras_versions
 
 __all__ = ["open_keras_classifier"]
 
@@ -59,7 +58,7 @@ def open_keras_classifier(
         random_weights=random_weights,
         outputs=outputs,
         runtime="keras",
-        versions=_versions(),
+        versions=keras_versions(),
         constant_batch=True,
     )
 
@@ -83,7 +82,7 @@ def _provenance(
     trained since it was loaded.
     """
     if source.path is not None:
-        return source.path.name, None, hashlib.sha256(source.path.read_bytes()).hexdigest()
+        return source.path.name, None, source.path.sha256
     if source.kind == "name" and spec is not None:
         return spec.name, spec.tag, spec.weights_sha256
     name = spec.name if spec is not None else getattr(model, "name", type(model).__name__)
@@ -130,12 +129,3 @@ def _output_kind(model: Any) -> str | None:
             operation = operation.input._keras_history.operation
             continue
         return "logits" if linear else None
-
-
-def _versions() -> dict[str, str]:
-    """Returns the version of Keras and of its backend."""
-    import keras
-
-    backend = keras.backend.backend()
-    version = str(importlib.import_module(backend).__version__)
-    return {"keras": keras.__version__, "backend": backend, backend: version}

@@ -10,8 +10,6 @@ from collections.abc import Callable
 from os import PathLike
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from bnnzoo.arguments import check_integer
 from bnnzoo.data.arrays import from_arrays
 from bnnzoo.data.labels import Labels
@@ -26,7 +24,7 @@ from bnnzoo.evaluation.classifiers import open_classifier
 from bnnzoo.evaluation.report import EvaluationReport, Predictions
 from bnnzoo.evaluation.scores import join, predictions
 from bnnzoo.runtime import isas
-from bnnzoo.version import __version__
+from bnnzoo.version import versions
 
 __all__ = ["BATCH_SIZE", "Data", "check_data", "evaluate"]
 
@@ -210,9 +208,7 @@ def _versions(classifier: Classifier) -> dict[str, str]:
     numbers are rounded otherwise on another, which can turn a sign.
     """
     return {
-        "bnnzoo": __version__,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
+        **versions(),
         "machine": platform.machine(),
         "isa": isas()[0],
         **classifier.versions,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from bnnzoo import runtime, weights
 from bnnzoo.data import labels
 from bnnzoo.data.labels import Labels
@@ -46,7 +44,7 @@ def open_packed_classifier(
         num_classes=classes,
         name=name,
         tag=tag,
-        weights_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        weights_sha256=path.sha256,
         preprocessing=choose_preprocessing(preprocessing, info.preprocessing, shape, name),
         labels=_labels(info, classes),
         random_weights=False,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import importlib
 import os
 import platform
 from collections.abc import Callable
@@ -47,7 +46,7 @@ from bnnzoo.training.run_folder import (
     phase_file,
 )
 from bnnzoo.training.training_model import TrainingModel
-from bnnzoo.version import __version__
+from bnnzoo.version import keras_versions, versions
 
 __all__ = ["Progress", "train"]
 
@@ -258,19 +257,11 @@ def _best_epoch(rows: list[Row]) -> int:
 
 def _record_environment(run: RunFolder, command: str | None, epochs: int) -> None:
     """Adds a start after `epochs` epochs to `environment.json`, in place of those without one."""
-    backend = keras.backend.backend()
     start = {
         "after_epoch": epochs,
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "command": command,
-        "versions": {
-            "bnnzoo": __version__,
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "keras": keras.__version__,
-            "backend": backend,
-            backend: str(importlib.import_module(backend).__version__),
-        },
+        "versions": {**versions(), **keras_versions()},
         "machine": platform.machine(),
         "system": platform.system(),
         "devices": device_names(),
