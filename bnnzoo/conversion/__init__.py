@@ -23,10 +23,10 @@ from bnnzoo.data import labels as label_sets
 from bnnzoo.data import preprocessing as preprocessings
 from bnnzoo.data.labels import Labels
 from bnnzoo.data.preprocessing import Preprocessing
+from bnnzoo.data.sources import Data, check_source
 from bnnzoo.errors import ArgumentError, ConversionError
 from bnnzoo.evaluation import EvaluationReport, evaluate
 from bnnzoo.evaluation.classifier import choose_preprocessing
-from bnnzoo.evaluation.measure import Data, check_data
 from bnnzoo.evaluation.report import same_accuracy
 from bnnzoo.formats import Format, Network, Written, packed
 from bnnzoo.formats.network_info import names_fit
@@ -112,7 +112,7 @@ def convert(
     check = check_integer(check, "check", least=0, advice="Give a number of images.")
     limit = None if limit is None else check_integer(limit, "limit")
     if data is not None:
-        check_data(data)  # before a model is downloaded for nothing
+        check_source(data)  # before a model is downloaded for nothing
     elif limit is not None:
         raise ArgumentError(f"limit must be None without data, got {limit}. Give data as well.")
     names = None if labels is None else label_sets.names(labels)

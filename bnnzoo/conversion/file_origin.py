@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from bnnzoo.conversion.report import LayerReport, layer_report
 from bnnzoo.data import preprocessing as preprocessings
 from bnnzoo.data.preprocessing import Preprocessing
+from bnnzoo.data.sources import Data
 from bnnzoo.evaluation import EvaluationReport, evaluate
-from bnnzoo.evaluation.measure import Data
 from bnnzoo.formats import FORMATS, packed
 from bnnzoo.formats.packed import PackedFile
 from bnnzoo.graph.interpreter import run

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from bnnzoo.conversion.describe import computing_in_float32, describe
 from bnnzoo.conversion.report import LayerReport, layer_report
 from bnnzoo.data.preprocessing import Preprocessing
+from bnnzoo.data.sources import Data
 from bnnzoo.evaluation import EvaluationReport, evaluate
-from bnnzoo.evaluation.measure import Data
 from bnnzoo.formats.packed import PackedFile
 from bnnzoo.graph.ir import Graph, Node
 from bnnzoo.keras_bridge.from_keras import Trace, TracedCall, trace

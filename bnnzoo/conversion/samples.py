@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from os import PathLike
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bnnzoo.data.arrays import from_arrays
 from bnnzoo.data.prefetch import batches
 from bnnzoo.data.preprocessing import Preprocessing
-from bnnzoo.data.source import Source
-from bnnzoo.data.sources import open_source
+from bnnzoo.data.sources import Data, as_source
 from bnnzoo.errors import DataError
-from bnnzoo.evaluation.measure import Data
 
 __all__ = ["first_images", "random_inputs"]
 
@@ -44,10 +40,7 @@ def first_images(data: Data, preprocessing: Preprocessing, count: int) -> NDArra
     Raises:
         DataError: There is none, or one cannot be used.
     """
-    if isinstance(data, (str, PathLike)):
-        source = open_source(data)
-    else:
-        source = data if isinstance(data, Source) else from_arrays(*data)
+    source = as_source(data)
     with contextlib.closing(batches(source, preprocessing, count, limit=count)) as stream:
         for batch in stream:
             if batch.images is not None:

@@ -9,8 +9,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
+from typing import Any, TypeAlias
 
-from bnnzoo.data.arrays import KERAS_DATASETS, SAMPLES, SPLITS, keras_dataset, npz_file, sample
+from bnnzoo.data.arrays import (
+    KERAS_DATASETS,
+    SAMPLES,
+    SPLITS,
+    from_arrays,
+    keras_dataset,
+    npz_file,
+    sample,
+)
 from bnnzoo.data.folders import class_folders, labelled_files
 from bnnzoo.data.labels import Labels
 from bnnzoo.data.source import Source
@@ -18,11 +27,54 @@ from bnnzoo.data.tables import ClassMap
 from bnnzoo.data.tfds import import_tfds, tfds_dataset
 from bnnzoo.errors import ArgumentError, DataError, did_you_mean
 
-__all__ = ["check_source", "open_source", "source_files"]
+__all__ = ["Data", "as_source", "check_source", "open_source", "source_files"]
+
+Data: TypeAlias = str | PathLike[str] | Source | tuple[Any, Any]
 
 LABELS_FILE = "labels.csv"
 
 logger = logging.getLogger(__name__)
+
+
+def as_source(
+    data: Data,
+    *,
+    labels_csv: str | PathLike[str] | None = None,
+    class_map: ClassMap | None = None,
+    label_set: Labels | None = None,
+    num_classes: int | None = None,
+    skip_bad: bool = False,
+) -> Source:
+    """Returns a data set, by whatever means it is given.
+
+    Args:
+        data: What `open_source` takes, a `Source`, or uint8 images with integer labels `(x, y)`.
+        labels_csv: See `open_source`.
+        class_map: See `open_source`.
+        label_set: See `open_source`.
+        num_classes: See `open_source`.
+        skip_bad: See `open_source`.
+
+    Raises:
+        ArgumentError: `data` is none of these, or an option does not go with it.
+        DataError: The data cannot be used; the message names the file.
+    """
+    if isinstance(data, (str, PathLike)):
+        return open_source(
+            data,
+            labels_csv=labels_csv,
+            class_map=class_map,
+            label_set=label_set,
+            num_classes=num_classes,
+            skip_bad=skip_bad,
+        )
+    check_source(data, labels_csv=labels_csv, class_map=class_map)
+    source = data if isinstance(data, Source) else from_arrays(*data)
+    if num_classes is None:
+        return source
+    if source.counted:
+        source = source.labelled_as(label_set, "the model")
+    return source.within(num_classes, skip_bad)
 
 
 def open_source(
@@ -77,7 +129,7 @@ def source_files(spec: str) -> tuple[Path, ...]:
 
 
 def check_source(
-    spec: str | PathLike[str],
+    spec: Data,
     *,
     labels_csv: str | PathLike[str] | None = None,
     class_map: ClassMap | None = None,
@@ -85,15 +137,26 @@ def check_source(
     """Checks what needs neither a model nor the images: names, paths, options that fit.
 
     Args:
-        spec: As in `open_source`.
-        labels_csv: As in `open_source`.
-        class_map: As in `open_source`.
+        spec: See `as_source`.
+        labels_csv: See `open_source`.
+        class_map: See `open_source`.
 
     Raises:
-        ArgumentError: `spec` names no data set, or an option does not go with it.
+        ArgumentError: `spec` is not a data set, or an option does not go with it.
         DataError: A file or folder does not exist.
         MissingDependencyError: The package that reads such data sets is not installed.
     """
+    if not isinstance(spec, (str, PathLike)):
+        if not isinstance(spec, Source) and not (
+            isinstance(spec, (tuple, list)) and len(spec) == 2
+        ):
+            raise ArgumentError(
+                "data must be the name or path of a data set, a Source or a pair (images, labels), "
+                f"got {type(spec).__name__}. Pass one of them."
+            )
+        if labels_csv is not None or class_map is not None:
+            raise ArgumentError("labels_csv and class_map must be None for data that is no path.")
+        return
     if _is_named(str(spec)):
         _refuse_folder_options(str(spec), labels_csv, class_map)
         _named(str(spec))

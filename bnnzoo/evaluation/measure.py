@@ -11,14 +11,13 @@ from os import PathLike
 from typing import Any, NamedTuple
 
 from bnnzoo.arguments import check_integer
-from bnnzoo.data.arrays import from_arrays
 from bnnzoo.data.labels import Labels
 from bnnzoo.data.prefetch import batches
 from bnnzoo.data.preprocessing import Preprocessing
 from bnnzoo.data.source import Skipped, Source
-from bnnzoo.data.sources import check_source, open_source
+from bnnzoo.data.sources import Data, as_source, check_source
 from bnnzoo.data.tables import ClassMap
-from bnnzoo.errors import ArgumentError, DataError
+from bnnzoo.errors import DataError
 from bnnzoo.evaluation.classifier import Classifier
 from bnnzoo.evaluation.classifiers import open_classifier
 from bnnzoo.evaluation.report import EvaluationReport, Predictions
@@ -26,11 +25,10 @@ from bnnzoo.evaluation.scores import join, predictions
 from bnnzoo.runtime import isas
 from bnnzoo.version import versions
 
-__all__ = ["BATCH_SIZE", "Data", "check_data", "evaluate"]
+__all__ = ["BATCH_SIZE", "evaluate"]
 
 BATCH_SIZE = 32
 
-Data = str | PathLike[str] | Source | tuple[Any, Any]
 Progress = Callable[[int, int], None]
 
 
@@ -90,7 +88,9 @@ def evaluate(
     """
     batch_size = check_integer(batch_size, "batch_size")
     limit = None if limit is None else check_integer(limit, "limit")
-    check_data(data, labels_csv, class_map)  # before a model is downloaded for nothing
+    check_source(
+        data, labels_csv=labels_csv, class_map=class_map
+    )  # before a model is downloaded for nothing
     classifier = open_classifier(
         model,
         preprocessing=preprocessing,
@@ -98,7 +98,14 @@ def evaluate(
         runtime=runtime,
         labels=labels,
     )
-    source = _open(data, classifier, labels_csv, class_map, skip_bad)
+    source = as_source(
+        data,
+        labels_csv=labels_csv,
+        class_map=class_map,
+        label_set=classifier.labels,
+        num_classes=classifier.num_classes,
+        skip_bad=skip_bad,
+    )
     run = _run(classifier, source, batch_size, limit, skip_bad, progress)
     names = classifier.class_names or _fitting_names(source, classifier.num_classes)
     return EvaluationReport(
@@ -120,50 +127,6 @@ def evaluate(
         command=command,
         date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     )
-
-
-def check_data(
-    data: Any,
-    labels_csv: str | PathLike[str] | None = None,
-    class_map: ClassMap | None = None,
-) -> None:
-    """Checks what needs neither a model nor the images, as `check_source` does for a name.
-
-    Raises:
-        ArgumentError: It is no data, or an option does not go with it.
-        DataError: A file or folder does not exist.
-    """
-    if isinstance(data, (str, PathLike)):
-        check_source(data, labels_csv=labels_csv, class_map=class_map)
-    elif not isinstance(data, Source) and not (isinstance(data, (tuple, list)) and len(data) == 2):
-        raise ArgumentError(
-            "data must be the name or path of a data set, a Source or a pair (images, labels), got "
-            f"{type(data).__name__}. Pass one of them."
-        )
-    elif labels_csv is not None or class_map is not None:
-        raise ArgumentError("labels_csv and class_map must be None for data that is no path.")
-
-
-def _open(
-    data: Data,
-    classifier: Classifier,
-    labels_csv: str | PathLike[str] | None,
-    class_map: ClassMap | None,
-    skip_bad: bool,
-) -> Source:
-    if isinstance(data, (str, PathLike)):
-        return open_source(
-            data,
-            labels_csv=labels_csv,
-            class_map=class_map,
-            label_set=classifier.labels,
-            num_classes=classifier.num_classes,
-            skip_bad=skip_bad,
-        )
-    source = data if isinstance(data, Source) else from_arrays(*data)
-    if source.counted:
-        source = source.labelled_as(classifier.labels, "the model")
-    return source.within(classifier.num_classes, skip_bad)
 
 
 def _fitting_names(source: Source, num_classes: int) -> tuple[str, ...]:
