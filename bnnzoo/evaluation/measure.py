@@ -88,9 +88,8 @@ def evaluate(
     """
     batch_size = check_integer(batch_size, "batch_size")
     limit = None if limit is None else check_integer(limit, "limit")
-    check_source(
-        data, labels_csv=labels_csv, class_map=class_map
-    )  # before a model is downloaded for nothing
+    # Before a model is downloaded for nothing.
+    check_source(data, labels_csv=labels_csv, class_map=class_map)
     classifier = open_classifier(
         model,
         preprocessing=preprocessing,
