@@ -1,4 +1,4 @@
-"""Converts networks to packed files and other formats, and proves that they compute the same."""
+"""Converts networks to packed files and other formats, and checks that they compute the same."""
 
 from __future__ import annotations
 
@@ -65,62 +65,62 @@ def convert(
     random_weights: bool = False,
     record: WeightsRecord | None = None,
 ) -> ConversionReport:
-    """Writes a binarized network as a bit-packed file for `bnnzoo.runtime`, or for others.
+    """Converts a binarized network to a packed file for `bnnzoo.runtime` or to another format.
 
         report = bnnzoo.convert("binarynet.fashion_mnist_small", "binarynet.safetensors")
         report.sizes.ratio, report.layers, report.check
 
-    The network is checked before anything is written: each layer on equal inputs in Keras, in the
-    reference interpreter and in the runtime. Sums of signs have to be equal, real numbers within
-    the rounding of float32. A network that comes from a file is compared with what the reference
-    interpreter makes of the file.
+    The network is checked before anything is written. Keras, the reference interpreter and the
+    runtime compute each layer on equal inputs. Sums of signs must be equal, and real numbers must
+    agree within the rounding of float32. For a network from a file, the reference interpreter takes
+    the place of Keras.
 
     Args:
-        model: Name or `name.tag` of the zoo, path of a `.keras` file, or a functional or
-            Sequential Keras model of fixed input size; or the path of a file of a format that can
-            be read, for which Keras is not needed.
-        path: The file to write, whose suffix says the format, or a folder. May be None with
+        model: `name` or `name.tag` in the zoo, path of a `.keras` file, or a functional or
+            Sequential Keras model with a fixed input size; or a file in any format that can be
+            read, which does not need Keras.
+        path: The file to write, whose suffix determines the format, or a folder. May be None with
             `dry_run`.
-        format: Name of a format of `bnnzoo.formats.FORMATS`; None takes that of `path`.
-        weights_dtype: How a packed file stores kernels of real numbers: `float32`, `float16` or
-            `int8` (a scale per output channel). With `int8`, layers take their input in 8 bits too
-            where integers are faster. What that costs is measured on `data` only.
-        check: Number of images to compare the layers on, the first of `data` or random ones; 0
-            leaves the comparison out.
-        data: Real images with labels, as `evaluate` takes them. The accuracy in the runtime has
-            to be Keras's to 0.1 point or one image, if the weights are stored as float32.
-        preprocessing: Id, or the thing itself; its id goes into the file. None takes the model's.
-        labels: Names of the classes, or their id; they go into the file. None takes the model's.
-        limit: Evaluate the first images of `data` only.
+        format: Name of a format in `bnnzoo.formats.FORMATS`. Defaults to the format of `path`.
+        weights_dtype: Data type of real-valued kernels in a packed file: `float32`, `float16` or
+            `int8` (a scale per output channel). With `int8`, layers also quantize their input to 8
+            bits where integers are faster. The loss of accuracy is measured only with `data`.
+        check: Number of images to compare the layers on: the first of `data`, or random ones. 0
+            skips the comparison.
+        data: Images with labels; see `evaluate`. With float32 weights, the accuracies of the
+            runtime and of Keras must agree to 0.1 points or one image.
+        preprocessing: A `Preprocessing` or its id, to store in the file. Defaults to the model's.
+        labels: Class names or their id, to store in the file. Defaults to the model's.
+        limit: Evaluate only this many images of `data`, from the first.
         force: Overwrite the file.
-        dry_run: Do everything but write the file.
-        random_weights: Take a zoo model without its pretrained weights.
-        record: What the manifest will say of the weights, where it does not have them yet: tag,
-            licence and builder arguments go into the file.
+        dry_run: Do everything except write the file.
+        random_weights: Build a zoo model without its pretrained weights.
+        record: Record of weights that are not in the manifest yet. Its tag, licence and builder
+            arguments are stored in the file.
 
     Raises:
-        ConversionError: A layer cannot be converted, or the file does not compute what the model
-            computes; the message names the layer.
-        ArgumentError: An argument is wrong, or the file exists already.
-        BnnZooError: The model or the data cannot be had, as in `load` and `evaluate`.
+        ConversionError: A layer cannot be converted, or the file does not compute the same as the
+            model. The message names the layer.
+        ArgumentError: An argument is invalid, or the file already exists.
+        BnnZooError: The model or the data cannot be opened; see `load` and `evaluate`.
     """
     if path is None and not dry_run:
-        raise ArgumentError("path must be a file to write, got None. Or pass dry_run=True.")
+        raise ArgumentError("path must be a file to write, got None. Pass one, or dry_run=True.")
     kind = find_format(path, format)
     target = None if path is None or dry_run else Target(path, kind, force, [model])
     _check_dtype(kind, weights_dtype)
-    check = check_integer(check, "check", least=0, advice="Give a number of images.")
+    check = check_integer(check, "check", least=0, advice="Pass a number of images.")
     limit = None if limit is None else check_integer(limit, "limit")
     if data is not None:
-        check_source(data)  # before a model is downloaded for nothing
+        check_source(data)  # before a model is downloaded
     elif limit is not None:
-        raise ArgumentError(f"limit must be None without data, got {limit}. Give data as well.")
+        raise ArgumentError(f"limit must be None without data, got {limit}. Pass data as well.")
     names = None if labels is None else label_sets.names(labels)
     origin = _origin(model, preprocessing, random_weights, record)
     if data is not None and len(origin.graph.inputs) > 1:
         raise ArgumentError(
-            f"data must be None for a network of several inputs ({', '.join(origin.graph.inputs)}),"
-            " as accuracy is measured on single images. Leave it out."
+            "data requires a network with a single input, got "
+            f"{', '.join(origin.graph.inputs)}. Leave data out."
         )
     if names is not None:
         _check_names(origin.graph, names)
@@ -150,7 +150,7 @@ def _check_names(graph: Graph, names: tuple[str, ...]) -> None:
     if len(classes) != 1 or not names_fit(len(names), classes[0]):
         raise ArgumentError(
             f"labels must name the classes of one output, got {len(names)} for "
-            f"{' and '.join(map(str, classes))}. Choose others."
+            f"{' and '.join(map(str, classes))}. Choose other labels."
         )
 
 
@@ -160,7 +160,7 @@ def _origin(
     random_weights: bool,
     record: WeightsRecord | None,
 ) -> KerasOrigin | FileOrigin:
-    """Returns what is converted, from a file without Keras."""
+    """Opens the network to convert. Only Keras models need Keras."""
     source = resolve_model(model, foreign=True)
     if random_weights:
         source.check_random()
@@ -175,7 +175,7 @@ def _origin(
 
 @dataclass(frozen=True)
 class _Found:
-    """What a comparison found, and what it ran on."""
+    """The result of a comparison, and the instruction set of the runtime."""
 
     check: Check
     runtime: str | None
@@ -185,7 +185,7 @@ class _Found:
 
 @dataclass(frozen=True)
 class _Job:
-    """One conversion: where it starts, and the packed network that it is compared with."""
+    """A conversion: its origin, and the packed network."""
 
     origin: KerasOrigin | FileOrigin
     graph: Graph
@@ -215,14 +215,14 @@ class _Job:
 
     @property
     def exact(self) -> bool:
-        """Whether the packed file holds the weights as they are."""
+        """Whether the packed file stores the weights exactly."""
         return self.weights_dtype == "float32"
 
     def compare(self, samples: int, data: Data | None) -> _Found:
         """Compares the origin, the reference interpreter and the runtime on some images.
 
-        With weights of fewer bits, layers are compared before these are rounded, and the runtime
-        with the reference interpreter after.
+        If weights are stored with fewer bits, layers are compared before rounding, and the runtime
+        with the reference interpreter after it.
         """
         check = Check(self.origin.name)
         if samples == 0:
@@ -235,18 +235,16 @@ class _Job:
         check_signs(stored, each, runtime is not None, check)
         if check.failure is not None:
             raise ConversionError(
-                f"{self.name} does not compute the same when it is packed: {check.failure}. "
-                "Nothing was written. Please report this with the model."
+                f"The packed {self.name} must compute the same as {self.origin.name}, but "
+                f"{check.failure}. Nothing was written. Please report this with the model."
             )
         if runtime is None:
-            logger.warning(
-                "The runtime's engine is not built: only the reference interpreter was compared."
-            )
+            logger.warning("The native engine is not built: the runtime was not compared.")
             return _Found(check, None, None, None)
         return _Found(check, *self._compare_outputs(runtime, stored, each))
 
     def _samples(self, count: int, data: Data | None) -> Iterator[dict[str, NDArray[np.float32]]]:
-        """Yields the first images of a data set, or random inputs, one by one."""
+        """Yields the first images of a data set, or random inputs, one at a time."""
         inputs = random_inputs(self.graph.inputs, count)
         if data is not None:
             own, shape = self.origin.info.preprocessing, self.graph.input_shape
@@ -258,10 +256,11 @@ class _Job:
     def _compare_outputs(
         self, runtime: Any, stored: Graph, each: list[Values]
     ) -> tuple[str, float, float | None]:
-        """Returns how the whole network compares.
+        """Compares the outputs of the whole network.
 
         Returns:
-            The runtime's instruction set, the largest difference, and the share of equal classes.
+            The runtime's instruction set, the largest difference, and the fraction of images with
+            equal classes.
         """
         compiled = runtime.Model(stored)
         origin = {name: np.concatenate([values[name] for values in each]) for name in self._ends()}
@@ -285,7 +284,7 @@ class _Job:
         return {*self.graph.inputs, *self.graph.outputs}
 
     def measure(self, data: Data, limit: int | None, labels: Labels | None) -> DataReport:
-        """Measures the accuracy of the origin and of the packed network in the runtime."""
+        """Measures the accuracy of the origin and of the packed network."""
         options: dict[str, Any] = {
             "preprocessing": self.preprocessing,
             "limit": limit,
@@ -297,9 +296,9 @@ class _Job:
         report = _data_report(before, after)
         if self.exact and not same_accuracy(before, after):
             raise ConversionError(
-                f"{self.name} must have the same accuracy when it is packed, got top-1 "
-                f"{report.packed_top1:.2f} % instead of {report.origin_top1:.2f} % on "
-                f"{report.dataset}. Nothing was written. Please report this with the model."
+                f"The packed {self.name} must have top-1 {report.origin_top1:.2f} % on "
+                f"{report.dataset}, got {report.packed_top1:.2f} %. Nothing was written. Please "
+                "report this with the model."
             )
         return report
 
@@ -313,7 +312,7 @@ class _Job:
         return written
 
     def _pixels(self) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
-        """Returns mean and deviation per channel that pixels are normalized with, where known."""
+        """Returns the mean and standard deviation per channel of the preprocessing, if known."""
         chosen = self.preprocessing or self.origin.info.preprocessing
         if chosen is None or len(self.graph.inputs) > 1:
             return None, None
@@ -331,7 +330,7 @@ class _Job:
         found: _Found,
         accuracy: DataReport | None,
     ) -> ConversionReport:
-        """Returns everything that the conversion tells."""
+        """Returns the report."""
         info = self.origin.info
         return ConversionReport(
             model=info.name if info.tag is None else f"{info.name}.{info.tag}",
@@ -354,7 +353,7 @@ class _Job:
 
 
 def _runtime() -> Any:
-    """Returns the runtime; None where its engine is not built."""
+    """Returns the runtime; None if its engine is not built."""
     from bnnzoo import runtime
     from bnnzoo.runtime.extension import MissingEngineError
 

@@ -1,4 +1,4 @@
-"""What is known of a Keras model beside its layers: name, weights, classes, how to build it."""
+"""Describes a Keras model for the packed file: name, weights, classes, and how to build it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["computing_in_float32", "describe"]
 
 
 def computing_in_float32(model: keras.Model) -> keras.Model:
-    """Returns the model, or a copy that computes in float32 where any layer does otherwise."""
+    """Returns the model, or a float32 copy if any layer computes in another data type."""
     if all(layer.compute_dtype == "float32" for layer in model._flatten_layers()):
         return model
     copy = from_config(to_config(model))
@@ -45,17 +45,17 @@ def describe(
     record: WeightsRecord | None = None,
     outputs: tuple[str, ...] = (),
 ) -> NetworkInfo:
-    """Returns the facts that go into the file.
+    """Returns the metadata to store in the file.
 
     Args:
         model: The model.
-        source: Where it came from; of a model in memory nobody knows the weights.
-        preprocessing: Id, or the thing itself. None takes the model's own.
-        record: Of the weights, where the manifest does not have them yet.
-        outputs: Names that its outputs have in the graph.
+        source: The resolved model argument. The weights of a model in memory are unknown.
+        preprocessing: A `Preprocessing` or its id. Defaults to the model's own.
+        record: Record of weights that are not in the manifest yet.
+        outputs: Names of the outputs in the graph.
 
     Raises:
-        ArgumentError: There is no such preprocessing.
+        ArgumentError: The preprocessing does not exist.
     """
     spec: ModelSpec | None = getattr(model, "model_spec", None)
     named = record is not None or source.kind == "name"
@@ -95,7 +95,7 @@ def _digest(source: ModelSource, spec: ModelSpec | None, named: bool) -> str | N
 
 
 def _class_names(model: keras.Model, spec: ModelSpec | None) -> tuple[str, ...] | None:
-    """Returns a name per class, where they are known and as many as the model has classes."""
+    """Returns the class names if they are known and match the number of classes."""
     if spec is None or spec.labels is None or len(model.outputs) != 1:
         return None
     names = labels.names(spec.labels)
@@ -103,7 +103,7 @@ def _class_names(model: keras.Model, spec: ModelSpec | None) -> tuple[str, ...] 
 
 
 def _label_set(spec: ModelSpec | None) -> str | None:
-    """Returns the id of the class names, where they have one."""
+    """Returns the id of the class names, if they have one."""
     return spec.labels if spec and isinstance(spec.labels, str) else None
 
 
@@ -115,9 +115,9 @@ def _licence(architecture: str, tag: str, known: list[WeightsRecord]) -> str | N
 def _architecture(
     model: keras.Model, spec: ModelSpec | None, known: list[WeightsRecord]
 ) -> dict[str, Any] | None:
-    """Returns the call of a builder that builds this very structure; None if there is none.
+    """Returns a builder call that builds this exact structure; None if there is none.
 
-    A name and a few numbers take the place of a hundred kilobytes of config.
+    A name and a few numbers replace a hundred kilobytes of config.
     """
     name = spec.name if spec else model.name
     try:
@@ -137,7 +137,7 @@ def _architecture(
 
 
 def _candidates(model: keras.Model, records: list[WeightsRecord]) -> Iterator[dict[str, Any]]:
-    """Yields arguments that may have built a model: those of known weights, then the usual ones."""
+    """Yields arguments that may have built a model: the defaults, then those of known weights."""
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         return
     shape = {"input_shape": tuple(model.inputs[0].shape[1:])}
@@ -149,13 +149,13 @@ def _candidates(model: keras.Model, records: list[WeightsRecord]) -> Iterator[di
 
 
 def _structure(model: keras.Model) -> Any:
-    """Returns what a config says of layers and how they are wired."""
+    """Returns the layers and their connections from a config."""
     config = json.loads(to_config(model))["config"]
     return _untrained({key: config[key] for key in ("layers", "input_layers", "output_layers")})
 
 
 def _untrained(value: Any) -> Any:
-    """Returns a config without what tells frozen layers from others."""
+    """Returns a config without the `trainable` flags."""
     if isinstance(value, list):
         return [_untrained(item) for item in value]
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""What is converted: a file of another format, or a packed one. Needs no Keras."""
+"""The origin of a conversion from a packed file or another format, without Keras."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ __all__ = ["FileOrigin"]
 
 
 class FileOrigin:
-    """The graph of a file; what it computes is what the reference interpreter computes of it.
+    """The graph in a file, run by the reference interpreter.
 
     Args:
-        path: A file of a format that can be read, by its suffix.
-        preprocessing: Id, or the thing itself; None takes the file's own.
+        path: A file whose suffix is that of a format that can be read.
+        preprocessing: A `Preprocessing` or its id. Defaults to the file's own.
 
     Raises:
-        ModelFormatError: It does not exist, is damaged, or has what bnnzoo does not know.
+        ModelFormatError: The file does not exist, is broken, or has something unsupported.
     """
 
     name = "the file"
@@ -47,7 +47,7 @@ class FileOrigin:
         self._types = infer_types(self.graph)
 
     def values(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[Any]]:
-        """Returns every value of some inputs as float32, levels as the numbers they stand for."""
+        """Returns all values for some inputs as float32, with levels as real numbers."""
         return {name: self._number(name, value) for name, value in run(self.graph, inputs).items()}
 
     def _number(self, name: str, value: NDArray[Any]) -> NDArray[np.float32]:
@@ -56,15 +56,15 @@ class FileOrigin:
         return np.asarray(value / steps, np.float32)
 
     def evaluate(self, data: Data, **options: Any) -> EvaluationReport:
-        """Measures the network in the runtime, its weights as they are in the file."""
+        """Measures the network in the runtime, with the weights in the file."""
         content = packed.to_bytes(self.graph, self.info)
         path = Snapshot.holding(Path(f"{self.info.name}.safetensors"), content)
         return evaluate(path, data, **options)
 
     def layers(self, file: PackedFile) -> tuple[LayerReport, ...]:
-        """Returns how every convolution computes, in order."""
+        """Returns a report of every convolution, in order."""
         nodes = [node for node in file.graph.nodes if "kernel" in node.tensors]
         return tuple(
-            layer_report(n.name, n.op, [n], file, "the file has it in real numbers", False)
+            layer_report(n.name, n.op, [n], file, "it is real-valued in the file", False)
             for n in nodes
         )

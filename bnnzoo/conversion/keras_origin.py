@@ -1,4 +1,4 @@
-"""What is converted: a Keras model, in memory, by name or from a file."""
+"""The origin of a conversion from a Keras model in memory, by name or from a file."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ Values = dict[str, Array]
 
 
 class KerasOrigin:
-    """A Keras model as the graph that it is converted to.
+    """A Keras model and its graph.
 
     Args:
-        model: Made of layers that the front end knows.
-        source: Where it came from.
-        preprocessing: Id, or the thing itself; None takes the model's own.
-        record: Of the weights, where the manifest does not have them yet.
+        model: A model whose layers can be converted.
+        source: The resolved model argument.
+        preprocessing: A `Preprocessing` or its id. Defaults to the model's own.
+        record: Record of weights that are not in the manifest yet.
 
     Raises:
         ConversionError: A layer cannot be converted.
@@ -60,7 +60,7 @@ class KerasOrigin:
         self.bytes = sum(int(weight.nbytes) for weight in model.get_weights())
 
     def values(self, inputs: Mapping[str, NDArray[np.float32]]) -> Values:
-        """Returns what Keras computes of some inputs, by the names of the graph."""
+        """Returns the values that Keras computes for some inputs, by their names in the graph."""
         return layer_values(self._traced, *self._values(*inputs.values()))
 
     def evaluate(self, data: Data, **options: Any) -> EvaluationReport:
@@ -68,7 +68,7 @@ class KerasOrigin:
         return evaluate(self.model, data, **options)
 
     def layers(self, file: PackedFile) -> tuple[LayerReport, ...]:
-        """Returns how every layer with a kernel computes, in order; shared layers once."""
+        """Returns a report of every layer with a kernel, in order; shared layers once."""
         return tuple(
             self._layer(call, file)
             for call in self._traced.calls
@@ -91,7 +91,7 @@ class KerasOrigin:
 def layer_values(
     traced: Trace, values: Mapping[int, Array], quantized: Mapping[str, Array]
 ) -> Values:
-    """Returns Keras's values by the names that they have in the graph."""
+    """Returns the values of Keras by their names in the graph."""
     named: dict[str, Array] = {
         name: values[number] for number, name in enumerate(traced.graph.inputs)
     }
@@ -114,23 +114,23 @@ def _convolutions(graph: Graph, path: str) -> Iterator[Node]:
 
 
 def _why_border(pad: Node) -> tuple[str, bool]:
-    """Returns why a convolution cannot have a border of its own in the place of a padding."""
+    """Returns why a convolution cannot absorb its padding, and that this is surprising."""
     value = pad.attributes["value"]
     return (
-        f"its input has a border of {value:g} that it cannot take over: signs may have one of -1, "
-        "0 or 1, levels and real numbers one of 0, and a border of its own must hold the same",
+        f"its input is padded with {value:g}, but signs can be padded with -1, 0 or 1 only, levels "
+        "and real numbers with 0 only, and its own padding must have the same value",
         True,
     )
 
 
 def _why_real(layer: Any, quantized: str | None, stored: list[str]) -> tuple[str, bool]:
-    """Returns why a layer would compute in real numbers, and whether that is a surprise."""
+    """Returns why a layer computes in real numbers, and whether that is surprising."""
     kind = type(layer).__name__
     if not hasattr(layer, "quantizers"):
         return f"{kind} has no quantizers", False
     if "ternary" in stored and any(quantizer is not None for _, quantizer in layer.quantizers):
         return (
-            "its kernel is ternary: two bits a weight, real numbers when it runs",
+            "its kernel is ternary: stored in 2 bits per weight, computed in real numbers",
             False,
         )
     if "bits" not in stored and quantized is None:
@@ -143,4 +143,4 @@ def _why_real(layer: Any, quantized: str | None, stored: list[str]) -> tuple[str
         return "its input is real: it has a binary kernel, but no input quantizer", True
     if "Depthwise" in kind or "Separable" in kind:
         return "depthwise kernels have too few products per output to count bits", False
-    return "its input has values that bits and levels cannot hold at the border", True
+    return "the padding of its input cannot be stored as bits or levels", True

@@ -1,4 +1,4 @@
-"""What a conversion tells: bytes, layers, passes, checks."""
+"""The report of a conversion: bytes, layers, passes and checks."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Sizes:
-    """Bytes of what was made, by what they are for.
+    """The bytes of the output by category.
 
     Attributes:
-        parts: Of a packed file: binary kernels, one bit a weight; float kernels, with the scales of
-            those in 8 bits; scales and biases, numbers per channel; metadata: graph, labels,
-            digests. Other formats have parts of their own.
-        origin: Bytes of the weights in Keras, or of the file that was converted.
-        ram: Memory for values, where the format plans it.
+        parts: For a packed file: binary kernels, with one bit per weight; float kernels, with the
+            scales of 8-bit ones; scales and biases, per channel; metadata: graph, labels and
+            digests. Other formats have other categories.
+        origin: Bytes of the weights in Keras, or of the converted file.
+        ram: Bytes of memory for values, if the format plans it.
     """
 
     parts: Mapping[str, int]
@@ -41,19 +41,19 @@ class Sizes:
 
     @property
     def total(self) -> int:
-        """Bytes of all parts."""
+        """Total number of bytes."""
         return sum(self.parts.values())
 
     @property
     def ratio(self) -> float:
-        """How many times smaller than its origin it is."""
+        """`origin / total`."""
         return self.origin / self.total
 
     @property
     def comparison(self) -> str:
-        """The same in words, as in 23.0 times smaller than before."""
+        """The ratio in words, such as "23.0 times smaller than before"."""
         if not self.origin:
-            return "from no weights before"
+            return "no weights before"
         factor = f"{max(self.ratio, 1 / self.ratio):.1f}"
         if factor == "1.0":
             return "as large as before"
@@ -65,13 +65,13 @@ class LayerReport:
     """How a layer with a kernel computes.
 
     Attributes:
-        name: Its path.
-        kind: Its class.
-        binary: Whether it counts bits.
-        stored: How its kernels are stored, as `bits` or `float32`.
-        input_bits: 8 where it takes its input in 8 bits, to multiply integers; None elsewhere.
-        reason: Why it is not binary; None if it is.
-        surprising: Whether a reader of the model would take it for binary.
+        name: Path of the layer.
+        kind: Class of the layer.
+        binary: Whether the layer computes on bits.
+        stored: Encodings of the kernels, such as `bits` or `float32`.
+        input_bits: 8 if the layer quantizes its input to 8 bits; otherwise None.
+        reason: Why the layer is not binary; None if it is.
+        surprising: Whether a reader of the model would expect a binary layer.
     """
 
     name: str
@@ -85,14 +85,14 @@ class LayerReport:
 
 @dataclass(frozen=True)
 class DataReport:
-    """Accuracy on real images, before and after.
+    """Accuracy before and after the conversion.
 
     Attributes:
         dataset: Name of the data set.
         n: Number of images.
-        origin_top1: Percent, of what was converted.
-        packed_top1: Percent, in the packed runtime.
-        agreement: Percent of images with the same best class in both.
+        origin_top1: Top-1 of the origin, in percent.
+        packed_top1: Top-1 in the packed runtime, in percent.
+        agreement: Percentage of images with the same predicted class.
     """
 
     dataset: str
@@ -108,23 +108,23 @@ class ConversionReport:
 
     Attributes:
         model: Name of the model.
-        origin: What it was compared with: Keras, or the file that was converted.
-        path: The file or folder; None where none was written.
-        format: Name of its format.
-        weights_dtype: How kernels of real numbers are stored.
-        sizes: Bytes.
-        format_notes: What the format says of the network.
+        origin: Reference of the comparison: Keras, or the converted file.
+        path: The written file or folder; None for a dry run.
+        format: Name of the format.
+        weights_dtype: Data type of real-valued kernels.
+        sizes: Bytes by category.
+        format_notes: Notes of the format about the network.
         layers: Every layer with a kernel.
-        passes: Name of a pass -> how many nodes it changed, of those before the file is written.
-        runtime_passes: The same of those that run when it is loaded.
-        samples: Number of images that the layers were compared on.
-        runtime: Instruction set of the runtime that was compared; None if its engine is missing.
-        check: What the comparison found.
-        output_difference: Largest difference of an output of the whole network from its origin, as
-            a share of the largest output. On random weights it means nothing: signs flip.
-        top1_agreement: Share of these images with the same best class; None if the network is no
-            classifier.
-        data: Accuracy on real images; None where none were given.
+        passes: Number of changed nodes by pass, for passes before the file is written.
+        runtime_passes: The same for passes when the file is loaded.
+        samples: Number of images on which layers were compared.
+        runtime: Instruction set of the compared runtime; None if its engine is missing.
+        check: Result of the comparison.
+        output_difference: Largest difference between outputs of the whole network and its origin,
+            divided by the largest output. Not meaningful for random weights, whose signs flip.
+        top1_agreement: Fraction of these images with the same predicted class; None if the network
+            is not a classifier.
+        data: Accuracy on `data`; None without data.
     """
 
     model: str
@@ -145,7 +145,7 @@ class ConversionReport:
     data: DataReport | None
 
     def __str__(self) -> str:
-        """Returns the report as some lines of text, without the tables."""
+        """Returns the report as text without tables."""
         sizes = self.sizes
         parts = ", ".join(f"{name} {count:,}" for name, count in sizes.parts.items())
         real = [layer.name for layer in self.layers if not layer.binary]
@@ -162,56 +162,66 @@ class ConversionReport:
         return "\n".join(lines)
 
     def in_8_bits(self) -> list[str]:
-        """Returns a sentence that counts the layers whose input is in 8 bits, where there are."""
+        """Returns a sentence with the number of layers with 8-bit inputs, if there are any."""
         count = sum(layer.input_bits is not None for layer in self.layers)
         return [f"{count} of them multiply in 8 bits."] if count else []
 
     def notes(self) -> list[str]:
-        """Returns a sentence for every layer that is not what its reader would take it for."""
+        """Returns a sentence for every layer that computes or is stored unexpectedly."""
         binary = [
-            f"Note: {layer.name} looks binary and is not: {layer.reason}."
+            f"Note: {layer.name} looks binary but is not: {layer.reason}."
             for layer in self.layers
             if layer.surprising
         ]
         wide = [
-            f"Note: {layer.name} stays float32: {self.weights_dtype} would cost an output channel "
-            "more than a rounding of its largest weight, as where a filter is nearly zero."
+            f"Note: {layer.name} stays float32: in {self.weights_dtype} an output channel would "
+            "lose more than the rounding of its largest weight, as if its weights are nearly zero."
             for layer in self.layers
             if self.weights_dtype != "float32" and "float32" in layer.stored
         ]
         return binary + wide
 
     def findings(self) -> list[str]:
-        """Returns a sentence for everything that was compared."""
+        """Returns a sentence for each comparison."""
         lines = []
         if self.samples:
             others = f", the reference interpreter and the runtime ({self.runtime})"
             if not self.runtime:
                 others = " and the reference interpreter (the runtime is not built)"
             lines.append(
-                f"Checked on {self.samples} images, layer by layer on equal inputs: {self.origin}"
-                f"{others} agree in {self.check.numbers:,} numbers. The largest difference is "
-                f"{100 * self.check.worst:.0f} % of what rounding explains; {self.check.flips:,} "
-                "signs differ, all next to zero."
+                f"Checked each layer on {_counted(self.samples, 'image')}: {self.origin}{others} "
+                f"agree on {self.check.numbers:,} numbers. The largest difference is "
+                f"{100 * self.check.worst:.0f} % of the float32 rounding bound. {self._flips()}"
             )
         if self.output_difference is not None:
             line = f"Whole network: outputs differ by {self.output_difference:.2g} of the largest"
             if self.top1_agreement is not None:
-                line += f", the best class is the same for {100 * self.top1_agreement:.0f} %"
+                line += f"; {100 * self.top1_agreement:.0f} % of the predicted classes are equal"
             lines.append(f"{line}.")
         if self.data is not None:
             lines.append(
                 f"{self.data.dataset} (n = {self.data.n:,}): top-1 {self.data.packed_top1:.2f} % "
-                f"packed, {self.data.origin_top1:.2f} % in {self.origin}; the best class is the "
-                f"same for {self.data.agreement:.2f} %."
+                f"packed, {self.data.origin_top1:.2f} % in {self.origin}; "
+                f"{self.data.agreement:.2f} % of the predicted classes are equal."
             )
         return lines
+
+    def _flips(self) -> str:
+        flips = self.check.flips
+        if not flips:
+            return "No sign differs."
+        verb = "differs" if flips == 1 else "differ"
+        return f"{_counted(flips, 'sign')} {verb}, all within rounding."
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the report as JSON values."""
         report = dataclasses.asdict(self)
         report["sizes"] |= {"total": self.sizes.total, "ratio": round(self.sizes.ratio, 2)}
         return report
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def packed_parts(file: PackedFile) -> dict[str, int]:
@@ -229,15 +239,15 @@ def packed_parts(file: PackedFile) -> dict[str, int]:
 def layer_report(
     name: str, kind: str, nodes: Sequence[Node], file: PackedFile, why: str, surprising: bool
 ) -> LayerReport:
-    """Returns how a layer computes.
+    """Returns a report of a layer.
 
     Args:
-        name: Its path.
-        kind: Its class.
-        nodes: Its convolutions.
-        file: What it is stored in.
-        why: Why it computes in real numbers, if it does.
-        surprising: Whether that would surprise a reader of the model.
+        name: Path of the layer.
+        kind: Class of the layer.
+        nodes: Convolutions of the layer.
+        file: The packed file with the layer.
+        why: Why the layer computes in real numbers, if it does.
+        surprising: Whether this would surprise a reader of the model.
     """
     stored = tuple(file.stored[node.tensors["kernel"]].encoding for node in nodes)
     bits = _input_bits(nodes, file)
@@ -247,7 +257,7 @@ def layer_report(
 
 
 def _input_bits(nodes: Sequence[Node], file: PackedFile) -> int | None:
-    """Returns the bits of the input of convolutions as the file has them."""
+    """Returns the number of bits to which the file quantizes the input of convolutions."""
     names = {node.name for node in nodes}
     bits = [n.attributes.get("input_bits") for n in file.graph.nodes if n.name in names]
     return next((b for b in bits if b is not None), None)

@@ -1,4 +1,4 @@
-"""The images that layers are compared on."""
+"""The inputs on which layers are compared."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _SEED = 11
 def random_inputs(
     inputs: Mapping[str, tuple[int, ...]], count: int
 ) -> dict[str, NDArray[np.float32]]:
-    """Returns standard normal numbers `(count, *shape)`, the same ones at every call.
+    """Returns standard normal inputs `(count, *shape)`, equal for every call.
 
     Args:
-        inputs: Name -> shape.
-        count: How many of each.
+        inputs: Shape by name.
+        count: Number of examples.
     """
     state = np.random.RandomState(_SEED)
     return {
@@ -38,7 +38,7 @@ def first_images(data: Data, preprocessing: Preprocessing, count: int) -> NDArra
     """Returns the first images of a data set, preprocessed.
 
     Raises:
-        DataError: There is none, or one cannot be used.
+        DataError: The data set is empty, or an image cannot be used.
     """
     source = as_source(data)
     with contextlib.closing(batches(source, preprocessing, count, limit=count)) as stream:

@@ -1,17 +1,16 @@
-"""Compares a packed network with its origin, Keras or a file: layer by layer, on equal inputs.
+"""Compares a packed network with its origin, Keras or a file, layer by layer on equal inputs.
 
-The outputs of whole networks tell little: a rounding near zero flips a sign, the flip travels, and
-a mistake looks the same. So the graph is cut in two ways:
+Comparing only the outputs of whole networks is not enough: a rounding error near zero flips a sign,
+the flip propagates, and a real mistake looks the same. The graph is therefore cut in two ways:
 
-1. **Layers.** Every layer of the graph is fed what the origin's layer got, and must give what that
-   layer gave, in the reference interpreter and in the runtime.
-2. **Between signs.** The runtime fuses across layers. What lies between the signs of one layer and
-   those of the next runs as it does in the whole network, fed with the same signs as the reference
-   interpreter. So are inputs that count in 8 bits: next to a half, one level is as right as the
-   other.
+1. **Layers.** Every layer of the graph gets the inputs of the origin's layer and must return its
+   outputs, in the reference interpreter and in the runtime.
+2. **Between signs.** The runtime fuses across layers. The part between the signs of one layer and
+   those of the next runs as in the whole network, on the same signs as the reference interpreter.
+   Inputs that are quantized to 8 bits are cut too, as rounding may select either of two levels.
 
-Sums of signs must be equal. Real numbers may differ by what float32 loses (`tolerance`), and signs
-where what they are taken of is nearer to zero than that.
+Sums of signs must be equal. Real numbers may differ by the rounding of float32 (see `tolerance`).
+A sign may differ if its operand is closer to zero than this rounding.
 """
 
 from __future__ import annotations
@@ -40,15 +39,15 @@ Values = Mapping[str, Array]
 
 @dataclass
 class Check:
-    """What was compared, and the first difference that is no rounding.
+    """The result of a comparison, and the first difference beyond rounding.
 
     Attributes:
-        origin: Who computed the values that the network is compared with.
-        values: Number of values of layers that were compared.
+        origin: Name of the reference of the comparison.
+        values: Number of compared values of the graph.
         numbers: Number of their elements.
-        flips: Signs and levels that differ, all within the tolerance of their threshold.
-        worst: Largest difference of real numbers as a share of what is allowed.
-        worst_value: Where that is.
+        flips: Number of signs and levels that differ within the tolerance.
+        worst: Largest difference of real numbers, divided by the allowed difference.
+        worst_value: Name of the value with this difference.
         failure: The first difference beyond the tolerance; None if there is none.
     """
 
@@ -63,14 +62,14 @@ class Check:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One value of a piece: what the reference interpreter has, and what is allowed.
+    """A value of the reference interpreter with the allowed range.
 
     Attributes:
-        name: The value.
-        type: Its type.
-        expected: The reference interpreter's, as real numbers.
-        low: Least number that is allowed.
-        high: Greatest one.
+        name: Name of the value.
+        type: Type of the value.
+        expected: Result of the reference interpreter, as real numbers.
+        low: Smallest allowed numbers.
+        high: Largest allowed numbers.
     """
 
     name: str
@@ -80,7 +79,7 @@ class Comparison:
     high: Array
 
     def record(self, check: Check, found: Array, who: str) -> None:
-        """Adds what somebody else computed to a check."""
+        """Compares the result `found` of `who`, and adds the outcome to a check."""
         found = np.asarray(found, np.float64)
         check.values += 1
         check.numbers += found.size
@@ -101,17 +100,16 @@ class Comparison:
     def _failure(self, found: Array, outside: Array, who: str) -> str:
         place = np.unravel_index(int(np.argmax(outside)), outside.shape)
         return (
-            f"'{self.name}': {who} differs from the reference interpreter in "
-            f"{int(outside.sum()):,} of "
-            f"{outside.size:,} numbers; at {tuple(map(int, place[1:]))} it has "
-            f"{found[place]:.9g}, the reference interpreter {self.expected[place]:.9g}, and "
-            f"{self.low[place]:.9g} to {self.high[place]:.9g} is allowed"
+            f"'{self.name}' of {who} differs from the reference interpreter in "
+            f"{int(outside.sum()):,} of {outside.size:,} numbers: at {tuple(map(int, place[1:]))} "
+            f"it must be {self.low[place]:.9g} to {self.high[place]:.9g} (reference "
+            f"{self.expected[place]:.9g}), got {found[place]:.9g}"
         )
 
 
 @dataclass
 class _Part:
-    """Some pieces, and the runtime's model of them, made once for all samples."""
+    """Subgraphs and their runtime model, built once for all samples."""
 
     pieces: Pieces
     model: Model | None
@@ -121,7 +119,7 @@ class _Part:
         self.types = infer_types(self.pieces.graph)
 
     def compare(self, values: Values, losses: Losses, check: Check, *who: str) -> None:
-        """Compares what the pieces give with the values of the origin or of the runtime."""
+        """Runs the subgraphs, and compares the reference interpreter with the others in `who`."""
         fed = self.pieces.feed(values)
         found: dict[str, Values] = {check.origin: values}
         if self.model is not None:
@@ -135,14 +133,14 @@ class _Part:
 def check_layers(
     source: Graph, graph: Graph, samples: Iterable[Values], runtime: bool, check: Check
 ) -> None:
-    """Compares every layer with the origin's, and with the runtime's on the same inputs.
+    """Compares every layer of the origin and the runtime with the reference interpreter.
 
     Args:
-        source: The network as its origin has it.
-        graph: The same after the passes `STORED`.
-        samples: The origin's values by name, for some images each; levels as real numbers.
-        runtime: Whether the runtime is compared too.
-        check: Is added to.
+        source: The graph of the origin.
+        graph: The same graph after the passes `STORED`.
+        samples: Values of the origin by name for each sample, with levels as real numbers.
+        runtime: Whether to compare the runtime.
+        check: Check to which the results are added.
     """
     parts: list[_Part] | None = None
     losses = Losses(_rounded(graph), {**_counted(graph), **_normalized(source)})
@@ -155,7 +153,7 @@ def check_layers(
 
 
 def check_signs(graph: Graph, samples: Iterable[Values], runtime: bool, check: Check) -> None:
-    """Compares what the runtime fuses, from signs to signs. See `check_layers`."""
+    """Compares the runtime with the reference interpreter between signs. See `check_layers`."""
     if not runtime:
         return
     parts: list[_Part] | None = None
@@ -173,7 +171,7 @@ def check_signs(graph: Graph, samples: Iterable[Values], runtime: bool, check: C
 
 
 def _requantized(graph: Graph, values: Values) -> dict[str, Array]:
-    """Returns what passes quantize anew: the inside of a map whose border the origin quantizes."""
+    """Returns values that passes quantize again, before the padding instead of after it."""
     found = {}
     for node in graph.nodes:
         if node.name in values or node.inputs[0] not in values:
@@ -188,7 +186,7 @@ def _requantized(graph: Graph, values: Values) -> dict[str, Array]:
 
 
 def _rounded_inputs(graph: Graph) -> list[str]:
-    """Returns the values that convolutions take in 8 bits; behind the reshape of a dense layer."""
+    """Returns the 8-bit inputs of convolutions, before the reshape of a dense layer."""
     producers = {node.name: node for node in graph.nodes}
     names = [node.inputs[0] for node in graph.nodes if "input_bits" in node.attributes]
     for place, name in enumerate(names):
@@ -207,7 +205,7 @@ def _parts(pieces: Iterator[Pieces], runtime: bool) -> list[_Part]:
 
 
 def _rounded(graph: Graph) -> set[str]:
-    """Returns the binary convolutions whose sums Keras rounds: of levels, and of scaled kernels."""
+    """Returns the binary convolutions whose sums Keras rounds: with levels or scaled kernels."""
     types = infer_types(graph)
     scaled = {
         node.inputs[0]
@@ -222,10 +220,10 @@ def _rounded(graph: Graph) -> set[str]:
 
 
 def _counted(graph: Graph) -> dict[str, Array]:
-    """Returns the magnitudes that the runtime rounds in an affine of a binary convolution.
+    """Returns the magnitudes that the runtime rounds in an affine after a binary convolution.
 
-    A sum of signs is K - 2 count. The runtime takes scale * sum + bias as one product and sum,
-    (-2 scale) * count + (scale K + bias), whose parts are of the size of scale K.
+    A sum of signs is K - 2 count. The runtime computes scale * sum + bias as
+    (-2 scale) * count + (scale K + bias), whose terms are as large as scale K.
     """
     sizes: dict[str, Array] = {}
     found = {}
@@ -247,7 +245,7 @@ def _counted(graph: Graph) -> dict[str, Array]:
 
 
 def _normalized(graph: Graph) -> dict[str, Array]:
-    """Returns the magnitudes that cancel in the bias of each batch norm."""
+    """Returns the magnitudes that cancel in the bias of each batch normalization."""
     found = {}
     for node in graph.nodes:
         if node.op == "batch_norm":
@@ -263,7 +261,7 @@ def _normalized(graph: Graph) -> dict[str, Array]:
 
 
 def _comparisons(part: _Part, fed: Array, losses: Losses) -> list[Comparison]:
-    """Runs the reference interpreter and returns what is allowed of each target."""
+    """Runs the reference interpreter and returns the allowed range of each target."""
     graph = part.pieces.graph
     values = run(graph, fed)
     allowed = errors(graph, values, losses)
@@ -288,5 +286,5 @@ def _comparison(node: Node, type_: Type, values: Values, allowed: Values) -> Com
         return Comparison(node.name, type_, expected, low, high)
     error = error + FEW * np.abs(x)  # the product with the number of steps is rounded
     low, high = (np.rint(np.clip(end, 0, 1) * steps) / steps for end in (x - error, x + error))
-    # A level as a real number is rounded to float32.
+    # Levels as real numbers are rounded to float32.
     return Comparison(node.name, type_, expected, low - FEW, high + FEW)

@@ -1,11 +1,11 @@
-"""Takes a graph apart, so that a difference in one place does not travel to the next.
+"""Cuts a graph into subgraphs, so that a difference in one does not propagate to the next.
 
-The pieces of a graph are what lies between chosen values. They are put side by side in one graph,
-whose single input holds the chosen values one after another: every piece is fed from there, and
-all of them run at once, in the reference interpreter and in the runtime alike.
+The pieces are the subgraphs between chosen values. They form one graph, whose single input is the
+concatenation of the chosen values. All pieces run at once, both in the reference interpreter and in
+the runtime.
 
-The input is (rows, 64), as a graph has no axis of more than 2^20 elements. A value begins in a row
-of its own, its first axis filled up with zeros until the last row is full.
+The input is (rows, 64), because an axis of a graph has at most 2^20 elements. Each value starts in
+a new row; its first axis is padded with zeros to fill the last row.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from bnnzoo.graph.ops import infer_types
 
 __all__ = ["Pieces", "cut"]
 
-# Elements of the input of one graph of pieces: 16 MiB as float32.
+# Elements in the input of one graph of pieces: 16 MiB as float32.
 MAX_FED_ELEMENTS = 2**22
 WIDTH = 64
 
 
 @dataclass(frozen=True)
 class Pieces:
-    """Some pieces of a graph as a graph of their own.
+    """Pieces of a graph, as a graph.
 
     Attributes:
-        graph: Its outputs are the values that the pieces compute.
+        graph: A graph whose outputs are the outputs of the pieces.
         fed: Shapes of the values in the input by name, in order.
     """
 
@@ -41,13 +41,13 @@ class Pieces:
     fed: Mapping[str, tuple[int, ...]]
 
     def feed(self, values: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
-        """Returns the input for values `(n, ...)`; bits and levels as the numbers they are."""
+        """Returns the input for values `(n, ...)`, with bits and levels as real numbers."""
         parts = [_filled(np.asarray(values[name], np.float32)) for name in self.fed]
         return np.concatenate(parts, axis=1)
 
 
 def _filled_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Returns the shape with a first axis of the least length that makes full rows."""
+    """Returns the shape with the shortest first axis that fills whole rows."""
     step = WIDTH // math.gcd(WIDTH, math.prod(shape[1:]))
     return (-(-shape[0] // step) * step, *shape[1:])
 
@@ -65,18 +65,18 @@ def cut(
     targets: Sequence[str] | None = None,
     most: int = MAX_FED_ELEMENTS,
 ) -> Iterator[Pieces]:
-    """Yields the pieces between values, as many in one graph as the limit of its input allows.
+    """Yields the pieces between values, grouped up to a limit of input elements.
 
     Args:
-        graph: What is cut.
-        values: Names of values at which the graph is cut.
-        targets: The values that the pieces compute. None takes all of `values`.
-        most: Elements of the input of one graph of pieces, where one piece alone has not more.
+        graph: The graph to cut.
+        values: Names of the values at which the graph is cut.
+        targets: The values that the pieces compute. Defaults to `values`.
+        most: Limit of input elements per group. A single larger piece is a group of its own.
     """
     cutter = _Cutter(graph, set(values) | set(graph.inputs))
     group: list[str] = []
     for target in values if targets is None else targets:
-        if target in graph.inputs:  # nothing computes it
+        if target in graph.inputs:  # not computed
             continue
         if group and cutter.elements([*group, target]) > most:
             yield cutter.pieces(group)
@@ -94,7 +94,7 @@ class _Cutter:
         self.producers = {node.name: node for node in graph.nodes}
 
     def elements(self, targets: Sequence[str]) -> int:
-        """Returns how many elements the pieces of some targets are fed."""
+        """Returns the number of input elements of the pieces of some targets."""
         return sum(math.prod(self.types[name].shape) for name in self._needed(targets)[1])
 
     def pieces(self, targets: Sequence[str]) -> Pieces:
@@ -112,7 +112,7 @@ class _Cutter:
         return Pieces(Graph({"fed": (rows, WIDTH)}, tuple(nodes), tuple(targets), tensors), shapes)
 
     def _needed(self, targets: Sequence[str]) -> tuple[set[str], dict[str, None]]:
-        """Returns the nodes that some targets need, and the boundary values that these read."""
+        """Returns the nodes that some targets need, and the boundary values they read."""
         needed: set[str] = set()
         fed: dict[str, None] = {}
         waiting = list(targets)
@@ -134,7 +134,7 @@ def _fed(name: str) -> str:
 
 
 def _feeding(types: Mapping[str, Type]) -> Iterator[Node]:
-    """Yields the nodes that take the values out of the input."""
+    """Yields the nodes that extract the values from the input."""
     begin = 0
     for name, type_ in types.items():
         filled = _filled_shape(type_.shape)

@@ -1,4 +1,4 @@
-"""Where a network is written to: the format of a path, and no half-written files."""
+"""Chooses the format of a path, and writes the files of a network."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from bnnzoo.formats import FORMATS, Format
 
 __all__ = ["Target", "find_format"]
 
-_ALL = "`bnnzoo convert --list-formats` shows all."
+_ALL = "`bnnzoo convert --list-formats` shows all formats."
 
 
 def find_format(path: str | PathLike[str] | None, name: str | None) -> Format:
-    """Returns the format of a file that shall be written.
+    """Returns the format of a file to write.
 
     Args:
-        path: Its suffix decides; None is a packed file that is not written.
-        name: Name of a format; None takes that of the path.
+        path: A path whose suffix determines the format; None for a packed file in a dry run.
+        name: Name of a format. Defaults to the format of the path.
 
     Raises:
-        ArgumentError: There is no such format, or the path has the suffix of another one.
+        ArgumentError: The format is unknown, or the path has the suffix of another format.
     """
     suffix = None if path is None else Path(path).suffix
     if name is None:
@@ -32,7 +32,7 @@ def find_format(path: str | PathLike[str] | None, name: str | None) -> Format:
         if found:
             return found[0]
         known = ", ".join(f.suffix for f in FORMATS if f.suffix)
-        raise ArgumentError(f"path must end in {known}, or come with a format, got {path}. {_ALL}")
+        raise ArgumentError(f"path must end in {known} if no format is given, got {path}. {_ALL}")
     for known_format in FORMATS:
         if known_format.name == name:
             if suffix is not None and known_format.suffix and suffix != known_format.suffix:
@@ -40,20 +40,20 @@ def find_format(path: str | PathLike[str] | None, name: str | None) -> Format:
                     f"path must end in {known_format.suffix} for {name}, got {path}. Rename it."
                 )
             return known_format
-    raise ArgumentError(f"format must be a known one, got {name!r}. {_ALL}")
+    raise ArgumentError(f"format must be the name of a format, got {name!r}. {_ALL}")
 
 
 class Target:
-    """A place that a network is written to, checked before any work is done.
+    """An output path, checked before any work is done.
 
     Args:
-        path: A file, or a folder for formats of several files.
-        format: What is written there.
-        force: Whether files that are there are overwritten.
-        sources: What is read, as of `check_writable`.
+        path: A file, or a folder for formats with several files.
+        format: The format to write.
+        force: Whether to overwrite existing files.
+        sources: Inputs of the conversion; see `check_writable`.
 
     Raises:
-        ArgumentError: It cannot be written.
+        ArgumentError: The path cannot be written.
     """
 
     def __init__(
@@ -70,28 +70,30 @@ class Target:
         elif self.path.is_dir():
             if any(self.path.iterdir()) and not force:
                 raise ArgumentError(
-                    f"{path} has files already. Use --force (force=True) to overwrite them."
+                    f"{path} is not empty. Use --force (force=True) to overwrite its files."
                 )
         elif self.path.exists():
             raise ArgumentError(f"path must be a folder for {format.name}, got the file {path}.")
         elif not self.path.parent.is_dir():
-            raise ArgumentError(f"{path} cannot be made: there is no folder {self.path.parent}.")
+            raise ArgumentError(
+                f"{path} cannot be created: the folder {self.path.parent} does not exist."
+            )
 
     def write(self, files: Mapping[str, bytes]) -> None:
-        """Writes files, each in one step.
+        """Writes each file atomically.
 
         Args:
-            files: Content by name below the folder; the one file has the name "".
+            files: Contents by file name in the folder; a single file has the name "".
 
         Raises:
-            BnnZooError: The disk is full, or the folder cannot be made.
+            BnnZooError: The disk is full, or the folder cannot be created.
         """
         try:
             if self.is_folder:
                 self.path.mkdir(exist_ok=True)
         except OSError as error:
             raise BnnZooError(
-                f"{self.path} cannot be made: {error.strerror}. Name another folder."
+                f"{self.path} cannot be created: {error.strerror}. Choose another path."
             ) from error
         for name, content in files.items():
             write_file(self.path / name if self.is_folder else self.path, content)

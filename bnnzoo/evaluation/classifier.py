@@ -1,4 +1,4 @@
-"""What is evaluated: a classifier with what must be known to use and to name it."""
+"""A classifier to evaluate, with its preprocessing, labels and provenance."""
 
 from __future__ import annotations
 
@@ -33,19 +33,20 @@ class Classifier:
     """A classifier, ready to score images.
 
     Attributes:
-        run: From images `(n, h, w, c)` to scores `(n, classes)`.
-        input_shape: `(h, w, c)`; None where any size will do.
+        run: Maps images `(n, h, w, c)` to scores `(n, classes)`.
+        input_shape: `(h, w, c)`; None if any size is accepted.
         num_classes: Number of classes.
-        name: Canonical name, or the file's.
-        tag: Tag of its pretrained weights.
-        weights_sha256: Digest of its weight file, or of its own file.
-        preprocessing: What brings images to its input.
-        labels: Name of each class, or their id, where they are known.
-        random_weights: Its weights were not trained.
+        name: Canonical name, or name of the file.
+        tag: Tag of the pretrained weights.
+        weights_sha256: SHA-256 of the weight file, or of the model file.
+        preprocessing: Preprocessing of the images.
+        labels: Name of each class, or their id; None if unknown.
+        random_weights: Whether the weights are untrained.
         outputs: `probabilities`, `logits`, or None for anything else.
-        runtime: What runs it, one of `RUNTIMES`.
-        versions: Version of what runs it.
-        constant_batch: Every call must have as many images, so that a backend compiles once.
+        runtime: One of `RUNTIMES`.
+        versions: Versions of the runtime.
+        constant_batch: Whether every call must have the same number of images, so that a backend
+            compiles once.
     """
 
     run: Callable[[Floats], Any]
@@ -64,18 +65,18 @@ class Classifier:
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
-        """Name of each class, where they are known."""
+        """Name of each class; None if unknown."""
         return None if self.labels is None else label_sets.names(self.labels)
 
     def warm_up(self, batch_size: int) -> None:
-        """Runs the model once, so that its compilation is no part of what is timed after."""
+        """Runs the model once, so that compilation does not count as evaluation time."""
         if self.input_shape is not None:
             self.run(np.zeros((batch_size, *self.input_shape), dtype=np.float32))
 
     def scorer(self, batch_size: int) -> Callable[[Floats], Floats]:
-        """Returns a function from images `(n, h, w, c)` to scores, n up to `batch_size`.
+        """Returns a function from up to `batch_size` images `(n, h, w, c)` to scores.
 
-        With `constant_batch` the last images are repeated where there are fewer.
+        With `constant_batch`, a smaller batch is padded by repeating its last image.
         """
 
         def score(images: Floats) -> Floats:
@@ -86,8 +87,8 @@ class Classifier:
             scores = np.asarray(self.run(images), dtype=np.float32)[:count]
             if not np.isfinite(scores).all():
                 raise BnnZooError(
-                    f"{self.name} gives scores that are not finite. Its weights are broken, or "
-                    f"preprocessing '{self.preprocessing.id}' is not the one it was trained with."
+                    f"The scores of {self.name} are not finite. Check its weights, and that it was "
+                    f"trained with preprocessing '{self.preprocessing.id}'."
                 )
             return scores
 
@@ -97,25 +98,25 @@ class Classifier:
 def as_classifier(
     run: Callable[[Floats], Any], classes: int, kind: str | None, name: str
 ) -> tuple[Callable[[Floats], Any], int, str | None]:
-    """Returns what gives a score for each class, their number, and what the scores are.
+    """Returns a function with a score per class, the number of classes, and the kind of scores.
 
-    One sigmoid output p is the probability of class 1: its scores are (1 - p, p).
+    A single sigmoid output p is the probability of class 1; its scores are (1 - p, p).
 
     Args:
-        run: From images to the network's outputs.
-        classes: Number of its outputs.
+        run: Maps images to the outputs of the network.
+        classes: Number of outputs.
         kind: `probabilities`, `logits`, `sigmoid`, or None for anything else.
-        name: What an error calls the network.
+        name: Name of the network in messages.
 
     Raises:
-        ArgumentError: It has one output that is not a sigmoid.
+        ArgumentError: The network has a single output that is not a sigmoid.
     """
     if classes > 1:
         return run, classes, None if kind == "sigmoid" else kind
     if kind != "sigmoid":
         raise ArgumentError(
-            f"{name} must have an output for each class, or one output that ends in a sigmoid, got "
-            "one output of another kind. Add the sigmoid."
+            f"{name} must have one output per class or a single sigmoid output, got a single "
+            "output without a sigmoid. Add a sigmoid."
         )
 
     def both(images: Floats) -> Floats:
@@ -128,15 +129,15 @@ def as_classifier(
 def of_images(
     run: Callable[[Floats], Any], input_shape: tuple[int | None, ...], name: str
 ) -> tuple[Callable[[Floats], Any], tuple[int | None, ...] | None]:
-    """Returns what runs on images `(n, h, w, c)`, and their shape.
+    """Returns a function of images `(n, h, w, c)`, and their shape.
 
-    A network of vectors `(k,)` takes images of any shape with k values, row by row as
-    `keras.layers.Flatten` does; then the shape is None.
+    A network with vectors `(k,)` as input accepts images of any shape with k values, which are
+    flattened as in `keras.layers.Flatten`. The returned shape is then None.
 
     Args:
-        run: From the network's input.
-        input_shape: Of one input: `(h, w, c)` or `(k,)`.
-        name: What an error calls the network.
+        run: A function of the network's input.
+        input_shape: Shape of one input: `(h, w, c)` or `(k,)`.
+        name: Name of the network in messages.
     """
     if len(input_shape) != 1:
         return run, input_shape
@@ -146,8 +147,8 @@ def of_images(
         if vectors.shape[1:] != input_shape:
             raise DataError(
                 f"Images for {name} must have {input_shape[0]} values, got {vectors.shape[1]} in "
-                f"{images.shape[1:]}. Choose other images, or bring them to a size with "
-                "--preprocessing mean=M:std=S:size=HxW."
+                f"{images.shape[1:]}. Use other images, or resize them with --preprocessing "
+                "mean=M:std=S:size=HxW."
             )
         return run(vectors)
 
@@ -160,13 +161,13 @@ def choose_preprocessing(
     shape: tuple[int | None, ...] | None,
     name: str,
 ) -> Preprocessing:
-    """Returns the preprocessing that was chosen, or the model's own, for images of `shape`."""
+    """Returns the chosen preprocessing, or else the model's own, for images of `shape`."""
     if isinstance(chosen, Preprocessing):
         return chosen
     chosen = chosen or own
     if chosen is None:
         raise ArgumentError(
-            f"{name} does not say how its images are preprocessed. Choose one with "
-            f"--preprocessing: {', '.join(preprocessings.PREPROCESSINGS)}, or mean=M:std=S."
+            f"{name} has no preprocessing. Choose one with --preprocessing: "
+            f"{', '.join(preprocessings.PREPROCESSINGS)}, or mean=M:std=S."
         )
     return preprocessings.get(chosen, shape)

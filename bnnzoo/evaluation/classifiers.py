@@ -1,4 +1,4 @@
-"""Opens what is evaluated: a name of the zoo, a file or a Keras model."""
+"""Opens a classifier from a name in the zoo, a file or a Keras model."""
 
 from __future__ import annotations
 
@@ -27,22 +27,21 @@ def open_classifier(
     """Returns the model with its preprocessing, labels and provenance.
 
     Args:
-        model: Name or `name.tag` of the zoo, path of a `.keras` file or of a packed network, or a
-            Keras model.
-        preprocessing: Id, or the thing itself. None takes the model's own.
+        model: `name` or `name.tag` in the zoo, path of a `.keras` or packed file, or a Keras model.
+        preprocessing: A `Preprocessing` or its id. Defaults to the model's own.
         random_weights: Build a zoo model without its pretrained weights.
-        runtime: `keras` or `packed`. None runs packed networks packed and all else on Keras.
-        labels: Names of the classes, or their id. None takes the model's own.
+        runtime: `keras` or `packed`. Defaults to `packed` for packed files, otherwise `keras`.
+        labels: Class names, or their id. Defaults to the model's own.
 
     Raises:
-        UnknownModelError: There is no such model or tag, or it has no pretrained weights.
-        ArgumentError: It is no classifier of images, its preprocessing is not known, it has
-            another number of classes than there are labels, or does not run on this runtime.
-        WeightsError: The weights cannot be had, or the file is broken.
-        MissingDependencyError: What runs it is not installed.
+        UnknownModelError: The model or tag does not exist, or has no pretrained weights.
+        ArgumentError: The model is not an image classifier, its preprocessing is unknown, the
+            number of labels is wrong, or the runtime cannot run the model.
+        WeightsError: The weights cannot be fetched, or the file is broken.
+        MissingDependencyError: The runtime is not installed.
     """
     if isinstance(preprocessing, str):
-        preprocessings.get(preprocessing)  # a wrong id is told before anything is downloaded
+        preprocessings.get(preprocessing)  # reports a wrong id before anything is downloaded
     count = None if labels is None else len(label_sets.names(labels))
     source = resolve_model(model)
     if random_weights:
@@ -53,7 +52,7 @@ def open_classifier(
     if count != classifier.num_classes:
         raise ArgumentError(
             f"labels must name the {classifier.num_classes} classes of {classifier.name}, got "
-            f"{count}. Choose others."
+            f"{count} names. Choose other labels."
         )
     return replace(classifier, labels=labels)
 
@@ -74,7 +73,7 @@ def _open(
         return open_keras_classifier(source, preprocessing, random_weights)
     if source.kind == "model" or random_weights:
         raise ArgumentError(
-            "The packed runtime takes a name or a packed file with trained weights, got "
+            "The packed runtime requires a name or a packed file with trained weights, got "
             f"{'random weights' if random_weights else type(source.value).__name__}. Convert the "
             "model first."
         )

@@ -1,4 +1,4 @@
-"""Writes a confusion matrix as CSV text or as a PNG picture."""
+"""Writes a confusion matrix as CSV or PNG."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from bnnzoo.errors import MissingDependencyError
 
 __all__ = ["confusion_csv", "confusion_png", "import_matplotlib"]
 
-# More names than this do not fit beside the picture.
+# More names than this do not fit on the axes.
 _MOST_NAMES = 50
 
 
 def confusion_csv(matrix: NDArray[np.int64], class_names: Sequence[str]) -> str:
-    r"""Returns a line per true class: its name, then the number of images by predicted class."""
+    r"""Returns a row per true class: its name, then the number of images by predicted class."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([r"true\predicted", *class_names])
@@ -29,7 +29,7 @@ def confusion_csv(matrix: NDArray[np.int64], class_names: Sequence[str]) -> str:
 
 
 def import_matplotlib() -> Any:
-    """Returns the module that draws pictures.
+    """Imports `matplotlib.figure`.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
@@ -42,7 +42,7 @@ def import_matplotlib() -> Any:
 
 
 def confusion_png(matrix: NDArray[np.int64], class_names: Sequence[str], title: str) -> bytes:
-    """Returns a picture of the matrix, each row divided by its sum.
+    """Returns a PNG image of the matrix, with each row divided by its sum.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.

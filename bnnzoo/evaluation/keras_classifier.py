@@ -1,4 +1,4 @@
-"""What is evaluated on Keras: a model by name, a file or a model object."""
+"""Opens a classifier that runs on Keras: a name, a file or a model object."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from bnnzoo.version import keras_versions
 
 __all__ = ["open_keras_classifier"]
 
-# Layers between a softmax and the output that leave its values as they are.
+# Layers that do not change the values of a preceding softmax.
 _TRANSPARENT = ("Dropout", "Flatten", "Identity", "Reshape")
 
 
 def open_keras_classifier(
     source: ModelSource, preprocessing: str | Preprocessing | None, random_weights: bool
 ) -> Classifier:
-    """Returns the model, built and loaded, with what must be known to use and to name it.
+    """Opens the model and describes it as a classifier.
 
     Args:
-        source: What is meant.
+        source: The resolved model argument.
         preprocessing: See `open_classifier`.
         random_weights: See `open_classifier`.
     """
@@ -64,7 +64,7 @@ def open_keras_classifier(
 
 
 def _image_shape(shape: Any, preprocessing: Preprocessing) -> tuple[int, ...] | None:
-    """Returns `(h, w, c)`, None where neither the model nor the preprocessing fixes the size."""
+    """Returns `(h, w, c)`; None if neither the model nor the preprocessing fixes the size."""
     if shape is None:
         return None
     height, width, channels = shape
@@ -76,10 +76,10 @@ def _image_shape(shape: Any, preprocessing: Preprocessing) -> tuple[int, ...] | 
 def _provenance(
     model: Any, spec: ModelSpec | None, source: ModelSource
 ) -> tuple[str, str | None, str | None]:
-    """Returns name, tag and digest of the weights, where they are certain.
+    """Returns the name, tag and digest of the weights. Tag and digest are None if uncertain.
 
-    A file may hold other weights than its spec remembers, and a model in memory may have been
-    trained since it was loaded.
+    A file may contain other weights than its spec records, and a model in memory may have been
+    trained after loading.
     """
     if source.path is not None:
         return source.path.name, None, source.path.sha256
@@ -95,23 +95,23 @@ def _check_classifier(model: Any, name: str) -> None:
     one_to_one = isinstance(taken, tuple) and isinstance(given, tuple)
     if not one_to_one or len(taken) not in (2, 4) or len(given) != 2 or not given[1]:
         raise ArgumentError(
-            f"{name} must be a model from (n, h, w, c) or (n, k) to (n, classes), got {taken} to "
-            f"{given}. Evaluate a built classifier with one input and one output."
+            f"{name} must map (n, h, w, c) or (n, k) to (n, classes), got {taken} to {given}. Use "
+            "a built classifier with one input and one output."
         )
 
 
 def _labels(spec: ModelSpec | None, classes: int) -> Labels | None:
-    """Returns the spec's class names, unless the model has another number of classes."""
+    """Returns the class names of the spec, unless the model has a different number of classes."""
     if spec is None or spec.labels is None:
         return None
     return spec.labels if len(labels.names(spec.labels)) == classes else None
 
 
 def _output_kind(model: Any) -> str | None:
-    """Tells logits from probabilities by the last layer that changes values.
+    """Returns the kind of outputs, by the last layer that changes values.
 
-    A softmax gives probabilities, a sigmoid is one; another activation gives neither; the rest
-    are logits.
+    A softmax makes probabilities and a sigmoid makes `sigmoid`. Without an activation the outputs
+    are logits; with any other activation the kind is None.
     """
     operation = model.outputs[0]._keras_history.operation
     while True:

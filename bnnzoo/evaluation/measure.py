@@ -1,4 +1,4 @@
-"""Runs a model over a data set and counts."""
+"""Runs a model on a data set and measures its accuracy."""
 
 from __future__ import annotations
 
@@ -59,36 +59,35 @@ def evaluate(
         report = bnnzoo.evaluate("binarynet.fashion_mnist_small", "sample:fashion_mnist")
         report.top1, report.top1_interval, report.to_dict()
 
-    The loss is the cross-entropy in nats. Whether outputs are probabilities or logits is read off
-    the model's last layer: behind a softmax it is -log(max(p, 1e-7)) as in Keras, else it is
-    logsumexp(scores) - score, and None if the last layer has another activation.
+    The loss is the cross-entropy in nats. The model's last layer determines whether the outputs are
+    probabilities or logits: after a softmax the loss is -log(max(p, 1e-7)) as in Keras; without an
+    activation it is logsumexp(scores) - score; with any other activation it is None.
 
     Args:
-        model: Name or `name.tag` of the zoo, path of a `.keras` file or of a packed network, or a
-            Keras model.
-        data: What `data.open_source` takes, a `Source`, or uint8 images with integer labels
-            `(x, y)`.
-        labels_csv: For a folder: CSV with the columns `file,class_index`.
-        class_map: For a folder of classes: index by class name, or a CSV or JSON file of that.
-        preprocessing: Id, or the thing itself. None takes the model's own.
+        model: `name` or `name.tag` in the zoo, path of a `.keras` or packed file, or a Keras model.
+        data: A data set that `data.open_source` accepts, a `Source`, or a pair `(x, y)` of uint8
+            images and integer labels.
+        labels_csv: For a folder: CSV file with the columns `file,class_index`.
+        class_map: For a folder of class folders: index by class name, or a CSV or JSON file of it.
+        preprocessing: A `Preprocessing` or its id. Defaults to the model's own.
         batch_size: Images per call of the model.
-        limit: Evaluate the first images only; the report is stamped partial.
-        skip_bad: Leave out what cannot be used, and list it in `report.skipped`.
+        limit: Evaluate only this many images, from the first. The report is then marked partial.
+        skip_bad: Skip images that cannot be used, and list them in `report.skipped`.
         random_weights: Build a zoo model without its pretrained weights, to measure throughput.
-        runtime: `keras` or `packed`. None runs packed networks packed and all else on Keras.
-        labels: Names of the classes, or their id. None takes the model's own.
-        progress: Called with the number of images done and their total, after every batch.
-        command: Kept in the report.
+        runtime: `keras` or `packed`. Defaults to `packed` for packed files, otherwise `keras`.
+        labels: Class names, or their id. Defaults to the model's own.
+        progress: Called after every batch with the number of images done and their total.
+        command: Command line to record in the report.
 
     Raises:
-        ArgumentError: An argument is wrong, or the model's preprocessing is not known.
-        UnknownModelError: There is no such model or tag, or it has no pretrained weights.
-        WeightsError: The weights cannot be had.
+        ArgumentError: An argument is invalid, or the model's preprocessing is unknown.
+        UnknownModelError: The model or tag does not exist, or has no pretrained weights.
+        WeightsError: The weights cannot be fetched.
         DataError: An image, a label or the data set cannot be used.
     """
     batch_size = check_integer(batch_size, "batch_size")
     limit = None if limit is None else check_integer(limit, "limit")
-    # Before a model is downloaded for nothing.
+    # Before a model is downloaded.
     check_source(data, labels_csv=labels_csv, class_map=class_map)
     classifier = open_classifier(
         model,
@@ -164,10 +163,10 @@ def _run(
 
 
 def _versions(classifier: Classifier) -> dict[str, str]:
-    """Returns the version of everything that computes, and the kind of machine.
+    """Returns the versions of the packages that compute, and the kind of machine.
 
-    `isa` is the best that the processor has; what takes another one says so itself. Sums of real
-    numbers are rounded otherwise on another, which can turn a sign.
+    `isa` is the best instruction set of the processor, unless the runtime reports another one.
+    Floating-point sums are rounded differently on each, which can flip a sign.
     """
     return {
         **versions(),

@@ -1,4 +1,4 @@
-"""What is evaluated without Keras: a packed network, by name or from a file."""
+"""Opens a classifier that runs without Keras: a packed file, by name or path."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _ACTIVATIONS = ("clip", "prelu", "tanh")
 def open_packed_classifier(
     source: ModelSource, preprocessing: str | Preprocessing | None
 ) -> Classifier:
-    """Returns a packed network with what must be known to use and to name it.
+    """Opens a packed network and describes it as a classifier.
 
     Args:
-        source: A packed file, or a name of a model that has one.
+        source: A packed file, or the name of a model that has one.
         preprocessing: See `open_classifier`.
     """
     path, name, tag = _find(source)
@@ -55,14 +55,14 @@ def open_packed_classifier(
 
 
 def _labels(info: NetworkInfo, classes: int) -> Labels | None:
-    """Returns the id of the class names, which WordNet ids go with, else the names in the file."""
+    """Returns the id of the class names, which also has WordNet ids, or the names in the file."""
     id = info.label_set if info.label_set in labels.list_labels() else None
     known: tuple[Labels | None, ...] = (id, info.labels)
     return next((k for k in known if k is not None and len(labels.names(k)) == classes), None)
 
 
 def _find(source: ModelSource) -> tuple[Snapshot, str, str | None]:
-    """Returns the packed file with name and tag of what is in it."""
+    """Returns the packed file, and the name and tag of its network."""
     if source.kind == "keras":
         raise ArgumentError(f"The packed runtime cannot open {source.path}. Convert it first.")
     if source.path is not None:
@@ -71,7 +71,7 @@ def _find(source: ModelSource) -> tuple[Snapshot, str, str | None]:
     file = record.file("packed")
     if file is None:
         raise WeightsError(
-            f"{record.name} has no packed file. Convert it: bnnzoo convert {record.name} "
+            f"{record.name} has no packed file. Run: bnnzoo convert {record.name} "
             f"{record.name}.safetensors"
         )
     return weights.fetch(file, name=record.name), record.architecture, record.tag
@@ -83,15 +83,14 @@ def _check_classifier(model: runtime.Model, name: str) -> tuple[int, ...]:
     ranks = [len(shape) for shape in taken]
     if ranks not in ([1], [3]) or [len(shape) for shape in given] != [1]:
         raise ArgumentError(
-            f"{name} must be a network from (h, w, c) or (k,) to (classes,), got "
-            f"{', '.join(map(str, taken))} to {', '.join(map(str, given))}. Evaluate a classifier "
-            "with one input and one output."
+            f"{name} must map (h, w, c) or (k,) to (classes,), got {', '.join(map(str, taken))} to "
+            f"{', '.join(map(str, given))}. Use a classifier with one input and one output."
         )
     return given[0]
 
 
 def _output_kind(graph: Graph) -> str | None:
-    """Tells logits from probabilities by the last node that changes values."""
+    """Returns the kind of outputs, by the last node that changes values."""
     nodes = {node.name: node for node in graph.nodes}
     node = nodes.get(graph.outputs[0])
     while node is not None and node.op == "reshape":

@@ -1,4 +1,4 @@
-"""Classifies single image files."""
+"""Classifies image files."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ logger = logging.getLogger(__name__)
 
 
 class ImagePredictions(NamedTuple):
-    """The best classes of one image file, the best first.
+    """The classes with the highest scores for an image file, highest first.
 
-    Scores are probabilities, of a model that ends in logits or a softmax; of another they are what
-    it gives.
+    Scores are probabilities if the model ends in logits or a softmax, and the model's outputs
+    otherwise.
     """
 
     file: str
@@ -51,30 +51,29 @@ def predict(
     skip_bad: bool = False,
     labels: Labels | None = None,
 ) -> list[ImagePredictions]:
-    """Returns the best classes of each image.
+    """Returns the classes with the highest scores for each image.
 
-    Images are decoded ahead in threads, and each is brought to the network's size when it is read:
-    the number and the size of the files do not matter for the memory.
+    Threads decode images ahead and resize them to the input of the network, so that the memory
+    does not depend on the number and size of the files.
 
     Args:
-        model: Name or `name.tag` of the zoo, path of a `.keras` file or of a packed network, or a
-            Keras model.
+        model: `name` or `name.tag` in the zoo, path of a `.keras` or packed file, or a Keras model.
         paths: Image files.
-        top: Classes per image.
-        preprocessing: Id, or the thing itself. None takes the model's own.
-        runtime: `keras` or `packed`. None runs packed networks packed and all else on Keras.
-        skip_bad: Leave out files that are not readable images; the log names them.
-        labels: Names of the classes, or their id. None takes the model's own.
+        top: Number of classes per image.
+        preprocessing: A `Preprocessing` or its id. Defaults to the model's own.
+        runtime: `keras` or `packed`. Defaults to `packed` for packed files, otherwise `keras`.
+        skip_bad: Skip files that are not readable images, and log a warning for each.
+        labels: Class names, or their id. Defaults to the model's own.
 
     Raises:
-        ArgumentError: An argument is wrong, or the model's preprocessing is not known.
-        UnknownModelError: There is no such model or tag, or it has no pretrained weights.
-        WeightsError: The weights cannot be had.
+        ArgumentError: An argument is invalid, or the model's preprocessing is unknown.
+        UnknownModelError: The model or tag does not exist, or has no pretrained weights.
+        WeightsError: The weights cannot be fetched.
         DataError: A file is not a readable image.
     """
     top = check_integer(top, "top")
     if len(paths) == 0:
-        raise ArgumentError("paths must be at least one image, got none. Pass an image file.")
+        raise ArgumentError("paths must have at least one image, got none. Pass an image file.")
     source = _source([Path(path) for path in paths], skip_bad)
     classifier = open_classifier(model, preprocessing=preprocessing, runtime=runtime, labels=labels)
     batch_size = min(BATCH_SIZE, len(source))
@@ -97,7 +96,7 @@ def predict(
 
 
 def _source(paths: Sequence[Path], skip_bad: bool) -> Source:
-    if not skip_bad:  # a missing file is named before a model is downloaded for nothing
+    if not skip_bad:  # reports a missing file before a model is downloaded
         for path in paths:
             check_image(path)
     items = tuple(Item(str(path), 0, functools.partial(read_image, path)) for path in paths)

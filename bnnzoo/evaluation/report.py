@@ -1,4 +1,4 @@
-"""The result of an evaluation, and everything that is counted from it."""
+"""The result of an evaluation, and the metrics computed from it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _Z95 = 1.959963984540054
 
 
 def wilson_interval(hits: int, n: int) -> tuple[float, float]:
-    """Returns the 95 % interval of a share in percent, after Wilson (1927).
+    """Returns the 95 % confidence interval of a proportion, in percent (Wilson 1927).
 
     centre +- half, with p = hits / n, centre = (p + z^2 / 2n) / (1 + z^2 / n) and
     half = z sqrt(p (1 - p) / n + z^2 / 4n^2) / (1 + z^2 / n).
@@ -33,13 +33,14 @@ def wilson_interval(hits: int, n: int) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model said of each image.
+    """The predictions of a model for each image.
 
     Attributes:
         ids: n names of images.
         labels: True class, int `(n,)`.
-        top_indices: The best classes, the best first, int `(n, k)`; the lower index first on ties.
-        top_scores: Their scores as the model gives them, float `(n, k)`.
+        top_indices: Classes with the highest scores, highest first, int `(n, k)`. For ties, the
+            lower index is first.
+        top_scores: Their scores, as the model outputs them, float `(n, k)`.
         losses: Cross-entropy of each image, float `(n,)`; None if the outputs are neither logits
             nor probabilities.
     """
@@ -54,32 +55,32 @@ class Predictions:
         return len(self.ids)
 
     def hits(self, k: int) -> int:
-        """Returns how many images have their label among the first k classes."""
+        """Returns the number of images whose label is among the first k classes."""
         return int((self.top_indices[:, :k] == self.labels[:, None]).any(axis=1).sum())
 
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """Accuracy of one model on one data set; accuracies are percentages.
+    """The accuracy of a model on a data set. Accuracies are percentages.
 
     Attributes:
-        model: Canonical name, or the file's.
+        model: Canonical name, or name of the file.
         tag: Tag of the pretrained weights.
         weights_sha256: Digest of the weight file.
         dataset: Name of the data set.
         num_classes: Number of classes of the model.
         class_names: Name of each class.
-        predictions: Every image's best classes.
-        images_per_second: Decoding, preprocessing and inference together, after a warm-up batch.
-        partial: The data set has more images than were evaluated.
-        random_weights: The weights were not trained: only the throughput means something.
-        preprocessing: Id.
+        predictions: Predictions for each image.
+        images_per_second: Throughput of decoding, preprocessing and inference, after a warm-up.
+        partial: Whether the data set has more images than were evaluated.
+        random_weights: Whether the weights are untrained. Then only the throughput is meaningful.
+        preprocessing: Id of the preprocessing.
         batch_size: Images per call of the model.
-        skipped: Images that `skip_bad` left out.
-        runtime: What ran the model.
-        versions: Version of each package that can change the result, with the kind of machine.
-        command: The command line, if there was one.
-        date: When, in UTC.
+        skipped: Images that `skip_bad` skipped.
+        runtime: The runtime of the model.
+        versions: Versions of the packages that can change the result, and the kind of machine.
+        command: The command line; None for a call from Python.
+        date: Date and time in UTC.
     """
 
     model: str
@@ -102,32 +103,32 @@ class EvaluationReport:
 
     @property
     def full_name(self) -> str:
-        """`name.tag`, or the name alone."""
+        """`name.tag`, or the name without a tag."""
         return self.model if self.tag is None else f"{self.model}.{self.tag}"
 
     @property
     def n(self) -> int:
-        """Number of images that were evaluated."""
+        """Number of evaluated images."""
         return len(self.predictions)
 
     @property
     def top1(self) -> float:
-        """Percentage of images whose best class is the label."""
+        """Percentage of images whose label is the first class."""
         return 100 * self.predictions.hits(1) / self.n
 
     @property
     def top5(self) -> float | None:
-        """Percentage with the label among the best five; None with five classes or fewer."""
+        """Percentage of images whose label is among the first five; None for up to five classes."""
         return 100 * self.predictions.hits(5) / self.n if self.num_classes > 5 else None
 
     @property
     def top1_interval(self) -> tuple[float, float]:
-        """95 % interval of `top1`."""
+        """95 % confidence interval of `top1`."""
         return wilson_interval(self.predictions.hits(1), self.n)
 
     @property
     def top5_interval(self) -> tuple[float, float] | None:
-        """95 % interval of `top5`."""
+        """95 % confidence interval of `top5`."""
         if self.num_classes <= 5:
             return None
         return wilson_interval(self.predictions.hits(5), self.n)
@@ -145,7 +146,7 @@ class EvaluationReport:
         return matrix
 
     def per_class(self) -> list[dict[str, Any]]:
-        """Returns index, name, n and top1 of every class that has images."""
+        """Returns the index, name, n and top1 of every class that has images."""
         matrix = self.confusion_matrix()
         return [
             {
@@ -159,7 +160,7 @@ class EvaluationReport:
         ]
 
     def samples(self) -> Iterator[str]:
-        """Yields one line of JSON per image: id, label, top5 and their scores."""
+        """Yields a line of JSON per image: id, label, top5 and scores."""
         p = self.predictions
         for i, name in enumerate(p.ids):
             line = {
@@ -202,7 +203,7 @@ class EvaluationReport:
 
 
 def same_accuracy(*reports: EvaluationReport) -> bool:
-    """Returns whether top-1 on the same images differs by no more than 0.1 point, or one image."""
+    """Returns whether top-1 on the same images differs by at most 0.1 points or one image."""
     hits = [report.predictions.hits(1) for report in reports]
     return max(hits) - min(hits) <= max(1, reports[0].n // 1000)
 

@@ -1,4 +1,4 @@
-"""From a model's outputs to its best classes, probabilities and losses; NumPy alone."""
+"""Computes predicted classes, probabilities and losses from a model's outputs, in NumPy."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from bnnzoo.evaluation.report import Predictions
 __all__ = ["cross_entropy", "join", "predictions", "probabilities"]
 
 TOP = 5
-# Keras clips probabilities here before it takes their logarithm.
+# Keras clips probabilities here before it takes the logarithm.
 _EPSILON = 1e-7
 
 
 def probabilities(scores: NDArray[np.float32], outputs: str | None) -> NDArray[np.float64]:
-    """Returns probabilities `(n, classes)`; what is neither these nor logits is left as it is.
+    """Returns probabilities `(n, classes)` for logits; other scores are returned unchanged.
 
     Args:
-        scores: `(n, classes)` as the model gives them.
+        scores: Outputs of the model, `(n, classes)`.
         outputs: `probabilities`, `logits` or None.
     """
     values = scores.astype(np.float64)
@@ -34,10 +34,10 @@ def probabilities(scores: NDArray[np.float32], outputs: str | None) -> NDArray[n
 def cross_entropy(
     scores: NDArray[np.float32], labels: NDArray[np.int64], outputs: str | None
 ) -> NDArray[np.float64] | None:
-    """Returns the loss of each image in nats; None if the scores are no distribution.
+    """Returns the loss of each image in nats; None if `outputs` is None.
 
-    Probabilities: -log(max(p, 1e-7)). Logits: log(sum(exp(s))) - s, with the largest score
-    subtracted from all of them first.
+    Probabilities: -log(max(p, 1e-7)). Logits: log(sum(exp(s))) - s, after the largest score is
+    subtracted from all scores.
     """
     if outputs is None:
         return None
@@ -57,14 +57,14 @@ def predictions(
     scores: NDArray[np.float32],
     outputs: str | None,
 ) -> Predictions:
-    """Returns the best classes and the losses of a batch."""
+    """Returns the predictions of a batch."""
     top = np.argsort(-scores, axis=1, kind="stable")[:, :TOP]
     best = np.take_along_axis(scores, top, axis=1)
     return Predictions(ids, labels, top, best, cross_entropy(scores, labels, outputs))
 
 
 def join(parts: Sequence[Predictions]) -> Predictions:
-    """Returns the predictions of several batches as one; all have losses or none has."""
+    """Concatenates the predictions of several batches. Either all have losses, or none has."""
     losses = [part.losses for part in parts if part.losses is not None]
     return Predictions(
         ids=tuple(name for part in parts for name in part.ids),

@@ -142,7 +142,7 @@ def test_the_first_layer_that_differs_is_named(name: str, converted: Any) -> Non
     check = Check()
     check_layers(traced.graph, change(graph), samples, False, check)
     assert check.failure is not None
-    assert check.failure.startswith(f"{layer}: Keras differs from the reference interpreter in ")
+    assert check.failure.startswith(f"{layer} of Keras differs from the reference interpreter in ")
 
 
 def test_not_a_number_is_a_difference(converted: Any) -> None:
@@ -179,7 +179,7 @@ def test_a_wrong_runtime_is_found(
     check_layers(traced.graph, graph, samples, True, check)
     assert check.failure is not None
     assert check.failure.startswith(
-        f"'{name}': the runtime differs from the reference interpreter in "
+        f"'{name}' of the runtime differs from the reference interpreter in "
     )
     signs = Check()
     check_signs(graph, samples, True, signs)

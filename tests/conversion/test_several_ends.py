@@ -198,7 +198,7 @@ def test_what_takes_single_images_refuses(tmp_path):
     bnnzoo.convert(model, path, check=0)
     data = np.zeros((2, *SHAPE), np.uint8), np.zeros(2, int)
     for runtime_name, network in (("packed", path), ("keras", model)):
-        with pytest.raises(ArgumentError, match="Evaluate a .*classifier with one input and one"):
+        with pytest.raises(ArgumentError, match="Use a .*classifier with one input and one"):
             bnnzoo.evaluate(network, data, runtime=runtime_name, preprocessing="raw")
-    with pytest.raises(ArgumentError, match=r"several inputs \(right, left\).* Leave it out"):
+    with pytest.raises(ArgumentError, match=r"single input, got right, left. Leave data out"):
         bnnzoo.convert(model, None, dry_run=True, data=data)

@@ -70,7 +70,7 @@ def test_what_is_there_needs_force(tmp_path: Path) -> None:
     (tmp_path / "net" / "a.c").touch()
     (tmp_path / "net.one").touch()
     for path, kind in ((tmp_path / "net", FOLDER), (tmp_path / "net.one", FILE)):
-        with pytest.raises(ArgumentError, match=r"(exists|has files) already. Use --force"):
+        with pytest.raises(ArgumentError, match=r"(already exists|is not empty). Use --force"):
             Target(path, kind, force=False)
         Target(path, kind, force=True)
 
@@ -78,9 +78,9 @@ def test_what_is_there_needs_force(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "kind", "match"),
     [
-        ("no/net.one", FILE, "net.one cannot be written: there is no folder .*no"),
-        ("folder.one", FILE, "folder.one is a folder. Name a file"),
-        ("no/net", FOLDER, "net cannot be made: there is no folder .*no"),
+        ("no/net.one", FILE, "net.one cannot be written: the folder .*no does not exist"),
+        ("folder.one", FILE, "folder.one must be a file, got a folder"),
+        ("no/net", FOLDER, "net cannot be created: the folder .*no does not exist"),
         ("file", FOLDER, "path must be a folder for many, got the file"),
     ],
 )
@@ -96,5 +96,5 @@ def test_a_place_that_cannot_be_written(
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     target = Target(tmp_path / "net", FOLDER, force=False)
     (tmp_path / "net").touch()
-    with pytest.raises(BnnZooError, match="net cannot be made: File exists"):
+    with pytest.raises(BnnZooError, match="net cannot be created: File exists"):
         target.write({"a.c": b""})

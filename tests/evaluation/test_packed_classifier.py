@@ -85,7 +85,7 @@ MISTAKES = {
     "no packed file": (
         lambda: open_classifier("quicknet.larq_in1k", runtime="packed"),
         WeightsError,
-        "no packed file. Convert it: bnnzoo convert quicknet.larq_in1k quicknet.larq_in1k.safe",
+        "no packed file. Run: bnnzoo convert quicknet.larq_in1k quicknet.larq_in1k.safe",
     ),
     "name": (lambda: open_classifier("quicknt", runtime="packed"), UnknownModelError, "quicknet"),
     "missing": (lambda: open_classifier("none.safetensors"), WeightsError, "none.safetensors"),
@@ -133,5 +133,7 @@ def test_a_record_with_a_packed_file_alone_loads(monkeypatch):
 
 
 def test_another_input_than_the_file_is_an_error():
-    with pytest.raises(WeightsError, match=r"with input \(28, 28, 1\), not binarynet with input"):
+    with pytest.raises(
+        WeightsError, match=r"with input \(32, 32, 3\), got binarynet with input \(28"
+    ):
         bnnzoo.load("binarynet", weights=FILE)
