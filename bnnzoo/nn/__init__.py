@@ -1,6 +1,6 @@
 """Building blocks of binarized networks on Keras 3: `bnnzoo.nn.QuantConv2D`, `bnnzoo.nn.SteSign`.
 
-Everything is written in `keras.ops`, so that TensorFlow, JAX and torch all run it.
+All blocks use only `keras.ops`, and run on TensorFlow, JAX and torch.
 """
 
 from __future__ import annotations

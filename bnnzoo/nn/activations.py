@@ -1,4 +1,4 @@
-"""Activations that suit binarized networks."""
+"""Activations for binarized networks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ register = keras.saving.register_keras_serializable(package="bnnzoo")
 
 @register
 def hard_tanh(x: Any) -> Any:
-    """Returns x limited to [-1, 1], with gradient 1 on the closed interval, else 0.
+    """Returns x clipped to [-1, 1], with gradient 1 on the closed interval, else 0.
 
     Reference:
         Courbariaux et al. 2016, https://arxiv.org/abs/1602.02830
@@ -27,7 +27,7 @@ def hard_tanh(x: Any) -> Any:
 
 @register
 def leaky_tanh(x: Any, alpha: float = 0.2) -> Any:
-    """Returns x in [-1, 1] and x continued with slope `alpha` outside.
+    """Returns x in [-1, 1], extended with slope `alpha` outside.
 
     y = x if |x| <= 1, else sign(x) (1 + alpha (|x| - 1)).
     """
@@ -36,9 +36,9 @@ def leaky_tanh(x: Any, alpha: float = 0.2) -> Any:
 
 
 def get(identifier: Any) -> Any:
-    """Returns the activation of an alias of this package, and anything else as it is.
+    """Returns the activation for an alias of this package; anything else is returned unchanged.
 
-    Keras finds strings such as "relu" in a table of its own that nothing can be added to.
+    Keras looks up strings such as "relu" in a fixed table.
     """
     if not isinstance(identifier, str):
         return identifier

@@ -1,4 +1,4 @@
-"""Callbacks that schedule the hyperparameters of optimizers and log the flips of binary weights."""
+"""Callbacks that schedule hyperparameters of optimizers and log flips of binary weights."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ class HyperparameterScheduler(keras.callbacks.Callback):
 
         HyperparameterScheduler(lambda epoch: 1e-3 * 0.1 ** (epoch // 30), "gamma")
 
-    `learning_rate`, and `gamma` and `threshold` of `Bop`, are variables: changing them is free.
-    Others, such as `beta_1` of Adam, are constants of the compiled train step, which is compiled
-    again each time that the value changes.
+    `learning_rate`, and `gamma` and `threshold` of `Bop`, are variables, which can change at
+    no cost. Others, such as `beta_1` of Adam, are constants of the compiled train step, which is
+    compiled again whenever the value changes.
 
     Args:
-        schedule: Takes the epoch or the step, counted from 0, and returns the new value. If it
-            has a second argument without a default, that gets the value until now. A
-            `keras.optimizers.schedules.LearningRateSchedule` works as well.
+        schedule: Function from the epoch or step, counted from 0, to the new value. If it has a
+            second argument without a default, it also gets the current value. Can also be a
+            `keras.optimizers.schedules.LearningRateSchedule`.
         hyperparameter: Name of an attribute of the optimizer.
-        optimizer: The model's optimizer, or one of a `CaseOptimizer`. By default the model's, or
-            the one of its `CaseOptimizer` that has such an attribute.
+        optimizer: The model's optimizer, or one inside its `CaseOptimizer`. Defaults to the one
+            that has the attribute.
         update_freq: "epoch" or "step". Steps are counted by the optimizer, over all epochs.
         verbose: 1 prints each new value.
-        log_name: Name in the logs. By default `hyperparameter`.
+        log_name: Name in the logs. Defaults to `hyperparameter`.
 
     Raises:
-        ValueError: `update_freq` is neither; or, when training begins: the model's optimizer is
-            not or does not have `optimizer`, it or more than one has the attribute or none has,
-            or the attribute is not a number, as where it follows a schedule already.
+        ValueError: `update_freq` is invalid; or, when training begins, the model does not train
+            with `optimizer`, not exactly one optimizer has the attribute, or the attribute is
+            not a number, for example because it already follows a schedule.
     """
 
     def __init__(
@@ -98,19 +98,18 @@ class HyperparameterScheduler(keras.callbacks.Callback):
             if not any(self.optimizer is optimizer for optimizer in known):
                 raise ValueError(
                     f"optimizer must be one that the model trains with, got "
-                    f"{self.optimizer.name!r}. A loaded model has its own: take it from "
-                    "model.optimizer."
+                    f"{self.optimizer.name!r}. For a loaded model, pass its model.optimizer."
                 )
             known = [self.optimizer]
         found = [optimizer for optimizer in known if hasattr(optimizer, self.hyperparameter)]
-        # A CaseOptimizer that has the attribute itself (learning_rate) stands for its own.
+        # A CaseOptimizer with the attribute (learning_rate) sets that of its default optimizer.
         if found and (len(found) == 1 or isinstance(found[0], CaseOptimizer)):
             return found[0]
         names = [optimizer.name for optimizer in found or known]
         raise ValueError(
             f"hyperparameter must be an attribute of one optimizer, got {self.hyperparameter!r}, "
             f"which {'all' if found else 'none'} of {names} has. "
-            + ("Pass optimizer." if found else "Correct the name.")
+            + ("Pass optimizer." if found else "Check the name.")
         )
 
     def _value(self) -> float | None:
@@ -135,12 +134,12 @@ class FlipRatioLogger(keras.callbacks.Callback):
     """Logs the flip ratio of every binary kernel, as `flip_ratio/<path of the variable>`.
 
     Args:
-        update_freq: "epoch" compares the weights at the ends of two epochs; "step" logs the mean
-            over the steps of the epoch, each compared with the one before, and costs a pass over
-            the weights at every step.
+        update_freq: "epoch" compares the weights at the ends of two epochs. "step" logs the mean
+            over the steps of the epoch, each compared with the previous step, at the cost of a pass
+            over the weights per step.
 
     Raises:
-        ValueError: `update_freq` is neither, or no variable that the model trains is binary.
+        ValueError: `update_freq` is invalid, or the model trains no binary variable.
     """
 
     def __init__(self, update_freq: str = "epoch") -> None:
@@ -149,12 +148,12 @@ class FlipRatioLogger(keras.callbacks.Callback):
         self._kernels: list[tuple[keras.Variable, FlipRatio]] = []
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Finds the binary kernels and takes their first signs."""
+        """Finds the binary kernels and stores their initial signs."""
         binary = [v for v in self.model.trainable_variables if is_binary_variable(v)]
         if not binary:
             raise ValueError(
                 f"Model {self.model.name!r} must train binary kernels to log their flips, got "
-                "none. They need a quantizer of one bit, as in kernel_quantizer='ste_sign'."
+                "none. Use a 1-bit quantizer, such as kernel_quantizer='ste_sign'."
             )
         self._kernels = [(variable, FlipRatio()) for variable in binary]
         self._update()
@@ -186,8 +185,8 @@ def _checked_frequency(update_freq: str) -> str:
 
 
 def _fetch_variables(callback: keras.callbacks.Callback) -> None:
-    # On JAX the train step holds the variables' values during an epoch. Asking a callback for its
-    # model brings them back.
+    # On JAX the train step holds the variables' values during an epoch. Reading the model of a
+    # callback restores them.
     _ = callback.model
 
 
@@ -209,7 +208,7 @@ def _takes_value(schedule: Callable[..., Any]) -> bool:
 def _with_inner_optimizers(
     optimizer: keras.optimizers.Optimizer,
 ) -> Iterator[keras.optimizers.Optimizer]:
-    """Yields an optimizer and those inside it; of a loss scale optimizer only what is inside."""
+    """Yields an optimizer and those inside it; for a loss scale optimizer, only the latter."""
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         yield from _with_inner_optimizers(optimizer.inner_optimizer)
         return

@@ -12,10 +12,10 @@ __all__ = ["WeightClip", "get"]
 
 @keras.saving.register_keras_serializable(package="bnnzoo")
 class WeightClip(keras.constraints.Constraint):
-    """Limits weights to [-clip_value, clip_value] after every update. Alias `weight_clip`.
+    """Clips weights to [-clip_value, clip_value] after every update. Alias `weight_clip`.
 
-    Where the gradient of a quantizer ends at `clip_value`, a latent weight beyond it would never
-    return; this keeps every weight where it can still change its sign.
+    If the gradient of a quantizer is zero beyond `clip_value`, a latent weight beyond it would
+    never change again. Clipping keeps every weight in the range where its sign can still change.
 
     Raises:
         ValueError: `clip_value` is not positive.
@@ -33,19 +33,19 @@ class WeightClip(keras.constraints.Constraint):
         self.clip_value = clip_value
 
     def __call__(self, w: Any) -> Any:
-        """Returns the limited weights."""
+        """Returns the clipped weights."""
         return ops.clip(w, -self.clip_value, self.clip_value)
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the arguments that make an equal constraint."""
+        """Returns the arguments of the constraint."""
         return {"clip_value": self.clip_value}
 
 
 def get(identifier: Any) -> Any:
-    """Returns the constraint of an alias of this package, and anything else as it is.
+    """Returns the constraint for an alias of this package; anything else is returned unchanged.
 
-    Keras finds strings such as "non_neg" in a table of its own that nothing can be added to. A
-    config of Larq's, which names no package, is the constraint too.
+    Keras looks up strings such as "non_neg" in a fixed table. A config of Larq, which names no
+    package, also gives the constraint.
     """
     names = ("weight_clip", "WeightClip")
     if isinstance(identifier, dict) and identifier.get("class_name") in names:

@@ -1,4 +1,4 @@
-"""The quantized values of a model's kernels, which train as real-valued latent weights."""
+"""Quantized values of a model's kernels, whose latent weights are real-valued."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ __all__ = ["BinaryKernel", "binary_kernel", "binary_weights", "quantized_scope"]
 
 @dataclasses.dataclass(frozen=True)
 class BinaryKernel:
-    """The two-valued kernel that a layer computes with: `scale * values`.
+    """A binary kernel, `scale * values`.
 
     Attributes:
         values: int8 array of the kernel's shape, every element -1 or +1.
         scale: float32 array `(last axis,)`, one factor per index of the last axis (the output
-            filter of dense and convolution kernels), or `None` where every factor is 1.
+            filter of dense and convolution kernels), or `None` if every factor is 1.
     """
 
     values: np.ndarray
@@ -31,14 +31,14 @@ class BinaryKernel:
 
 
 def binary_weights(model: keras.Model) -> dict[str, BinaryKernel]:
-    """Returns the -1 and +1 (and the scale) of every binary kernel, by the path of its variable.
+    """Returns the values -1 and +1 and the scale of every binary kernel by path of the variable.
 
-    The model is only read. Layers of nested models and of wrappers are included.
+    The model is not changed. Layers of nested models and of wrappers are included.
 
-    Kernels of more than one bit (`SteTern`, `DoReFa`) are not binary and left out, and so is a
-    one-bit kernel whose values are not -scale and +scale (`SteHeaviside`, which gives 0 and 1);
-    `quantized_scope` shows these. A kernel that `NoOp(bits=1)` marks is included as soon as its
-    optimizer has made it binary. With LoRA, the sum of the kernel and its update is quantized.
+    Kernels with more than one bit (`SteTern`, `DoReFa`) are left out, and so are 1-bit kernels
+    whose values are not -scale and +scale (`SteHeaviside`, with 0 and 1); use `quantized_scope` for
+    these. A kernel marked by `NoOp(bits=1)` is included once its optimizer has made it binary. With
+    LoRA, the sum of the kernel and its update is quantized.
 
     Raises:
         ValueError: Two kernels have the same path.
@@ -60,28 +60,28 @@ def binary_weights(model: keras.Model) -> dict[str, BinaryKernel]:
 
 
 def binary_kernel(latent: Any, quantizer: Callable[[Any], Any]) -> BinaryKernel | None:
-    """Returns what a quantizer makes of a kernel; None if that is not -scale and +scale."""
+    """Returns the quantized kernel; None if its values are not -scale and +scale."""
     value = quantizer(ops.convert_to_tensor(latent))
     return _split(np.asarray(ops.convert_to_numpy(value)).astype(np.float32))
 
 
 @contextlib.contextmanager
 def quantized_scope(model: keras.Model) -> Iterator[keras.Model]:
-    """Puts quantized values into the kernels for the length of a `with` block.
+    """Replaces the kernels by their quantized values inside a `with` block.
 
-    Inside, `get_weights`, `save` and `save_weights` see what the layers compute with. On leaving,
-    by an exception too, the latent weights return bit by bit. Only this model changes.
+    Inside, `get_weights`, `save` and `save_weights` use the quantized values. The latent weights
+    are restored bit for bit at the end, also after an exception. Only this model changes.
 
         with quantized_scope(model):
             model.save("binary.keras")
 
-    Layers still apply their quantizers inside. That changes nothing for quantizers whose values
-    are fixed points (the signs and `SteTern`; scales are averaged again, so up to rounding), but
-    does for `DoReFa` weights of more than one bit: do not evaluate these inside the scope.
+    Layers still apply their quantizers inside. This has no effect for quantizers whose values are
+    fixed points (the signs and `SteTern`, up to the rounding of scales), but changes `DoReFa`
+    weights with more than one bit: do not evaluate these inside the scope.
     """
     found = _quantized_variables(model)
     values = [quantizer(layer.latent_kernel(variable)) for layer, variable, quantizer in found]
-    # What LoRA adds is in these values already.
+    # These values already include the LoRA updates.
     updates = [layer.lora_kernel_b for layer, *_ in found if getattr(layer, "lora_enabled", False)]
     values += [ops.zeros(update.shape, update.dtype) for update in updates]
     changed = [*(variable for _, variable, _ in found), *updates]
@@ -98,7 +98,7 @@ def quantized_scope(model: keras.Model) -> Iterator[keras.Model]:
 def _quantized_variables(
     model: keras.Model,
 ) -> list[tuple[QuantizedLayer, Any, Callable[[Any], Any]]]:
-    """Returns every kernel that has a quantizer with it, once, in the order of the layers."""
+    """Returns every kernel with a quantizer, once, in layer order."""
     return [
         (layer, variable, quantizer)
         for layer in model._flatten_layers()

@@ -1,4 +1,4 @@
-"""Metrics of the training of binary weights."""
+"""Metrics for the training of binary weights."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ __all__ = ["FlipRatio"]
 
 @keras.saving.register_keras_serializable(package="bnnzoo")
 class FlipRatio(keras.metrics.Metric):
-    """The share of binary weights that changed their sign since the last update.
+    """The fraction of binary weights whose sign changed since the last update.
 
     result = mean over updates t of mean over i of [sign(w[t, i]) != sign(w[t - 1, i])],
-    with sign(0) = sign(-0.0) = +1, so that latent weights and binary ones give the same.
+    with sign(0) = sign(-0.0) = +1, so that latent and binary weights give the same result.
 
         flips = FlipRatio()
-        flips.update_state([1.0, 1.0])  # nothing to compare with yet
+        flips.update_state([1.0, 1.0])  # first update
         flips.update_state([0.5, -1.0])  # 1 of 2
         flips.update_state([-1.0, -1.0])  # 1 of 2
         flips.result()  # 0.5
 
-    `reset_state` forgets the mean, but not the weights: the first update of an epoch is compared
-    with the last one of the epoch before. Inside a compiled function `build` has to come first.
+    `reset_state` resets the mean but keeps the signs: the first update of an epoch is compared with
+    the last update of the previous epoch. In a compiled function, call `build` first.
 
     Args:
         name: Name of the metric.
@@ -36,11 +36,11 @@ class FlipRatio(keras.metrics.Metric):
         super().__init__(name=name, dtype=dtype)
         self.total = self.add_variable((), "zeros", dtype=self.dtype, name="total")
         self.count = self.add_variable((), "zeros", dtype=self.dtype, name="count")
-        # 0 until there is a weight to compare with, then -1 or +1.
+        # 0 before the first update, then -1 or +1.
         self.signs: keras.Variable | None = None
 
     def build(self, shape: Sequence[int]) -> None:
-        """Makes room for the signs of a tensor of this shape."""
+        """Creates the variable for the signs of a tensor of this shape."""
         self.signs = self.add_variable(tuple(shape), "zeros", dtype="int8", name="signs")
 
     def update_state(self, values: Any) -> None:
@@ -65,10 +65,10 @@ class FlipRatio(keras.metrics.Metric):
         self.signs.assign(signs)
 
     def result(self) -> Any:
-        """Returns the mean since the last reset; 0 before there is something to compare."""
+        """Returns the mean since the last reset; 0 before the second update."""
         return ops.divide_no_nan(self.total, self.count)
 
     def reset_state(self) -> None:
-        """Starts a new mean and keeps the signs."""
+        """Resets the mean and keeps the signs."""
         self.total.assign(0)
         self.count.assign(0)

@@ -1,8 +1,8 @@
-"""Pickles of Keras models with layers of bnnzoo: whoever opens one knows the layers.
+"""Pickles of Keras models with layers of bnnzoo, which import the modules of these layers.
 
 Keras pickles a model as its `.keras` file. A process that opens it, such as a worker of
-`ProcessPoolExecutor` or Dask, has not imported the modules that the file names, where layers and
-initializers register themselves. A pickle that calls a function of this module does that first.
+`ProcessPoolExecutor` or Dask, may not have imported the modules in which layers and initializers
+register themselves. The pickle therefore calls a function of this module, which imports them first.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
-from keras.src.models import Functional  # Keras exports it under no public name
+from keras.src.models import Functional  # not part of Keras's public API
 
 __all__ = ["pickle_with_modules"]
 
-# The module of an object in a config, unless it is Keras's.
+# The module of an object in a config, except those of Keras.
 _MODULE = re.compile(r'"module": "(?!(?:keras|builtins)[."])([^"]+)"')
 
 
 def pickle_with_modules(kind: type[keras.Model]) -> None:
-    """Lets pickles of a class of models import what their configs name."""
+    """Makes pickles of a class of models import the modules in their configs."""
     copyreg.pickle(kind, _reduce)
 
 

@@ -67,12 +67,12 @@ class QuantConv1D(QuantizedConvolution, keras.layers.Conv1D):
     Args:
         filters: Number of output channels.
         kernel_size: Length of the window.
-        strides: Step of the window.
-        padding: "valid", "same", "causal", one border for all sides, or `(left, right)`.
+        strides: Stride of the window.
+        padding: "valid", "same", "causal", one width for all sides, or `(left, right)`.
         pad_values: Border value after quantization: -1, 0 or +1.
         input_quantizer: Applied to `x` at every call. `None` leaves `x` real.
         kernel_quantizer: Applied to the kernel at every call. `None` leaves it real.
-        kwargs: As `keras.layers.Conv1D`; `groups`, `use_bias`, `kernel_constraint`, ...
+        kwargs: Passed to `keras.layers.Conv1D`; `groups`, `use_bias`, `kernel_constraint`, ...
 
     Input shape:
         `(n, w, c_in)`, float.
@@ -81,7 +81,7 @@ class QuantConv1D(QuantizedConvolution, keras.layers.Conv1D):
         K = kernel_w * c_in / groups.
 
     Raises:
-        ValueError: `pad_values` is not -1, 0 or +1, `padding` is none of these, or a quantizer is
+        ValueError: `pad_values` is not -1, 0 or +1, `padding` is invalid, or a quantizer is
             unknown.
 
     Reference:
@@ -98,13 +98,13 @@ class QuantConv2D(QuantizedConvolution, keras.layers.Conv2D):
     Args:
         filters: Number of output channels.
         kernel_size: Height and width of the window.
-        strides: Steps of the window.
-        padding: "valid", "same", one border for all sides, `(vertical, horizontal)`, or
+        strides: Strides of the window.
+        padding: "valid", "same", one width for all sides, `(vertical, horizontal)`, or
             `((top, bottom), (left, right))`: PyTorch's `padding=1` is 1 here.
         pad_values: Border value after quantization: -1, 0 or +1.
         input_quantizer: Applied to `x` at every call. `None` leaves `x` real.
         kernel_quantizer: Applied to the kernel at every call. `None` leaves it real.
-        kwargs: As `keras.layers.Conv2D`; `groups`, `use_bias`, `kernel_constraint`, ...
+        kwargs: Passed to `keras.layers.Conv2D`; `groups`, `use_bias`, `kernel_constraint`, ...
 
     Input shape:
         `(n, h, w, c_in)`, float.
@@ -113,7 +113,7 @@ class QuantConv2D(QuantizedConvolution, keras.layers.Conv2D):
         K = kernel_h * kernel_w * c_in / groups.
 
     Raises:
-        ValueError: `pad_values` is not -1, 0 or +1, `padding` is none of these, or a quantizer is
+        ValueError: `pad_values` is not -1, 0 or +1, `padding` is invalid, or a quantizer is
             unknown.
 
     Reference:
@@ -130,12 +130,13 @@ class QuantConv3D(QuantizedConvolution, keras.layers.Conv3D):
     Args:
         filters: Number of output channels.
         kernel_size: Depth, height and width of the window.
-        strides: Steps of the window.
-        padding: "valid", "same", one border for all sides, or one or a pair of them per axis.
+        strides: Strides of the window.
+        padding: "valid", "same", one border width for all sides, or one or a pair of widths per
+            axis.
         pad_values: Border value after quantization: -1, 0 or +1.
         input_quantizer: Applied to `x` at every call. `None` leaves `x` real.
         kernel_quantizer: Applied to the kernel at every call. `None` leaves it real.
-        kwargs: As `keras.layers.Conv3D`; `groups`, `use_bias`, `kernel_constraint`, ...
+        kwargs: Passed to `keras.layers.Conv3D`; `groups`, `use_bias`, `kernel_constraint`, ...
 
     Input shape:
         `(n, d, h, w, c_in)`, float.
@@ -144,7 +145,7 @@ class QuantConv3D(QuantizedConvolution, keras.layers.Conv3D):
         K = kernel_d * kernel_h * kernel_w * c_in / groups.
 
     Raises:
-        ValueError: `pad_values` is not -1, 0 or +1, `padding` is none of these, or a quantizer is
+        ValueError: `pad_values` is not -1, 0 or +1, `padding` is invalid, or a quantizer is
             unknown.
 
     Reference:
@@ -154,20 +155,20 @@ class QuantConv3D(QuantizedConvolution, keras.layers.Conv3D):
 
 @register
 class QuantDepthwiseConv2D(QuantizedLayer, PaddedLayer, keras.layers.DepthwiseConv2D):
-    """Convolves each quantized channel with quantized kernels of its own.
+    """Convolves each quantized channel with its own quantized kernels.
 
     y = activation(depthwise_conv2d(q_a(x), q_w(w)) + b).
 
     Args:
         kernel_size: Height and width of the window.
-        strides: Steps of the window.
-        padding: "valid", "same", one border for all sides, `(vertical, horizontal)`, or
+        strides: Strides of the window.
+        padding: "valid", "same", one width for all sides, `(vertical, horizontal)`, or
             `((top, bottom), (left, right))`: PyTorch's `padding=1` is 1 here.
         pad_values: Border value after quantization: -1, 0 or +1.
         depth_multiplier: Output channels per input channel.
         input_quantizer: Applied to `x` at every call. `None` leaves `x` real.
         depthwise_quantizer: Applied to the kernel at every call. `None` leaves it real.
-        kwargs: As `keras.layers.DepthwiseConv2D`; `use_bias`, `depthwise_constraint`, ...
+        kwargs: Passed to `keras.layers.DepthwiseConv2D`; `use_bias`, `depthwise_constraint`, ...
 
     Input shape:
         `(n, h, w, c_in)`, float.
@@ -176,7 +177,7 @@ class QuantDepthwiseConv2D(QuantizedLayer, PaddedLayer, keras.layers.DepthwiseCo
         [-K, K], K = kernel_h * kernel_w.
 
     Raises:
-        ValueError: `pad_values` is not -1, 0 or +1, `padding` is none of these, or a quantizer is
+        ValueError: `pad_values` is not -1, 0 or +1, `padding` is invalid, or a quantizer is
             unknown.
 
     Reference:

@@ -22,10 +22,11 @@ class QuantDense(QuantizedLayer, keras.layers.Dense):
 
     Args:
         units: Size of the output.
-        activation: Function, alias or name that Keras knows.
+        activation: A function, an alias, or a name known to Keras.
         input_quantizer: Applied to `x` at every call. `None` leaves `x` real.
         kernel_quantizer: Applied to the kernel at every call. `None` leaves it real.
-        kwargs: As `keras.layers.Dense`; `use_bias`, `kernel_initializer`, `kernel_constraint`, ...
+        kwargs: Passed to `keras.layers.Dense`; `use_bias`, `kernel_initializer`,
+            `kernel_constraint`, ...
 
     Input shape:
         `(n, ..., k)`, float.

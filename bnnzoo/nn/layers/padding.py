@@ -1,4 +1,4 @@
-"""Padding with -1, 0 or +1, by a rule of Keras or by numbers."""
+"""Padding with -1, 0 or +1, by a rule of Keras or by explicit widths."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def check_pad_values(pad_values: float) -> float:
     """Returns `pad_values` as a float.
 
     Raises:
-        ValueError: It is not -1, 0 or +1.
+        ValueError: `pad_values` is not -1, 0 or +1.
     """
     if pad_values not in (-1, 0, 1):
         raise ValueError(
@@ -27,15 +27,15 @@ def check_pad_values(pad_values: float) -> float:
 
 
 def check_padding(padding: Any, rank: int) -> str | Sides:
-    """Returns the name of a rule as it is, and other padding as pairs (before, after) per axis.
+    """Returns the name of a rule unchanged, and other padding as pairs (before, after) per axis.
 
     Args:
-        padding: A name; one integer for all sides; one integer per axis; or a pair per axis. Over
-            one axis two integers are its pair, as in `keras.layers.ZeroPadding1D`.
+        padding: A name, one integer for all sides, one integer per axis, or a pair per axis. For
+            one axis, two integers are its pair, as in `keras.layers.ZeroPadding1D`.
         rank: Number of spatial axes.
 
     Raises:
-        ValueError: It is none of these, or an integer is negative.
+        ValueError: `padding` is none of these, or an integer is negative.
     """
     if isinstance(padding, str):
         return padding
@@ -49,12 +49,12 @@ def check_padding(padding: Any, rank: int) -> str | Sides:
     example = ", ".join(["(1, 1)"] * rank)
     raise ValueError(
         "padding must be the name of a rule, an integer of at least 0, or one or two of them per "
-        f"axis, got {padding!r}. Give (({example})) for a border of one pixel."
+        f"axis, got {padding!r}. Pass ({example}) for a border of one pixel."
     )
 
 
 def _is_pair(value: Any) -> bool:
-    """Returns whether a value is two widths."""
+    """Returns whether a value is a pair of widths."""
     return (
         isinstance(value, (list, tuple))
         and len(value) == 2
@@ -63,7 +63,7 @@ def _is_pair(value: Any) -> bool:
 
 
 def keras_rule(padding: Any) -> str:
-    """Returns what Keras's own layer is told, which knows rules only."""
+    """Returns the padding for Keras's layer, which supports only rules."""
     return padding if isinstance(padding, str) else "valid"
 
 
@@ -79,12 +79,12 @@ class PaddedLayer:
     padding: str | Sides
 
     def set_padding(self, padding: Any, pad_values: float) -> None:
-        """Sets what `__init__` was given; Keras's own takes names only."""
+        """Sets the padding of `__init__`. Keras's own `__init__` supports only names."""
         self.padding = check_padding(padding, self.rank)
         self.pad_values = check_pad_values(pad_values)
 
     def padded(self, inputs: Any) -> tuple[Any, str]:
-        """Returns the padded inputs and the padding that is left for Keras to apply."""
+        """Returns the padded inputs and the padding that Keras has to apply."""
         if self.padding == "valid" or (self.padding == "same" and self.pad_values == 0):
             return inputs, self.padding
         first = self._first_axis
@@ -118,7 +118,7 @@ class PaddedLayer:
         return borders
 
     def compute_output_shape(self, input_shape):
-        """Returns the shape of the output; Keras knows that of its own rules only."""
+        """Returns the shape of the output. Keras computes it only for its own rules."""
         if isinstance(self.padding, str):
             return super().compute_output_shape(input_shape)
         shape, first = list(input_shape), self._first_axis
@@ -131,7 +131,7 @@ class PaddedLayer:
         if min(size for size in shape[1:] if size is not None) < 1:
             raise ValueError(
                 f"The padded input of {self.name} must be at least as large as its kernel, got "
-                f"{tuple(input_shape)} and padding {self.padding}. Pad more, or use a smaller one."
+                f"{tuple(input_shape)} and padding {self.padding}. Use more padding."
             )
         shape[channels] = filters
         return tuple(shape)

@@ -1,4 +1,4 @@
-"""What every quantized layer shares."""
+"""The base of all quantized layers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class StarvedWeightsWarning(UserWarning):
 
 
 def resolve_aliases(options: dict[str, Any]) -> dict[str, Any]:
-    """Returns a layer's options with objects in the place of this package's aliases."""
+    """Returns a layer's options with this package's aliases resolved to objects."""
     resolved = dict(options)
     for name, value in options.items():
         if name.endswith("_constraint"):
@@ -35,16 +35,17 @@ class QuantizedLayer:
     `quantized_input` and `quantized_kernel` in `call`. The variables keep the latent weights.
     """
 
-    # The attribute of each kernel -> the argument that holds its quantizer.
+    # Attribute of each kernel -> argument with its quantizer.
     kernel_quantizers: ClassVar[dict[str, str]] = {"kernel": "kernel_quantizer"}
 
     input_quantizer: Callable[[Any], Any] | None
 
     @property
     def quantizers(self) -> tuple[tuple[Any, Callable[[Any], Any] | None], ...]:
-        """Pairs of each kernel's variable and its quantizer; none before the layer is built.
+        """Pairs of each kernel's variable and its quantizer; empty before the layer is built.
 
-        With LoRA, what is quantized is `latent_kernel`, the sum of the variable and its update.
+        With LoRA, the quantizer is applied to `latent_kernel`, the sum of the variable and its
+        update.
         """
         if not self.built:
             return ()
@@ -55,14 +56,14 @@ class QuantizedLayer:
         )
 
     def latent_kernel(self, variable: Any) -> Any:
-        """Returns what is quantized in the place of a kernel's variable, as a tensor."""
+        """Returns the tensor that is quantized for a kernel's variable."""
         return ops.convert_to_tensor(getattr(self, variable.name))
 
     def add_weight(self, *args, **kwargs):
-        """Adds a weight; one that has a quantizer is never rounded before it is quantized.
+        """Adds a weight. A weight with a quantizer is not rounded before it is quantized.
 
-        Mixed precision casts variables to float16 as they are read. A latent -1e-9 would become
-        -0.0 and so change its sign.
+        Mixed precision casts variables to float16 when they are read. A latent -1e-9 would become
+        -0.0, which changes its sign.
         """
         argument = self.kernel_quantizers.get(kwargs.get("name"))
         if argument is None or getattr(self, argument) is None:
@@ -72,11 +73,11 @@ class QuantizedLayer:
         return variable
 
     def quantized_input(self, inputs: Any) -> Any:
-        """Returns the inputs as the layer computes with them."""
+        """Returns the quantized inputs."""
         return inputs if self.input_quantizer is None else self.input_quantizer(inputs)
 
     def quantized_kernel(self, kernel: str) -> Any:
-        """Returns a kernel as the layer computes with it, in the layer's compute dtype."""
+        """Returns the quantized kernel in the layer's compute dtype."""
         latent = getattr(self, kernel)
         quantizer = getattr(self, self.kernel_quantizers[kernel])
         if quantizer is None:
@@ -92,7 +93,7 @@ class QuantizedLayer:
         return outputs if self.activation is None else self.activation(outputs)
 
     def warn_of_starvation(self) -> None:
-        """Warns of binary kernels whose latent weights can leave the range of their gradient."""
+        """Warns about binary kernels whose latent weights can leave the range of the gradient."""
         for argument in self.kernel_quantizers.values():
             quantizer = getattr(self, argument)
             constraint = argument.replace("quantizer", "constraint")

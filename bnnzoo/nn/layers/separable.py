@@ -70,19 +70,19 @@ class QuantizedSeparableConvolution(QuantizedLayer, PaddedLayer):
 class QuantSeparableConv1D(QuantizedSeparableConvolution, keras.layers.SeparableConv1D):
     """Convolves each channel of quantized sequences, then mixes the channels.
 
-    y = activation(conv1d(depthwise_conv1d(q_a(x), q_d(w_d)), q_p(w_p)) + b); what lies between
-    the two convolutions is not quantized.
+    y = activation(conv1d(depthwise_conv1d(q_a(x), q_d(w_d)), q_p(w_p)) + b); the values between
+    the two convolutions are not quantized.
 
     Args:
         filters: Number of output channels.
         kernel_size: Length of the window.
-        strides: Step of the window.
-        padding: "valid", "same", one border for all sides, or `(left, right)`.
+        strides: Stride of the window.
+        padding: "valid", "same", one width for all sides, or `(left, right)`.
         pad_values: Border value after quantization: -1, 0 or +1.
         input_quantizer: Applied to `x` at every call. `None` leaves `x` real.
         depthwise_quantizer: Applied to the depthwise kernel. `None` leaves it real.
         pointwise_quantizer: Applied to the pointwise kernel. `None` leaves it real.
-        kwargs: As `keras.layers.SeparableConv1D`; `depth_multiplier`, `use_bias`, ...
+        kwargs: Passed to `keras.layers.SeparableConv1D`; `depth_multiplier`, `use_bias`, ...
 
     Input shape:
         `(n, w, c_in)`, float.
@@ -91,7 +91,7 @@ class QuantSeparableConv1D(QuantizedSeparableConvolution, keras.layers.Separable
         K = kernel_w * c_in * depth_multiplier.
 
     Raises:
-        ValueError: `pad_values` is not -1, 0 or +1, `padding` is none of these, or a quantizer is
+        ValueError: `pad_values` is not -1, 0 or +1, `padding` is invalid, or a quantizer is
             unknown.
 
     Reference:
@@ -103,20 +103,20 @@ class QuantSeparableConv1D(QuantizedSeparableConvolution, keras.layers.Separable
 class QuantSeparableConv2D(QuantizedSeparableConvolution, keras.layers.SeparableConv2D):
     """Convolves each channel of quantized images, then mixes the channels.
 
-    y = activation(conv2d(depthwise_conv2d(q_a(x), q_d(w_d)), q_p(w_p)) + b); what lies between
-    the two convolutions is not quantized.
+    y = activation(conv2d(depthwise_conv2d(q_a(x), q_d(w_d)), q_p(w_p)) + b); the values between
+    the two convolutions are not quantized.
 
     Args:
         filters: Number of output channels.
         kernel_size: Height and width of the window.
-        strides: Steps of the window.
-        padding: "valid", "same", one border for all sides, `(vertical, horizontal)`, or
+        strides: Strides of the window.
+        padding: "valid", "same", one width for all sides, `(vertical, horizontal)`, or
             `((top, bottom), (left, right))`: PyTorch's `padding=1` is 1 here.
         pad_values: Border value after quantization: -1, 0 or +1.
         input_quantizer: Applied to `x` at every call. `None` leaves `x` real.
         depthwise_quantizer: Applied to the depthwise kernel. `None` leaves it real.
         pointwise_quantizer: Applied to the pointwise kernel. `None` leaves it real.
-        kwargs: As `keras.layers.SeparableConv2D`; `depth_multiplier`, `use_bias`, ...
+        kwargs: Passed to `keras.layers.SeparableConv2D`; `depth_multiplier`, `use_bias`, ...
 
     Input shape:
         `(n, h, w, c_in)`, float.
@@ -125,7 +125,7 @@ class QuantSeparableConv2D(QuantizedSeparableConvolution, keras.layers.Separable
         K = kernel_h * kernel_w * c_in * depth_multiplier.
 
     Raises:
-        ValueError: `pad_values` is not -1, 0 or +1, `padding` is none of these, or a quantizer is
+        ValueError: `pad_values` is not -1, 0 or +1, `padding` is invalid, or a quantizer is
             unknown.
 
     Reference:

@@ -1,4 +1,4 @@
-"""Activations of ReActNet: signs and slopes that turn where each channel has learned to."""
+"""Activations of ReActNet, with learned shifts and slopes per channel."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ __all__ = ["LearnableShift", "RPReLU"]
 
 @keras.saving.register_keras_serializable(package="bnnzoo")
 class LearnableShift(keras.layers.Layer):
-    """Adds a trained number to each channel.
+    """Adds a trainable shift to each channel.
 
     y = x + shift.
 
-    In front of a sign this is ReActNet's RSign, sign(x - alpha) with alpha = -shift.
+    Before a sign this is ReActNet's RSign, sign(x - alpha) with alpha = -shift.
 
     Args:
-        shift_initializer: Of the shifts.
-        kwargs: As `keras.layers.Layer`.
+        shift_initializer: Initializer of the shifts.
+        kwargs: Passed to `keras.layers.Layer`.
 
     Input shape:
         `(n, ..., c)`, float.
     Output shape:
-        The same.
+        Same as the input.
 
     Reference:
         Liu et al. 2020 (ReActNet), section 4.2, https://arxiv.org/abs/2003.03488
@@ -37,7 +37,7 @@ class LearnableShift(keras.layers.Layer):
         self.supports_masking = True
 
     def build(self, input_shape: Any) -> None:
-        """Makes the shifts."""
+        """Creates the shifts."""
         self.shift = self.add_weight(
             shape=(input_shape[-1],), initializer=self.shift_initializer, name="shift"
         )
@@ -52,28 +52,28 @@ class LearnableShift(keras.layers.Layer):
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the arguments that make an equal layer."""
+        """Returns the arguments of the layer."""
         initializer = keras.initializers.serialize(self.shift_initializer)
         return {**super().get_config(), "shift_initializer": initializer}
 
 
 @keras.saving.register_keras_serializable(package="bnnzoo")
 class RPReLU(keras.layers.Layer):
-    """PReLU whose turning point is trained too, for each channel.
+    """PReLU with trainable shifts of its input and output for each channel.
 
     z = x + input_shift; y = (z if z >= 0 else alpha z) + output_shift.
 
     The paper's gamma is -input_shift, its zeta output_shift, its beta alpha.
 
     Args:
-        alpha_initializer: Of the slopes below the turning point; torch's PReLU starts at 0.25.
-        shift_initializer: Of both shifts.
-        kwargs: As `keras.layers.Layer`.
+        alpha_initializer: Initializer of the negative slopes. Default: 0.25, as in torch's PReLU.
+        shift_initializer: Initializer of both shifts.
+        kwargs: Passed to `keras.layers.Layer`.
 
     Input shape:
         `(n, ..., c)`, float.
     Output shape:
-        The same.
+        Same as the input.
 
     Reference:
         Liu et al. 2020 (ReActNet), section 4.2, https://arxiv.org/abs/2003.03488
@@ -90,7 +90,7 @@ class RPReLU(keras.layers.Layer):
         self.supports_masking = True
 
     def build(self, input_shape: Any) -> None:
-        """Makes the shifts and the slopes."""
+        """Creates the shifts and the slopes."""
         shape = (input_shape[-1],)
         self.input_shift = self.add_weight(
             shape=shape, initializer=self.shift_initializer, name="input_shift"
@@ -104,7 +104,7 @@ class RPReLU(keras.layers.Layer):
     def call(self, inputs: Any) -> Any:
         """Returns the activation."""
         z = inputs + self.input_shift
-        # Not of a product, so that the slope at 0 is 1 on every backend.
+        # The condition is not a product, so that the slope at 0 is 1 on every backend.
         return ops.where(z >= 0, z, self.alpha * z) + self.output_shift
 
     def compute_output_shape(self, input_shape: Any) -> Any:
@@ -112,7 +112,7 @@ class RPReLU(keras.layers.Layer):
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the arguments that make an equal layer."""
+        """Returns the arguments of the layer."""
         return {
             **super().get_config(),
             "alpha_initializer": keras.initializers.serialize(self.alpha_initializer),

@@ -51,24 +51,24 @@ class QuantizedTransposedConvolution(QuantizedLayer):
         return self.add_bias_and_activate(outputs)
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the layer's arguments; older Keras versions forget `output_padding`."""
+        """Returns the arguments of the layer. Older Keras versions omit `output_padding`."""
         return {**super().get_config(), "output_padding": self.output_padding}
 
 
 @register
 class QuantConv2DTranspose(QuantizedTransposedConvolution, keras.layers.Conv2DTranspose):
-    """Spreads quantized images with quantized kernels: the gradient of a convolution.
+    """Applies a transposed convolution to quantized images with quantized kernels.
 
     y = activation(conv2d_transpose(q_a(x), q_w(w)) + b).
 
     Args:
         filters: Number of output channels.
         kernel_size: Height and width of the window.
-        strides: Factors by which the image grows.
+        strides: Upsampling factors of the image.
         padding: "valid" or "same".
         input_quantizer: Applied to `x` at every call. `None` leaves `x` real.
         kernel_quantizer: Applied to the kernel at every call. `None` leaves it real.
-        kwargs: As `keras.layers.Conv2DTranspose`; `output_padding`, `use_bias`, ...
+        kwargs: Passed to `keras.layers.Conv2DTranspose`; `output_padding`, `use_bias`, ...
 
     Input shape:
         `(n, h, w, c_in)`, float.
@@ -85,18 +85,18 @@ class QuantConv2DTranspose(QuantizedTransposedConvolution, keras.layers.Conv2DTr
 
 @register
 class QuantConv3DTranspose(QuantizedTransposedConvolution, keras.layers.Conv3DTranspose):
-    """Spreads quantized volumes with quantized kernels: the gradient of a convolution.
+    """Applies a transposed convolution to quantized volumes with quantized kernels.
 
     y = activation(conv3d_transpose(q_a(x), q_w(w)) + b).
 
     Args:
         filters: Number of output channels.
         kernel_size: Depth, height and width of the window.
-        strides: Factors by which the volume grows.
+        strides: Upsampling factors of the volume.
         padding: "valid" or "same".
         input_quantizer: Applied to `x` at every call. `None` leaves `x` real.
         kernel_quantizer: Applied to the kernel at every call. `None` leaves it real.
-        kwargs: As `keras.layers.Conv3DTranspose`; `output_padding`, `use_bias`, ...
+        kwargs: Passed to `keras.layers.Conv3DTranspose`; `output_padding`, `use_bias`, ...
 
     Input shape:
         `(n, d, h, w, c_in)`, float.

@@ -1,4 +1,4 @@
-"""Optimizers for binary weights, and one that gives each group of variables its own optimizer."""
+"""The optimizer Bop, and an optimizer that uses a separate optimizer per group of variables."""
 
 from __future__ import annotations
 

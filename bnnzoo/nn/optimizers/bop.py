@@ -1,4 +1,4 @@
-"""The binary optimizer, which trains binary weights without latent ones."""
+"""The binary optimizer (Bop), which trains binary weights without latent weights."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ __all__ = ["Bop", "is_binary_variable"]
 def is_binary_variable(variable: keras.Variable) -> bool:
     """Returns whether a variable is the kernel of a layer that quantizes it to one bit.
 
-    Layers of `bnnzoo.nn` mark their kernels when they are built, so the answer is right from then
-    on: for every optimizer, because those see the variables only once the model is built.
+    Layers of `bnnzoo.nn` mark their kernels when they are built, which is before any optimizer uses
+    the variables.
     """
     return getattr(getattr(variable, "quantizer", None), "bits", 32) == 1
 
 
 @keras.saving.register_keras_serializable(package="bnnzoo")
 class Bop(keras.optimizers.Optimizer):
-    """The binary optimizer: flips weights, and keeps no latent ones.
+    """The binary optimizer, which flips weights and has no latent weights.
 
     m[t] = (1 - gamma) m[t - 1] + gamma g[t], with g[t] the gradient and m[0] = 0;
     w[t] = -w[t - 1] where |m[t]| > threshold and sign(m[t]) = sign(w[t - 1]), else w[t - 1].
 
-    The weights are -1 and +1 from the first step on, whatever they were initialized to. Give it
-    the binary kernels only, through `CaseOptimizer((Bop.is_binary_variable, Bop()), ...)`.
+    The weights are -1 and +1 from the first step, whatever their initial values. Use it for binary
+    kernels only, with `CaseOptimizer((Bop.is_binary_variable, Bop()), ...)`.
 
-    `gamma` takes the place of the learning rate: `learning_rate` is another name of it, so that
-    the callbacks of Keras that schedule learning rates schedule it.
+    `gamma` replaces the learning rate: `learning_rate` is an alias of `gamma`, so that Keras's
+    callbacks for learning rates schedule it.
 
     Args:
-        threshold: How far the average gradient has to be from 0 to flip a weight: a float that
-            is not negative, or a schedule.
-        gamma: How fast the average follows the gradient: a float from 0 to 1, or a schedule.
+        threshold: Magnitude of the average gradient above which a weight flips: a nonnegative
+            float, or a schedule.
+        gamma: Rate of the moving average of the gradient: a float from 0 to 1, or a schedule.
         name: Name of the optimizer.
         **kwargs: `clipnorm`, `clipvalue`, `global_clipnorm`, `loss_scale_factor` and
-            `gradient_accumulation_steps` as in every optimizer of Keras.
+            `gradient_accumulation_steps` as in all Keras optimizers.
 
     Raises:
         ValueError: `threshold` or `gamma` is out of range, or `weight_decay` or `use_ema` is
-            given: they would make weights that are not binary.
+            given, which would make weights non-binary.
 
     Reference:
         Helwegen et al. 2019, Latent Weights Do Not Exist, https://arxiv.org/abs/1906.02107
@@ -80,7 +80,7 @@ class Bop(keras.optimizers.Optimizer):
 
     @property
     def gamma(self) -> Any:
-        """How fast the average follows the gradient, at this iteration."""
+        """Rate of the moving average of the gradient at this iteration."""
         return self.learning_rate
 
     @gamma.setter
@@ -89,7 +89,7 @@ class Bop(keras.optimizers.Optimizer):
 
     @property
     def threshold(self) -> Any:
-        """How far the average gradient has to be from 0 to flip a weight, at this iteration."""
+        """Magnitude of the average gradient above which a weight flips, at this iteration."""
         if isinstance(self._threshold, LearningRateSchedule):
             return self._threshold(self._iterations)
         return self._threshold
@@ -104,14 +104,14 @@ class Bop(keras.optimizers.Optimizer):
         self._threshold.assign(value)
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
-        """Makes the average gradient of each variable."""
+        """Creates the average gradient of each variable."""
         if self.built:
             return
         super().build(variables)
         self._averages = [self.add_variable_from_reference(v, name="m") for v in variables]
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Flips the weights whose average gradient asks for it."""
+        """Flips weights according to their average gradients."""
         average = self._averages[self._get_variable_index(variable)]
         gamma = ops.cast(learning_rate, variable.dtype)
         gradient = ops.cast(gradient, variable.dtype)
@@ -124,7 +124,7 @@ class Bop(keras.optimizers.Optimizer):
         self.assign(variable, ops.where(flip, ops.negative(w), w))
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the arguments that make an equal optimizer, without its state."""
+        """Returns the arguments of the optimizer, without its state."""
         config = super().get_config()
         config["gamma"] = config.pop("learning_rate")
         if isinstance(self._threshold, LearningRateSchedule):
@@ -135,7 +135,7 @@ class Bop(keras.optimizers.Optimizer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Bop:
-        """Returns the optimizer that `get_config` described."""
+        """Returns the optimizer of a config of `get_config`."""
         config = dict(config)
         for name in ("gamma", "threshold"):
             if isinstance(config.get(name), dict):

@@ -1,4 +1,4 @@
-"""One optimizer for the binary kernels and another one for everything else."""
+"""An optimizer for binary kernels combined with another one for all other variables."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ __all__ = ["Case", "CaseOptimizer"]
 
 @dataclass(frozen=True)
 class Case:
-    """One optimizer and the predicate of the variables that it trains.
+    """An optimizer and the predicate of its variables.
 
-    Neither an optimizer nor a tuple, on purpose: whatever attribute or property of an optimizer
-    Keras finds to be one of these, it saves once more.
+    This is neither an optimizer nor a tuple, because Keras would save such attributes of an
+    optimizer a second time.
 
     Attributes:
-        predicate: Whether a variable belongs to the optimizer; None for the default optimizer.
-        optimizer: An optimizer that has not been built.
+        predicate: Returns whether a variable belongs to the optimizer; None for the default one.
+        optimizer: An optimizer that is not built yet.
     """
 
     predicate: Callable[[keras.Variable], bool] | None
@@ -31,33 +31,34 @@ class Case:
 
 @keras.saving.register_keras_serializable(package="bnnzoo")
 class CaseOptimizer(keras.optimizers.Optimizer):
-    """Trains each variable with the optimizer whose predicate claims it.
+    """Trains each variable with the optimizer whose predicate selects it.
 
         CaseOptimizer((Bop.is_binary_variable, Bop()), default_optimizer=keras.optimizers.Adam())
 
-    The predicates are asked once, when the optimizer is built: Keras does that at the first step,
-    or when it loads a model, and by then the layers are built too. `learning_rate` is that of the
-    default optimizer (without one, of the first). Clipping, weight decay, moving averages and
-    accumulation that are set on an inner optimizer act on its own variables.
+    The predicates are evaluated once, when the optimizer is built: at the first step or when a
+    model is loaded, after the layers are built. `learning_rate` is that of the default optimizer,
+    or of the first one if there is no default. Clipping, weight decay, moving averages and
+    accumulation of an inner optimizer apply to its own variables.
 
-    A predicate is saved with the model if it is registered by
-    `keras.saving.register_keras_serializable` (`Bop.is_binary_variable` is). Of another, the
-    choices that it made are saved: the optimizer then fits a model with the same variables.
+    A predicate is saved with the model if it is registered with
+    `keras.saving.register_keras_serializable`, as is `Bop.is_binary_variable`. For other
+    predicates, the selected variables are saved, and the optimizer can be used for a model with the
+    same variables.
 
     Args:
-        *cases: `(predicate, optimizer)` pairs. A predicate takes a `keras.Variable`.
-        default_optimizer: Trains the variables that no predicate claims.
+        *cases: `(predicate, optimizer)` pairs. A predicate is called with a `keras.Variable`.
+        default_optimizer: Trains the variables that no predicate selects.
         clipnorm: Clips the norm of each gradient, before the inner optimizers see it.
         clipvalue: Clips each value of each gradient.
-        global_clipnorm: Clips the norm of all gradients together, those of all cases.
-        loss_scale_factor: Multiplies the loss and divides the gradients. It belongs here and not
-            on an inner optimizer; `mixed_float16` sets a dynamic one by itself.
+        global_clipnorm: Clips the global norm of the gradients of all cases.
+        loss_scale_factor: Multiplies the loss and divides the gradients. Set it here, not
+            on an inner optimizer. `mixed_float16` sets a dynamic one automatically.
         name: Name of the optimizer.
 
     Raises:
-        ValueError: There is no case, an optimizer is used twice, is built already or scales the
-            loss; or, when it is built: a variable is claimed twice or by none, or a predicate
-            claims no variable.
+        ValueError: There is no case, or an optimizer is used twice, already built, or scales the
+            loss; or, when the optimizer is built, a variable is not selected exactly once, or a
+            predicate selects no variable.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class CaseOptimizer(keras.optimizers.Optimizer):
         name: str = "case_optimizer",
     ) -> None:
         super().__init__(
-            learning_rate=0.0,  # Keras wants one; the inner optimizers have their own
+            learning_rate=0.0,  # required by Keras; the inner optimizers have their own
             clipnorm=clipnorm,
             clipvalue=clipvalue,
             global_clipnorm=global_clipnorm,
@@ -87,11 +88,11 @@ class CaseOptimizer(keras.optimizers.Optimizer):
 
     @property
     def cases(self) -> tuple[Case, ...]:
-        """The optimizers with their predicates; the default optimizer is the last."""
+        """The optimizers with their predicates; the default optimizer is last."""
         return self._cases
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
-        """Gives each variable to its optimizer, and builds the optimizers."""
+        """Assigns each variable to its optimizer, and builds the optimizers."""
         # Keras builds the optimizer of a whole-model .h5 file with no variables at all. It then
         # logs that the state is not restored; the first step builds it with those of the model.
         if self.built or not variables:
@@ -164,7 +165,7 @@ class CaseOptimizer(keras.optimizers.Optimizer):
 
     @property
     def learning_rate(self) -> Any:
-        """The learning rate of the default optimizer; without one, of the first optimizer."""
+        """The learning rate of the default optimizer, or of the first if there is none."""
         return self._main_optimizer().learning_rate
 
     @learning_rate.setter
@@ -175,13 +176,13 @@ class CaseOptimizer(keras.optimizers.Optimizer):
         return self._cases[-1 if self._cases[-1].predicate is None else 0].optimizer
 
     def finalize_variable_values(self, var_list: Sequence[keras.Variable]) -> None:
-        """Ends training: puts the moving averages of optimizers that keep them in place."""
+        """Assigns the moving averages of optimizers that use them, at the end of training."""
         for index, case in enumerate(self._cases):
             own = [variable for variable in var_list if self._case_index(variable) == index]
             case.optimizer.finalize_variable_values(own)
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the arguments that make an equal optimizer, without its state."""
+        """Returns the arguments of the optimizer, without its state."""
         return {
             "cases": [
                 {
@@ -206,8 +207,8 @@ class CaseOptimizer(keras.optimizers.Optimizer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> CaseOptimizer:
-        """Returns the optimizer that `get_config` described."""
-        config = copy.deepcopy(config)  # Keras puts objects into the configs of the inner ones
+        """Returns the optimizer of a config of `get_config`."""
+        config = copy.deepcopy(config)  # Keras puts objects into the inner configs
         cases, assignment = config.pop("cases"), config.pop("assignment")
         default = config.pop("default_optimizer")
         optimizer = cls(
@@ -268,7 +269,7 @@ def _registered_predicate(name: str | None, custom_objects: Any) -> Callable[[An
 
 
 def _not_saved(variable: Any) -> bool:
-    """Stands for a predicate that was not registered when its optimizer was saved."""
+    """Placeholder for a predicate that was not registered when its optimizer was saved."""
     raise ValueError(
         "The predicates of a saved CaseOptimizer must be registered to be used with other "
         "variables than it was saved with. Use keras.saving.register_keras_serializable."

@@ -1,7 +1,7 @@
-"""Quantizers: functions to few values, with a gradient to train through.
+"""Quantizers: functions with few values and a surrogate gradient.
 
-Each works as `input_quantizer`, as `kernel_quantizer` and as an activation
-(`keras.layers.Activation(bnnzoo.nn.SteSign())`). `get` finds them by their alias.
+Each can be used as `input_quantizer`, as `kernel_quantizer` and as an activation
+(`keras.layers.Activation(bnnzoo.nn.SteSign())`). `get` returns them by alias.
 """
 
 from __future__ import annotations
@@ -57,20 +57,20 @@ ALIASES: dict[str, type[Quantizer]] = {
     "swish_sign": SwishSign,
     "xnor_weight_scale": XnorWeightScale,
 }
-# What Larq calls a setting, and what its quantizers have besides, as layers of Keras 2.
+# Names of settings in Larq, and those that its quantizers have as layers of Keras 2.
 _LARQ_SETTINGS = {"precision": "bits"}
 _LAYER_SETTINGS = ("name", "trainable", "dtype")
 
 
 def get(identifier: Any) -> Callable[[Any], Any] | None:
-    """Returns the quantizer that `identifier` means.
+    """Returns a quantizer by its identifier.
 
     Args:
         identifier: An alias or class name ("ste_sign", "SteSign"), a quantizer or any other
-            callable (returned as it is), a quantizer class, a serialized quantizer, or `None`.
+            callable (returned unchanged), a quantizer class, a serialized quantizer, or `None`.
 
     Raises:
-        ValueError: It is none of these.
+        ValueError: `identifier` is none of these.
     """
     if isinstance(identifier, str):
         identifier = _by_name(identifier)
@@ -87,12 +87,12 @@ def get(identifier: Any) -> Callable[[Any], Any] | None:
 
 
 def serialize(quantizer: Callable[[Any], Any] | None) -> dict[str, Any] | None:
-    """Returns the JSON-able description of a quantizer."""
+    """Returns a quantizer as JSON values."""
     return keras.saving.serialize_keras_object(quantizer)
 
 
 def deserialize(config: dict[str, Any]) -> Callable[[Any], Any]:
-    """Returns the quantizer that `serialize` described, or that of a config of Larq's."""
+    """Returns the quantizer of a config of `serialize` or of Larq."""
     name, known = config.get("class_name"), _known()
     is_larqs = str(config.get("module") or "larq").partition(".")[0] == "larq"
     if is_larqs and name in known and config.get("registered_name") in (None, name):

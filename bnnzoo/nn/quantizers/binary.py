@@ -39,7 +39,7 @@ class SteSign(Quantizer):
     Gradient: dq/dx = 1 if |x| <= clip_value, else 0.
 
     Args:
-        clip_value: Where the gradient ends. `None`: 1 for every finite x.
+        clip_value: Limit of the gradient. `None`: 1 for every finite x.
 
     Raises:
         ValueError: `clip_value` is neither None nor positive.
@@ -90,7 +90,7 @@ class SwishSign(Quantizer):
     Gradient: dq/dx = beta (2 - beta x tanh(beta x / 2)) / (1 + cosh(beta x)).
 
     Args:
-        beta: The larger, the closer to the derivative of the sign.
+        beta: Sharpness. For larger values, the gradient is closer to the derivative of the sign.
 
     Raises:
         ValueError: `beta` is not positive.
@@ -110,7 +110,7 @@ class SwishSign(Quantizer):
 
     def __call__(self, x: Any) -> Any:
         """Returns the sign."""
-        # At 50 the gradient is 1e-19 of its maximum; beyond it the formula ends in inf / inf.
+        # At 50 the gradient is 1e-19 of its maximum; beyond it the formula gives inf / inf.
         t = ops.clip(self.beta * clipped_identity(x, None), -50.0, 50.0)
         slope = self.beta * (2 - t * ops.tanh(0.5 * t)) / (1 + ops.cosh(t))
         return straight_through(sign(x), clipped_identity(x, None), slope=slope)
@@ -122,10 +122,10 @@ class MagnitudeAwareSign(Quantizer):
     """Sign times the mean magnitude of each filter. Alias `magnitude_aware_sign`.
 
     Forward: q(w) = alpha sign(w), alpha = mean |w| over every axis but the last.
-    Gradient: dq/dw = alpha if |w| <= clip_value, else 0; alpha counts as a constant.
+    Gradient: dq/dw = alpha if |w| <= clip_value, else 0; alpha is treated as a constant.
 
     Args:
-        clip_value: Where the gradient ends. `None`: alpha for every finite w.
+        clip_value: Limit of the gradient. `None`: alpha for every finite w.
 
     Raises:
         ValueError: `clip_value` is neither None nor positive.
@@ -201,7 +201,7 @@ class SteHeaviside(Quantizer):
     Gradient: dq/dx = 1 if |x| <= clip_value, else 0.
 
     Args:
-        clip_value: Where the gradient ends. `None`: 1 for every finite x.
+        clip_value: Limit of the gradient. `None`: 1 for every finite x.
 
     Raises:
         ValueError: `clip_value` is neither None nor positive.

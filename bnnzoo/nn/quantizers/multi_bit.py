@@ -1,4 +1,4 @@
-"""Quantizers with more than two values, and the one that does nothing."""
+"""Quantizers with more than two values, and the identity."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class SteTern(Quantizer):
 
     Args:
         threshold_value: The fixed threshold.
-        ternary_weight_networks: Takes the threshold from x instead.
-        clip_value: Where the gradient ends. `None`: 1 for every finite x.
+        ternary_weight_networks: Compute the threshold from x instead.
+        clip_value: Limit of the gradient. `None`: 1 for every finite x.
 
     Raises:
         ValueError: `threshold_value` is negative, or `clip_value` neither None nor positive.
@@ -78,15 +78,15 @@ class DoReFa(Quantizer):
     Activations, gradient: dq/dx = 1 if 0 <= x <= 1, else 0.
 
     Weights, forward: q(w) = 2 round(n (tanh(w) / (2 m) + 1/2)) / n - 1, in [-1, 1], with
-        m = max |tanh(w)| over all of w (tanh(w) / m counts as 0 if m = 0).
-    Weights, gradient: dq/dw = (1 - tanh(w)^2) / m; m counts as a constant.
+        m = max |tanh(w)| over all of w (tanh(w) / m is 0 if m = 0).
+    Weights, gradient: dq/dw = (1 - tanh(w)^2) / m; m is treated as a constant.
 
     Args:
         k_bit: Number of bits, 1 to 16.
         mode: "activations" or "weights".
 
     Raises:
-        ValueError: `k_bit` or `mode` is none of these.
+        ValueError: `k_bit` or `mode` is invalid.
 
     Reference:
         Zhou et al. 2016 (DoReFa-Net; section 2.3 has the weights),
@@ -133,14 +133,14 @@ class DoReFa(Quantizer):
 @register
 @dataclasses.dataclass(frozen=True)
 class NoOp(Quantizer):
-    """Nothing, but marks a kernel with a bit width. Alias `no_op`.
+    """The identity, which marks a kernel with a bit width. Alias `no_op`.
 
     Forward: q(x) = x.
     Gradient: dq/dx = 1.
 
     Args:
-        bits: The bit width that the kernel is said to have: 1 for kernels that an optimizer such
-            as Bop keeps binary.
+        bits: Bit width of the kernel: 1 for kernels that an optimizer such as Bop keeps
+            binary.
 
     Raises:
         ValueError: `bits` is not a positive integer.

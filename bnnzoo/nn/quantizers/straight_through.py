@@ -1,4 +1,4 @@
-"""Values with a gradient that is not theirs, and the base class of every quantizer."""
+"""Straight-through gradients, and the base class of all quantizers."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ __all__ = [
 class Quantizer:
     """Base of the quantizers: a stateless function with settings.
 
-    A subclass sets `bits` and defines `__call__` from `keras.ops`; as a frozen dataclass it needs
-    no `get_config`. Any other callable works as a quantizer too; without an attribute `bits` it
+    A subclass sets `bits` and defines `__call__` with `keras.ops`. As a frozen dataclass it needs
+    no `get_config`. Any other callable can be a quantizer too; without an attribute `bits` it
     counts as full precision.
     """
 
@@ -33,23 +33,23 @@ class Quantizer:
 
     @property
     def vanishing_gradient(self) -> bool:
-        """Whether the gradient is (as good as) zero for large |x|, where latent weights starve."""
+        """Whether the gradient vanishes for large |x|, so that latent weights stop changing."""
         return getattr(self, "clip_value", None) is not None
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the arguments that make an equal quantizer."""
+        """Returns the arguments of the quantizer."""
         return dataclasses.asdict(self) if dataclasses.is_dataclass(self) else {}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Quantizer:
-        """Returns the quantizer that `get_config` described."""
+        """Returns the quantizer of a config of `get_config`."""
         return cls(**config)
 
 
 def sign(x: Any) -> Any:
-    """Returns -1 where x < 0 and +1 elsewhere, zeros of either sign included.
+    """Returns -1 where x < 0 and +1 elsewhere, including zeros of either sign.
 
-    TensorFlow and JAX flush subnormals on a CPU: a float32 below 1.2e-38 in magnitude is a zero.
+    TensorFlow and JAX flush subnormals on a CPU: a float32 below 1.2e-38 in magnitude becomes zero.
     """
     one = ops.ones_like(x)
     return ops.where(ops.less(x, 0), -one, one)
@@ -58,15 +58,15 @@ def sign(x: Any) -> Any:
 def straight_through(value: Any, surrogate: Any, slope: Any = None) -> Any:
     """Returns exactly `value`, with the gradient of `surrogate` (times the constant `slope`).
 
-    The difference `surrogate - stop_gradient(surrogate)` has to be formed first and has to be
-    exactly zero. Two things could spoil it, and neither can happen here:
+    The difference `surrogate - stop_gradient(surrogate)` must be computed first and must be exactly
+    zero. Two problems are avoided:
 
     1. `inf - inf` is NaN. The functions below replace infinite values by zero.
-    2. A compiler may contract `a * b - c` to one fused operation that keeps the rounding error
-       of `a * b`. `surrogate` is therefore always the result of a `where`, never of a product;
-       a varying slope multiplies the difference instead.
+    2. A compiler may contract `a * b - c` to a fused operation without the rounding of `a * b`.
+       `surrogate` is therefore always the result of a `where`, never of a product; a varying
+       slope multiplies the difference instead.
 
-    NaN in `surrogate` makes the result NaN, so that a diverged network shows.
+    NaN in `surrogate` makes the result NaN, so that divergence is visible.
     """
     difference = ops.subtract(surrogate, ops.stop_gradient(surrogate))
     if slope is not None:
@@ -77,7 +77,7 @@ def straight_through(value: Any, surrogate: Any, slope: Any = None) -> Any:
 def clipped_identity(x: Any, clip_value: float | None) -> Any:
     """Returns x where |x| <= clip_value (where x is finite if that is None), elsewhere 0.
 
-    `where` and not `clip`, because backends disagree on the gradient of `clip` at its edges.
+    Uses `where` instead of `clip`, whose gradient at the edges differs between backends.
     """
     magnitude = ops.absolute(x)
     outside = ops.isinf(x) if clip_value is None else ops.greater(magnitude, clip_value)
@@ -85,16 +85,16 @@ def clipped_identity(x: Any, clip_value: float | None) -> Any:
 
 
 def clip(x: Any, low: float, high: float) -> Any:
-    """Returns x limited to [low, high], with gradient 1 on the closed interval, else 0."""
+    """Returns x clipped to [low, high], with gradient 1 on the closed interval, else 0."""
     one = ops.ones_like(x)
     return ops.where(ops.less(x, low), low * one, ops.where(ops.greater(x, high), high * one, x))
 
 
 def check_clip_value(clip_value: float | None) -> None:
-    """Checks that `clip_value` can bound a gradient.
+    """Checks `clip_value`.
 
     Raises:
-        ValueError: It is neither None nor a positive number.
+        ValueError: `clip_value` is neither None nor a positive number.
     """
     if clip_value is not None and not clip_value > 0:
         raise ValueError(
