@@ -1,4 +1,4 @@
-"""Rules about arguments that many functions share."""
+"""Checks of arguments that many functions share."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ __all__ = ["as_integer", "as_integers", "check_integer"]
 
 
 def as_integer(value: Any) -> int | None:
-    """Returns an integer of Python or NumPy as Python's; None for anything else, bools too."""
-    if isinstance(value, (bool, np.bool_)):  # an index for NumPy 1
+    """Returns a Python or NumPy integer as an int; None for anything else, including bools."""
+    if isinstance(value, (bool, np.bool_)):  # NumPy 1 accepts them as an index
         return None
     try:
         return operator.index(value)
@@ -23,7 +23,7 @@ def as_integer(value: Any) -> int | None:
 
 
 def as_integers(values: Any) -> tuple[int, ...] | None:
-    """Returns a sequence of integers as a tuple of Python's; None for anything else."""
+    """Returns a sequence of integers as a tuple of ints; None for anything else."""
     try:
         numbers = [as_integer(value) for value in values]
     except TypeError:
@@ -32,16 +32,16 @@ def as_integers(values: Any) -> tuple[int, ...] | None:
 
 
 def check_integer(value: Any, name: str, least: int = 1, advice: str = "") -> int:
-    """Returns the argument `name`, an integer of Python or NumPy, as Python's.
+    """Returns the argument `name`, a Python or NumPy integer, as an int.
 
     Args:
-        value: What was given.
-        name: For the message.
-        least: What it must not be below.
+        value: Value of the argument.
+        name: Name of the argument, for the message.
+        least: Smallest valid value.
         advice: What to do, for the message.
 
     Raises:
-        ArgumentError: It is no integer, or below `least`.
+        ArgumentError: The value is not an integer, or is below `least`.
     """
     number = as_integer(value)
     if number is None or number < least:

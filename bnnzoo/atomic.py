@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Atomic file writes."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ __all__ = ["check_writable", "part_of", "replacing", "write_file"]
 
 @contextmanager
 def replacing(path: Path, mark: str | None = None) -> Iterator[Path]:
-    """Yields a path to write to, which takes the place of `path` at the end of the block.
+    """Yields a temporary path, which replaces `path` at the end of the block.
 
-    After an error the old file is as it was. The new path is beside it, hidden, and has its suffix.
+    After an error the old file is unchanged. The temporary file is hidden, in the same folder, with
+    the same suffix.
 
     Args:
-        path: In a folder that exists.
-        mark: Part of the new name. By default it is random, so that several processes may write the
-            same file; a known one is taken again after a crash.
+        path: A path in an existing folder.
+        mark: Part of the temporary name. Random by default, so that several processes can write the
+            same file. A fixed mark reuses the file that a crash left behind.
     """
     part = part_of(path, mark or secrets.token_hex(4))
     try:
@@ -34,55 +35,60 @@ def replacing(path: Path, mark: str | None = None) -> Iterator[Path]:
 
 
 def part_of(path: Path, mark: str) -> Path:
-    """Returns where `replacing` writes what becomes `path`."""
+    """Returns the temporary path that `replacing` uses for `path`."""
     return path.with_name(f".{path.stem}.{mark}{path.suffix}")
 
 
 def check_writable(path: Path, force: bool, sources: Iterable[Any] = ()) -> None:
-    """Refuses an output before any work is done. Devices and pipes have nothing to lose.
+    """Checks an output path before any work is done. Devices and pipes are always accepted.
 
     Args:
-        path: The file to write; of a symbolic link, its target.
-        force: Whether a file that is there may be overwritten.
-        sources: Paths that are read; anything else is passed over.
+        path: The file to write. A symbolic link is followed.
+        force: Whether an existing file may be overwritten.
+        sources: Inputs; those that are not paths are ignored.
 
     Raises:
         ArgumentError: The file exists and `force` is false, it is a source or a folder, or its
-            folder does not exist or may not be written.
+            folder does not exist or is not writable.
     """
     real = Path(os.path.realpath(path))
     try:
         if real.is_dir():
-            raise ArgumentError(f"{path} is a folder. Name a file to write.")
+            raise ArgumentError(f"{path} must be a file, got a folder. Choose another path.")
         if real.exists() and not real.is_file():
             return
         if real.is_file() and not force:
-            raise ArgumentError(f"{path} exists already. Use --force (force=True) to overwrite it.")
+            raise ArgumentError(f"{path} already exists. Use --force (force=True) to overwrite it.")
         folder = real.parent if path.is_symlink() else path.parent
         if not folder.is_dir():
-            raise ArgumentError(f"{path} cannot be written: there is no folder {folder}.")
-    except OSError as error:  # a name that is too long, a folder that may not be entered
+            raise ArgumentError(
+                f"{path} cannot be written: the folder {folder} does not exist. Create it."
+            )
+    except OSError as error:  # a name that is too long, a folder without permission
         raise ArgumentError(
-            f"{path} cannot be written: {error.strerror}. Name another file."
+            f"{path} cannot be written: {error.strerror}. Choose another path."
         ) from error
     if not os.access(folder, os.W_OK):
-        raise ArgumentError(f"{path} cannot be written: {folder} is read-only for you.")
+        raise ArgumentError(
+            f"{path} cannot be written: {folder} is not writable. Choose another path."
+        )
     read = {os.path.realpath(s) for s in sources if isinstance(s, (str, os.PathLike))}
     if real.is_file() and str(real) in read:
-        raise ArgumentError(f"{path} is what is read here. Name another file to write.")
+        raise ArgumentError(f"{path} is an input of this command. Choose another path.")
 
 
 def write_file(path: Path, content: bytes | str) -> None:
-    """Writes a file in one step: a reader sees the old one or the new one.
+    """Writes a file atomically: a reader sees either the old file or the new one.
 
-    A symbolic link stays, and its target is written; a device or a pipe takes what is written.
+    A symbolic link is followed. A device or a pipe is written directly.
 
     Args:
-        path: In a folder that exists.
-        content: Its bytes, or text for UTF-8. What names of files have that is none is escaped.
+        path: A path in an existing folder.
+        content: Bytes, or text that is encoded as UTF-8. Characters that UTF-8 cannot encode, as in
+            file names, are escaped.
 
     Raises:
-        BnnZooError: It cannot be written, as on a full disk. The old file stays.
+        BnnZooError: The file cannot be written, as on a full disk. The old file is unchanged.
     """
     if isinstance(content, str):
         content = content.encode(errors="backslashreplace")
@@ -94,5 +100,6 @@ def write_file(path: Path, content: bytes | str) -> None:
             part.write_bytes(content)
     except OSError as error:
         raise BnnZooError(
-            f"{path} cannot be written: {error.strerror or error}. Make room, or name another file."
+            f"{path} cannot be written: {error.strerror or error}. Free some space, or choose "
+            "another path."
         ) from error

@@ -1,20 +1,20 @@
 """The exceptions of bnnzoo.
 
-Everything a user can cause and mend is a `BnnZooError`; anything else is a bug.
+Every error that a user can cause and fix is a `BnnZooError`; any other exception is a bug.
 
     BnnZooError                  exit code 1
     ├── ArgumentError            exit code 2, also a ValueError: a wrong argument or option
     ├── UnknownModelError        exit code 3, also a LookupError: no such model, alias or tag
-    ├── WeightsError             exit code 4: a weight file cannot be had or is broken
+    ├── WeightsError             exit code 4: a weight file cannot be fetched or is broken
     │   ├── ManifestError        exit code 4: `weights_manifest.json` breaks its schema
     │   └── ModelFormatError     exit code 4: a packed file is broken
     ├── DataError                exit code 5: a data set, image or label cannot be used
     ├── ConversionError          exit code 6: a model cannot be converted
-    ├── GraphError               exit code 6: a graph for deployment breaks the rules
+    ├── GraphError               exit code 6: a graph breaks the rules of its operations
     └── MissingDependencyError   exit code 1, also an ImportError: an extra is not installed
 
-The message of each is one line: what is wrong, what was got, what to do. Whatever servers or files
-have said in it, it has no control characters.
+Each message is one line: what is wrong, what was given, what to do. Control characters, as in text
+from servers or files, are removed.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ __all__ = [
 ]
 
 _KERAS_AND_BACKENDS = ("keras", "tensorflow", "jax", "torch")
-_UNTRAINABLE_BACKENDS = ("numpy", "openvino")  # which Keras has, for inference
-_UNKNOWN_BACKEND = "Unable to import backend"  # how Keras calls it
+_UNTRAINABLE_BACKENDS = ("numpy", "openvino")  # of Keras, for inference only
+_UNKNOWN_BACKEND = "Unable to import backend"  # the message of Keras
 
 
 class BnnZooError(Exception):
-    """Base of every error that a user can cause and mend."""
+    """Base of every error that a user can cause and fix."""
 
     exit_code = 1
 
@@ -56,7 +56,7 @@ class BnnZooError(Exception):
 
 
 class ArgumentError(BnnZooError, ValueError):
-    """An argument or option has a value that cannot be used."""
+    """An argument or option has an invalid value."""
 
     exit_code = 2
 
@@ -74,11 +74,11 @@ class WeightsError(BnnZooError):
 
 
 class ManifestError(WeightsError):
-    """The weights manifest breaks its schema."""
+    """The weights manifest violates its schema."""
 
 
 class ModelFormatError(WeightsError):
-    """A packed file is truncated, altered, or breaks its specification."""
+    """A packed file is truncated, altered or invalid."""
 
 
 class DataError(BnnZooError):
@@ -94,7 +94,7 @@ class ConversionError(BnnZooError):
 
 
 class GraphError(BnnZooError):
-    """A graph for deployment breaks the rules of its operations."""
+    """A graph breaks the rules of its operations."""
 
     exit_code = 6
 
@@ -103,9 +103,9 @@ class MissingDependencyError(BnnZooError, ImportError):
     """A package of an extra is not installed.
 
     Args:
-        package: The module that is missing.
-        extra: The extra of bnnzoo that brings it.
-        purpose: What it is needed for, as in "to read TFDS data sets".
+        package: The missing module.
+        extra: The extra of bnnzoo that installs it.
+        purpose: What needs it, as in "to read TFDS data sets".
     """
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
@@ -118,23 +118,23 @@ class MissingDependencyError(BnnZooError, ImportError):
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """Returns ` Did you mean 'X'?` with the nearest known name; nothing where none is near."""
-    import difflib  # which starting up does without
+    """Returns ` Did you mean 'X'?` with the closest known name, or "" if none is close."""
+    import difflib  # not needed at start-up
 
     near = difflib.get_close_matches(str(name), list(known), n=1)
     return f" Did you mean '{near[0]}'?" if near else ""
 
 
 def first_line(error: Exception) -> str:
-    """Returns the first line of a library's error; its class where it says nothing."""
+    """Returns the first line of a library's error, or its class name if the message is empty."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 @contextlib.contextmanager
 def naming_keras_extras() -> Iterator[None]:
-    """Turns a missing Keras, or a missing backend of it, into the error that names its extra.
+    """Turns a missing Keras or backend into an error that names its extra.
 
-    A backend that Keras does not know, or that does not train, becomes an `ArgumentError`.
+    A backend that Keras does not know or that cannot train becomes an `ArgumentError`.
     """
     try:
         yield
@@ -146,8 +146,8 @@ def naming_keras_extras() -> Iterator[None]:
         raise MissingDependencyError(
             error.name,
             extra="tensorflow" if error.name == "keras" else error.name,
-            purpose="for networks (Keras 3 and a backend come with one of the extras"
-            " bnnzoo[tensorflow], bnnzoo[jax] and bnnzoo[torch])",
+            purpose="for networks (bnnzoo[tensorflow], bnnzoo[jax] or bnnzoo[torch] installs Keras"
+            " 3 and a backend)",
         ) from error
     except ValueError as error:
         unknown = str(error).partition(_UNKNOWN_BACKEND)[2].strip(" :")
@@ -158,6 +158,6 @@ def naming_keras_extras() -> Iterator[None]:
 
 def _no_backend(name: str) -> ArgumentError:
     return ArgumentError(
-        f"The backend of Keras must be tensorflow, jax or torch, got '{name}'. Correct "
-        "KERAS_BACKEND, or keras.json in ~/.keras."
+        f"The Keras backend must be tensorflow, jax or torch, got '{name}'. Set KERAS_BACKEND, or "
+        "edit ~/.keras/keras.json."
     )

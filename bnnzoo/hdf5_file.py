@@ -1,7 +1,7 @@
-"""What an HDF5 file of weights may hold, checked before Keras reads it.
+"""Checks the contents of an HDF5 weight file before Keras reads it.
 
-HDF5 can point to other files, describe numbers that it does not store, and unpack a few bytes to
-gigabytes. Weights need none of that: groups, arrays of numbers, and names in attributes.
+HDF5 can link to other files, declare numbers that it does not store, and unpack a few bytes to
+gigabytes. Weights need only groups, arrays of numbers, and names in attributes.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ __all__ = ["check_hdf5", "largest_count"]
 
 MAX_OBJECTS = 100_000
 MAX_DEPTH = 64
-# Attributes that list groups and arrays; Keras splits long lists into ones with a number behind.
+# Attributes that list groups and arrays. Keras splits long lists and numbers the parts.
 _NAMES = ("layer_names", "weight_names")
 _NUMBERS = "biuf"
 _DEFLATE, _SHUFFLE, _CHECKSUM = 1, 2, 3
-# What h5py writes for `compression="gzip"`: bytes shuffled or not, packed once, a checksum or none.
+# What h5py writes for `compression="gzip"`: an optional shuffle, one deflate, an optional checksum.
 _PIPELINES = {
     (*shuffle, *deflate, *checksum)
     for shuffle in ((), (_SHUFFLE,))
@@ -34,24 +34,24 @@ _PIPELINES = {
 
 
 def largest_count(numbers: int) -> int:
-    """Returns how many numbers a file may hold for a model of `numbers`.
+    """Returns how many numbers a file for a model with `numbers` weights may contain.
 
-    Two states of an optimizer for each, and a head of many more classes.
+    The limit leaves room for two optimizer states per weight and a head of many more classes.
     """
     return 8 * numbers + 2**22
 
 
 def check_hdf5(file: str | PathLike[str] | IO[bytes], name: str, most: int) -> int:
-    """Checks that a file holds plain weights, and returns how many numbers.
+    """Checks that a file contains plain weights, and returns how many numbers.
 
     Args:
         file: The file, or its path.
-        name: What messages call it.
-        most: How many numbers it may hold.
+        name: Name of the file in messages.
+        most: The largest allowed number of numbers.
 
     Raises:
-        WeightsError: It is broken, points to other files, or would take more memory than `most`
-            numbers do.
+        WeightsError: The file is broken, links to other files, or declares more than `most`
+            numbers.
     """
     import h5py
 
@@ -59,17 +59,19 @@ def check_hdf5(file: str | PathLike[str] | IO[bytes], name: str, most: int) -> i
         with h5py.File(file, "r") as opened:
             return _Walk(most).count(opened)
     except _NotPlainError as error:
-        raise WeightsError(f"{name} is not a plain weight file: {error} Do not trust it.") from None
-    except Exception as error:  # of h5py, which has many for broken files
+        raise WeightsError(
+            f"{name} is not a plain weight file: {error} Do not trust this file."
+        ) from None
+    except Exception as error:  # h5py raises many kinds for broken files
         raise WeightsError(f"{name} cannot be read: {first_line(error)}") from error
 
 
 class _NotPlainError(Exception):
-    """What a file has that weights do not need, as a sentence."""
+    """A sentence about something in a file that weights do not need."""
 
 
 class _Walk:
-    """Sees every object of a file once."""
+    """Visits every object of a file once."""
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -78,12 +80,12 @@ class _Walk:
         self.groups: set[Any] = set()
 
     def count(self, group: Any, depth: int = 0) -> int:
-        """Checks a group with what is below it, and returns the numbers seen so far."""
+        """Checks a group and everything in it, and returns the count of numbers so far."""
         import h5py
 
-        place = hash(group.id)  # of the object in the file, whatever its name
+        place = hash(group.id)  # identifies the object, whatever its name
         if depth > MAX_DEPTH or place in self.groups:
-            raise _NotPlainError(f"group {group.name!r:.80} is inside itself or has two names.")
+            raise _NotPlainError(f"group {group.name!r:.80} contains itself or has two names.")
         self.groups.add(place)
         _check_names(group)
         for name in group:
@@ -92,7 +94,7 @@ class _Walk:
                 raise _NotPlainError(f"it has more than {MAX_OBJECTS:,} objects.")
             link = group.get(name, getlink=True)
             if not isinstance(link, h5py.HardLink):
-                raise _NotPlainError(f"{name!r:.80} is a link to another place.")
+                raise _NotPlainError(f"{name!r:.80} is a link.")
             found = group[name]
             if isinstance(found, h5py.Group):
                 self.count(found, depth + 1)
@@ -106,20 +108,20 @@ class _Walk:
         name = f"array {array.name!r:.80}"
         if array.dtype.kind not in _NUMBERS or array.dtype.fields or array.shape is None:
             raise _NotPlainError(
-                f"{name} must be numbers, got {array.dtype!s:.80} of {array.shape}."
+                f"{name} must contain numbers, got {array.dtype!s:.80} of shape {array.shape}."
             )
         if array.is_virtual or array.external is not None:
             raise _NotPlainError(f"{name} is in another file.")
         self.numbers += max(math.prod(array.shape), math.prod(array.chunks or ()))
         if self.numbers > self.most:
             raise _NotPlainError(
-                f"it claims more than {self.most:,} numbers, {self.numbers:,} so far."
+                f"it must declare at most {self.most:,} numbers, got {self.numbers:,} or more."
             )
         _check_storage(array, name)
 
 
 def _check_names(group: Any) -> None:
-    """Checks lists of names: Keras reads what they name, once for each time that they name it."""
+    """Checks lists of names: Keras reads an array as often as it is listed."""
     for key in group.attrs:
         if key.rstrip("0123456789") not in _NAMES:
             continue
@@ -129,30 +131,28 @@ def _check_names(group: Any) -> None:
         names = [bytes(name) for name in group.attrs[key]]
         unusual = any({b"", b".", b".."} & set(name.split(b"/")) for name in names)
         if unusual or len(set(names)) < len(names):
-            raise _NotPlainError(
-                f"{key!r:.80} of {group.name!r:.80} must be plain names, each once."
-            )
+            raise _NotPlainError(f"{key!r:.80} of {group.name!r:.80} must be unique plain names.")
 
 
 def _check_storage(array: Any, name: str) -> None:
-    """Checks that an array is stored in full, and unpacks to what it claims and no more."""
+    """Checks that an array is stored in full and unpacks to no more than its declared size."""
     if array.chunks is None:
         return
     properties = array.id.get_create_plist()
     filters = tuple(properties.get_filter(i)[0] for i in range(properties.get_nfilters()))
     if filters not in _PIPELINES:
-        raise _NotPlainError(f"{name} is compressed in an unknown way. Use gzip.")
+        raise _NotPlainError(f"{name} has an unknown compression. Use gzip.")
     claimed = math.prod(array.chunks) * array.dtype.itemsize
     if _DEFLATE in filters and any(
         len(zlib.decompressobj().decompress(chunk, claimed + 1)) > claimed
         for chunk in _chunks(array)
     ):
-        raise _NotPlainError(f"{name} unpacks to more than it claims.")
+        raise _NotPlainError(f"{name} unpacks to more than its declared size.")
 
 
 def _chunks(array: Any) -> Iterator[bytes]:
     for i in range(array.id.get_num_chunks()):
         chunk = array.id.get_chunk_info(i)
         mask, data = array.id.read_direct_chunk(chunk.chunk_offset)
-        if not mask:  # all filters are applied
+        if not mask:  # all filters were applied
             yield data

@@ -1,9 +1,9 @@
-"""What a `.keras` file may hold, checked before Keras opens it.
+"""Checks the contents of a `.keras` file before Keras opens it.
 
-Keras imports and calls what a config names, and its safe mode has had gaps. So every object in a
-config must be one that is registered in this process, or one of the classes and functions of Keras
-that compute: layers that run stored code or read other files are not among them. What is checked
-here does not depend on the version of Keras.
+Keras imports and calls what a config names, and its safe mode has had gaps. Every object in a
+config must therefore be registered in this process, or be one of the classes and functions of
+Keras that only compute. Layers that run stored code or read other files are refused. These checks
+do not depend on the version of Keras.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ __all__ = ["open_archive"]
 
 CONFIG, WEIGHTS, METADATA = "config.json", "model.weights.h5", "metadata.json"
 MAX_CONFIG_BYTES = 2**28
-# Seeds of random numbers and the like.
+# For seeds of random generators and similar state.
 SPARE_NUMBERS = 4096
 _PLAIN = (
     "__keras_tensor__", "__tensor__", "__numpy__", "__tuple__", "__bytes__", "__ellipsis__",
     "__slice__",
 )  # fmt: skip
-# Kinds of objects that a model is made of, and where the functions among them are.
+# Base classes of the objects in a model, and the modules of its functions.
 _KINDS = (
     keras.Layer, keras.Operation, keras.Initializer, keras.Regularizer, keras.Optimizer,
     keras.Loss, keras.Metric, keras.DTypePolicy, keras.constraints.Constraint,
@@ -41,20 +41,20 @@ _KINDS = (
 )  # fmt: skip
 _FUNCTIONS = (keras.activations, keras.losses, keras.metrics)
 _NO_PARTS = ("deserialize", "get", "serialize")
-# Layers that run what they store, or read files that they name; and what is derived from them.
+# Layers that run stored code or read files, and their subclasses.
 _REFUSED = {
     "IndexLookup", "JaxLayer", "Lambda", "TFSMLayer", "TextVectorization", "TorchModuleWrapper",
 }  # fmt: skip
-# The largest number in the settings of a metric: some take the square of it as memory.
+# The largest number in the settings of a metric: the memory of some metrics is its square.
 MAX_METRIC_NUMBER = 4096
 
 
 def open_archive(path: Path) -> keras.Model:
-    """Returns the model of a `.keras` file, which runs no code of its own.
+    """Returns the model in a `.keras` file, without running code from the file.
 
     Raises:
-        WeightsError: It is broken, names an object that it must not or that is not registered, or
-            would take more memory than its weights do.
+        WeightsError: The file is broken, contains a refused or unregistered object, or describes
+            more weights than it stores.
     """
     path = Snapshot.of(path)
     try:
@@ -65,14 +65,14 @@ def open_archive(path: Path) -> keras.Model:
         held = check_hdf5(io.BytesIO(weights), f"{path}/{WEIGHTS}", most)
         if claimed is not None and claimed > 2 * held + SPARE_NUMBERS:
             raise WeightsError(
-                f"{path} describes a model of {claimed:,} weights and holds {held:,}. Do not trust "
-                "it."
+                f"{path} must store the {claimed:,} weights of its model, got {held:,}. Do not "
+                "trust this file."
             )
         with path.private_copy() as copy:
             return keras.models.load_model(copy, safe_mode=True)
     except WeightsError:
         raise
-    except Exception as error:  # of Keras or of its backend, whatever the settings lead to
+    except Exception as error:  # Keras and its backends raise many kinds
         raise WeightsError(f"{path} cannot be opened: {first_line(error)}") from error
 
 
@@ -81,29 +81,29 @@ def _members(path: Path) -> tuple[Any, bytes]:
     data = io.BytesIO(path.read_bytes())
     if not zipfile.is_zipfile(data):
         raise WeightsError(
-            f"{path} cannot be opened: it is not a zip archive, as .keras files are. Save the "
-            "model again."
+            f"{path} cannot be opened: it is not a zip archive. Save the model again in the .keras "
+            "format."
         )
     with zipfile.ZipFile(data) as archive:
         sizes = {member.filename: member.file_size for member in archive.infolist()}
         missing = [name for name in (CONFIG, WEIGHTS, METADATA) if name not in sizes]
         if missing:
-            raise WeightsError(f"{path} must have {missing[0]}, got none. Save the model again.")
+            raise WeightsError(f"{path} has no {missing[0]}. Save the model again.")
         packed, unpacked = data.getbuffer().nbytes, sum(sizes.values())
         if sizes[CONFIG] > MAX_CONFIG_BYTES or unpacked > 100 * packed:
             raise WeightsError(
-                f"{path} unpacks from {packed:,} to {unpacked:,} bytes. Do not trust it."
+                f"{path} unpacks from {packed:,} to {unpacked:,} bytes. Do not trust this file."
             )
         return json.loads(archive.read(CONFIG)), archive.read(WEIGHTS)
 
 
 def _claimed(config: Any) -> int | None:
-    """Returns how many weights a config describes; None where a layer of the user's hides it."""
+    """Returns the number of weights that a config describes; None if a user's layer hides it."""
     plain = _uncompiled(config)
     try:
         return count_numbers(lambda: keras.saving.deserialize_keras_object(plain, safe_mode=True))
     except ValueError as error:
-        if "stateless scope" not in str(error):  # a variable that is made of a value
+        if "stateless scope" not in str(error):  # a variable initialized from a value
             raise
         return None
 
@@ -123,8 +123,8 @@ def _check_objects(path: Path, value: Any) -> None:
             raise WeightsError(f"{path} cannot be opened: {_refusal(value)}")
         if _is_large_metric(value):
             raise WeightsError(
-                f"{path} cannot be opened: numbers of its metric {value['class_name']} must be at "
-                f"most {MAX_METRIC_NUMBER}. Compile the model without it and save it again."
+                f"{path} cannot be opened: the numbers in its metric {value['class_name']} must be "
+                f"at most {MAX_METRIC_NUMBER}. Compile the model without it and save it again."
             )
         value = list(value.values())
     if isinstance(value, list):
@@ -148,7 +148,7 @@ def _is_known(value: dict[str, Any]) -> bool:
 
 
 def _is_refused(kind: type) -> bool:
-    # On JAX every layer has a base of its backend that is called JaxLayer too.
+    # On JAX every layer also has a base class JaxLayer of the backend.
     return any(
         base.__name__ in _REFUSED and not base.__module__.startswith("keras.src.backend.")
         for base in kind.__mro__
@@ -156,7 +156,7 @@ def _is_refused(kind: type) -> bool:
 
 
 def _is_large_metric(value: Any) -> bool:
-    """Returns whether a config is of a metric that takes memory by a number in its settings."""
+    """Returns whether a config is a metric with a large number in its settings."""
     if "class_name" not in value:
         return False
     found = getattr(sys.modules.get(value.get("module")), value["class_name"], None)
@@ -193,7 +193,8 @@ def _refusal(value: dict[str, Any]) -> str:
     kind = settings if form == "function" else value["class_name"]
     if module.split(".")[0] == "keras":
         return (
-            f"it has {module:.80}.{kind!s:.80}, which may run code or read files. Do not trust it."
+            f"it contains {module:.80}.{kind!s:.80}, which may run code or read files. Do not "
+            "trust this file."
         )
     return (
         f"it needs the {form} '{kind!s:.80}', which is not registered. Import the module that "

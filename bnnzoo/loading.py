@@ -1,4 +1,4 @@
-"""Loads a model by name: builds it, fetches its weights, replaces its head."""
+"""Loads a model by name: builds it, fetches its weights and replaces its head."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def load(
     out_indices: Sequence[int] | None = None,
     cache_dir: str | PathLike[str] | None = None,
 ) -> keras.Model:
-    """Builds a model, with pretrained weights if they are asked for.
+    """Builds a model, optionally with pretrained weights.
 
         model = bnnzoo.load("birealnet", pretrained=True)
         x = model.model_spec.preprocess(images)
@@ -52,27 +52,28 @@ def load(
 
     Args:
         name: Name, alias, or `name.tag`. A tag sets the builder's arguments to those of its
-            weights; it loads them only with `pretrained=True`.
-        pretrained: Load the weights of the tag, or of the default tag. This never ends in random
-            weights: what cannot be loaded is an error.
-        weights: A file of your own weights instead (`.h5`, `.weights.h5`, or a packed network).
-        num_classes: Number of classes. If it is not that of the pretrained weights, the layers
-            whose shapes depend on it keep random weights, and the log says which.
-        input_shape: `(h, w, c)`. None takes the model's own.
-        include_top: Whether the classifier is built. Without it the output is a feature map.
-        pooling: `"avg"` or `"max"` pools that feature map to `(n, c)`.
-        features_only: Return the outputs of the stages instead, one per resolution;
-            `model.feature_info` has their channels and reductions.
-        out_indices: Which stages. None takes all; negative ones count from the end.
-        cache_dir: Where downloads are kept. None takes `BNNZOO_CACHE_DIR` or the user's cache.
+            weights. The weights are loaded only with `pretrained=True`.
+        pretrained: Load the weights of the tag, or of the default tag. Raises an error if they
+            cannot be loaded; the model never has random weights.
+        weights: Path of a weight file to load instead (`.h5`, `.weights.h5` or a packed file).
+        num_classes: Number of classes. If it differs from that of the pretrained weights, layers
+            whose shapes depend on it keep random weights, and a warning names them.
+        input_shape: `(h, w, c)`. Defaults to the model's own.
+        include_top: Whether to build the classifier. Without it the output is a feature map.
+        pooling: `"avg"` or `"max"` pools the feature map to `(n, c)`.
+        features_only: Return a model whose outputs are the feature maps of the stages, one per
+            resolution. `model.feature_info` has their channels and reductions.
+        out_indices: Indices of the stages to return; negative ones count from the end. Defaults
+            to all stages.
+        cache_dir: Cache folder. Defaults to `BNNZOO_CACHE_DIR` or the user's cache.
 
     Returns:
         A `ZooModel`: a functional `keras.Model` with `model_spec` and `feature_info`.
 
     Raises:
-        UnknownModelError: There is no such model or tag, or it has no pretrained weights.
-        ArgumentError: Arguments contradict each other or the network's structure.
-        WeightsError: The weights cannot be fetched, are broken, or do not fit.
+        UnknownModelError: The model or tag does not exist, or has no pretrained weights.
+        ArgumentError: Arguments contradict each other or do not fit the architecture.
+        WeightsError: The weights cannot be fetched, are broken or do not fit the model.
         MissingDependencyError: Keras is not installed.
     """
     has_top = include_top and not features_only
@@ -127,11 +128,11 @@ def _check_arguments(
 ) -> None:
     if pretrained not in (True, False):
         raise ArgumentError(
-            f"pretrained must be True or False, got {pretrained!r}. Name weights as NAME.TAG."
+            f"pretrained must be True or False, got {pretrained!r}. Select weights as NAME.TAG."
         )
     if pretrained and weights is not None:
         raise ArgumentError(
-            f"weights must be None with pretrained=True, got {str(weights)!r}. Give one of them."
+            f"weights must be None with pretrained=True, got {str(weights)!r}. Pass only one."
         )
     if weights is not None and Path(weights).suffix not in WEIGHT_SUFFIXES:
         raise ArgumentError(
@@ -160,7 +161,7 @@ def _check_shape(input_shape: Sequence[int] | None) -> tuple[int, ...] | None:
     shape = None if input_shape is None else as_integers(input_shape)
     if input_shape is not None and shape is None:
         raise ArgumentError(
-            f"input_shape must be (height, width, channels), got {input_shape!r}. Give three "
+            f"input_shape must be (height, width, channels), got {input_shape!r}. Pass three "
             "integers."
         )
     return shape
@@ -172,11 +173,12 @@ def _check_features(
     indices = None if out_indices is None else as_integers(out_indices)
     if out_indices is not None and indices is None:
         raise ArgumentError(
-            f"out_indices must be a sequence of integers, got {out_indices!r}. Pass (0, -1)."
+            f"out_indices must be a sequence of integers, got {out_indices!r}. For example, pass "
+            "(0, -1)."
         )
     if indices is not None and not features_only:
         raise ArgumentError(
-            f"out_indices must be None for a whole model, got {out_indices!r}. "
+            f"out_indices must be None without features_only=True, got {out_indices!r}. "
             "Pass features_only=True."
         )
     if features_only and pooling is not None:
@@ -193,7 +195,7 @@ def _plan(
     num_classes: int | None,
     include_top: bool,
 ) -> _Plan:
-    """Merges the record's builder arguments with those of the call."""
+    """Merges the builder arguments of the record with those of the call."""
     arguments: dict[str, Any] = {}
     if record is not None:
         arguments = {"num_classes": record.num_classes, **record.arguments}
@@ -207,15 +209,15 @@ def _plan(
 
 
 def _load_record(plan: _Plan, record: WeightsRecord, cache_dir: str | PathLike[str] | None) -> Any:
-    """Builds the model with the record's weights, whatever head is asked for."""
+    """Builds the model with the weights of the record and the requested head."""
     from bnnzoo import weights
 
     notop = None if plan.include_top else record.file("notop")
-    # Latent weights before packed ones: training goes on from where it ended.
+    # Latent weights come before packed ones, so that training continues from where it ended.
     file = notop or record.file("full") or record.file("packed")
     if file is None:
         raise WeightsError(
-            f"{record.name} has no weights with a classifier. Use include_top=False."
+            f"{record.name} has no weights with a classifier. Pass include_top=False."
         )
     path = weights.fetch(file, name=record.name, cache_dir=cache_dir)
     model = plan.build()
@@ -231,17 +233,17 @@ def _load_record(plan: _Plan, record: WeightsRecord, cache_dir: str | PathLike[s
 
 
 def _usual_record(architecture: str) -> WeightsRecord | None:
-    """Returns the default weights, whose preprocessing and classes a random model takes over.
+    """Returns the record whose preprocessing and classes a model with random weights uses.
 
-    None where those weights are of another network than the builder's defaults make: what is made
-    for CIFAR-10 has no business with the class names of a smaller one for Fashion-MNIST.
+    None if that record has builder arguments of its own: a network for CIFAR-10 must not get the
+    class names of a smaller one for Fashion-MNIST.
     """
     record = next(iter(manifest.load().tags(architecture)), None)
     return None if record is None or record.arguments else record
 
 
 def _spec(model: Any, plan: _Plan, record: WeightsRecord | None, sha256: str | None) -> ModelSpec:
-    """Describes a loaded model; its class names hold only while it has the record's classes."""
+    """Describes a loaded model. It has class names only with the record's number of classes."""
     num_classes = model.output_shape[-1] if plan.include_top else None
     named = record is not None and num_classes == record.num_classes
     return ModelSpec(
@@ -256,13 +258,13 @@ def _spec(model: Any, plan: _Plan, record: WeightsRecord | None, sha256: str | N
 
 
 def _read_weights(model: Any, path: Path) -> None:
-    """Reads a weight file of Keras 3, a legacy one of Keras 2 in order of its layers, or packed."""
+    """Reads weights from a Keras 3 file, a legacy Keras 2 file in layer order, or a packed file."""
     path = Snapshot.of(path)
     try:
         path.read_bytes()
     except OSError as error:
         raise WeightsError(
-            f"There is no weight file {path}: {error.strerror}. Check its path."
+            f"Cannot read the weight file {path}: {error.strerror}. Check the path."
         ) from error
     if path.suffix == ".safetensors":
         _read_packed_weights(model, path)
@@ -271,14 +273,14 @@ def _read_weights(model: Any, path: Path) -> None:
     check_hdf5(io.BytesIO(path.read_bytes()), str(path), largest_count(numbers))
     try:
         with warnings.catch_warnings(), path.private_copy() as copy:
-            # Keras only warns where a file lacks a layer, and leaves that layer random.
+            # Keras only warns if a file lacks a layer, and leaves that layer random.
             warnings.simplefilter("error", UserWarning)
             model.load_weights(copy)
-    except Exception as error:  # of Keras, which has many for broken files
-        # Keras supposes of what is missing that another version of it saved the file.
-        reason = "it has none for some layers."
+    except Exception as error:  # Keras raises many kinds for broken files
+        # For missing layers Keras suggests a wrong cause: a file of another version.
+        reason = "some layers are missing."
         raise WeightsError(
-            f"{path} does not hold weights of {model.name} with input {model.input_shape[1:]}: "
+            f"{path} does not contain weights of {model.name} with input {model.input_shape[1:]}: "
             f"{reason if isinstance(error, UserWarning) else first_line(error)} Check the model's "
             "arguments."
         ) from error
@@ -292,8 +294,8 @@ def _read_packed_weights(model: Any, path: Path) -> None:
     shapes = tuple(graph.inputs.values())
     if shapes != (tuple(model.input_shape[1:]),):
         raise WeightsError(
-            f"{path} holds {info.name} with input {', '.join(map(str, shapes))}, not {model.name} "
-            f"with input {model.input_shape[1:]}. Check the model's arguments."
+            f"{path} must contain {model.name} with input {model.input_shape[1:]}, got {info.name} "
+            f"with input {', '.join(map(str, shapes))}. Check the model's arguments."
         )
     assign_weights(model, graph)
 
@@ -303,7 +305,7 @@ def _weighted_layers(model: Any) -> Iterator[Any]:
 
 
 def _copy_weights(source: Any, target: Any) -> None:
-    """Copies weights layer by layer in order; layers whose shapes differ belong to the head."""
+    """Copies weights layer by layer in order, except where shapes differ, as in the head."""
     fresh = []
     for ours, theirs in zip(_weighted_layers(target), _weighted_layers(source), strict=False):
         if [w.shape for w in ours.weights] == [w.shape for w in theirs.weights]:
@@ -312,7 +314,7 @@ def _copy_weights(source: Any, target: Any) -> None:
             fresh.append(ours.name)
     if fresh:
         logger.warning(
-            "%s has a new classifier for %d classes: %s start from random weights.",
+            "%s has a new classifier for %d classes. Layers with random weights: %s.",
             target.name,
             target.output_shape[-1],
             ", ".join(fresh),
@@ -324,8 +326,8 @@ def _pooled(model: Any, pooling: str) -> Any:
 
     if len(model.output.shape) != 4:
         raise ArgumentError(
-            f"pooling must be None for {model.name}, whose output is {model.output.shape[1:]}. "
-            "It is no feature map."
+            f"pooling requires a feature map, got output {model.output.shape[1:]} of {model.name}. "
+            "Leave pooling out."
         )
     pool = {"avg": GlobalAveragePooling2D, "max": GlobalMaxPooling2D}
     return _rewired(model, pool[pooling]()(model.output), model.stages)
@@ -336,7 +338,7 @@ def _stage_outputs(model: Any, out_indices: Sequence[int] | None) -> Any:
     indices = range(len(stages)) if out_indices is None else out_indices
     if not all(-len(stages) <= i < len(stages) for i in indices) or not len(indices):
         raise ArgumentError(
-            f"out_indices must be within 0 to {len(stages) - 1}, got {list(indices)}. "
+            f"out_indices must be between 0 and {len(stages) - 1}, got {list(indices)}. "
             f"{model.name} has {len(stages)} stages."
         )
     chosen = tuple(stages[i] for i in indices)
@@ -344,7 +346,7 @@ def _stage_outputs(model: Any, out_indices: Sequence[int] | None) -> Any:
 
 
 def _rewired(model: Any, outputs: Any, stages: tuple[str, ...]) -> Any:
-    """Returns a model of the same layers with other outputs."""
+    """Returns a model with the same layers and other outputs."""
     from bnnzoo.architectures.assembly import ZooModel
 
     other = ZooModel(model.input, outputs, name=model.name)

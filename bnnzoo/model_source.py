@@ -1,4 +1,4 @@
-"""Says what a user means by a model: a name of the zoo, a file, or a Keras model."""
+"""Resolves a model argument: a name in the zoo, a file or a Keras model."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["ModelSource", "resolve_model"]
 
 _PACKED = ".safetensors"
 _READ = tuple(f.suffix for f in FORMATS if f.is_read)
-_NOT_OPENED = (  # suffixes of models, weights and what else is given for one
+_NOT_OPENED = (  # suffixes of other files that users pass as a model
     ".c", ".h5", ".hdf5", ".json", ".npz", ".onnx", ".pb", ".pt", ".pth", ".tflite",
 )  # fmt: skip
 _HDF5 = (
-    "Load weights with bnnzoo.load(NAME, weights=FILE), and save a whole model with "
-    "model.save('model.keras'); the page 'Coming from Larq' says how Larq's files are read."
+    "Load weights with bnnzoo.load(NAME, weights=FILE), or save a whole model with "
+    "model.save('model.keras'). For files of Larq, see the page 'Coming from Larq'."
 )
 _ADVICE = {  # by suffix
     ".tflite": "Convert it first: bnnzoo convert NAME.tflite NAME.safetensors",
@@ -33,12 +33,12 @@ _ADVICE = {  # by suffix
 
 @dataclass(frozen=True)
 class ModelSource:
-    """What a user means by a model.
+    """A resolved model argument.
 
     Attributes:
-        kind: `name` of the zoo, `keras` or `packed` for a file, `foreign` for a file that only
-            `convert` reads, or `model` for a Keras model in memory.
-        value: What was given.
+        kind: `name` for a name in the zoo, `keras` or `packed` for a file, `foreign` for a file
+            that only `convert` reads, or `model` for a Keras model in memory.
+        value: The argument.
         path: The file, which is read once.
     """
 
@@ -48,10 +48,10 @@ class ModelSource:
 
     @property
     def record(self) -> WeightsRecord:
-        """The pretrained weights that a name means.
+        """The record of the pretrained weights of a name.
 
         Raises:
-            UnknownModelError: There is no such model or tag, or it has no pretrained weights.
+            UnknownModelError: The model or tag does not exist, or has no pretrained weights.
         """
         return registry.pretrained_record(str(self.value))
 
@@ -59,25 +59,25 @@ class ModelSource:
         """Checks that the model can be built with random weights.
 
         Raises:
-            ArgumentError: It is not a name of the zoo.
+            ArgumentError: The model is not a name in the zoo.
         """
         if self.kind != "name":
             shown = type(self.value).__name__ if self.kind == "model" else self.value
             raise ArgumentError(
-                f"Random weights must be for a name of the zoo, got {shown}, which has its own. "
-                "Leave --random-weights (random_weights=True) out."
+                f"Random weights require a name in the zoo, got {shown}. Leave out "
+                "--random-weights (random_weights=True)."
             )
 
 
 def resolve_model(source: Any, *, foreign: bool = False) -> ModelSource:
-    """Returns what a user means by a model; a file need not exist.
+    """Resolves a model argument. A file does not have to exist.
 
     Args:
-        source: A name or `name.tag` of the zoo, a path, or a Keras model.
-        foreign: Files of other formats that `convert` reads are taken, too.
+        source: `name` or `name.tag` in the zoo, a path, or a Keras model.
+        foreign: Whether to accept files of the other formats that `convert` reads.
 
     Raises:
-        ArgumentError: A file or folder is meant that is no such model.
+        ArgumentError: `source` is a file or folder that is not a model.
     """
     if not isinstance(source, (str, PathLike)):
         return ModelSource("model", source)
@@ -100,7 +100,7 @@ def resolve_model(source: Any, *, foreign: bool = False) -> ModelSource:
 def _exists(path: Path) -> bool:
     try:
         return bool(path.name) and path.exists()
-    except OSError:  # no file can have such a name
+    except OSError:  # not a valid file name
         return False
 
 

@@ -1,4 +1,4 @@
-"""What a model needs to be used rightly: its name, its preprocessing, its class names."""
+"""The metadata of a model: its name, preprocessing and class names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["FeatureInfo", "ModelSpec", "Prediction"]
 
 
 class Prediction(NamedTuple):
-    """One class with its score."""
+    """A class and its score."""
 
     class_index: int
     name: str
@@ -24,12 +24,12 @@ class Prediction(NamedTuple):
 
 
 class FeatureInfo(NamedTuple):
-    """One output of a model that was loaded with `features_only=True`.
+    """An output of a model that was loaded with `features_only=True`.
 
     Attributes:
         name: Name of the layer.
         channels: Number of channels.
-        reduction: Side of the input divided by the side of the feature map.
+        reduction: Input size divided by the size of the feature map.
     """
 
     name: str
@@ -39,16 +39,16 @@ class FeatureInfo(NamedTuple):
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """The facts that travel with a model, through `model.save` too.
+    """The metadata of a model, which `model.save` keeps.
 
     Attributes:
         name: Canonical name of the architecture.
         input_shape: `(h, w, c)`.
         num_classes: Number of classes; None without a classifier.
-        tag: Name of the pretrained weights; None for random or other ones.
-        weights_sha256: Digest of the weight file that was loaded.
-        preprocessing: Id of the preprocessing; None where it is not known.
-        labels: Id of the class names, or the names themselves; None where they are not known.
+        tag: Tag of the pretrained weights; None for any other weights.
+        weights_sha256: SHA-256 of the loaded weight file.
+        preprocessing: Id of the preprocessing; None if unknown.
+        labels: Id of the class names, or the names themselves; None if unknown.
     """
 
     name: str
@@ -60,43 +60,43 @@ class ModelSpec:
     labels: str | tuple[str, ...] | None = None
 
     def preprocess(self, images: ArrayLike | Sequence[ArrayLike]) -> NDArray[np.float32]:
-        """Returns raw images as the model wants them.
+        """Preprocesses raw images for the model.
 
         Args:
-            images: uint8; `(h, w)`, `(h, w, c)`, `(n, h, w, c)`, or a list of images of any size;
-                images of Pillow too.
+            images: uint8 array `(h, w)`, `(h, w, c)` or `(n, h, w, c)`, a Pillow image, or a list
+                of images of any size.
 
         Returns:
-            float32 `(n, h, w, c)` of the model's input shape.
+            float32 array `(n, h, w, c)` with the model's input shape.
 
         Raises:
-            ArgumentError: The preprocessing of this model is not known.
-            DataError: The images have another type or shape.
+            ArgumentError: The preprocessing of the model is unknown.
+            DataError: The images have the wrong type or shape.
         """
         from bnnzoo.data import preprocessing
 
         if self.preprocessing is None:
             raise ArgumentError(
-                f"{self.name} has no preprocessing: it was made without pretrained weights. "
+                f"{self.name} has no preprocessing because it has no pretrained weights. "
                 "Choose one with bnnzoo.data.preprocessing.get(id)."
             )
         return preprocessing.get(self.preprocessing, self.input_shape)(images)
 
     def decode_predictions(self, scores: ArrayLike, top: int = 5) -> list[list[Prediction]]:
-        """Returns the best classes of each image, the best first.
+        """Returns the classes with the highest scores for each image, highest first.
 
         Args:
             scores: `(n, num_classes)`.
             top: Number of classes per image.
 
         Raises:
-            ArgumentError: `scores` has another shape, or `top` is not positive.
+            ArgumentError: `scores` has the wrong shape, or `top` is not positive.
         """
         values = np.asarray(scores, dtype=np.float64)
         if values.ndim != 2 or values.shape[1] != self.num_classes:
             raise ArgumentError(
                 f"scores must be (n, {self.num_classes}), got {values.shape}. "
-                "Pass what model.predict returns."
+                "Pass the output of model.predict."
             )
         top = check_integer(top, "top")
         names = self.class_names()
@@ -107,7 +107,7 @@ class ModelSpec:
         ]
 
     def class_names(self) -> tuple[str, ...]:
-        """Returns a name per class: the data set's, or its number where none are known."""
+        """Returns the name of each class, or "class 0", "class 1", ... if they are unknown."""
         from bnnzoo.data import labels
 
         if self.labels is not None:

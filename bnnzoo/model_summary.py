@@ -1,4 +1,4 @@
-"""What a model costs: parameters, bits, bytes and multiply-accumulates (MACs) of each layer."""
+"""Counts the parameters, bits, bytes and multiply-accumulates (MACs) of each layer of a model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Shape: TypeAlias = tuple[int | None, ...]
 Call: TypeAlias = tuple[Any, Any]  # the shapes of the input and of the output
 
 KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")
-# Every weight of a kernel works once for each position of the output,
+# Layers that use every kernel weight once per output position,
 ONCE_PER_OUTPUT = (
     keras.layers.Dense,
     keras.layers.Conv1D,
@@ -36,7 +36,7 @@ ONCE_PER_OUTPUT = (
     keras.layers.SeparableConv1D,
     keras.layers.SeparableConv2D,
 )
-# or for each position of the input.
+# or once per input position.
 ONCE_PER_INPUT = (
     keras.layers.Conv1DTranspose,
     keras.layers.Conv2DTranspose,
@@ -49,17 +49,17 @@ class LayerSummary:
     """One layer.
 
     Attributes:
-        name: Name, with those of the models around it: "backbone/conv".
-        type: Name of the class.
-        input_bits: Bits to which the layer quantizes its input; None where it does not.
-        output_shape: Shape at the first call, with None for the batch; a tuple of shapes where
-            there are several outputs; None where it is not known.
-        params_by_bits: Number of parameters that the layer computes with in so many bits.
-        packed_bytes: Bytes of the parameters in these bits, whole bytes for each tensor. The
-            four vectors of a batch normalization count as the two that they fold into.
-        float32_bytes: Bytes of the same numbers in float32.
-        macs_by_bits: MACs for one example, by the larger of the bits of input and weight; None
-            where they are not known.
+        name: Name, prefixed by the names of the enclosing models: "backbone/conv".
+        type: Class name.
+        input_bits: Bits to which the layer quantizes its input; None if it does not.
+        output_shape: Output shape of the first call, with None for the batch; a tuple of shapes for
+            several outputs; None if unknown.
+        params_by_bits: Number of parameters by bits.
+        packed_bytes: Bytes of the parameters at these bits, rounded up to whole bytes per tensor.
+            The four vectors of a batch normalization count as the two that they fold into.
+        float32_bytes: Bytes of the same parameters in float32.
+        macs_by_bits: MACs for one example, by the larger of the bits of input and weight; None if
+            unknown.
     """
 
     name: str
@@ -74,11 +74,11 @@ class LayerSummary:
 
 @dataclass(frozen=True)
 class ModelSummary:
-    """All layers of a model, and their totals. `print` shows a table.
+    """The layers of a model and their totals. `print` shows a table.
 
     Attributes:
         name: Name of the model.
-        layers: Its layers and those of the models inside it, in their order.
+        layers: The layers of the model and of the models inside it, in order.
     """
 
     name: str
@@ -91,17 +91,17 @@ class ModelSummary:
 
     @property
     def params(self) -> int:
-        """Number of parameters, as `model.count_params()` gives it."""
+        """Number of parameters, equal to `model.count_params()`."""
         return sum(self.params_by_bits.values())
 
     @property
     def packed_bytes(self) -> int:
-        """Bytes of the parameters when each takes its bits and batch normalization is folded."""
+        """Bytes of the packed parameters, with batch normalization folded."""
         return sum(layer.packed_bytes for layer in self.layers)
 
     @property
     def float32_bytes(self) -> int:
-        """Bytes of the same numbers in float32, batch normalization folded too."""
+        """Bytes of the same parameters in float32, with batch normalization folded."""
         return sum(layer.float32_bytes for layer in self.layers)
 
     @property
@@ -121,16 +121,16 @@ class ModelSummary:
 
     @property
     def binary_mac_share(self) -> float:
-        """Share of the MACs that are 1 x 1 bit, which XNOR and popcount can do."""
+        """Fraction of the MACs with 1-bit input and weight, which XNOR and popcount compute."""
         return self.macs_by_bits.get(1, 0) / self.macs if self.macs else 0.0
 
     @property
     def uncounted_layers(self) -> tuple[str, ...]:
-        """Names of the layers whose MACs are not known."""
+        """Names of the layers whose MACs are unknown."""
         return tuple(layer.name for layer in self.layers if layer.macs_by_bits is None)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the layers and totals as JSON has them, with bits as strings where keys."""
+        """Returns the layers and totals as JSON values; bits that are keys become strings."""
         totals = {
             "params": self.params,
             "params_by_bits": self.params_by_bits,
@@ -160,7 +160,7 @@ class ModelSummary:
         from rich.text import Text
 
         param_bits, mac_bits = sorted(self.params_by_bits), sorted(self.macs_by_bits)
-        # Text, as a name in brackets would be a style.
+        # Text, because rich reads a name in brackets as a style.
         table = Table(
             title=Text(plain(self.name), "table.title"),
             title_justify="left",
@@ -182,49 +182,49 @@ class ModelSummary:
     def _totals_in_words(self) -> str:
         lines = [
             f"Parameters: {self.params:,}",
-            f"Packed: {self.packed_bytes:,} bytes, {self.compression:.1f} times less than the "
-            f"{self.float32_bytes:,} of float32",
-            f"MACs: {self.macs:,}, {100 * self.binary_mac_share:.2f} % of them binary",
+            f"Packed: {self.packed_bytes:,} bytes, {self.compression:.1f} times smaller than "
+            f"{self.float32_bytes:,} bytes of float32",
+            f"MACs: {self.macs:,}, {100 * self.binary_mac_share:.2f} % binary",
         ]
         if self.uncounted_layers:
             names = ", ".join(map(plain, self.uncounted_layers))
-            lines.append(f"Not counted: the MACs of {names}")
+            lines.append(f"MACs not counted for: {names}")
         return "\n".join(lines)
 
 
 def summary(model: keras.Model | str | PathLike[str]) -> ModelSummary:
     """Returns parameters, bits, packed bytes and MACs of every layer of a built model.
 
-    A MAC has the larger of the bits of its two factors; it is binary if both have one. An input
-    that the layer itself does not quantize counts as 32 bits, and so do the weights without a
-    quantizer, unless their data type is smaller. MACs are those of dense and convolution layers.
-    Their number is not known, and left out, for recurrent and attention layers, inside layers
-    that are made of others, in subclassed models and where a side of the input is not fixed.
+    The bits of a MAC are the larger of the bits of its two factors; a MAC is binary if both have
+    one bit. Inputs that the layer does not quantize count as 32 bits. Weights without a quantizer
+    count as the bits of their data type. MACs are counted for dense and convolution layers. They
+    are unknown for recurrent and attention layers, for layers inside other layers, in subclassed
+    models, and for inputs without a fixed size.
 
-    It gives what `larq.models.summary` gives, with these differences:
+    The result equals that of `larq.models.summary`, except for the following:
 
-    - Parameters are all parameters. Larq leaves out the two vectors of a batch normalization that
-      fold away; here, as there, only the bytes do.
-    - Larq counts no MACs of 3D convolutions, and a layer that is called twice once.
-    - Of a transposed convolution, a weight works once for each pixel of the input. Larq counts
-      the pixels of the output: about strides[0] * strides[1] times too many.
-    - The pointwise half of a separable convolution works on the sums that the depthwise half
-      made, which have 32 bits. Larq gives it the bits of the layer's input.
-    - A tensor takes whole bytes.
+    - All parameters are counted. Larq leaves out the two vectors of a batch normalization that
+      folding removes; here, they are left out of the bytes only.
+    - Larq does not count MACs of 3D convolutions, and counts a layer that is called twice once.
+    - A transposed convolution uses each weight once per input pixel. Larq counts output pixels,
+      about strides[0] * strides[1] times too many.
+    - The pointwise part of a separable convolution works on the 32-bit sums of the depthwise part.
+      Larq uses the bits of the layer's input.
+    - The bytes of each tensor are rounded up to whole bytes.
 
     Args:
-        model: A Keras model; or what `open_model` takes, which downloads no weights.
+        model: A Keras model, or a source that `open_model` accepts. No weights are downloaded.
 
     Raises:
         ValueError: The model has no weights yet.
-        BnnZooError: It cannot be opened, as in `open_model`.
+        BnnZooError: The model cannot be opened; see `open_model`.
     """
     if isinstance(model, (str, PathLike)):
         model = open_model(model)
     if not model.built:
         raise ValueError(
-            f"Model {model.name!r} must be built to be summarized, got one without weights. Give "
-            "it an Input, or call it once."
+            f"Model {model.name!r} must be built, got one without weights. Add an Input layer, or "
+            "call the model once."
         )
     found: dict[int, _Use] = {}
     for use in _walk(model, "", [(None, None)]):
@@ -234,22 +234,22 @@ def summary(model: keras.Model | str | PathLike[str]) -> ModelSummary:
 
 
 class _Use(NamedTuple):
-    """A layer in one place of a model, with the weights that are its own."""
+    """An occurrence of a layer in a model, with the layer's own weights."""
 
     layer: keras.Layer
     name: str
     weights: list[Any]
-    calls: list[Call] | None  # None where they are not known
+    calls: list[Call] | None  # None if unknown
 
     def and_again(self, other: _Use) -> _Use:
-        """Returns this use with the calls of the same layer in another place."""
+        """Returns this use with the calls of another use of the same layer."""
         if self.calls is None or other.calls is None:
             return self._replace(calls=None)
         return self._replace(calls=self.calls + other.calls)
 
 
 def _walk(layer: keras.Layer, name: str, calls: list[Call] | None) -> Iterator[_Use]:
-    """Yields a layer and the layers inside it that have weights of their own or nothing inside."""
+    """Yields a layer and its inner layers, if they have own weights or no inner layers."""
     parts = layer.layers if isinstance(layer, keras.Model) else layer._layers
     inside = {id(weight) for part in parts for weight in part.weights}
     own = [weight for weight in layer.weights if id(weight) not in inside]
@@ -309,11 +309,11 @@ def _bits_of_dtype(dtype: str) -> int:
 
 
 def _folds(layer: keras.Layer, weight: Any) -> bool:
-    # y = gamma (x - mean) / sqrt(variance + epsilon) + beta is a scale and an offset: two of the
-    # four vectors are enough once training is over. Which two are left out here does not matter.
+    # y = gamma (x - mean) / sqrt(variance + epsilon) + beta is a scale and an offset: after
+    # training, two of the four vectors are enough. It does not matter which two are dropped here.
     if isinstance(layer, keras.layers.BatchNormalization):
         return weight.name in ("gamma", "beta")
-    return weight.name in ("lora_kernel_a", "lora_kernel_b")  # their product goes into the kernel
+    return weight.name in ("lora_kernel_a", "lora_kernel_b")  # merged into the kernel
 
 
 def _macs(

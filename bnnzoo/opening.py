@@ -1,4 +1,4 @@
-"""Opens the model that a user means: a file, or a name of the zoo."""
+"""Opens a model from a file or by its name in the zoo."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ def open_model(
     input_shape: Sequence[int] | None = None,
     cache_dir: str | PathLike[str] | None = None,
 ) -> keras.Model:
-    """Returns the model that a user means: a file, a name or `name.tag`.
+    """Opens a model from a file, or loads it by `name` or `name.tag`.
 
     Args:
-        source: A path that ends in `.keras` or, for a packed network, in `.safetensors`; or what
-            `load` takes. Binary kernels of a packed network get small latent weights.
-        pretrained: As in `load`; a file has its own weights.
-        num_classes: As in `load`; a file has its own.
-        input_shape: As in `load`; a file has its own.
-        cache_dir: As in `load`.
+        source: Path of a `.keras` file or a packed `.safetensors` file, or a name that `load`
+            accepts. Binary kernels of a packed file become small latent weights.
+        pretrained: See `load`. Ignored for a file, which has its own weights.
+        num_classes: See `load`. Must be None for a file.
+        input_shape: See `load`. Must be None for a file.
+        cache_dir: See `load`.
 
     Raises:
-        ArgumentError: `source` is of another kind, or `num_classes` or `input_shape` is given for
-            one.
+        ArgumentError: `source` is not a name or a model file, or `num_classes` or `input_shape`
+            is given for a file.
         WeightsError: The file is missing or cannot be read.
-        BnnZooError: As `load` does.
+        BnnZooError: See `load`.
     """
     found = resolve_model(source)
     if found.kind == "model":
         raise ArgumentError(
-            f"source must be a name or a path, got {type(source).__name__}. It is open already."
+            f"source must be a name or a path, got {type(source).__name__}. Use the model itself."
         )
     if found.path is None:
         return load(
@@ -58,29 +58,29 @@ def open_model(
         )
     if num_classes is not None or input_shape is not None:
         raise ArgumentError(
-            f"num_classes and input_shape must be None for {source}. The file has its own."
+            f"num_classes and input_shape must be None for the file {source}. Leave them out."
         )
     return _open_keras_file(found.path) if found.kind == "keras" else _open_packed_file(found.path)
 
 
 def _open_keras_file(path: Path) -> Any:
-    """Opens a saved model without running code that it might carry."""
-    # Layers, initializers and models register themselves when their modules are imported; nn comes
-    # first because its import says which extra is missing.
+    """Opens a saved model without running code that it may contain."""
+    # Layers, initializers and models register themselves on import. nn comes first because its
+    # import reports a missing extra.
     papers = sorted({f"bnnzoo.architectures.{entry.module}" for entry in CATALOG.values()})
     for module in ("bnnzoo.nn", *papers):
         importlib.import_module(module)
     from bnnzoo.keras_archive import open_archive
 
     if path.is_dir():
-        raise WeightsError(f"{path} is a folder. Name a file.")
+        raise WeightsError(f"{path} is a folder. Pass the path of a file.")
     if not path.is_file():
-        raise WeightsError(f"There is no file {path}. Check its path.")
+        raise WeightsError(f"There is no file {path}. Check the path.")
     return open_archive(path)
 
 
 def _open_packed_file(path: Path) -> Any:
-    """Turns a packed network back into a Keras model, with latent weights."""
+    """Converts a packed file back to a Keras model with latent weights."""
     from bnnzoo.formats import packed
     from bnnzoo.keras_bridge.to_keras import to_keras
 

@@ -1,4 +1,4 @@
-"""A file that is read once, so that what was verified is what is opened."""
+"""A file that is read once, so that the verified bytes are the ones that are used."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ else:
 
 
 class Snapshot(_Path):
-    """A path whose `read_bytes` reads the file the first time only.
+    """A path whose `read_bytes` reads the file only once.
 
-    Another process may put something else in its place; whoever reads by this object gets what was
-    there first. The bytes stay in memory as long as the object.
+    If another process replaces the file, later reads still return the first contents. The bytes
+    stay in memory as long as the object.
     """
 
     _data: bytes | None = None
 
     @classmethod
     def holding(cls, path: Path, data: bytes | None) -> Snapshot:
-        """Returns the path of a file that was read already."""
+        """Returns a snapshot of a file that was already read."""
         snapshot = cls(path)
         snapshot._data = data
         return snapshot
 
     @classmethod
     def of(cls, path: str | PathLike[str]) -> Snapshot:
-        """Returns a path as a snapshot; one that is a snapshot already stays itself."""
+        """Returns a path as a snapshot; a snapshot is returned unchanged."""
         return path if isinstance(path, cls) else cls(path)
 
     def read_bytes(self) -> bytes:
-        """Returns what the file held when it was read first."""
+        """Returns the contents of the file at the first read."""
         if self._data is None:
             self._data = super().read_bytes()
         return self._data
@@ -55,7 +55,7 @@ class Snapshot(_Path):
 
     @contextlib.contextmanager
     def private_copy(self) -> Iterator[Path]:
-        """Yields a file with these bytes that nobody else can change, for what only takes paths."""
+        """Yields the path of a private copy, for functions that accept only paths."""
         with tempfile.TemporaryDirectory(prefix="bnnzoo-") as folder:
             copy = Path(folder) / self.name
             copy.write_bytes(self.read_bytes())

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Atomic file writes."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_link_stays_and_its_target_is_written(tmp_path):
         assert target.read_text() == content
         assert link.is_symlink()
     assert list(target.parent.iterdir()) == [target]
-    with pytest.raises(ArgumentError, match=r"link.json exists already. Use --force"):
+    with pytest.raises(ArgumentError, match=r"link.json already exists. Use --force"):
         check_writable(link, force=False)
 
 
@@ -83,7 +83,9 @@ def test_a_pipe_takes_what_is_written_and_stays(tmp_path):
 
 
 def test_a_full_device_is_one_line():
-    with pytest.raises(BnnZooError, match=r"^/dev/full cannot be written: No space left.* Make r"):
+    with pytest.raises(
+        BnnZooError, match=r"^/dev/full cannot be written: No space left.* Free some"
+    ):
         write_file(Path("/dev/full"), b"content")
     assert Path("/dev/full").is_char_device()
 
@@ -91,10 +93,10 @@ def test_a_full_device_is_one_line():
 @pytest.mark.parametrize(
     ("name", "match"),
     [
-        ("dangling", r"dangling cannot be written: there is no folder .*gone"),
-        ("folder", r"folder is a folder. Name a file"),
-        ("n" * 300, r"cannot be written: File name too long. Name another file"),
-        ("file/part", r"file/part cannot be written: there is no folder .*file"),
+        ("dangling", r"dangling cannot be written: the folder .*gone does not exist"),
+        ("folder", r"folder must be a file, got a folder"),
+        ("n" * 300, r"cannot be written: File name too long. Choose another path"),
+        ("file/part", r"file/part cannot be written: the folder .*file does not exist"),
     ],
     ids=["link into nowhere", "folder", "long name", "file for a folder"],
 )
@@ -118,7 +120,9 @@ except ArgumentError as error: print(error)
 
 def test_a_read_only_folder_is_told_before_any_work():
     done = subprocess.run([sys.executable, "-c", AS_NOBODY], capture_output=True, text=True)
-    assert done.stdout == "/new cannot be written: / is read-only for you.\n", done.stderr
+    assert done.stdout == "/new cannot be written: / is not writable. Choose another path.\n", (
+        done.stderr
+    )
 
 
 def test_a_source_is_not_overwritten(tmp_path):
@@ -128,7 +132,7 @@ def test_a_source_is_not_overwritten(tmp_path):
     sources = [None, "birealnet20", tmp_path / "other.npz", path]
     check_writable(tmp_path / "new.npz", force=True, sources=sources)
     for output in (path, link):
-        with pytest.raises(ArgumentError, match=f"{output} is what is read here"):
+        with pytest.raises(ArgumentError, match=f"{output} is an input of this command"):
             check_writable(output, force=True, sources=sources)
 
 

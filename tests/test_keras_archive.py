@@ -178,11 +178,11 @@ def hdf5(edit: Callable[[h5py.File], Any]) -> bytes:
     [
         (  # CVE-2026-1669
             lambda file: file.__setitem__("layers", h5py.ExternalLink("other.h5", "/")),
-            "'layers' is a link to another place",
+            "'layers' is a link",
         ),
         (  # CVE-2026-0897
             lambda file: file.create_dataset("k", (10**5, 10**5), "f4", compression="gzip"),
-            "claims more than",
+            "it must declare at most",
         ),
     ],
 )
@@ -205,7 +205,7 @@ def test_a_config_asks_for_no_more_memory_than_the_weights(tmp_path, before, aft
         config = archive.read("config.json").decode()
     assert before in config
     rewritten(path, config_json=config.replace(before, after).encode())
-    with pytest.raises(WeightsError, match=r"describes a model of .*,000,\d+ weights and h"):
+    with pytest.raises(WeightsError, match=r"must store the .*,000,\d+ weights of its model, got "):
         open_archive(path)
 
 
@@ -221,7 +221,7 @@ def test_a_metric_takes_no_memory_by_its_settings(tmp_path, metric):
         config = archive.read("config.json").decode()
     assert ": 7" in config
     rewritten(tmp_path / "x.keras", config_json=config.replace(": 7", ": 1000000000").encode())
-    with pytest.raises(WeightsError, match=r"numbers of its metric .* must be at most 4096"):
+    with pytest.raises(WeightsError, match=r"numbers in its metric .* must be at most 4096"):
         open_archive(tmp_path / "x.keras")
 
 
@@ -235,7 +235,7 @@ def test_an_archive_does_not_unpack_to_gigabytes(tmp_path):
 def test_an_archive_without_weights_says_what_is_missing(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.keras", "w") as archive:
         archive.writestr("config.json", "{}")
-    with pytest.raises(WeightsError, match=r"x.keras must have model.weights.h5, got none"):
+    with pytest.raises(WeightsError, match=r"x.keras has no model.weights.h5"):
         open_archive(tmp_path / "x.keras")
 
 

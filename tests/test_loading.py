@@ -71,7 +71,7 @@ def test_another_number_of_classes_replaces_the_head_and_says_so(trained, caplog
         model = bnnzoo.load("binarynet", pretrained=True, num_classes=3)
     assert model.output_shape == (None, 3)
     assert model.model_spec.num_classes == 3 and model.model_spec.labels is None
-    assert "new classifier for 3 classes: logits, logits_bn start from random" in caplog.text
+    assert "for 3 classes. Layers with random weights: logits, logits_bn." in caplog.text
     assert_same_weights(weighted(model)[:-2], weighted(trained)[:-2])
 
 
@@ -140,7 +140,7 @@ MISTAKES = {
     "indices_range": (
         {"features_only": True, "out_indices": (3,)},
         ArgumentError,
-        r"out_indices must be within 0 to 2, got \[3\]",
+        r"out_indices must be between 0 and 2, got \[3\]",
     ),
     "index": (
         {"features_only": True, "out_indices": 1},
@@ -151,7 +151,7 @@ MISTAKES = {
     "text": ({"input_shape": "8x8"}, ArgumentError, r"\(height, width, channels\), got '8x8'"),
     "shape": ({"input_shape": (32, 32)}, ArgumentError, r"must be \(height, width, channels\)"),
     "small": ({"input_shape": (4, 4, 3)}, ArgumentError, "must be at least 8 x 8 pixels, got 4"),
-    "missing": ({"weights": "none.h5"}, WeightsError, "There is no weight file none.h5"),
+    "missing": ({"weights": "none.h5"}, WeightsError, "Cannot read the weight file none.h5"),
 }
 
 
@@ -177,20 +177,20 @@ def test_a_name_is_text(call):
 
 
 def test_pooling_needs_a_feature_map(trained):
-    with pytest.raises(ArgumentError, match="It is no feature map"):
+    with pytest.raises(ArgumentError, match="pooling requires a feature map, got output"):
         bnnzoo.load("binarynet_mlp", include_top=False, pooling="avg")
 
 
 def test_pretrained_never_ends_in_random_weights(trained):
     with pytest.raises(UnknownModelError, match="'binarynet_mlp' has no pretrained weights"):
         bnnzoo.load("binarynet_mlp", pretrained=True)
-    message = r"does not hold weights of binarynet with input \(32, 32, 3\): "
+    message = r"does not contain weights of binarynet with input \(32, 32, 3\): "
     with pytest.raises(WeightsError, match=message):
         bnnzoo.load("binarynet", pretrained=True, input_shape=(32, 32, 3))
 
 
 def test_weights_of_another_network_are_an_error(trained, tmp_path):
-    with pytest.raises(WeightsError, match="does not hold weights of binarynet_mlp"):
+    with pytest.raises(WeightsError, match="does not contain weights of binarynet_mlp"):
         bnnzoo.load("binarynet_mlp", weights=tmp_path / "binarynet_small.weights.h5")
     (tmp_path / "broken.h5").write_bytes(b"no HDF5")
     with pytest.raises(WeightsError, match=r"broken.h5 cannot be read: ") as caught:
@@ -205,5 +205,5 @@ def test_a_weight_file_points_to_no_other_file(trained, tmp_path):
         name = next(iter(file["layers"]))
         del file["layers"][name]
         file["layers"][name] = h5py.ExternalLink("binarynet_small.weights.h5", f"/layers/{name}")
-    with pytest.raises(WeightsError, match=f"'{name}' is a link to another place. Do not trust"):
+    with pytest.raises(WeightsError, match=f"'{name}' is a link. Do not trust"):
         bnnzoo.load("binarynet.small", weights=path)

@@ -67,12 +67,12 @@ def test_open_model_names_what_is_wrong_with_a_file(tmp_path):
     with pytest.raises(WeightsError, match=r"flipped.keras cannot be opened: Bad CRC-32"):
         open_model(tmp_path / "flipped.keras")
     (tmp_path / "folder.keras").mkdir()
-    with pytest.raises(WeightsError, match=r"folder.keras is a folder. Name a file"):
+    with pytest.raises(WeightsError, match=r"folder.keras is a folder. Pass the path of a file"):
         open_model(tmp_path / "folder.keras")
     for name in ("net.h5", "net.weights.h5", "folder/net", "./net", "net.tflite", "net.onnx"):
         with pytest.raises(ArgumentError, match=f"must end in .keras or .safetensors, got {name}"):
             open_model(name)
-    with pytest.raises(ArgumentError, match="must be None for net.keras"):
+    with pytest.raises(ArgumentError, match="must be None for the file net.keras"):
         open_model("net.keras", num_classes=3)
 
 

@@ -1,4 +1,4 @@
-"""What `--labels` and `--preprocessing` take, in the commands that have them."""
+"""The options `--labels` and `--preprocessing`, which several commands share."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ PREPROCESSING = "Id, or mean=M:std=S[:size=HxW][:crop=F] in [0, 1]; the model's 
 
 
 def names_and_table(value: str | None) -> tuple[Labels | None, Path | None]:
-    """Returns the class names or the table of labelled images that `--labels` names."""
+    """Returns the class names or the path of the table of labelled images in `--labels`."""
     from bnnzoo.data.tables import names_or_table
 
     return (None, None) if value is None else names_or_table(value)
 
 
 def class_names(value: str) -> Labels:
-    """Returns the class names that `--labels` names.
+    """Returns the class names in `--labels`.
 
     Raises:
-        DataError: It is a table of labelled images, or not there.
+        DataError: `--labels` is a table of labelled images, or does not exist.
     """
     names, table = names_and_table(value)
     if names is None:
-        raise DataError(f"--labels must be {NAMES}, got {table}. Check its path.")
+        raise DataError(f"--labels must be {NAMES}, got {table}. Check the path.")
     return names

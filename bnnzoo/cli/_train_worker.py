@@ -1,4 +1,4 @@
-"""What `bnnzoo train --processes` starts and supervises: the same command, on a lifeline.
+"""The worker process that `bnnzoo train --processes` starts and supervises.
 
 python -m bnnzoo.cli._train_worker train RECIPE --processes ... --process-id ...
 """
@@ -15,13 +15,13 @@ from bnnzoo.training.distributed import lifeline
 
 
 def run() -> None:
-    """Runs the command and ends the process at once: JAX's own end waits for the other processes.
+    """Runs the command, then ends the process without JAX's shutdown.
 
-    Minutes, where one of them is dead.
+    JAX's shutdown waits for the other processes, for minutes if one of them is dead.
     """
     lifeline.hold()
     sys.stdout = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # where JAX's collectives talk; what is printed here is the result
+    os.dup2(2, 1)  # JAX's collectives print to file 1; standard output is for the result only
     show_log()
     try:
         code = main(sys.argv[1:])

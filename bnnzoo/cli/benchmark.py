@@ -1,4 +1,4 @@
-"""`bnnzoo benchmark`: how fast a packed file runs on this machine, and where its time goes."""
+"""`bnnzoo benchmark`: measures the speed of a packed file and of its nodes on this machine."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ DOMINANT = 5
 
 @click.command("benchmark")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--threads", type=int, help="All cores of the process by default, at most 8.")
+@click.option("--threads", type=int, help="Default: all cores of the process, at most 8.")
 @click.option("--runs", type=click.IntRange(min=1), default=100, show_default=True)
 @click.option("--batch-size", type=click.IntRange(min=1), default=1, show_default=True)
-@click.option("--isa", help="Instruction set; the best of this CPU by default.")
-@click.option("--profile", is_flag=True, help="Show every node, not only the longest.")
+@click.option("--isa", help="Instruction set. Default: the best of this CPU.")
+@click.option("--profile", is_flag=True, help="Show all nodes, not only the slowest.")
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON object.")
 def command(
     file: Path,
@@ -35,7 +35,7 @@ def command(
     profile: bool,
     as_json: bool,
 ) -> None:
-    """Measure the speed of the packed file FILE, on random images."""
+    """Measure the speed of the packed file FILE on random images."""
     from bnnzoo import runtime
 
     model = runtime.load(file, threads=threads, isa=isa)
@@ -56,12 +56,12 @@ def command(
     print_table(
         ["node", "operation", "ms", "GMAC/s"],
         [[name, op, f"{ms:.3f}", speed] for name, op, ms, speed in rows],
-        title="Nodes, one image" if profile else f"The {len(rows)} longest nodes, one image",
+        title="Nodes, one image" if profile else f"The {len(rows)} slowest nodes, one image",
     )
 
 
 def measure(model: Model, runs: int, batch_size: int) -> dict[str, Any]:
-    """Returns percentiles of the time of one call, in milliseconds, and what follows from them."""
+    """Returns percentiles of the time of one call in milliseconds, and the throughput."""
     images = model.random_inputs(batch_size)
     for _ in range(WARM_UP_RUNS):
         model(images)

@@ -23,7 +23,7 @@ def command() -> None:
 
 @command.command("path")
 def path() -> None:
-    """Print the folder of the cache."""
+    """Print the path of the cache folder."""
     echo(weights.cache_folder())
 
 
@@ -32,9 +32,8 @@ def path() -> None:
 def ls(as_json: bool) -> None:
     """List the weight files in the cache.
 
-    State: cached; broken (its size is wrong; `verify` reads the content too); unknown (the
-    manifest does not have it: an older or newer version of bnnzoo fetched it); partial (an
-    unfinished download).
+    State: cached; broken (wrong size; `verify` also reads the content); unknown (not in the
+    manifest: downloaded by another version of bnnzoo); partial (an unfinished download).
     """
     files = weights.cached_files(manifest.load())
     now = time.time()
@@ -52,9 +51,9 @@ def ls(as_json: bool) -> None:
 @command.command("verify", short_help="Compare every file with the manifest.")
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON array.")
 def verify(as_json: bool) -> None:
-    """Compare size and sha256 of each file in the cache with the manifest.
+    """Compare the size and sha256 of each file in the cache with the manifest.
 
-    State: ok, broken, unknown, partial. The exit code is 4 if a file is broken.
+    State: ok, broken, unknown or partial. The exit code is 4 if a file is broken.
     """
     files = weights.cached_files(manifest.load())
     found = [(file, *_verified(file)) for file in files]
@@ -70,9 +69,9 @@ def verify(as_json: bool) -> None:
     broken = [(file, problem) for file, state, problem in found if state == "broken"]
     if broken:
         file, problem = broken[0]
-        count = f"{len(broken)} of {len(found)} files in the cache"
+        count = f"{len(broken)} of {len(found)} cached files"
         raise WeightsError(
-            f"{count} must be as the manifest says, but {file.path} {problem}. "
+            f"{count} differ from the manifest: {file.path} {problem}. "
             f"Run: bnnzoo download {file.name} --role {file.role}"
         )
 
@@ -83,12 +82,12 @@ def verify(as_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask before --all.")
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON array.")
 def rm(names: tuple[str, ...], everything: bool, yes: bool, as_json: bool) -> None:
-    """Remove the weights of NAME from the cache, and print the path of each removed file.
+    """Remove the weights of NAME from the cache and print the path of each removed file.
 
-    Without a TAG it removes the weights of every tag. Files that are not weights stay.
+    Without TAG, the weights of all tags are removed. Files that are not weights are kept.
     """
     if everything == bool(names):
-        raise ArgumentError("Either NAMEs or --all must be given. `bnnzoo cache ls` shows them.")
+        raise ArgumentError("Pass either NAMEs or --all. `bnnzoo cache ls` shows the names.")
     files = weights.cached_files(manifest.load())
     chosen = files if everything else _chosen(files, names)
     if everything and files and not yes:
@@ -104,15 +103,16 @@ def rm(names: tuple[str, ...], everything: bool, yes: bool, as_json: bool) -> No
 def _confirm(files: Sequence[CachedFile]) -> None:
     size = sum(file.bytes for file in files)
     if not sys.stdin.isatty():
-        raise ArgumentError("--all must be confirmed, and nobody is here to ask. Add --yes.")
-    question = f"Remove {len(files)} files, {size:,} bytes, from {weights.cache_folder()}?"
+        raise ArgumentError("--all needs a confirmation, but there is no terminal. Add --yes.")
+    plural = "" if len(files) == 1 else "s"
+    question = f"Remove {len(files)} file{plural}, {size:,} bytes, from {weights.cache_folder()}?"
     if not click.confirm(question, err=True):
         echo("Nothing was removed.", err=True)
         click.get_current_context().exit(1)
 
 
 def _chosen(files: Sequence[CachedFile], names: Sequence[str]) -> list[CachedFile]:
-    """Returns the files of the names; a name may also be one that only the cache knows."""
+    """Returns the files of the names. A name need not be in the manifest if it is in the cache."""
     chosen: dict[CachedFile, None] = {}
     for name in names:
         found = [file for file in files if _is_of(file, name)]

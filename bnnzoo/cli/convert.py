@@ -1,4 +1,4 @@
-"""`bnnzoo convert`: from a Keras model to a packed file, with a report and a proof."""
+"""`bnnzoo convert`: converts a model to a packed file or another format, and reports."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _list_formats(context: click.Context, option: click.Parameter, value: bool) 
     "--format",
     "format_name",
     metavar="NAME",
-    help="Format of OUT, where its suffix does not say it; see --list-formats.",
+    help="Format of OUT, if its suffix does not determine it. See --list-formats.",
 )
 @click.option(
     "--list-formats",
@@ -52,7 +52,7 @@ def _list_formats(context: click.Context, option: click.Parameter, value: bool) 
     type=click.Choice(["float32", "float16", "int8"]),
     default="float32",
     show_default=True,
-    help="How a packed file stores kernels of real numbers; with int8, layers multiply in 8 bits.",
+    help="Data type of real-valued kernels in a packed file. With int8, layers multiply in 8 bits.",
 )
 @click.option(
     "--check",
@@ -62,15 +62,13 @@ def _list_formats(context: click.Context, option: click.Parameter, value: bool) 
     metavar="N",
     help="Compare every layer on N images.",
 )
-@click.option(
-    "--data", help="Real images, as for evaluate: measures the accuracy before and after."
-)
+@click.option("--data", help="Images, as for evaluate, to measure the accuracy before and after.")
 @click.option("--labels", help=LABELS)
 @click.option("--class-map", type=FILE, help="With --data: CSV or JSON, index by class folder.")
 @click.option("--preprocessing", help=PREPROCESSING)
 @click.option("--limit", type=click.IntRange(min=1), help="Evaluate the first N images only.")
-@click.option("--random-weights", is_flag=True, help="Without pretrained weights.")
-@click.option("--dry-run", is_flag=True, help="Do everything but write OUT.")
+@click.option("--random-weights", is_flag=True, help="Use random weights.")
+@click.option("--dry-run", is_flag=True, help="Do everything except write OUT.")
 @click.option("--force", is_flag=True, help="Overwrite OUT.")
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON object.")
 def command(
@@ -89,14 +87,14 @@ def command(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Pack MODEL, a name, NAME.TAG or a .keras file, into OUT, a .safetensors file.
+    """Convert MODEL (a name, NAME.TAG or a .keras file) to OUT, a packed .safetensors file.
 
-    The file holds one bit per binary weight and runs without Keras. It is written only if every
+    The file stores one bit per binary weight and runs without Keras. It is written only if every
     layer computes the same in Keras and in the packed runtime. Other formats are for other
-    runtimes; some can be MODEL as well.
+    runtimes; some of them are also accepted as MODEL.
     """
     if out is None and not dry_run:
-        raise click.UsageError("Missing argument 'OUT'. Name a file, or pass --dry-run.")
+        raise click.UsageError("Missing argument 'OUT'. Pass a path, or --dry-run.")
     from bnnzoo.conversion import convert
 
     names, table = names_and_table(labels)
@@ -121,11 +119,11 @@ def command(
 
 
 def _labelled(data: str | None, labels: Path | None, class_map: Path | None) -> str | Source | None:
-    """Returns the data set with its labels, where they are not in the data set itself."""
+    """Returns the data set with the labels of --labels or --class-map, if given."""
     if labels is None and class_map is None:
         return data
     if data is None:
-        raise ArgumentError("--labels and --class-map belong to --data. Name the images as well.")
+        raise ArgumentError("--labels and --class-map require --data. Add --data.")
     from bnnzoo.data import open_source
 
     return open_source(data, labels_csv=labels, class_map=class_map)
@@ -140,7 +138,7 @@ def _print(report: ConversionReport) -> None:
     if real:
         cells = [(la.name, la.kind, ", ".join(la.stored), la.reason) for la in real]
         title = f"{len(real)} of {len(report.layers)} layers compute in real numbers"
-        print_table(["layer", "kind", "stored as", "because"], cells, title=title)
+        print_table(["layer", "kind", "stored as", "reason"], cells, title=title)
     for sentence in report.in_8_bits():
         echo(sentence)
     for note in report.notes():
@@ -153,6 +151,6 @@ def _print(report: ConversionReport) -> None:
 
 
 def _print_passes(report: ConversionReport) -> None:
-    fired = [(*pair, "the file is written") for pair in report.passes.items() if pair[1]]
-    fired += [(*pair, "the file is loaded") for pair in report.runtime_passes.items() if pair[1]]
+    fired = [(*pair, "writing") for pair in report.passes.items() if pair[1]]
+    fired += [(*pair, "loading") for pair in report.runtime_passes.items() if pair[1]]
     print_table(["pass", "nodes", "when"], fired)

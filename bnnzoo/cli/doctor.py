@@ -1,4 +1,4 @@
-"""`bnnzoo doctor`: versions, backend, cache, and what is missing for what."""
+"""`bnnzoo doctor`: shows versions, the backend, the cache and missing packages."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from bnnzoo.version import __version__
 from bnnzoo.weights import cache_folder
 
 BASE = ("numpy", "click", "pooch", "requests", "tqdm", "safetensors", "rich", "pillow")
-# Package -> what it is needed for, and the extra that brings it.
+# Package -> what needs it, and the extra that installs it.
 OPTIONAL = {
     "keras": ("load, evaluate and train models", "tensorflow"),
     "tensorflow": ("run Keras on TensorFlow", "tensorflow"),
     "jax": ("run Keras on JAX", "jax"),
     "torch": ("run Keras on PyTorch", "torch"),
     "tensorflow-datasets": ("evaluate on TFDS data sets", "tfds"),
-    "tensorboard": ("write events of training", "train"),
-    "matplotlib": ("write confusion matrices as pictures", "plots"),
-    "ai-edge-litert": ("read and write files of Larq Compute Engine", "lce"),
+    "tensorboard": ("write training events", "train"),
+    "matplotlib": ("draw confusion matrices", "plots"),
+    "ai-edge-litert": ("read and write Larq Compute Engine files", "lce"),
     "onnx": ("write QONNX files", "qonnx"),
 }
 # Distributions that provide a package under another name.
@@ -48,9 +48,9 @@ ENVIRONMENT = (
 @click.command("doctor")
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON object.")
 def command(as_json: bool) -> int:
-    """Show versions, backend and cache, and what is missing for what.
+    """Show versions, the backend, the cache and missing packages.
 
-    Exit code 1 if models cannot be loaded.
+    The exit code is 1 if models cannot be loaded.
     """
     report = examine()
     if as_json:
@@ -61,7 +61,7 @@ def command(as_json: bool) -> int:
 
 
 def examine() -> dict[str, Any]:
-    """Returns what `doctor` finds, as JSON values."""
+    """Returns the findings as JSON values."""
     optional = {name: _version(name) for name in OPTIONAL}
     backend = configured_backend()
     return {
@@ -84,7 +84,7 @@ def examine() -> dict[str, Any]:
         },
         "models": len(registry.list_models()),
         "environment": {
-            # A mirror's URL may hold a password.
+            # The URL of a mirror may contain a password.
             name: policy.shown(value) if name == "BNNZOO_BASE_URL" else value
             for name, value in os.environ.items()
             if name in ENVIRONMENT
@@ -102,13 +102,13 @@ def _version(package: str) -> str | None:
 
 
 def configured_backend() -> str:
-    """Returns the backend that Keras will have, without importing it."""
+    """Returns the backend that Keras will use, without importing Keras."""
     if os.environ.get("KERAS_BACKEND"):
         return os.environ["KERAS_BACKEND"]
     try:
         home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
         return str(json.loads((home / "keras.json").read_text())["backend"])
-    except (OSError, RuntimeError, ValueError, KeyError):  # the second: there is no home folder
+    except (OSError, RuntimeError, ValueError, KeyError):  # RuntimeError: no home folder
         return "tensorflow"
 
 
@@ -139,7 +139,7 @@ def _print_report(report: dict[str, Any]) -> None:
         line(name, value)
     for gap in report["missing"]:
         echo(
-            f"{gap['package']} is not installed; it is needed to {gap['purpose']}: "
+            f"{gap['package']} is not installed. To {gap['purpose']}, run: "
             f"pip install 'bnnzoo[{gap['extra']}]'"
         )
     if report["ready"]:
@@ -148,4 +148,4 @@ def _print_report(report: dict[str, Any]) -> None:
         known = ", ".join(BACKENDS)
         echo(f"Not ready: KERAS_BACKEND must be one of {known}, got '{report['backend']}'.")
     else:
-        echo(f"Not ready: Keras with the backend {report['backend']} is not installed.")
+        echo(f"Not ready: Keras or its backend {report['backend']} is not installed.")

@@ -1,4 +1,4 @@
-"""`bnnzoo download`: fetches and verifies pretrained weights, and prints where they are."""
+"""`bnnzoo download`: fetches and verifies pretrained weights and prints their paths."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from bnnzoo.manifest import WeightsFile, WeightsRecord
     "roles",
     type=click.Choice(manifest.ROLES),
     multiple=True,
-    help="With the classifier (full), without it (notop), or packed; can be repeated. "
-    "Default: full, or the only one there is.",
+    help="Weights with the classifier (full), without it (notop), or packed. Can be repeated. "
+    "Default: full, or the only one available.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON array.")
 def command(
     names: tuple[str, ...], everything: bool, roles: tuple[str, ...], as_json: bool
 ) -> None:
-    """Download and verify the weights of NAME, and print the path of each file.
+    """Download and verify the weights of NAME and print the path of each file.
 
-    Without a TAG it takes the default weights of the model. A file that is in the cache already
-    is only verified. One that cannot be had does not stop the others.
+    Without TAG, the default weights of the model are used. Files already in the cache are only
+    verified. If a file fails, the others are still downloaded.
     """
     wanted = [
         (record, file)
@@ -59,7 +59,7 @@ def command(
 
 def _records(names: tuple[str, ...], everything: bool) -> list[WeightsRecord]:
     if everything == bool(names):
-        raise ArgumentError("Either NAMEs or --all must be given. `bnnzoo list` shows the names.")
+        raise ArgumentError("Pass either NAMEs or --all. `bnnzoo list` shows the names.")
     if everything:
         return list(manifest.load().weights.values())
     return [registry.pretrained_record(name) for name in dict.fromkeys(names)]
@@ -72,7 +72,7 @@ def _files(record: WeightsRecord, roles: tuple[str, ...], optional: bool) -> lis
     if missing and not optional:
         raise ArgumentError(
             f"Weights '{record.name}' have no file for --role {missing[0]}. "
-            f"They have: {', '.join(file.role for file in record.files)}."
+            f"Available roles: {', '.join(file.role for file in record.files)}."
         )
     return [file for file in record.files if file.role in roles]
 

@@ -1,4 +1,4 @@
-"""`bnnzoo evaluate`: the accuracy of a model on a data set."""
+"""`bnnzoo evaluate`: measures the accuracy of a model on a data set."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 class Recorded(click.Command):
-    """A command that remembers its arguments, for the result that it writes."""
+    """A command that records its command line for the result."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Keeps the arguments as they were typed."""
+        """Records the arguments as typed."""
         ctx.meta["bnnzoo.command"] = shlex.join(["bnnzoo", str(ctx.info_name), *args])
         return super().parse_args(ctx, args)
 
@@ -38,26 +38,26 @@ class Recorded(click.Command):
 @click.option(
     "--data",
     required=True,
-    help="FOLDER (of class folders, or with --labels), FILE.npz, sample:fashion_mnist, "
+    help="FOLDER (of class folders, or of images with --labels), FILE.npz, sample:fashion_mnist, "
     "keras:NAME[:SPLIT] or tfds:NAME[:SPLIT].",
 )
 @click.option("--labels", help=LABELS)
-@click.option("--class-map", type=FILE, help="CSV or JSON: index by class folder.")
+@click.option("--class-map", type=FILE, help="CSV or JSON file: index by class folder.")
 @click.option("--preprocessing", help=PREPROCESSING)
 @click.option(
     "--runtime",
     type=click.Choice(["keras", "packed"]),
-    help="What runs it; a packed file runs packed, all else on Keras by default.",
+    help="Runtime of the model. Default: packed for packed files, otherwise keras.",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Evaluate the first N images only.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True)
 @click.option("--per-class", is_flag=True, help="Add the accuracy of each class.")
 @click.option("--confusion-matrix", type=FILE, help="Write a .csv or .png file.")
-@click.option("--log-samples", type=FILE, help="Write a line of JSON per image.")
+@click.option("--log-samples", type=FILE, help="Write one line of JSON per image.")
 @click.option("-o", "--output", type=FILE, help="Write the result as JSON.")
-@click.option("--skip-bad", is_flag=True, help="Leave out broken images, and list them.")
-@click.option("--random-weights", is_flag=True, help="Without pretrained weights.")
-@click.option("--force", is_flag=True, help="Overwrite files.")
+@click.option("--skip-bad", is_flag=True, help="Skip broken images, and list them.")
+@click.option("--random-weights", is_flag=True, help="Use random weights.")
+@click.option("--force", is_flag=True, help="Overwrite existing files.")
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON object.")
 @click.pass_context
 def command(
@@ -134,12 +134,12 @@ def _check_drawable(path: Path) -> None:
     if path.suffix not in (".csv", ".png"):
         raise ArgumentError(f"--confusion-matrix must end in .csv or .png, got {path}.")
     if path.suffix == ".png":
-        import_matplotlib()  # before the model runs for nothing
+        import_matplotlib()  # fails here instead of after the evaluation
 
 
 def _advance(bar: Any, done: int, total: int) -> None:
     if bar.total is None:
-        bar.reset(total)  # the clock of the bar starts here, not when the model is loaded
+        bar.reset(total)  # so that the time to load the model does not count
     bar.update(done - bar.n)
 
 
@@ -153,13 +153,13 @@ def _drawn(report: EvaluationReport, path: Path) -> bytes | str:
 
 
 def _warn(report: EvaluationReport) -> None:
-    """Says on standard error what the figures alone do not tell."""
+    """Writes warnings to standard error."""
     if report.random_weights:
-        echo("The weights are random: only the throughput means something.", err=True)
+        echo("The weights are random: only the throughput is meaningful.", err=True)
     for skipped in report.skipped[:MOST_SKIPPED]:
         echo(f"Skipped {skipped.reason}", err=True)
     if len(report.skipped) > MOST_SKIPPED:
-        echo(f"Skipped {len(report.skipped):,} in all; -o lists them.", err=True)
+        echo(f"Skipped {len(report.skipped):,} images in total. -o lists all.", err=True)
 
 
 def _print_tables(report: EvaluationReport, per_class: bool) -> None:

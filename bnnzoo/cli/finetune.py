@@ -1,4 +1,4 @@
-"""`bnnzoo finetune`: a trained network learns other classes."""
+"""`bnnzoo finetune`: trains a pretrained network on other classes."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from bnnzoo.cli.train import follow, print_epoch, print_report
 @click.command("finetune", cls=Recorded)
 @click.argument("model")
 @click.option("--data", required=True, help="keras:NAME, FILE.npz, or FOLDER with train and test.")
-@click.option("--test-data", help="Images to measure on, where --data is training images alone.")
+@click.option("--test-data", help="Test images, if --data has training images only.")
 @click.option("--epochs", type=click.IntRange(min=0), default=10, show_default=True)
 @click.option("--lr", type=float, default=1e-3, show_default=True, help="Highest learning rate.")
 @click.option(
     "--freeze-backbone", type=click.IntRange(min=0), default=5, show_default=True, metavar="N",
-    help="The backbone is frozen for N epochs first.",
+    help="Freeze the backbone for the first N epochs.",
 )  # fmt: skip
 @click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True)
 @click.option("--pad", type=click.IntRange(min=0), default=0, help="Shift by up to N pixels.")
-@click.option("--flip", is_flag=True, help="Mirror every second image.")
+@click.option("--flip", is_flag=True, help="Flip images horizontally with probability 0.5.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.")
-@click.option("--resume", is_flag=True, help="Go on after the last finished epoch.")
+@click.option("--resume", is_flag=True, help="Resume after the last finished epoch.")
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON object.")
 @click.pass_context
 def command(
@@ -46,7 +46,7 @@ def command(
     resume: bool,
     as_json: bool,
 ) -> None:
-    """Train MODEL (NAME.TAG, a .keras or packed file) on other classes."""
+    """Train MODEL (NAME.TAG, a .keras file or a packed file) on other classes."""
     from bnnzoo.training.finetuning import finetuning_recipe
     from bnnzoo.training.trainer import train
 

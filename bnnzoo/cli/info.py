@@ -1,4 +1,4 @@
-"""`bnnzoo info`: what is known of a model and its weights."""
+"""`bnnzoo info`: shows a model and its weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bnnzoo.manifest import TrainingRun, WeightsRecord
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON object.")
 def command(name: str, as_json: bool) -> None:
-    """Show what is known of the model NAME or the weights NAME.TAG."""
+    """Show details of the model NAME or the weights NAME.TAG."""
     model = registry.info(name)
     if as_json:
         print_json(asdict(model))
@@ -68,7 +68,7 @@ def _record_facts(record: WeightsRecord) -> dict[str, Any]:
             + (f", {metric.date})" if metric.date else ")")
         )
     for file in record.files:
-        size = "size not known" if file.bytes is None else f"{file.bytes:,} bytes"
+        size = "unknown size" if file.bytes is None else f"{file.bytes:,} bytes"
         place = file.path and f"shipped as {file.path}"
         facts[f"file {file.role}"] = f"{place or file.url[0]} ({size}, sha256 {file.sha256[:12]}…)"
     return facts

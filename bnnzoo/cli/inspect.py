@@ -1,4 +1,4 @@
-"""`bnnzoo inspect`: the graph, the tensors and the facts in a packed file."""
+"""`bnnzoo inspect`: shows the graph, the tensors and the metadata of a packed file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON object.")
 def command(file: Path, as_json: bool) -> None:
-    """Show graph, tensors, bits, bytes and metadata of the packed file FILE."""
+    """Show the graph, tensors, bits, bytes and metadata of the packed file FILE."""
     from bnnzoo.formats.packed import open_file
 
     report = describe(open_file(file))
@@ -30,7 +30,7 @@ def command(file: Path, as_json: bool) -> None:
 
 
 def describe(packed: PackedFile) -> dict[str, Any]:
-    """Returns what is in a packed file, as JSON values."""
+    """Returns the contents of a packed file as JSON values."""
     from bnnzoo.formats.graph_document import to_document
     from bnnzoo.graph.ops import infer_types
 
@@ -115,7 +115,7 @@ def _print_report(report: dict[str, Any]) -> None:
 
 def _operation(node: dict[str, Any]) -> str:
     bits = node.get("attributes", {}).get("input_bits")
-    return node["op"] if bits is None else f"{node['op']}, input of {bits} bits"
+    return node["op"] if bits is None else f"{node['op']}, {bits}-bit input"
 
 
 def _shape(shape: list[int]) -> str:

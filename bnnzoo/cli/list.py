@@ -1,4 +1,4 @@
-"""`bnnzoo list`: the models, their size, and the accuracy of their weights."""
+"""`bnnzoo list`: lists the models, their sizes and the accuracy of their weights."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from bnnzoo.registry import ModelInfo
 @click.option("--pretrained", is_flag=True, help="Only models with pretrained weights.")
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON array.")
 def command(pattern: str, pretrained: bool, as_json: bool) -> None:
-    """List the models whose name fits PATTERN, as in 're*'.
+    """List the models whose names match PATTERN, as in 're*'.
 
-    Each of their weights has a line, the default ones first, with their size and top-1 on their own
-    data set; `bnnzoo info NAME.TAG` says where it comes from. Parameters are those of the default
-    arguments, and left out for weights of others.
+    Each line is one set of weights, default weights first, with their size and top-1 accuracy.
+    `bnnzoo info NAME.TAG` shows more. Parameters are those of the default arguments, and are left
+    out for weights with other arguments.
     """
     models = [registry.info(name) for name in registry.list_models(pattern, pretrained=pretrained)]
     if as_json:
@@ -32,7 +32,7 @@ def command(pattern: str, pretrained: bool, as_json: bool) -> None:
             [line for model in models for line in _lines(model)],
         )
     else:
-        echo(f"No model fits '{pattern}'.", err=True)
+        echo(f"No model matches '{pattern}'.", err=True)
 
 
 def _row(model: ModelInfo) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def _row(model: ModelInfo) -> dict[str, Any]:
 
 
 def _weights(model: ModelInfo, record: WeightsRecord) -> dict[str, Any]:
-    """Returns what is known of weights; those of other arguments have not the model's size."""
+    """Returns a row of weights. With other arguments, the model's size does not apply."""
     packed = record.file("packed")
     usual = not record.arguments
     return {
@@ -70,7 +70,7 @@ def _accuracy(metric: Metric | None) -> dict[str, Any]:
 
 
 def _lines(model: ModelInfo) -> list[list[Any]]:
-    """Returns a line for each of its weights, with their size; else one with its own."""
+    """Returns a line for each of the model's weights, or one line if it has none."""
     whole = _row(model)
     return [
         [

@@ -1,4 +1,4 @@
-"""The command `bnnzoo`: finds a command by name and turns errors into one line and an exit code."""
+"""The command `bnnzoo`: dispatches commands and turns errors into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from bnnzoo.cli.output import echo, show_log
 from bnnzoo.errors import BnnZooError, did_you_mean, naming_keras_extras
 from bnnzoo.version import __version__
 
-# Name -> one line of help. Each command is `command` in bnnzoo/cli/<name>.py, imported only when
-# it is invoked, so that `bnnzoo --help` is quick.
+# Name -> one line of help. Each command is `command` in bnnzoo/cli/<name>.py, which is imported
+# only when it is invoked, so that `bnnzoo --help` is fast.
 COMMANDS = {
     "benchmark": "Measure the speed of a packed file on this machine.",
     "cache": "Show, verify or empty the cache of downloaded weights.",
-    "convert": "Pack a Keras model into a file that runs without Keras.",
-    "doctor": "Show versions, backend and cache, and what is missing for what.",
+    "convert": "Convert a model to a file that runs without Keras.",
+    "doctor": "Show versions, the backend, the cache and missing packages.",
     "download": "Download and verify pretrained weights.",
     "evaluate": "Measure the accuracy of a model on a data set.",
-    "info": "Show what is known of a model and its weights.",
+    "info": "Show details of a model and its weights.",
     "finetune": "Train a pretrained network on other classes.",
-    "inspect": "Show graph, tensors, bits and metadata of a packed file.",
+    "inspect": "Show the graph, tensors and metadata of a packed file.",
     "list": "List the models.",
     "predict": "Classify images.",
     "publish": "Add the network of a finished run to the zoo.",
-    "recipes": "List the training recipes and what they reached.",
+    "recipes": "List the training recipes and their accuracies.",
     "summary": "Show bits, parameters, bytes and MACs of each layer.",
-    "train": "Train a network by a recipe.",
+    "train": "Train a network with a recipe.",
     "unpack": "Write the weights of a packed file as NumPy arrays.",
     "verify": "Check a packed file: structure, ranges, checksums.",
 }
@@ -49,14 +49,14 @@ _OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "ResourceExhausted", "OutOfMemory")
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are modules that are imported on demand."""
+    """A group whose commands are imported on demand."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Returns the names of the commands."""
         return sorted(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Imports and returns a command; None if there is none of that name."""
+        """Imports and returns a command; None if the name is unknown."""
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"bnnzoo.cli.{cmd_name}").command
@@ -65,7 +65,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Finds the command, or suggests the nearest name."""
+        """Finds the command, or suggests the closest name."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             ctx.fail(f"No such command '{args[0]}'.{did_you_mean(args[0], COMMANDS)}")
         return super().resolve_command(ctx, args)
@@ -87,8 +87,8 @@ def command() -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code.
 
-    A `BnnZooError` becomes one line on standard error, and so does what the machine lacks, memory
-    or room on a disk; any other exception is a bug and passes with its traceback.
+    A `BnnZooError`, a full disk or a lack of memory becomes one line on standard error. Any other
+    exception is a bug and keeps its traceback.
     """
     try:
         with naming_keras_extras():
@@ -115,36 +115,36 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _lacking(error: Exception) -> str | None:
-    """Returns what the machine lacks, in one line; None where an error is another one."""
+    """Returns a line about a full disk or a lack of memory; None for any other error."""
     if isinstance(error, OSError) and error.errno in _FULL:
         where = error.filename or "A file or the output"
-        return f"{where} cannot be written: {error.strerror}. Make room and repeat."
-    # JAX, TensorFlow and torch have errors of their own.
+        return f"{where} cannot be written: {error.strerror}. Free some space and try again."
+    # JAX, TensorFlow and torch raise their own errors.
     lines = f"{type(error).__name__}: {error}".splitlines()
     telling = [line for line in lines if any(sign in line for sign in _OUT_OF_MEMORY)]
     if isinstance(error, MemoryError) or telling:
         reason = (telling or lines)[-1].strip(" .:")
-        return f"The memory is too small: {reason}. Ask for less, as a smaller batch."
+        return f"Out of memory: {reason}. Use less memory, for example a smaller batch."
     return None
 
 
 def _flush() -> None:
-    if sys.stdout is not None:  # as it is where it was closed
+    if sys.stdout is not None:  # None if it was closed
         sys.stdout.flush()
 
 
 def run() -> None:
     """The entry point of the installed script."""
-    # TensorFlow tells of the processor and of missing GPUs at every start; its errors stay.
+    # TensorFlow logs the processor and missing GPUs at every start. Its errors are still shown.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    # Pillow warns of broken files without their names; the error that follows has the name.
+    # Pillow warns about broken files without naming them. The error that follows names the file.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="backslashreplace")  # of names that the terminal cannot show
+        sys.stdout.reconfigure(errors="backslashreplace")  # for names that the terminal cannot show
     show_log()
     code = main()
     try:
         _flush()
-    except OSError:  # main has told of it; Python would try once more
+    except OSError:  # main has reported it; Python would flush again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)

@@ -1,6 +1,7 @@
-"""What the commands write to a terminal, a pipe or a file.
+"""The output of the commands to a terminal, a pipe or a file.
 
-Everything goes out here, so that what files, servers and peers have said steers no terminal.
+All output goes through this module, which removes control characters in text from files, servers
+and peers.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class _PlainFormatter(logging.Formatter):
 
 
 def show_log() -> None:
-    """Lets warnings of bnnzoo go to standard error."""
+    """Writes warnings of bnnzoo to standard error."""
     handler = logging.StreamHandler()
     handler.setLevel(logging.WARNING)
     handler.setFormatter(_PlainFormatter())
@@ -39,7 +40,7 @@ def show_log() -> None:
 def print_json(value: Any) -> None:
     """Writes `value` to standard output as indented JSON.
 
-    Where standard output has not all of its characters they are escaped as JSON does.
+    If standard output cannot encode all characters, non-ASCII characters are escaped.
     """
     lines = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False).split("\n")
     text = "\n".join(STEERING.sub(lambda match: f"\\u{ord(match[0]):04x}", line) for line in lines)
@@ -53,9 +54,9 @@ def print_json(value: Any) -> None:
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "") -> None:
     """Writes an aligned table to standard output; columns of numbers are right-aligned.
 
-    On a terminal texts are broken between words to fit its width. Nothing is cut, since that is
-    what one has to type: where words are too long, lines are longer than the terminal. In a pipe
-    or a file nothing is broken.
+    On a terminal, text is wrapped between words to fit the width. Words are never cut, so that they
+    can be copied; if they are too long, lines exceed the width. Text in a pipe or a file is not
+    wrapped.
     """
     from rich import box
     from rich.cells import cell_len
@@ -82,7 +83,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: st
         table.add_row(*(Text(_cell(value)) for value in row))
     if title:
         console.print(plain(title), style="italic", markup=False, soft_wrap=True)
-    # A dumb terminal's width counts only together with its height.
+    # On a dumb terminal rich ignores a width without a height.
     wide = Console(highlight=False, width=sum(widths) + around, height=console.height)
     with wide.capture() as drawn:
         wide.print(table)
@@ -90,7 +91,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: st
 
 
 def _fitted(natural: Sequence[int], least: Sequence[int], room: int) -> list[int]:
-    """Returns widths of columns: the widest that can give way does so, until all have room."""
+    """Returns column widths, narrowing the widest column that can shrink until all fit."""
     widths = list(natural)
     while sum(widths) > room:
         loose = [i for i, width in enumerate(widths) if width > least[i]]

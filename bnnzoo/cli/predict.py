@@ -1,4 +1,4 @@
-"""`bnnzoo predict`: the most likely classes of images."""
+"""`bnnzoo predict`: predicts the classes of images."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from bnnzoo.cli.output import print_json, print_table
 @click.option(
     "--runtime",
     type=click.Choice(["keras", "packed"]),
-    help="What runs it; a packed file runs packed, all else on Keras by default.",
+    help="Runtime of the model. Default: packed for packed files, otherwise keras.",
 )
-@click.option("--skip-bad", is_flag=True, help="Leave out broken images, and name them.")
+@click.option("--skip-bad", is_flag=True, help="Skip broken images, and name them.")
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON array.")
 def command(
     model: str,
@@ -33,7 +33,7 @@ def command(
     skip_bad: bool,
     as_json: bool,
 ) -> None:
-    """Classify IMAGES with MODEL: a name, NAME.TAG, a .keras or a packed file."""
+    """Classify IMAGES with MODEL: a name, NAME.TAG, a .keras file or a packed file."""
     from bnnzoo.evaluation.prediction import predict
 
     results = predict(

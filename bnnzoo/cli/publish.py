@@ -1,4 +1,4 @@
-"""`bnnzoo publish`: from a finished run to a weight file of the zoo and its record."""
+"""`bnnzoo publish`: adds the network of a finished run to the zoo."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ if TYPE_CHECKING:
 
 @click.command("publish")
 @click.argument("run_dir", type=click.Path(path_type=Path))
-@click.option("--tag", help="Tag of the weights; that of the recipe's name by default.")
+@click.option("--tag", help="Tag of the weights. Default: the tag in the recipe's name.")
 @click.option(
     "--weights-dtype",
     type=click.Choice(["float32", "float16", "int8"]),
-    help="How kernels of real numbers are stored; float16 where that keeps the accuracy.",
+    help="Data type of real-valued kernels. Default: float16 if it keeps the accuracy.",
 )
-@click.option("--latent", is_flag=True, help="Publish the latent weights too, to fine-tune from.")
-@click.option("--note", help="What else a user has to know.")
-@click.option("--hardware", help="What it was trained on, in words; as the run says by default.")
+@click.option("--latent", is_flag=True, help="Publish the latent weights too, for fine-tuning.")
+@click.option("--note", help="A note for users.")
+@click.option("--hardware", help="Training hardware, in words. Default: as recorded by the run.")
 @click.option("--default", is_flag=True, help="Make these the default weights of the network.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for a file that --url serves.")
-@click.option("--url", help="Where the file will be downloaded from, with --out.")
-@click.option("--dry-run", is_flag=True, help="Do everything but write.")
-@click.option("--force", is_flag=True, help="Replace weights of the same name.")
+@click.option("--url", help="URL of the file, with --out.")
+@click.option("--dry-run", is_flag=True, help="Do everything except write.")
+@click.option("--force", is_flag=True, help="Replace weights with the same name.")
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON object.")
 def command(run_dir: Path, as_json: bool, **options: Any) -> None:
-    """Publish the network of the finished run in RUN_DIR, in this source tree.
+    """Publish the network of the finished run in RUN_DIR to this source tree.
 
-    Packs it, measures Keras and the packed file on all test images, and writes weights, log and
-    manifest record, if they agree to 0.1 point.
+    Packs the network and measures it in Keras and packed on all test images. If the accuracies
+    agree to 0.1 percentage points, writes the weights, the log and the manifest record.
     """
     from bnnzoo.publishing import publish
 
@@ -52,7 +52,7 @@ def command(run_dir: Path, as_json: bool, **options: Any) -> None:
 
 
 def _follow(bar: Any) -> Any:
-    """Returns what moves a bar, and tells of every measurement when it begins."""
+    """Returns a callback that updates a progress bar and announces every measurement."""
     measured: list[str] = []
 
     def advance(what: str, done: int, total: int) -> None:

@@ -1,4 +1,4 @@
-"""`bnnzoo recipes`: what can be trained, and what it reached."""
+"""`bnnzoo recipes`: lists the training recipes and their accuracies."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from bnnzoo.training.recipes.recipe import Recipe
 @click.command("recipes")
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON array.")
 def command(as_json: bool) -> None:
-    """List the training recipes and what they reached."""
+    """List the training recipes and their accuracies."""
     rows = [_row(recipe) for recipe in RECIPES.values()]
     if as_json:
         print_json(rows)
         return
-    columns = ["recipe", "epochs", "reached top-1 %", "weights", "settings"]
+    columns = ["recipe", "epochs", "top-1 %", "weights", "settings"]
     cells = [
         (row["name"], row["epochs"], row["top1"], _weights(row), row["summary"]) for row in rows
     ]
@@ -29,9 +29,9 @@ def command(as_json: bool) -> None:
 
 
 def _row(recipe: Recipe) -> dict[str, Any]:
-    """Returns a recipe with the measurement of the weights that it made, if some are published.
+    """Returns a recipe with the accuracy of its published weights, if there are any.
 
-    Weights of the recipe as it stands come before those of one that was changed.
+    Weights of the unchanged recipe take precedence over those of a changed one.
     """
     made = [r for r in manifest.load().weights.values() if r.recipe == recipe.name and r.metrics]
     best: WeightsRecord | None = min(made, key=lambda r: len(r.settings), default=None)
@@ -49,7 +49,7 @@ def _row(recipe: Recipe) -> dict[str, Any]:
 
 
 def _weights(row: dict[str, Any]) -> str | None:
-    """Returns the name of the weights, with the settings that were changed for them."""
+    """Returns the name of the weights, with the changed settings."""
     changed = ", ".join(f"{key}={value}" for key, value in row["changed"].items())
     name: str | None = row["weights"]
     return f"{name} with {changed}" if changed else name

@@ -1,4 +1,4 @@
-"""`bnnzoo summary`: bits, parameters, bytes and MACs of each layer."""
+"""`bnnzoo summary`: shows bits, parameters, bytes and MACs of each layer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bnnzoo.cli.output import echo, print_json
 
 @click.command("summary")
 @click.argument("model")
-@click.option("--input-shape", metavar="H,W,C", help="Input shape of the network, as in 32,32,3.")
+@click.option("--input-shape", metavar="H,W,C", help="Input shape of the network, such as 32,32,3.")
 @click.option("--num-classes", type=click.IntRange(min=1), help="Number of classes.")
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON object.")
 def command(model: str, input_shape: str | None, num_classes: int | None, as_json: bool) -> None:
@@ -33,5 +33,5 @@ def _shape(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise click.BadParameter(
-            f"'{text}' must be height,width,channels, as in 32,32,3.", param_hint="--input-shape"
+            f"'{text}' must be height,width,channels, such as 32,32,3.", param_hint="--input-shape"
         ) from None

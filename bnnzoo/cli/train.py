@@ -1,4 +1,4 @@
-"""`bnnzoo train`: a recipe, its data, a folder for the run."""
+"""`bnnzoo train`: trains a network with a recipe."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from bnnzoo.training.recipes.settings import apply_settings, both_splits
 
 @click.command("train", cls=Recorded)
 @click.argument("recipe")
-@click.option("--data", help="Training images, as `evaluate --data` takes them.")
-@click.option("--test-data", help="Images to measure on. By default the test split of --data.")
+@click.option("--data", help="Training images, in the forms of `evaluate --data`.")
+@click.option("--test-data", help="Test images. Default: the test split of --data.")
 @click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE",
-    help="Change the recipe: epochs=2, augmentation.pad=2, arguments.width=64.",
+    help="Change a setting of the recipe: epochs=2, augmentation.pad=2, arguments.width=64.",
 )  # fmt: skip
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run: runs/RECIPE.")
-@click.option("--resume", is_flag=True, help="Go on after the last finished epoch.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run [runs/RECIPE].")
+@click.option("--resume", is_flag=True, help="Resume after the last finished epoch.")
 @click.option(
     "--processes",
     metavar="ADDRESSES",
-    help="HOST[:PORT] of all processes that train together, separated by commas.",
+    help="HOST[:PORT] of all processes, separated by commas.",
 )
-@click.option("--process-id", type=click.IntRange(min=0), help="Which of them this is, from 0.")
+@click.option("--process-id", type=click.IntRange(min=0), help="Index of this process, from 0.")
 @click.option(
     "--peer-timeout", type=click.FloatRange(min=5), default=60, show_default=True,
-    metavar="SECONDS", help="A process that is silent for so long is taken for dead.",
+    metavar="SECONDS", help="Time after which a silent process counts as dead.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON object.")
 @click.pass_context
@@ -56,7 +56,7 @@ def command(
     peer_timeout: float,
     as_json: bool,
 ) -> int:
-    """Train a network by RECIPE; `bnnzoo recipes` lists them."""
+    """Train a network with RECIPE. `bnnzoo recipes` lists the recipes."""
     chosen = with_data(apply_settings(find_recipe(recipe), settings), data, test_data)
     folder = out or Path("runs") / chosen.name
     cluster = read_cluster(processes, process_id)
@@ -72,7 +72,7 @@ def command(
 
 
 def in_worker(cluster: Cluster, typed: str, recipe: Recipe, resume: bool, silence_s: float) -> int:
-    """Runs the command that was typed again, in a process that this one watches."""
+    """Runs the same command in a worker process that this process supervises."""
     from bnnzoo.cli.doctor import configured_backend
     from bnnzoo.training.distributed.distribution import check_backend
     from bnnzoo.training.distributed.supervisor import supervise
@@ -80,7 +80,7 @@ def in_worker(cluster: Cluster, typed: str, recipe: Recipe, resume: bool, silenc
     check_backend(configured_backend())
     worker = [sys.executable, "-m", "bnnzoo.cli._train_worker", *shlex.split(typed)[1:]]
     values = recipe.to_dict()
-    # Each machine may have its own path to the data.
+    # The path of the data may differ between machines.
     job = {key: values[key] for key in values if key not in ("data", "test_data", "summary")}
     return supervise(cluster, worker, {**job, "resume": resume}, silence_s)
 
@@ -88,7 +88,7 @@ def in_worker(cluster: Cluster, typed: str, recipe: Recipe, resume: bool, silenc
 def train_in(
     cluster: Cluster | None, recipe: Recipe, folder: Path, resume: bool, typed: str
 ) -> dict[str, Any]:
-    """Trains as one of a cluster or alone, and shows how far it is."""
+    """Trains alone or as a process of a cluster, with a progress bar."""
     from bnnzoo.training.distributed.distribution import joined
 
     quiet = cluster is not None and cluster.process > 0
@@ -106,7 +106,7 @@ def train_in(
 
 
 def with_data(recipe: Recipe, data: str | None, test_data: str | None) -> Recipe:
-    """Returns the recipe with other images; both splits of `keras:NAME` and `FILE.npz`."""
+    """Returns the recipe with other data. `keras:NAME` and `FILE.npz` have both splits."""
     if data is None:
         return recipe if test_data is None else dataclasses.replace(recipe, test_data=test_data)
     train, test = both_splits(data, test_data)
@@ -114,13 +114,13 @@ def with_data(recipe: Recipe, data: str | None, test_data: str | None) -> Recipe
 
 
 def follow(bar: Any) -> Callable[[Any], None]:
-    """Returns what moves a progress bar over all epochs, with rate and time left."""
+    """Returns a callback that updates a progress bar over all epochs."""
 
     def advance(progress: Any) -> None:
         before = (progress.epoch - 1) * progress.steps
         if bar.total is None:
             bar.reset(progress.epochs * progress.steps)
-            bar.initial = bar.n = before  # of epochs that were done before
+            bar.initial = bar.n = before  # epochs of an earlier run
         bar.set_description(f"epoch {progress.epoch}/{progress.epochs}", refresh=False)
         bar.update(before + progress.step - bar.n)
 
@@ -128,7 +128,7 @@ def follow(bar: Any) -> Callable[[Any], None]:
 
 
 def print_epoch(row: dict[str, Any]) -> None:
-    """Writes a line per epoch to standard error, above a bar."""
+    """Writes the line of an epoch to standard error, above the progress bar."""
     text = (
         f"epoch {row['epoch']:>3}  loss {row['loss']:.4f}  top-1 {row['top1']:.2f} %  "
         f"val loss {row['val_loss']:.4f}  val top-1 {row['val_top1']:.2f} %  "

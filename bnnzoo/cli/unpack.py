@@ -1,4 +1,4 @@
-"""`bnnzoo unpack`: the weights of a packed file as arrays of NumPy, or as memory images."""
+"""`bnnzoo unpack`: writes the weights of a packed file as NumPy arrays or memory images."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
     type=click.Choice(["npz", "mem"]),
     default="npz",
     show_default=True,
-    help="Arrays of NumPy, or a folder of hex words for $readmemh.",
+    help="NumPy arrays, or a folder of hex words for $readmemh.",
 )
 @click.option(
     "--word-bits",
     type=int,
     metavar="N",
-    help="With --format mem: bits in a word of a binary kernel, 32 by default.",
+    help="With --format mem: word size of binary kernels in bits. Default: 32.",
 )
 @click.option("--force", is_flag=True, help="Overwrite OUT.")
 def command(file: Path, output: Path, format_name: str, word_bits: int | None, force: bool) -> None:
     """Write the tensors of the packed file FILE to OUT.
 
-    Binary kernels become int8 -1 and +1, (c_out, h, w, c_in), or bits of hex words; everything
-    else float32.
+    Binary kernels are written as int8 arrays of -1 and +1, (c_out, h, w, c_in), or as bits of hex
+    words. All other tensors are float32.
     """
     from bnnzoo.formats.packed import read
 
@@ -54,7 +54,7 @@ def command(file: Path, output: Path, format_name: str, word_bits: int | None, f
         echo(f"{output}: {len(files):,} files", err=True)
         return
     if word_bits is not None:
-        raise ArgumentError("--word-bits belongs to --format mem. Give both, or neither.")
+        raise ArgumentError("--word-bits requires --format mem. Add it, or leave --word-bits out.")
     from bnnzoo.graph.ir import numbers
 
     check_writable(output, force, [file])
@@ -65,7 +65,7 @@ def command(file: Path, output: Path, format_name: str, word_bits: int | None, f
 
 
 def _npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    """Returns the bytes of an .npz; np.savez has names of its own that a tensor could have."""
+    """Returns the bytes of an .npz file. np.savez reserves names that a tensor may have."""
     from numpy.lib import format as npy
 
     buffer = io.BytesIO()

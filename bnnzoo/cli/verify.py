@@ -1,4 +1,4 @@
-"""`bnnzoo verify`: whether a packed file is whole and obeys the specification."""
+"""`bnnzoo verify`: checks a packed file against the specification."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from bnnzoo.cli.output import echo
 @click.command("verify")
 @click.argument("file", type=click.Path(path_type=Path))
 def command(file: Path) -> None:
-    """Check structure, ranges and every checksum of the packed file FILE.
+    """Check the structure, ranges and checksums of the packed file FILE.
 
-    Exit code 4 with the reason if something is wrong.
+    The exit code is 4 if a check fails.
     """
     from bnnzoo.formats.packed import open_file
 

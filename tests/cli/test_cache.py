@@ -114,8 +114,7 @@ def test_verify_tells_what_is_wrong_and_what_to_do(cache, capsys):
         line.split() for line in captured.out.splitlines()
     ]
     assert captured.err.startswith(
-        f"Error: 2 of 6 files in the cache must be as the manifest says, but {cache / NOTOP} must "
-        "have sha256 "
+        f"Error: 2 of 6 cached files differ from the manifest: {cache / NOTOP} must have sha256 "
     )
     assert captured.err.endswith("Run: bnnzoo download birealnet18.one --role notop\n")
     assert captured.err.count("\n") == 1
@@ -156,11 +155,11 @@ def test_rm_of_what_is_not_there_is_said(cache, capsys):
 
 
 MISTAKES = {
-    "nothing": ([], 2, "Either NAMEs or --all must be given."),
-    "both": (["quicknet", "--all"], 2, "Either NAMEs or --all must be given."),
+    "nothing": ([], 2, "Pass either NAMEs or --all."),
+    "both": (["quicknet", "--all"], 2, "Pass either NAMEs or --all."),
     "model": (["quickent"], 3, "Unknown model 'quickent'. Did you mean 'quicknet'?"),
     "second_model": (["quicknet", "quickent"], 3, "Unknown model 'quickent'."),
-    "unasked": (["--all"], 2, "--all must be confirmed, and nobody is here to ask. Add --yes."),
+    "unasked": (["--all"], 2, "--all needs a confirmation, but there is no terminal. Add --yes."),
 }
 
 

@@ -86,8 +86,8 @@ def test_json_has_the_facts_of_each_file(cache, capsys):
 
 
 MISTAKES = {
-    "nothing": ([], 2, "Either NAMEs or --all must be given."),
-    "both": (["birealnet", "--all"], 2, "Either NAMEs or --all must be given."),
+    "nothing": ([], 2, "Pass either NAMEs or --all."),
+    "both": (["birealnet", "--all"], 2, "Pass either NAMEs or --all."),
     "model": (["birealnt"], 3, "Unknown model 'birealnt'. Did you mean 'birealnet"),
     "tag": (["birealnet18.three"], 3, "has no weights tagged 'three'. It has: one, two."),
     "untrained": (["xnornet"], 3, "'xnornet' has no pretrained weights. `bnnzoo list --pretr"),
@@ -95,7 +95,7 @@ MISTAKES = {
     "no_such_file": (
         ["quicknet", "--role", "full"],
         2,
-        "Weights 'quicknet.one' have no file for --role full. They have: notop.",
+        "Weights 'quicknet.one' have no file for --role full. Available roles: notop.",
     ),
 }
 

@@ -91,7 +91,7 @@ def test_files_are_written(
     capsys.readouterr()
     before = paths["--output"].read_bytes()
     assert main([*arguments, *options]) == 2
-    assert "r.json exists already. Use --force" in capsys.readouterr().err
+    assert "r.json already exists. Use --force" in capsys.readouterr().err
     assert paths["--output"].read_bytes() == before
     assert main([*arguments, *options, "--limit", "1", "--force"]) == 0
     assert json.loads(paths["--output"].read_text())["n"] == 1
@@ -106,7 +106,7 @@ def test_files_that_exist_are_refused_before_any_work(
     taken.write_text("mine")
     arguments = ["evaluate", "gone.keras", "--data", "sample:fashion_mnist", option, str(taken)]
     assert main(arguments) == 2
-    assert "taken.csv exists already. Use --force" in capsys.readouterr().err
+    assert "taken.csv already exists. Use --force" in capsys.readouterr().err
     assert taken.read_text() == "mine"
 
 
@@ -132,7 +132,7 @@ def test_what_is_read_is_not_overwritten(
     data = str(tmp_path) if place == "table" else f"{files['data']}:test"
     command = ["evaluate", str(files["model"]), "--data", data, "--force"]
     assert main([*command, "-o", str(files[place])]) == 2
-    assert "is what is read here. Name another file" in capsys.readouterr().err
+    assert "is an input of this command. Choose another path" in capsys.readouterr().err
     assert [file.read_text() for file in files.values()] == ["mine"] * 3
 
 
@@ -177,7 +177,7 @@ def test_skip_bad_reports_on_standard_error(
     [
         (["--preprocessing", "scale"], 2, "Unknown preprocessing 'scale'"),
         (["--confusion-matrix", "c.txt"], 2, "must end in .csv or .png, got c.txt"),
-        (["-o", "no/where.json"], 2, "there is no folder no"),
+        (["-o", "no/where.json"], 2, "the folder no does not exist"),
         (["--batch-size", "0"], 2, "0 is not in the range x>=1"),
         (["--labels", "labels.csv"], 2, "--labels must be left out for sample:fashion_mnist"),
         (["--data", "nowhere"], 5, "There is no folder or file nowhere"),

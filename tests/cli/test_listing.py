@@ -66,7 +66,7 @@ def test_list_for_people_cuts_nothing_in_a_pipe(capsys):
 def test_list_of_nothing_says_so_on_standard_error(capsys):
     assert main(["list", "nothing*"]) == 0
     captured = capsys.readouterr()
-    assert captured.out == "" and "No model fits 'nothing*'." in captured.err
+    assert captured.out == "" and "No model matches 'nothing*'." in captured.err
 
 
 def test_info_has_the_records_of_the_manifest(capsys):

@@ -96,8 +96,8 @@ def test_a_backend_that_cannot_be_had_is_one_line(backend):
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr == (
-        f"Error: The backend of Keras must be tensorflow, jax or torch, got '{backend}'. Correct "
-        "KERAS_BACKEND, or keras.json in ~/.keras.\n"
+        f"Error: The Keras backend must be tensorflow, jax or torch, got '{backend}'. Set "
+        "KERAS_BACKEND, or edit ~/.keras/keras.json.\n"
     )
 
 
@@ -105,7 +105,7 @@ def test_more_memory_than_there_is_is_one_line(capsys):
     file = Path(bnnzoo.__file__).parent / "pretrained" / "binarynet_mlp.mnist.safetensors"
     assert cli.main(["benchmark", str(file), "--batch-size", str(10**12)]) == 1
     captured = capsys.readouterr()
-    assert captured.err.startswith("Error: The memory is too small: ")
+    assert captured.err.startswith("Error: Out of memory: ")
     assert captured.err.count("\n") == 1
 
 

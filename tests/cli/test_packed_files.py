@@ -118,7 +118,7 @@ def test_unpack_writes_signs_and_floats(tmp_path, capsys):
             assert np.array_equal(arrays[name], tensor.unpack() if binary else tensor)
     first = output.read_bytes()
     assert main(["unpack", str(GOLDEN), str(output)]) == 2
-    assert "exists already. Use --force" in capsys.readouterr().err
+    assert "already exists. Use --force" in capsys.readouterr().err
     assert main(["unpack", str(GOLDEN), str(output), "--force"]) == 0
     assert output.read_bytes() == first
 
@@ -127,10 +127,10 @@ def test_unpack_does_not_write_over_what_it_reads(tmp_path, capsys):
     file = tmp_path / "net.safetensors"
     file.write_bytes(GOLDEN.read_bytes())
     assert main(["unpack", str(file), str(file), "--force"]) == 2
-    assert "is what is read here. Name another file" in capsys.readouterr().err
+    assert "is an input of this command. Choose another path" in capsys.readouterr().err
     assert file.read_bytes() == GOLDEN.read_bytes()
     assert main(["unpack", str(file), str(tmp_path / "out.npz"), "--word-bits", "64"]) == 2
-    assert "--word-bits belongs to --format mem" in capsys.readouterr().err
+    assert "--word-bits requires --format mem" in capsys.readouterr().err
 
 
 def test_unpack_writes_memory_images_and_an_index(tmp_path, capsys):
@@ -145,7 +145,7 @@ def test_unpack_writes_memory_images_and_an_index(tmp_path, capsys):
     words = (output / "binary_kernel.mem").read_text().split()
     assert len(words) == 3 and {len(word) for word in words} == {16}
     assert main(command) == 2
-    assert "has files already. Use --force" in capsys.readouterr().err
+    assert "is not empty. Use --force" in capsys.readouterr().err
     assert main([*command, "--force"]) == 0
     assert main([*command[:-1], "30", "--force"]) == 2
     assert "word_bits must be a multiple of 4" in capsys.readouterr().err

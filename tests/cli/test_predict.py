@@ -46,7 +46,7 @@ def test_table(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("options", "code", "match"),
     [
-        ([], 2, "does not say how its images are preprocessed"),
+        ([], 2, "has no preprocessing. Choose one with"),
         (["--preprocessing", "scale_pm1", "gone.png"], 5, "There is no image gone.png"),
         (["--preprocessing", "scale_pm1", "--top", "0"], 2, "0 is not in the range x>=1"),
     ],
