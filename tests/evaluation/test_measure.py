@@ -259,7 +259,7 @@ def test_a_file_has_no_random_weights(tmp_path: Path) -> None:
         (
             {"data": (np.zeros((1, 4, 4), np.uint8), [0]), "class_map": {"a": 0}},
             ArgumentError,
-            "labels_csv and class_map require a path as data",
+            "labels_csv and class_map must be None",
         ),
         (
             {"data": np.zeros((2, 4, 4), np.uint8)},
