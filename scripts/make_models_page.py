@@ -130,7 +130,7 @@ def _untrained_row(recipe: Recipe) -> list[str]:
         f"`{recipe.test_data}`",
         "–",
         _papers(recipe.network, recipe.name.partition(".")[2]),
-        f"not yet: {recipe.epochs} epochs want a GPU",
+        f"not yet: {recipe.epochs} epochs need a GPU",
         "–",
         f"`{recipe.name}`<br>tested on two epochs of a small set",
     ]

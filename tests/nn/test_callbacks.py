@@ -184,9 +184,9 @@ def two_sgds():
 @pytest.mark.parametrize(
     ("optimizer", "hyperparameter", "given", "message"),
     [
-        (recipe, "gama", None, r"got 'gama', which none of \[.*'bop'.*\] has. Correct the name"),
+        (recipe, "gama", None, r"got 'gama', which none of \[.*'bop'.*\] has. Check the name"),
         (two_sgds, "momentum", None, r"got 'momentum', which all of \['a', 'b'\] has. Pass optim"),
-        (recipe, "gamma", nn.Bop, "must be one that the model trains with, got 'bop'. A loaded"),
+        (recipe, "gamma", nn.Bop, "must be one that the model trains with, got 'bop'. For a"),
         (lambda: scheduled(Adam), "learning_rate", None, "learning_rate .* must be a number to be"),
         (SGD, "nesterov", None, "nesterov of optimizer .* must be a number to be scheduled, got F"),
         (SGD, "apply", None, "apply of optimizer .* must be a number to be scheduled"),
