@@ -1,4 +1,4 @@
-"""Checkpoints: weights, the state of the optimizer, and what was logged until then."""
+"""Checkpoints: weights, optimizer state and log."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["read_log", "read_state", "read_weights", "write_state", "write_weigh
 def write_state(
     folder: RunFolder, network: Any, optimizer: Any, rows: Sequence[dict[str, Any]]
 ) -> None:
-    """Writes everything that the next epoch depends on.
+    """Saves the complete training state.
 
     Order and augmentation of the next epoch follow from the recipe's seed and the epoch's number.
     """
@@ -31,7 +31,7 @@ def write_state(
 
 
 def read_log(folder: RunFolder) -> list[dict[str, Any]]:
-    """Returns the rows of the epochs that are in the checkpoint; none where there is none.
+    """Returns the log rows of the checkpoint; empty without a checkpoint.
 
     Raises:
         BnnZooError: It is broken, or no checkpoint.
@@ -45,7 +45,7 @@ def read_log(folder: RunFolder) -> list[dict[str, Any]]:
         right = False
     if not right:
         raise BnnZooError(
-            f"{folder.path / LAST} is no checkpoint: it has no log of its epochs. Start the run "
+            f"{folder.path / LAST} is not a checkpoint: it has no log of its epochs. Start the run "
             "again in another folder."
         )
     return rows

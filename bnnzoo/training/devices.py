@@ -1,4 +1,4 @@
-"""What is computed on, and how a step is best compiled for it."""
+"""The devices of a run, and how steps are compiled for them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_STEPS_PER_CALL = 50
 
 
 def device_names() -> list[str]:
-    """Returns the devices, as in `cpu:0`; none where Keras cannot tell."""
+    """Returns the devices, as in `cpu:0`; empty if Keras does not know them."""
     try:
         return [str(name).lower() for name in keras.distribution.list_devices()]
     except NotImplementedError:  # Keras on TensorFlow, before it distributed there
@@ -24,7 +24,7 @@ def device_names() -> list[str]:
 
 
 def hardware() -> str:
-    """Returns what is computed on, in words: `2 x NVIDIA H100 80GB HBM3`, `2 cores, x86_64`."""
+    """Describes the hardware: `2 x NVIDIA H100 80GB HBM3`, `2 cores, x86_64`."""
     kinds = Counter(_accelerators(importlib.import_module(keras.backend.backend())))
     if kinds:
         return ", ".join(f"{n} x {kind}" if n > 1 else kind for kind, n in kinds.items())

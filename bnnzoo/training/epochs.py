@@ -1,4 +1,4 @@
-"""One epoch: its images in their order, the steps, the validation, the flips."""
+"""Runs one epoch: image order, steps, validation and flip ratios."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ VALUES_EVALUATED_AT_ONCE = 2**24
 
 
 class Progress(NamedTuple):
-    """Where a run is: `step` of `steps` in `epoch` of `epochs`, both counted from 1."""
+    """Progress of a run: `step` of `steps` in `epoch` of `epochs`, both counted from 1."""
 
     epoch: int
     epochs: int
@@ -79,7 +79,7 @@ class EpochRunner:
             epoch: Counted from 0 over all phases.
 
         Raises:
-            BnnZooError: The loss is no number.
+            BnnZooError: The loss is not finite.
         """
         start = time.perf_counter()
         with kept_interrupts() as check:

@@ -73,7 +73,7 @@ class EventFile:
         self._write(event)
 
     def close(self) -> None:
-        """Closes the file; what could not be written is tried again here, and has been told."""
+        """Closes the file; data that could not be written before is retried."""
         with contextlib.suppress(OSError):
             self._writer.close()
 

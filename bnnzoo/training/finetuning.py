@@ -1,4 +1,4 @@
-"""`finetune(NAME, DATA, FOLDER)`: a trained network learns other classes."""
+"""`finetune(NAME, DATA, FOLDER)`: trains a network on other classes."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def finetuning_recipe(
         seed: Of weights, order and shifts.
 
     Raises:
-        ArgumentError: There are no test images, no epochs, the learning rate is no rate, or the
+        ArgumentError: There are no test images, no epochs, the learning rate is invalid, or the
             model is none of the zoo.
         BnnZooError: The model cannot be loaded.
     """

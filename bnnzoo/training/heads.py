@@ -1,4 +1,4 @@
-"""Classifiers: a new one for other classes, and what stands before it."""
+"""Replaces a network's classifier, and finds the layers before it."""
 
 from __future__ import annotations
 

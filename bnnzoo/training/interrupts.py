@@ -1,4 +1,4 @@
-"""Ctrl-C that Keras swallows: it converts its logs under a bare `except`."""
+"""Restores a Ctrl-C that Keras swallows in a bare `except`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["kept_interrupts"]
 
 @contextmanager
 def kept_interrupts() -> Iterator[Callable[[], None]]:
-    """Raises KeyboardInterrupt at the end of the block where Ctrl-C was swallowed in it.
+    """Raises KeyboardInterrupt at the end of the block if Ctrl-C was swallowed in it.
 
     Yields a function that raises it earlier. JAX computes while Python goes on; it is waited for
     where Keras reads the loss of a step (`pythonify_logs`), so that nearly every Ctrl-C falls

@@ -123,7 +123,7 @@ def preprocessing_of(network: Any, name: str) -> str:
     if spec is None or spec.preprocessing is None:
         raise ArgumentError(
             f"{name} does not say how its images are preprocessed. Name a network of the zoo, or "
-            "one that was trained here."
+            "one that bnnzoo trained."
         )
     return str(spec.preprocessing)
 

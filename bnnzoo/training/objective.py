@@ -1,4 +1,4 @@
-"""What training minimizes: labels, a teacher's answers, a teacher's attention."""
+"""The training objective: cross-entropy, distillation and attention transfer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The folder of a run: who may write to it, and files that are never half written."""
+"""The folder of a run: locking and atomic file writes."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class RunFolder:
 
     @contextlib.contextmanager
     def replacing(self, name: str) -> Iterator[Path]:
-        """Yields a path to write to, which takes the place of a file at the end of the block.
+        """Yields a temporary path, which replaces the file at the end of the block.
 
         Raises:
             BnnZooError: It cannot be written, as on a full disk. The old file stays.
@@ -83,12 +83,12 @@ class RunFolder:
                 yield part
         except OSError as error:
             raise BnnZooError(
-                f"{target} cannot be written: {error.strerror or error}. What was there before is "
-                "untouched; make room and go on with --resume."
+                f"{target} cannot be written: {error.strerror or error}. The previous file is "
+                "unchanged; free some space and continue with --resume."
             ) from error
 
     def write(self, name: str, data: bytes) -> None:
-        """Writes a file in one step: a reader sees the old one or the new one.
+        """Writes a file atomically.
 
         Raises:
             BnnZooError: It cannot be written, as on a full disk. The old file stays.
@@ -101,15 +101,15 @@ class RunFolder:
             os.fsync(file.fileno())
 
     def write_text(self, name: str, text: str) -> None:
-        """Writes a text file in one step."""
+        """Writes a text file atomically."""
         self.write(name, text.encode())
 
     def write_json(self, name: str, value: Any) -> None:
-        """Writes a JSON file in one step."""
+        """Writes a JSON file atomically."""
         self.write_text(name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
     def read_json(self, name: str, kind: type = object) -> Any:
-        """Returns the value of a JSON file; None if there is none.
+        """Returns the value of a JSON file, or None if it does not exist.
 
         Args:
             name: The file.
@@ -152,7 +152,7 @@ class RunFolder:
         return (self.group.share(text.encode) or b"").decode()
 
     def write_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
-        """Writes a NumPy archive in one step."""
+        """Writes a NumPy archive atomically."""
         # By way of memory: NumPy 1 leaves its archive open when the disk is full.
         archive = io.BytesIO()
         np.savez(archive, allow_pickle=False, **arrays)
@@ -187,7 +187,7 @@ class RunFolder:
         return hashlib.sha256((self.path / name).read_bytes()).hexdigest()
 
     def has(self, name: str) -> bool:
-        """Returns whether there is such a file."""
+        """Returns whether the file exists."""
         return self.group.share(lambda: b"" if (self.path / name).is_file() else None) is not None
 
     def _read(self, name: str) -> bytes | None:
@@ -199,7 +199,7 @@ class RunFolder:
 def open_run(
     path: Path, recipe: Recipe, *, resume: bool, group: Group = ALONE
 ) -> Iterator[RunFolder]:
-    """Yields the folder of a run, which no other process can open meanwhile.
+    """Yields the folder of a run, locked against other processes.
 
     Args:
         path: The folder; made if needed.
@@ -209,7 +209,7 @@ def open_run(
 
     Raises:
         ArgumentError: It has finished epochs and `resume` is false, or those of another recipe;
-            or it is no folder of a run.
+            or it is not the folder of a run.
         BnnZooError: Another process trains there, or the folder cannot be written.
     """
     if not group.first:
@@ -225,13 +225,16 @@ def open_run(
         left = [name for name in (LAST, REPORT) if folder.has(name)]
         if found is None and left:
             raise ArgumentError(
-                f"{path} has {left[0]} without {RECIPE}: it is no run's folder. Name another one."
+                f"{path} has {left[0]} without {RECIPE}: it is not the folder of a run. "
+                "Choose another one."
             )
         if found is None or not left:
             # No epoch was finished: nothing is lost.
             folder.write_json(RECIPE, recipe.to_dict())
         elif not resume:
-            raise ArgumentError(f"{path} has a run already. Go on with --resume, or name another.")
+            raise ArgumentError(
+                f"{path} already has a run. Continue with --resume, or choose another folder."
+            )
         else:
             _compare(path, found, recipe)
         for name in WRITTEN:
@@ -253,12 +256,12 @@ def _locked(path: Path) -> Iterator[None]:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise BnnZooError(
-                    f"Another process trains in {path}. Wait for it, or name another folder."
+                    f"Another process is training in {path}. Wait for it, or choose another folder."
                 ) from error
             except OSError as error:
                 raise BnnZooError(
-                    f"{path} cannot be locked: {error.strerror}. Name a folder of a file system "
-                    "that has locks."
+                    f"{path} cannot be locked: {error.strerror}. Choose a folder on a file system "
+                    "with locks."
                 ) from error
         yield
 
@@ -270,5 +273,5 @@ def _compare(path: Path, found: Recipe, recipe: Recipe) -> None:
     if different:
         raise ArgumentError(
             f"{path} has a run of another recipe: {', '.join(different)} differ. Give the same "
-            "settings, or name another folder."
+            "settings, or choose another folder."
         )

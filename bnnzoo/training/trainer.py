@@ -1,4 +1,4 @@
-"""`train(recipe, folder)`: runs a recipe, epoch by epoch, so that it can be killed at any time."""
+"""`train(recipe, folder)`: runs a recipe, with a checkpoint after every epoch."""
 
 from __future__ import annotations
 
@@ -88,8 +88,9 @@ def train(
     Raises:
         ArgumentError: There is no such recipe, a value of it cannot be used, or the folder has
             another run.
-        DataError: The images cannot be had.
-        BnnZooError: The loss is no number, a file cannot be written, another process trains there.
+        DataError: The images cannot be read.
+        BnnZooError: The loss is not finite, a file cannot be written, or another process is
+            training there.
     """
     if isinstance(recipe, str):
         recipe = find_recipe(recipe)
@@ -116,7 +117,7 @@ def train(
 
 
 class _Trainer:
-    """A run: its images, its networks, its log."""
+    """A training run: images, networks, log."""
 
     def __init__(
         self,
@@ -148,7 +149,7 @@ class _Trainer:
         self.input_layer = input_layer(images, recipe.preprocessing, recipe.augmentation.pad)
 
     def _check_same(self, digest: str) -> None:
-        """Writes down which images a run begins with; one that goes on must have the same.
+        """Records the images of a run; a resumed run must have the same.
 
         Raises:
             ArgumentError: It was begun with others.
@@ -160,11 +161,11 @@ class _Trainer:
         elif before.get("sha256") != (self.folder.share_text(digest)):
             raise ArgumentError(
                 f"{self.folder.path} has a run with other images or labels than {self.recipe.data} "
-                f"and {self.recipe.test_data} hold now. Bring those back, or name another folder."
+                f"and {self.recipe.test_data} hold now. Restore them, or choose another folder."
             )
 
     def run_phase(self, index: int) -> None:
-        """Trains what is left of a phase; all of them before it are done."""
+        """Trains the remaining epochs of a phase."""
         phase = self.recipe.phases[index]
         first = sum(earlier.epochs for earlier in self.recipe.phases[:index])
         done = len(self.rows)
@@ -214,7 +215,7 @@ class _Trainer:
         return teacher
 
     def _keep(self, model: Any, flips: dict[str, float]) -> None:
-        """Writes what a resumed run cannot make again, then the checkpoint, then the rest."""
+        """Saves what a resumed run cannot recompute, then the checkpoint, then the rest."""
         row, epoch = self.rows[-1], len(self.rows)
         if epoch == _best_epoch(self.rows):
             checkpoints.write_weights(self.folder, BEST, model.network)

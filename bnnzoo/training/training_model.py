@@ -1,4 +1,4 @@
-"""The network in training: looks up its images on the device, changes them, and knows its loss."""
+"""The Keras model that is trained: image lookup, augmentation and loss."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["TrainingModel"]
 
 
 class TrainingModel(keras.Model):  # type: ignore[misc]
-    """What Keras trains: codes or pixels in, logits and stages out, the phase's objective.
+    """The model that Keras trains: codes or pixels in, logits and stages out.
 
     Args:
         network: The network; its weights are what is learnt.

@@ -1,4 +1,4 @@
-"""Other versions of a network: its real-valued twin, other borders, other clipping."""
+"""Variants of a network: real-valued weights, other padding, other clipping."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def make_variant(network: Any, recipe: Recipe, phase: Phase) -> Any:
     """
     config = copy.deepcopy(network.get_config())
     precision = keras.config.dtype_policy().name
-    # By name: with mixed precision, Keras 3.5 has casts among the entries that are no layers.
+    # By name: with mixed precision, Keras 3.5 has casts among the entries that are not layers.
     settings_of = {entry["name"]: entry["config"] for entry in config["layers"]}
     for layer in network.layers:
         settings = settings_of[layer.name]

@@ -33,7 +33,7 @@ def test_train_resume_and_json(tmp_path, data, capsys):
     assert "top-1" in captured.out
     assert captured.err.startswith("epoch   1  loss ")
     assert main(arguments) == 2
-    assert "has a run already. Go on with --resume" in capsys.readouterr().err
+    assert "already has a run. Continue with --resume" in capsys.readouterr().err
     assert main([*arguments, "--resume", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["recipe"] == NAME

@@ -182,7 +182,7 @@ def test_both_splits(tmp_path):
     for data, base in (("keras:mnist:test", "keras:mnist"), ("a.npz:test", "a.npz")):
         with pytest.raises(ArgumentError, match=f"images to train on, got .*Give '{base}'"):
             both_splits(data)
-    with pytest.raises(ArgumentError, match="sample:fashion_mnist must have --test-data"):
+    with pytest.raises(ArgumentError, match="sample:fashion_mnist must be given with --test-data"):
         both_splits("sample:fashion_mnist")
     assert both_splits("sample:fashion_mnist", "t") == ("sample:fashion_mnist", "t")
     (tmp_path / "train").mkdir()

@@ -61,7 +61,7 @@ def test_a_second_process_is_refused(tmp_path):
     command = [sys.executable, "-c", code, str(tmp_path / "run")]
     with open_run(tmp_path / "run", RECIPE, resume=False):
         second = subprocess.run(command, capture_output=True, text=True)
-    assert "BnnZooError: Another process trains in" in second.stderr
+    assert "BnnZooError: Another process is training in" in second.stderr
     with open_run(tmp_path / "run", RECIPE, resume=True):
         pass
 
@@ -75,7 +75,7 @@ def begin(path):
 def test_a_run_is_not_overwritten(tmp_path):
     begin(tmp_path / "run")
     with (
-        pytest.raises(ArgumentError, match="has a run already. Go on with --resume"),
+        pytest.raises(ArgumentError, match="already has a run. Continue with --resume"),
         open_run(tmp_path / "run", RECIPE, resume=False),
     ):
         pass
@@ -93,7 +93,7 @@ def test_a_finished_run_without_its_checkpoints_is_not_overwritten(tmp_path):
     with open_run(tmp_path, RECIPE, resume=False) as folder:
         folder.write_json("report.json", {"epochs": 1})
     other = dataclasses.replace(RECIPE, seed=7)
-    for resume, message in ((False, "has a run already"), (True, "another recipe: seed differ")):
+    for resume, message in ((False, "already has a run"), (True, "another recipe: seed differ")):
         with (
             pytest.raises(ArgumentError, match=message),
             open_run(tmp_path, other, resume=resume),
@@ -135,7 +135,7 @@ def test_a_recipe_of_something_else_is_left_alone(tmp_path, foreign):
 def test_arrays_of_something_else_are_no_checkpoint(tmp_path):
     (tmp_path / "checkpoints").mkdir()
     np.savez(tmp_path / "checkpoints" / "last.npz", mine=np.zeros(3))
-    with pytest.raises(BnnZooError, match=r"last.npz is no checkpoint: it has no log"):
+    with pytest.raises(BnnZooError, match=r"last.npz is not a checkpoint: it has no log"):
         read_log(RunFolder(tmp_path))
 
 
@@ -145,7 +145,7 @@ def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch):
 
     monkeypatch.setattr("fcntl.flock", flock)
     with (
-        pytest.raises(BnnZooError, match="cannot be locked: No locks available. Name a folder"),
+        pytest.raises(BnnZooError, match="cannot be locked: No locks available. Choose a folder"),
         open_run(tmp_path, RECIPE, resume=False),
     ):
         pass

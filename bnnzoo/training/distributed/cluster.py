@@ -1,4 +1,4 @@
-"""Which processes train together, and which of them this one is."""
+"""The processes that train together, and the index of this one."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Cluster:
         return len(self.addresses)
 
     def name(self, process: int) -> str:
-        """Returns what messages call a process, at the beginning of a sentence."""
+        """Returns the name of a process, for the beginning of a sentence."""
         return f"Process {process} at {self.addresses[process]}"
 
     def endpoint(self, process: int) -> tuple[str, int]:
@@ -48,7 +48,7 @@ def read_cluster(
 ) -> Cluster | None:
     """Returns the cluster that options or Keras's variables name; None where there is none.
 
-    One address alone is no cluster.
+    A single address is not a cluster.
 
     Args:
         processes: Addresses `host[:port]`, separated by commas; None reads the variable.

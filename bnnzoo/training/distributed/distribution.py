@@ -1,4 +1,4 @@
-"""The devices and processes that a run is spread over, on JAX; everywhere else there is one."""
+"""The devices and processes of a run: several on JAX, one on other backends."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LOST_CONTACT_STATUS = ("UNKNOWN: ", "UNAVAILABLE: ", "INTERNAL: ", "ABORTED: ")
 
 
 class LostContactError(BnnZooError):
-    """Another process is gone; the supervisor finds out which."""
+    """Another process is gone; the supervisor identifies it."""
 
     exit_code = LOST_CONTACT
 
@@ -56,7 +56,7 @@ class Group:
         return self.process == 0
 
     def check(self, batch_size: int) -> None:
-        """Checks that a batch can be shared out.
+        """Checks that a batch divides evenly among the devices.
 
         Raises:
             ArgumentError: It cannot.
@@ -99,7 +99,7 @@ class Group:
         return batches[:, self.process * size : (self.process + 1) * size]
 
     def share(self, read: Callable[[], bytes | None]) -> bytes | None:
-        """Returns in every process what the first one reads."""
+        """Returns the first process's value in every process."""
         if self.processes == 1:
             return read()
         value = read() if self.first else None
@@ -135,15 +135,15 @@ def current_group() -> Group:
     group = Group(jax.process_index(), jax.process_count(), jax.device_count())
     if jax.local_device_count() * group.processes != group.devices:
         raise ArgumentError(
-            f"Every process must have as many devices, got {jax.local_device_count()} of "
-            f"{group.devices} in process {group.process}. Set JAX_LOCAL_DEVICE_IDS to use fewer."
+            f"Every process must have the same number of devices, got {jax.local_device_count()} "
+            f"of {group.devices} in process {group.process}. Set JAX_LOCAL_DEVICE_IDS to use fewer."
         )
     return group
 
 
 @contextlib.contextmanager
 def joined(cluster: Cluster | None) -> Iterator[None]:
-    """Makes this process one of a cluster; comes before anything is computed.
+    """Joins a cluster; must be called before any computation.
 
     Args:
         cluster: The processes; None for this one alone.
@@ -222,7 +222,7 @@ def check_backend(backend: str) -> None:
     if backend != "jax":
         raise ArgumentError(
             f"The backend must be 'jax' to train in several processes, got {backend!r}. Set "
-            "KERAS_BACKEND=jax; pip install 'bnnzoo[jax]' brings it."
+            "KERAS_BACKEND=jax; pip install 'bnnzoo[jax]' installs it."
         )
     for name, least in MIN_VERSIONS.items():
         try:

@@ -1,4 +1,4 @@
-"""The line between a worker and its supervisor: each ends when the other is gone."""
+"""The connection between a worker and its supervisor: each exits when the other is gone."""
 
 from __future__ import annotations
 

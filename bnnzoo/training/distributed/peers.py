@@ -28,7 +28,7 @@ Job = dict[str, Any]
 
 @dataclass(frozen=True)
 class End:
-    """That the work of a process is over before its time.
+    """The early end of a process.
 
     Attributes:
         process: Which.
@@ -47,7 +47,7 @@ class End:
 
     @classmethod
     def received(cls, value: Any, processes: int) -> End | None:
-        """Returns the end that a message tells of; None where it is not one of these processes."""
+        """Parses a message about an end; returns None for unknown processes."""
         try:
             end = read_record(cls, value)
         except RecordError:

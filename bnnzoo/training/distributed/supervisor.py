@@ -1,4 +1,4 @@
-"""`supervise`: runs this machine's worker, and finds out which process ends the run of all."""
+"""`supervise`: runs this machine's worker, and reports which process failed."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class _Board:
         self.explained = asyncio.Event()  # it is known which
 
     def add(self, end: End, source: int | None = None) -> None:
-        """Takes down an end and tells those who do not know."""
+        """Records an end and forwards it to the other supervisors."""
         if end.process in self.ends:
             return
         self.ends[end.process] = end
@@ -83,7 +83,7 @@ class _Board:
             self.explained.set()
 
     def add_code(self, code: int) -> None:
-        """Takes down how the own worker ended."""
+        """Records how this supervisor's worker ended."""
         self.code = code
         if code == 0:
             self.over.set()

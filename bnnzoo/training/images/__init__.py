@@ -1,1 +1,1 @@
-"""The images of a run: in memory or in their files, and how they are drawn and cut."""
+"""The images of a run: in memory or in files, with shuffling and random crops."""

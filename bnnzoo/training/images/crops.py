@@ -1,4 +1,4 @@
-"""Which part of an image training takes: Inception's random crop."""
+"""Inception's random crop."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ATTEMPTS = 10
 
 
 class Drawing(NamedTuple):
-    """What random parts of an epoch follow from.
+    """Seed and settings of an epoch's random crops.
 
     Attributes:
         min_area: As of `Augmentation`.

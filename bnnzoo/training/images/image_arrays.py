@@ -1,4 +1,4 @@
-"""Images in memory, and which of them a step takes, in which order and where cut."""
+"""Images in memory, and the order and crops of each epoch."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def load_arrays(
         labels.append(label)
     stacked = np.stack(pixels)
     if stacked[..., 0].size > MAX_PIXELS:
-        raise DataError(f"{source.name} is too large to be trained from memory: {stacked.shape}.")
+        raise DataError(f"{source.name} is too large to train from memory: {stacked.shape}.")
     return ImageArrays(stacked, np.array(labels, dtype=np.int32))
 
 
@@ -165,7 +165,7 @@ def training_codes(
 
 
 def evaluation_codes(indices: NDArray[np.int64], augmentation: Augmentation) -> NDArray[np.int32]:
-    """Returns codes of images as they are, in order."""
+    """Returns codes of unchanged images, in order."""
     codes = np.zeros((len(indices), 4), dtype=np.int32)
     codes[:, 0] = indices
     codes[:, 1:3] = augmentation.pad

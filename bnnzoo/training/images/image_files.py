@@ -1,4 +1,4 @@
-"""The images of a run that do not fit into memory: decoded in each epoch, ahead of the steps."""
+"""Images that do not fit in memory: decoded in each epoch, ahead of the steps."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ class _Part(NamedTuple):
 
 
 class _Batches(Iterator[Filled]):
-    """Batches of pixels and labels, those of the next steps in the making.
+    """Batches of pixels and labels, prefetched.
 
     Threads write into the arrays of a batch, a part each. What is held at a time is bounded: the
     batch that is taken, `BATCHES_AHEAD` more, and the images that the threads are decoding.

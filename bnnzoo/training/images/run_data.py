@@ -1,4 +1,4 @@
-"""What a run learns from and is measured on: the images that its recipe names."""
+"""The training and test images of a recipe."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RunImages: TypeAlias = ImageArrays | ImageFiles
 
 
 class RunData(NamedTuple):
-    """What a run learns from and is measured on.
+    """The training and test images of a run.
 
     Attributes:
         images: Training images, and behind them the test images.

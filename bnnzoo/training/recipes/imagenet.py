@@ -1,9 +1,10 @@
 """The recipes of ImageNet: the settings that Larq Zoo trains each paper's network with.
 
-None has been trained here: an accuracy of a paper or of Larq Zoo is no measurement of them. All use
-`larq_in1k`, Inception's random crop and flips, float32, and the batch norms of the architectures,
-as `larq_zoo/training` does (https://github.com/larq/zoo/tree/main/larq_zoo/training); its file and
-class are in each summary. It rounds the steps of an epoch up where here they are rounded down.
+None has been trained here: an accuracy from a paper or Larq Zoo is not a measurement of them. All
+use `larq_in1k`, Inception's random crop and flips, float32, and the batch norms of the
+architectures, as `larq_zoo/training` does (https://github.com/larq/zoo/tree/main/larq_zoo/training);
+its file and class are in each summary. It rounds the steps of an epoch up where here they are
+rounded down.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a recipe is: everything that decides what a trained network becomes, as data.
+"""The recipe: everything that determines the trained network, as data.
 
 A recipe is trained in one or several phases. Each phase takes over the weights of the one before,
 so that the techniques of the papers are phases:
@@ -34,7 +34,7 @@ PRECISIONS = ("float32", "mixed_bfloat16")
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What happens to training images.
+    """Augmentation of training images.
 
     Attributes:
         pad: Each image is padded with this many zeros on every side, then a window of its size is
@@ -102,7 +102,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What `train` follows; two runs of equal recipes on one CPU give equal weights.
+    """A training recipe; two runs of equal recipes on one CPU give equal weights.
 
     They do with equal versions and compiler flags.
 
@@ -117,7 +117,7 @@ class Recipe:
             `.keras` or packed file. It is one of `network`; its arguments, shape and preprocessing
             count.
         preprocessing: Id of the preprocessing.
-        augmentation: What happens to training images.
+        augmentation: Augmentation of training images.
         images: Where they are while training: decoded once into `memory`, on the device; in their
             `files`, decoded ahead of the steps in each epoch; or `auto`: files if there are too
             many, or random parts of them are taken.
@@ -208,7 +208,7 @@ def check(recipe: Recipe) -> Recipe:
     if not 0 <= (recipe.batch_norm_momentum or 0.0) < 1:
         raise ArgumentError(
             f"batch_norm_momentum must be from 0 to below 1, got {recipe.batch_norm_momentum!r}. "
-            "With 1 the statistics would never be learnt."
+            "With 1, the statistics never change."
         )
     if recipe.clip_value is not None and not 0 < recipe.clip_value < math.inf:
         raise ArgumentError(f"clip_value must be positive and finite, got {recipe.clip_value!r}.")

@@ -1,4 +1,4 @@
-"""Changes single values of a recipe: `epochs=2`, `augmentation.pad=2`, `arguments.width=64`."""
+"""Overrides values of a recipe: `epochs=2`, `augmentation.pad=2`, `arguments.width=64`."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def both_splits(data: str, test_data: str | None = None) -> tuple[str, str]:
         raise ArgumentError(f"--data must be the images to train on, got '{data}'. Give '{base}'.")
     if whole.startswith("sample:"):
         if test_data is None:
-            raise ArgumentError(f"{whole} must have --test-data beside it: it has one split alone.")
+            raise ArgumentError(f"{whole} must be given with --test-data: it has only one split.")
         return whole, test_data
     if whole.startswith("tfds:"):  # which has a default split: test, else validation
         return f"{whole}:train", test_data or whole
@@ -172,4 +172,4 @@ def _refuse(key: str) -> None:
         *(f"augmentation.{name}" for name in plain_fields(Augmentation)),
     ]
     hint = did_you_mean(key, known)
-    raise ArgumentError(f"Unknown setting '{key}'.{hint} There are: {', '.join(known)}.")
+    raise ArgumentError(f"Unknown setting '{key}'.{hint} Available: {', '.join(known)}.")
