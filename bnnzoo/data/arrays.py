@@ -103,7 +103,7 @@ def _check_images(images: np.ndarray, name: str) -> None:
             "Put channels last."
         )
     if images.size == 0:
-        raise DataError(f"{name}: images must be at least one, got shape {images.shape}. Add some.")
+        raise DataError(f"{name}: images must not be empty, got shape {images.shape}. Add some.")
 
 
 def _check_labels(indices: np.ndarray, n: int, name: str) -> None:
@@ -146,7 +146,7 @@ def _read_npz(path: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
     except _BROKEN as error:
         reason = first_line(error)
         if isinstance(error, ValueError) and "allow_pickle" in reason:
-            reason = "it is no archive of arrays"
+            reason = "it is not an archive of arrays"
             if zipfile.is_zipfile(path):
                 reason = "it holds pickled objects, which are never opened"
         raise DataError(
@@ -182,8 +182,8 @@ def data_folder() -> Path:
         return Path(folder).expanduser()
     except RuntimeError as error:
         raise DataError(
-            f"Data sets must lie in a folder, got {folder!r}: {first_line(error).rstrip('.')}. Set "
-            "BNNZOO_DATA_DIR to a folder."
+            f"Data sets must be in a folder, got {folder!r}: {first_line(error).rstrip('.')}. "
+            "Set BNNZOO_DATA_DIR to a folder."
         ) from error
 
 

@@ -102,7 +102,7 @@ def _class_indices(
     num_classes: int | None,
     skip_bad: bool,
 ) -> dict[str, int]:
-    """Returns the class index by folder name; a name of no class has none."""
+    """Returns the class index by folder name; unknown names are left out."""
     if class_map is not None:
         known = read_class_map(class_map)
         spelt = {folder.name: unicodedata.normalize("NFC", folder.name) for folder in folders}
@@ -126,7 +126,7 @@ def _counted(folders: list[Path]) -> dict[str, int]:
     if count > 1:
         raise DataError(
             f"{folders[0].parent}: names of class folders must differ, got '{name}' {count} times, "
-            "spelled with other code points. Move their images into one folder."
+            "spelled with different code points. Move their images into one folder."
         )
     return {folder.name: i for i, folder in enumerate(folders)}
 
@@ -201,6 +201,5 @@ def _row_problem(finder: FileFinder, name: str, index: int | str) -> str:
     near = finder.nearest(name)
     hint = f" Did you mean '{near}'?" if near else ""
     return (
-        f"there is no file {finder.root / name!s:.200}.{hint} Add it, or go on without it with "
-        "--skip-bad."
+        f"there is no file {finder.root / name!s:.200}.{hint} Add it, or skip it with --skip-bad."
     )

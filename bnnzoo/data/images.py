@@ -78,7 +78,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 
 
 def check_image(path: Path) -> None:
-    """Checks that there is a file to read; what is in it is not looked at.
+    """Checks that the file exists, without reading it.
 
     Raises:
         DataError: There is none.
@@ -90,9 +90,9 @@ def check_image(path: Path) -> None:
         link = f", a link to {path.readlink()}" if dangling else ""
         raise DataError(f"There is no image {path!s:.200}{link}. Check its path.") from error
     if stat.S_ISDIR(mode):
-        raise DataError(f"{path} is a folder. Name image files.")
+        raise DataError(f"{path} is a folder. Pass image files.")
     if not stat.S_ISREG(mode):
-        raise DataError(f"{path} is not a regular file. Name image files.")
+        raise DataError(f"{path} is not a regular file. Pass image files.")
 
 
 def decode_image(data: bytes, name: str) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""Decodes and preprocesses batches ahead of the network, in threads."""
+"""Decodes and preprocesses batches in background threads."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ Made = TypeVar("Made")
 
 
 def default_workers() -> int:
-    """Returns as many threads as there are CPUs, up to `MAX_WORKERS`."""
+    """Returns the number of CPUs, at most `MAX_WORKERS`."""
     return min(os.cpu_count() or 1, MAX_WORKERS)
 
 
 class Prefetcher(Iterator[Made], Generic[Task, Made]):
-    """Yields `make(task)` of every task in order; the next ones are made meanwhile, in threads.
+    """Yields `make(task)` of every task in order; threads compute the next ones meanwhile.
 
     Decoding and resizing leave Python's lock while they work, so that threads use all CPUs.
     An exception of `make` is raised in its turn.
@@ -110,7 +110,7 @@ def _work(make: Callable[[Task], Made], jobs: queue.SimpleQueue[_Job[Made, Task]
 
 
 def _do(make: Callable[[Task], Made], job: _Job[Made, Task]) -> bool:
-    """Returns whether there was a job."""
+    """Runs the job; returns False if there is none."""
     if job is None:
         return False
     future, task = job
@@ -148,7 +148,7 @@ def batches(
     skip_bad: bool = False,
     workers: int | None = None,
 ) -> Generator[Batch, None, None]:
-    """Yields the source's batches in order; the next ones are made meanwhile.
+    """Yields the source's batches in order; threads make the next ones meanwhile.
 
     One task makes one batch, and at most `workers + 1` batches exist at a time. When the consumer
     stops early, closing the generator cancels what has not begun and joins the threads.
@@ -183,7 +183,7 @@ def _make_batch(chunk: Sequence[Item], preprocessing: Preprocessing, skip_bad: b
             good.append(item)
         except DataError as error:
             if not skip_bad:
-                raise DataError(f"{error} Or go on without it with --skip-bad.") from error
+                raise DataError(f"{error} Or skip it with --skip-bad.") from error
             skipped.append(Skipped(item.id, str(error)))
     images = preprocessing.stack(prepared) if prepared else None
     labels = np.array([item.label for item in good], dtype=np.int64)

@@ -254,7 +254,7 @@ def normalization(
     size: tuple[int, int] | None = None,
     crop: float = 1.0,
 ) -> Preprocessing:
-    """Returns a preprocessing of your own: y = (x / 255 - mean) / std.
+    """Returns a custom preprocessing: y = (x / 255 - mean) / std.
 
     Images of another size are cropped in the middle to the aspect of the result, and resized with
     an antialiased bilinear filter. Its id says all of it, and is what files keep.
@@ -299,7 +299,7 @@ def _numbers(values: Sequence[float]) -> str:
 
 
 def _parsed(id: str) -> Preprocessing:
-    """Returns the preprocessing that an id spells out."""
+    """Parses the id of a custom preprocessing."""
     settings = dict(part.partition("=")[::2] for part in id.split(":"))
     try:
         if not {"mean", "std"} <= set(settings) <= {"mean", "std", "size", "crop"}:
@@ -336,14 +336,14 @@ def get(id: str, input_shape: Sequence[int | None] | None = None) -> Preprocessi
     """
     if "=" not in id and id not in PREPROCESSINGS:
         hint = did_you_mean(id, PREPROCESSINGS)
-        raise ArgumentError(f"Unknown preprocessing '{id}'.{hint} There are: {_listed()}.")
+        raise ArgumentError(f"Unknown preprocessing '{id}'.{hint} Available: {_listed()}.")
     found = _parsed(id) if "=" in id else PREPROCESSINGS[id]
     if input_shape is None:
         return found
     if len(input_shape) != 3:
         raise ArgumentError(
             f"input_shape must be (height, width, channels), got {tuple(input_shape)}. "
-            "Preprocessing is for images."
+            "Preprocessing applies to images only."
         )
     height, width, channels = input_shape
     if channels not in (None, 1, 3) or (found.channels == 3 and channels == 1):
@@ -374,5 +374,5 @@ def known_id(chosen: str | Preprocessing) -> str | None:
     if chosen.fit is _keep_or_resize and chosen.resize is resize_bilinear:
         with contextlib.suppress(ArgumentError):
             return normalization(mean, std, chosen.size).id
-    logger.warning("Preprocessing '%s' is not kept: no id can say what it does.", chosen.id)
+    logger.warning("Preprocessing '%s' is not saved: no id describes it.", chosen.id)
     return None

@@ -1,4 +1,4 @@
-"""Which files below a folder are images: one rule at every level, for whoever looks for them."""
+"""Finds the image files below a folder."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Search:
     suffixes: set[str] = field(default_factory=set)
 
     def class_folders(self) -> list[Path]:
-        """Returns the folders that lie in the root; any files there are left out.
+        """Returns the folders in the root and skips its files.
 
         Raises:
             DataError: There are none.
@@ -84,7 +84,7 @@ class Search:
         return sorted(found)
 
     def said(self) -> str | None:
-        """Returns what was left out, in words; None where it is nothing."""
+        """Describes what was skipped; None if nothing was."""
         kinds = {kind: f"{count:,} {kind}" for kind, count in self.left_out.items() if count}
         if suffixes := sorted(filter(None, self.suffixes))[:_MAX_SUFFIXES]:
             kinds[_OTHER] += f" ({', '.join(suffixes)})"
@@ -97,7 +97,7 @@ class Search:
         return images
 
     def _visible(self, folder: Path) -> _Visible:
-        """Sorts what lies in a folder, and counts what is left out."""
+        """Sorts the entries of a folder and counts the skipped ones."""
         found = _Visible([], [])
         try:
             with os.scandir(folder) as entries:

@@ -1,4 +1,4 @@
-"""What every data set looks like from outside: a `Source` of labelled, undecoded `Item`s."""
+"""The interface of data sets: a `Source` of labelled, undecoded `Item`s."""
 
 from __future__ import annotations
 

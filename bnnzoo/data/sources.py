@@ -1,4 +1,4 @@
-"""Opens a data set by what stands after `--data`."""
+"""Opens the data set that `--data` names."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def open_source(
 
 
 def source_files(spec: str) -> tuple[Path, ...]:
-    """Returns the file that `spec` names, or that has its labels without an option; it may not be.
+    """Returns the file that `spec` names, or its default labels file; it may not exist.
 
     Args:
         spec: As in `open_source`.
@@ -134,7 +134,7 @@ def check_source(
     labels_csv: str | PathLike[str] | None = None,
     class_map: ClassMap | None = None,
 ) -> None:
-    """Checks what needs neither a model nor the images: names, paths, options that fit.
+    """Checks names, paths and options, without a model or images.
 
     Args:
         spec: See `as_source`.
@@ -247,7 +247,7 @@ def _known(name: str, names: tuple[str, ...], kind: str) -> str:
         return name
     known = [f"{kind}:{each}" for each in names]
     hint = did_you_mean(f"{kind}:{name}", known)
-    raise ArgumentError(f"Unknown data set '{kind}:{name}'.{hint} There are: {', '.join(known)}.")
+    raise ArgumentError(f"Unknown data set '{kind}:{name}'.{hint} Available: {', '.join(known)}.")
 
 
 _KINDS: dict[str, Callable[[str], Callable[[], Source]]] = {

@@ -1,4 +1,4 @@
-"""Tables that people write: CSV files of labels, CSV and JSON files of class indices."""
+"""Reads label tables (CSV) and class indices (CSV or JSON)."""
 
 from __future__ import annotations
 
@@ -102,12 +102,12 @@ def read_names(path: Path) -> tuple[str, ...]:
     else:
         names = _text(path).rstrip().splitlines()
     if not names or not all(isinstance(name, str) and name.strip() for name in names):
-        raise DataError(f"{path} must have a name for each class, one after the other. Fix it.")
+        raise DataError(f"{path} must name every class, in order. Fix it.")
     return tuple(labels.printable(name.strip()) for name in names)
 
 
 def class_index(text: str) -> int | str:
-    """Returns the number of a cell, or the text where it is none."""
+    """Returns the integer in a cell, or its text if it is not one."""
     is_number = re.fullmatch(r"\s*[+-]?[0-9]{1,10}\s*", text) and int(text) <= MAX_CLASS_INDEX
     return int(text) if is_number else text
 
@@ -145,7 +145,7 @@ def csv_rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, 
 
 
 class FileFinder:
-    """Finds the files that a table names, though it was written on another system.
+    """Finds the files named in a table, which may come from another operating system.
 
     Backslashes may separate folders, and accents may be composed or not.
 
@@ -158,7 +158,7 @@ class FileFinder:
         self._listings: dict[Path, dict[str, str]] = {}
 
     def find(self, name: str) -> Path | None:
-        """Returns the file of a name; None where there is none."""
+        """Returns the file with a name, or None."""
         for spelling in dict.fromkeys((name, name.replace("\\", "/"))):
             path = self.root / spelling
             if os.path.isfile(path):  # noqa: PTH113 - of a name too long or with a NUL, no file
@@ -168,7 +168,7 @@ class FileFinder:
         return None
 
     def nearest(self, name: str) -> str | None:
-        """Returns a file whose name differs from a missing one in its case alone."""
+        """Returns a file whose name differs only in case."""
         path = self.root / name.replace("\\", "/")
         wanted = path.name.casefold()
         entries = self._listing(path.parent).values()
@@ -176,7 +176,7 @@ class FileFinder:
         return next((entry for entry in near if (path.parent / entry).is_file()), None)
 
     def _composed(self, name: str) -> Path | None:
-        """Follows a path whose parts may be spelled with other code points."""
+        """Follows a path whose parts may be spelled with different code points."""
         here = self.root
         for part in Path(name).parts:
             spelled = self._listing(here).get(normalize("NFC", part))
@@ -216,7 +216,7 @@ def _json_object(path: Path) -> list[tuple[str, Any]]:
 
 
 class _Pairs(list[tuple[str, Any]]):
-    """An object of JSON, which may name one key twice."""
+    """A JSON object as pairs, which may repeat a key."""
 
 
 def _text(path: Path) -> str:

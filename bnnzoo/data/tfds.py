@@ -70,12 +70,12 @@ def import_tfds() -> Any:
 
 
 def _prepared(tfds: Any, name: str) -> Any:
-    """Returns the builder of a data set that is on disk, downloading it if it must."""
+    """Returns the builder of a data set, which is downloaded if it is not on disk."""
     try:
         builder = tfds.builder(name)
     except (tfds.core.DatasetNotFoundError, ValueError, AssertionError) as error:
         reason = first_line(error)
-        raise DataError(f"tfds:{name} is no data set: {reason}") from error
+        raise DataError(f"tfds:{name} is not a data set: {reason}") from error
     if policy.offline() and not _is_on_disk(builder):
         raise DataError(
             f"tfds:{name} is not in {builder.data_dir} and BNNZOO_OFFLINE is set. Prepare it with "

@@ -218,7 +218,7 @@ def test_models_that_cannot_be_had(
         (["--data", "nowhere"], 5, "There is no folder or file nowhere"),
         (["--data", "gone.npz:train"], 5, "There is no file gone.npz"),
         (["--data", "keras:mnits"], 2, "Did you mean 'keras:mnist'"),
-        (["--data", "sample:mnist"], 2, "There are: sample:fashion_mnist"),
+        (["--data", "sample:mnist"], 2, "Available: sample:fashion_mnist"),
         (["--data", ""], 2, "--data must name a data set, got ''"),
         (["--data", ".", "-o", "r", "--log-samples", "./r"], 2, "must name different files"),
         (["--data", "sample"], 5, "There is no folder or file sample"),

@@ -49,7 +49,7 @@ def test_labels_may_be_a_column(y: object) -> None:
         (X / 255, Y, "images must be uint8, got float64"),
         (X[0], Y, r"images must be \(n, h, w\).* got \(4, 4\)"),
         (X.reshape(3, 1, 4, 4), Y, r"got \(3, 1, 4, 4\)\. Put channels last"),
-        (X[:0], Y[:0], "must be at least one"),
+        (X[:0], Y[:0], "must not be empty"),
         (X, Y.astype(float), "labels must be integers, got float64"),
         (X, Y[:2], r"one index per image, \(3,\), got \(2,\)"),
         (X, np.eye(3, dtype=int), r"got \(3, 3\)\. Turn one-hot rows into indices"),
@@ -125,7 +125,7 @@ def test_broken_npz_is_named(tmp_path: Path, kind: str) -> None:
     elif kind != "missing":
         parts = {"text": b"hello", "empty": b"", "truncated": whole[:-40], "bit flip": whole}
         path.write_bytes(parts[kind])
-    reason = " is not a readable .npz: it is no archive of arrays" if kind == "text" else ""
+    reason = " is not a readable .npz: it is not an archive of arrays" if kind == "text" else ""
     with pytest.raises(DataError, match=rf"d\.npz{reason}") as caught:
         open_source(path)
     assert "\n" not in str(caught.value)
@@ -217,7 +217,7 @@ def test_keras_dataset_offline_says_where_it_looked(
 
 def test_a_user_without_a_home_is_told_to_name_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BNNZOO_DATA_DIR", "~nobody_of_this_name/images")
-    with pytest.raises(DataError, match=r"must lie in a folder, got '~nobody.*Set BNNZOO_DATA_D"):
+    with pytest.raises(DataError, match=r"must be in a folder, got '~nobody.*Set BNNZOO_DATA_D"):
         open_source("keras:mnist")
 
 

@@ -160,7 +160,7 @@ def test_what_is_no_image_is_named(tmp_path: Path, content: bytes, match: str) -
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"There is no image .*a.png"):
         read_image(tmp_path / "a.png")
-    with pytest.raises(DataError, match=r"is a folder. Name image files"):
+    with pytest.raises(DataError, match=r"is a folder. Pass image files"):
         read_image(tmp_path)
     with pytest.raises(DataError, match=r"There is no image aaaa"):
         read_image(Path("a" * 5000))

@@ -78,7 +78,7 @@ def test_spellings_of_one_name_are_equal(a: str, b: str) -> None:
 
 
 def test_unknown_id_suggests_the_nearest() -> None:
-    with pytest.raises(ArgumentError, match=r"Did you mean 'imagenet1k'\? There are: cifar10, "):
+    with pytest.raises(ArgumentError, match=r"Did you mean 'imagenet1k'\? Available: cifar10, "):
         labels.names("imagenet")
 
 

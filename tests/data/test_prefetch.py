@@ -98,7 +98,7 @@ def test_an_error_comes_in_its_turn_and_leaves_no_thread() -> None:
 
     stream = batches(source(100, broken), RAW, 10, workers=4)
     assert next(stream).ids[0] == "image 0"
-    with pytest.raises(DataError, match=r"image 15 is broken\. Or go on .*--skip-bad"):
+    with pytest.raises(DataError, match=r"image 15 is broken\. Or skip it .*--skip-bad"):
         next(stream)
     assert not data_threads()
 

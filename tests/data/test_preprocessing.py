@@ -202,7 +202,7 @@ def test_images_that_cannot_be_used(images: object, match: str) -> None:
 
 
 def test_unknown_id_suggests_the_nearest() -> None:
-    with pytest.raises(ArgumentError, match=r"Did you mean 'larq_in1k'\? There are: larq_in1k, "):
+    with pytest.raises(ArgumentError, match=r"Did you mean 'larq_in1k'\? Available: larq_in1k, "):
         preprocessing.get("larq_in1")
 
 
@@ -307,7 +307,7 @@ def test_a_changed_preprocessing_has_an_id_where_one_can_say_it(
     assert preprocessing.known_id(changed) == "mean=0.5:std=1.0:size=8x8"
     other = replace(changed, fit=lambda image, height, width: image.astype(np.float32))
     assert preprocessing.known_id(other) is None
-    assert "Preprocessing 'mine' is not kept" in caplog.text
+    assert "Preprocessing 'mine' is not saved" in caplog.text
 
 
 def test_one_image_of_a_list_is_in_memory_at_a_time():

@@ -75,7 +75,7 @@ def test_names_of_classes(tmp_path: Path, name: str, text: str) -> None:
 )
 def test_names_that_are_not_complete(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text)
-    with pytest.raises(DataError, match="must have a name for each class"):
+    with pytest.raises(DataError, match="must name every class"):
         read_names(tmp_path / name)
 
 

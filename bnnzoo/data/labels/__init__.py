@@ -92,7 +92,7 @@ def indices(given: Sequence[str], classes: Labels) -> list[int | None]:
 
 
 def normalise(name: str) -> str:
-    """Returns a name as a folder may spell it: `T-shirt/top` and `t_shirt_top` are the same."""
+    """Returns the normalized form of a name: `T-shirt/top` and `t_shirt_top` are the same."""
     return re.sub(r"[^\w]+|_+", "_", printable(name).casefold()).strip("_")
 
 
@@ -103,7 +103,7 @@ def printable(name: str) -> str:
 
 
 def shown(given: Sequence[str]) -> str:
-    """Returns names for a message: the first ones, and how many there are."""
+    """Formats names for a message: the first ones and their number."""
     more = f", ... ({len(given):,} in all)" if len(given) > MAX_SHOWN else ""
     return ", ".join(printable(name) for name in given[:MAX_SHOWN]) + more
 
@@ -113,6 +113,6 @@ def _rows(id: str) -> tuple[dict[str, str], ...]:
     if id not in list_labels():
         known = list_labels()
         hint = did_you_mean(id, known)
-        raise ArgumentError(f"Unknown labels '{id}'.{hint} There are: {', '.join(known)}.")
+        raise ArgumentError(f"Unknown labels '{id}'.{hint} Available: {', '.join(known)}.")
     text = resources.files(__name__).joinpath(f"{id}.csv").read_text(encoding="utf-8")
     return tuple(csv.DictReader(text.splitlines()))
