@@ -103,7 +103,7 @@ def fetch(
     progress: bool | None = None,
     patience: policy.Patience = policy.PATIENCE,
 ) -> Snapshot:
-    """Returns a verified weight file; downloads it if need be.
+    """Returns a verified weight file, downloading it if needed.
 
     It was read once: `read_bytes` of what is returned gives the bytes that were verified, whatever
     another process has put in the place of the file since. They stay in memory as long as it does.
@@ -166,7 +166,7 @@ def cache_folder(cache_dir: str | PathLike[str] | None = None) -> Path:
 def cache_path(
     file: WeightsFile, *, name: str, cache_dir: str | PathLike[str] | None = None
 ) -> Path:
-    """Returns where a downloaded file lies, or would lie, in the cache.
+    """Returns the cache path of a downloaded file, which need not exist.
 
     Raises:
         WeightsError: A URL must not be fetched, the file has a suffix that is not loaded, or its
@@ -185,7 +185,7 @@ def cache_path(
 
 
 def mismatch(path: Path, file: WeightsFile) -> str | None:
-    """Returns what is wrong with a file on disk, None if it is what the manifest says."""
+    """Describes a file's mismatch with the manifest; None if it matches."""
     try:
         problem = _wrong_size(path.stat().st_size, file)
         return problem or _wrong_digest(path.read_bytes(), file)
@@ -213,7 +213,7 @@ def _wrong_digest(data: bytes, file: WeightsFile) -> str | None:
 def cached_files(
     manifest: Manifest, cache_dir: str | PathLike[str] | None = None
 ) -> list[CachedFile]:
-    """Returns the weight files in the cache, by name; other files there are passed over.
+    """Returns the weight files in the cache by name; other files are ignored.
 
     Raises:
         WeightsError: The folder cannot be read.
@@ -291,7 +291,7 @@ def _suffix(path: str, name: str) -> str:
 
 
 def _inside(root: Path, relative: str) -> Path:
-    """Returns `root / relative` after proving that it stays in `root`, symbolic links included."""
+    """Returns `root / relative`; raises if it leaves `root`, symbolic links included."""
     parts = PurePosixPath(relative).parts
     plain = relative.isprintable() and not set(relative) & set("\\:")
     path = root / relative if plain else root
@@ -316,7 +316,7 @@ def _candidates(file: WeightsFile, cache_name: str) -> list[str]:
 
 
 def _remove_broken(target: Path, problem: str) -> None:
-    logger.warning("%s %s. It is downloaded again.", target, problem)
+    logger.warning("%s %s. Downloading it again.", target, problem)
     try:
         target.unlink(missing_ok=True)
     except PermissionError as error:  # of another user, in a folder where only owners may remove
@@ -366,14 +366,14 @@ def _download(
 
 
 def _share(part: Path) -> None:
-    """Lets those read a file who may read its folder, whatever the umask of who downloaded it."""
+    """Gives a file the read permissions of its folder, whatever the umask."""
     readers = stat.S_IMODE(part.parent.stat().st_mode) & 0o444
     with contextlib.suppress(PermissionError):  # of file systems without permissions
         part.chmod(0o600 | readers)
 
 
 def _make_folder(folder: Path) -> None:
-    """Makes and tags the cache, but never tags a folder that holds something else already."""
+    """Creates and tags the cache; a folder with other contents is not tagged."""
     if folder.exists() and any(folder.iterdir()):
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -395,7 +395,7 @@ def _target(path: Path) -> Path:
 
 
 def _remove_dead_parts(folder: Path) -> None:
-    """Removes what killed processes left."""
+    """Removes the files that killed processes left."""
     for part in folder.glob(".*.part"):
         with contextlib.suppress(OSError):  # removed meanwhile, or of another user
             dead = time.time() - part.stat().st_mtime > STALE_PART_S

@@ -64,7 +64,7 @@ def test_a_broken_cached_file_is_fetched_again_and_said(content, server, cache, 
     file = file_at(server.serve(Answer()))
     get(file).write_bytes(content)
     assert get(file).read_bytes() == GOOD
-    assert re.search(rf"{CACHED} must have .*, got .*\. It is downloaded again\.", caplog.text)
+    assert re.search(rf"{CACHED} must have .*, got .*\. Downloading it again\.", caplog.text)
 
 
 def test_without_a_size_the_sha256_decides(server, cache):
@@ -189,7 +189,7 @@ def test_a_part_that_is_swapped_before_it_has_its_name_is_not_used(server, cache
 
 def test_a_file_without_a_known_size_is_not_read_beyond_its_bound(server, cache):
     file = replace(file_at(server.serve(Answer()), size=None), max_bytes=len(GOOD) - 1)
-    with pytest.raises(WeightsError, match=f"gives more than {len(GOOD) - 1} bytes"):
+    with pytest.raises(WeightsError, match=f"sends more than {len(GOOD) - 1} bytes"):
         get(file)
     (cache / CACHED).write_bytes(GOOD)
     assert weights.mismatch(cache / CACHED, file) == "must have at most 255999 bytes, got 256000"

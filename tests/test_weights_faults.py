@@ -67,7 +67,7 @@ FAULTS = {
     ),
     "empty": (Answer(body=b""), "must have 256000 bytes, got 0", 3),
     "corrupted": (Answer(body=BAD), r"must have sha256 \w{16}\.\.\., got \w{16}\.\.\.", 3),
-    "endless": (Answer(body=GOOD * 4), "gives more than 256000 bytes", 3),
+    "endless": (Answer(body=GOOD * 4), "sends more than 256000 bytes", 3),
     "absent": (Answer(404, b"no"), "answers 404 Not Found", 1),
     "forbidden": (Answer(403, b"no"), "answers 403 Forbidden", 1),
     "failing": (Answer(500, b"no"), "answers 500 Internal Server Error", 3),

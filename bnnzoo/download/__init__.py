@@ -1,1 +1,1 @@
-"""Downloads: what may be fetched and how patiently (`policy`), and one file (`transfer`)."""
+"""Downloads: allowed URLs, timeouts and retries (`policy`), and one file (`transfer`)."""

@@ -1,4 +1,4 @@
-"""Whether the network may be used, for which URLs, and how patiently.
+"""Download policy: offline mode, allowed URLs, timeouts and retries.
 
 Only https, and http to this machine, is spoken, by redirects too.
 """
@@ -18,7 +18,7 @@ __all__ = ["PATIENCE", "Patience", "allowed", "check_url", "offline", "shown"]
 
 @dataclass(frozen=True)
 class Patience:
-    """How patiently a file is fetched.
+    """Timeouts and retries of a download.
 
     Attributes:
         rounds: How often the URLs are gone through.

@@ -48,7 +48,7 @@ Verify = Callable[[IO[bytes]], "str | None"]
 
 
 class _AttemptError(Exception):
-    """A URL did not give the file; `transient` if it may the next time, after `wait_s`."""
+    """A URL failed; if `transient`, a retry after `wait_s` may succeed."""
 
     def __init__(self, reason: str, transient: bool, wait_s: float = 0.0) -> None:
         super().__init__(reason)
@@ -66,7 +66,7 @@ def download(
     patience: Patience = PATIENCE,
     progress: bool | None = None,
 ) -> None:
-    """Writes the file of the first URL that gives the right one to `part`.
+    """Downloads the file to `part` from the first URL that serves the right one.
 
     Args:
         urls: Tried in this order; after a failure that may pass, again, `patience.rounds` times.
@@ -111,7 +111,7 @@ def _pauses(patience: Patience) -> list[float]:
 def _wait_until(moment: float, reason: str | None) -> None:
     wait_s = moment - time.monotonic()
     if wait_s > 0:
-        logger.warning("%s. It is asked again in %.0f s.", reason, wait_s)
+        logger.warning("%s. Retrying in %.0f s.", reason, wait_s)
         time.sleep(wait_s)
 
 
@@ -123,7 +123,7 @@ def _bar(progress: bool | None) -> Any:
 
 @dataclass(frozen=True)
 class _Answer:
-    """How a server begins.
+    """The start of a server's response.
 
     Attributes:
         begin: The offset in the file of the first byte that comes.
@@ -138,7 +138,7 @@ class _Answer:
 
 @dataclass
 class _Part:
-    """What has come of the file.
+    """The part of the file that was received.
 
     Attributes:
         stream: Where it is.
@@ -165,7 +165,7 @@ class _Part:
     def write(self, data: bytes) -> None:
         if self.size + len(data) > self.limit:
             self.clear()
-            raise _AttemptError(f"gives more than {self.limit} bytes", transient=True)
+            raise _AttemptError(f"sends more than {self.limit} bytes", transient=True)
         self.stream.write(data)
         self.size += len(data)
         self.most = max(self.most, self.size)
@@ -179,7 +179,7 @@ class _Part:
 
 
 def _complete(url: str, part: _Part, verify: Verify, patience: Patience) -> None:
-    """Fetches the file from one URL, going on as long as each answer brings it further."""
+    """Fetches the file from one URL, resuming while each response makes progress."""
     while True:
         begin, most = part.size, part.most
         try:
@@ -187,7 +187,7 @@ def _complete(url: str, part: _Part, verify: Verify, patience: Patience) -> None
         except _AttemptError as error:
             if not error.transient or part.size < most + MIN_BYTES:
                 raise
-            logger.info("%s %s. It goes on at byte %d.", shown(url), error, part.size)
+            logger.info("%s %s. Resuming at byte %d.", shown(url), error, part.size)
             time.sleep(patience.backoff_s)
             continue
         problem = verify(part.stream)
@@ -195,11 +195,11 @@ def _complete(url: str, part: _Part, verify: Verify, patience: Patience) -> None
             return
         part.clear()
         if begin == 0:
-            raise _AttemptError(f"gives a file that {problem}", transient=True)
+            raise _AttemptError(f"sends a file that {problem}", transient=True)
 
 
 def _fetch(url: str, part: _Part, patience: Patience) -> None:
-    """Adds to the part what one request brings."""
+    """Appends the data of one request to the part."""
 
     def ask(put: Callable[[_Answer | bytes], None]) -> None:
         _ask(url, part.size, part.versions.get(url), patience, put)
@@ -253,7 +253,7 @@ def _taken(
         try:
             item = arrived.get(timeout=max(0.0, deadline - time.monotonic()))
         except queue.Empty:
-            reason = f"gives less than {MIN_BYTES} bytes in {seconds:g} s"
+            reason = f"sends less than {MIN_BYTES} bytes in {seconds:g} s"
             raise _AttemptError(reason, transient=True) from None
         if item is None:
             return
@@ -266,11 +266,11 @@ def _taken(
 
 
 class _OtherPartError(Exception):
-    """A server gives another part of the file than was asked for."""
+    """A server returned another range than requested."""
 
 
 class _RedirectError(Exception):
-    """A server names another URL."""
+    """A server redirected to another URL."""
 
     def __init__(self, response: requests.Response) -> None:
         super().__init__()
@@ -329,7 +329,7 @@ def _request(
 
 
 class _Stream:
-    """What pooch writes to."""
+    """The file object that pooch writes to."""
 
     def __init__(self, put: Callable[[bytes], None]) -> None:
         self.write = put
@@ -339,7 +339,7 @@ class _Stream:
 
 
 def _answer(response: requests.Response, begin: int) -> _Answer:
-    """Returns how an answer begins.
+    """Returns the start of a response.
 
     Raises:
         _OtherPartError: It is not the part that was asked for.
@@ -357,7 +357,7 @@ def _answer(response: requests.Response, begin: int) -> _Answer:
 
 
 def _redirected(response: requests.Response, headers: dict[str, str]) -> tuple[str, dict[str, str]]:
-    """Returns where an answer sends to, and the headers with the password that may go there."""
+    """Returns the redirect's target, and the headers (with credentials where allowed) for it."""
     url = _target(response)
     headers = {name: value for name, value in headers.items() if name != "Authorization"}
     password = response.request.headers.get("Authorization")
@@ -383,7 +383,7 @@ def _no_proxy() -> str:
 def _failure(error: Exception, patience: Patience) -> _AttemptError:
     reason, transient, wait_s = _reason(error), _transient(error), _retry_after_s(error)
     if transient and wait_s > patience.retry_after_s:
-        return _AttemptError(f"{reason} and asks for a pause of {wait_s:.0f} s", transient=False)
+        return _AttemptError(f"{reason} and asks to wait {wait_s:.0f} s", transient=False)
     return _AttemptError(reason, transient, wait_s)
 
 
