@@ -1,4 +1,4 @@
-"""Files that hold a network: one module per format, one line per format in `FORMATS`.
+"""File formats for networks: one module per format, one line per format in `FORMATS`.
 
 The module of a format has `write(network: Network) -> Written`, and, if such files are read,
 `read(path) -> tuple[Graph, NetworkInfo]`. The packed file is written by `convert` itself, which
@@ -60,7 +60,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Written:
-    """What a format made of a network, before anything is on disk.
+    """The output of a format, before it is written.
 
     Attributes:
         files: Content by name below the folder; a format of one file has the name "".

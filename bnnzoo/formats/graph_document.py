@@ -45,21 +45,21 @@ def check_stored(graph: Graph) -> dict[str, Type]:
     for node in graph.nodes:
         if node.op not in STORED_OPS:
             raise GraphError(
-                f"Node '{node.name}' ({node.op}): the operation must not be in a file."
+                f"Node '{node.name}' ({node.op}): the operation cannot be stored in a file."
             )
         for role in node.tensors:
             if role not in STORED_OPS[node.op]:
                 raise GraphError(
-                    f"Node '{node.name}' ({node.op}): tensor '{role}' must not be in a file."
+                    f"Node '{node.name}' ({node.op}): tensor '{role}' cannot be stored in a file."
                 )
     for name in graph.outputs:
         if types[name].kind != "real":
             raise GraphError(f"Output '{name}' must be real, got {types[name].kind}.")
     if len(set(graph.outputs)) < len(graph.outputs):
-        raise GraphError(f"Outputs must differ, got {shown(graph.outputs)}.")
+        raise GraphError(f"Outputs must be distinct, got {shown(graph.outputs)}.")
     unused = set(graph.tensors) - {t for node in graph.nodes for t in node.tensors.values()}
     if unused:
-        raise GraphError(f"Tensor '{min(unused)}' is used by no node.")
+        raise GraphError(f"Tensor '{min(unused)}' is not used by any node.")
     return types
 
 
@@ -141,7 +141,7 @@ def _inputs(value: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
         entry = expect_keys(entry, "a graph input", ("name", "shape"))
         name = expect_name(entry["name"], "the name of a graph input")
         if name in inputs:
-            raise ModelFormatError(f"graph inputs must differ, got {shown(name)} twice.")
+            raise ModelFormatError(f"graph inputs must be distinct, got {shown(name)} twice.")
         inputs[name] = _shape(entry["shape"], f"the shape of graph input {shown(name)}")
     return inputs
 

@@ -1,4 +1,4 @@
-"""What travels in a file beside the graph: a network's origin, its preprocessing, its labels."""
+"""A network's metadata: its origin, its preprocessing, its labels."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ Architecture = Annotated[
 
 @dataclass(frozen=True)
 class NetworkInfo:
-    """The facts about a network that its graph does not have.
+    """Metadata of a network.
 
     Attributes:
         name: Canonical name of the architecture, or the Keras model's name.
@@ -101,7 +101,7 @@ class NetworkInfo:
 
     @classmethod
     def from_dict(cls, value: Any) -> NetworkInfo:
-        """Returns what `to_dict` wrote; fields that are not known are left out.
+        """Reads what `to_dict` wrote; unknown fields are ignored.
 
         Raises:
             ModelFormatError: A field is missing or has another type.

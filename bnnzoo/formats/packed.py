@@ -145,7 +145,7 @@ def open_file(path: str | os.PathLike[str]) -> PackedFile:
 
 
 def from_bytes(data: bytes) -> PackedFile:
-    """Returns what the bytes of a file hold. Raises as `read` does."""
+    """Parses the bytes of a file. Raises as `read` does."""
     _check_kind(data)
     contents = safetensors_file.parse(data)
     version, sha256 = _check_metadata(contents.metadata)
@@ -188,7 +188,7 @@ def _version_of(
 
 
 def _check_kind(data: bytes) -> None:
-    """Refuses files of other kinds by name, as damaged ones they would not be helped."""
+    """Rejects files of other kinds by name, rather than as damaged."""
     for (place, signature), advice in _OTHERS.items():
         if data[place : place + len(signature)] == signature:
             raise ModelFormatError(f"it is {advice}")

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def from_file(path: str | os.PathLike[str], from_bytes: Callable[[bytes], T]) -> T:
-    """Returns what the bytes of a file hold.
+    """Parses the bytes of a file.
 
     Args:
         path: The file.

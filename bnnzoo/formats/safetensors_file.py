@@ -73,7 +73,7 @@ def serialize(metadata: Mapping[str, str], arrays: Mapping[str, Array]) -> bytes
 
 
 def parse(data: bytes) -> Contents:
-    """Returns what the bytes of a file hold.
+    """Parses the bytes of a file.
 
     Raises:
         ModelFormatError: They break a rule of safetensors, or one of these: the header is at most
@@ -88,7 +88,7 @@ def parse(data: bytes) -> Contents:
     try:
         views = safetensors.deserialize(data)  # type: ignore[no-untyped-call]
     except safetensors.SafetensorError as error:
-        raise ModelFormatError(f"safetensors refuses it: {error}. {_DAMAGED}") from error
+        raise ModelFormatError(f"safetensors rejects it: {error}. {_DAMAGED}") from error
     arrays = {
         name: np.frombuffer(view["data"], np.dtype(DTYPES[view["dtype"]]).newbyteorder("<"))
         .astype(DTYPES[view["dtype"]], copy=False)
@@ -107,7 +107,7 @@ def _header_length(data: bytes) -> int:
     if length > MAX_HEADER_BYTES:
         raise ModelFormatError(
             f"its header must have at most {MAX_HEADER_BYTES} bytes, got {length}. "
-            "It is not a bnnzoo-packed file, or damaged; download or convert it again."
+            "It is not a bnnzoo-packed file, or it is damaged; download or convert it again."
         )
     if length > len(data) - 8:
         raise ModelFormatError(

@@ -1,4 +1,4 @@
-"""How a tensor of a graph becomes arrays of a file, and how it comes back.
+"""Stores tensors of a graph as arrays of a file, and reads them back.
 
 bits      kernel of -1 and +1: uint8 (c_out, ceil(K / 8)), see `packing`
 ternary   kernel of -1, 0 and +1: uint8 (c_out, ceil(K / 4)), see `packing`
@@ -151,7 +151,7 @@ def _restore_bits(name: str, stored: Stored, array: Array) -> PackedSigns:
     _expect_array(name, array, "bits", (stored.shape[0], math.ceil(signs.K / 8)))
     if signs.K % 8 and (array[:, -1] >> signs.K % 8).any():
         raise ModelFormatError(
-            f"tensor {shown(name)} must have zeros behind its {signs.K} bits, got ones."
+            f"tensor {shown(name)} must have zeros after its {signs.K} bits, got ones."
         )
     return signs
 
@@ -162,7 +162,7 @@ def _restore_ternary(name: str, stored: Stored, array: Array) -> Tensor:
     values = unpack_ternary(array, stored.shape)
     if (values < -1).any() or values[:, K:].any():
         raise ModelFormatError(
-            f"tensor {shown(name)} must be -1, 0 and 1, and zeros behind its {K} weights, got "
+            f"tensor {shown(name)} must be -1, 0 and 1, and zeros after its {K} weights, got "
             "other bits."
         )
     return values[:, :K].reshape(stored.shape).astype(np.float32)

@@ -1,4 +1,4 @@
-"""JSON as it comes out of files that are not trusted, and as it goes into files."""
+"""Strict JSON for untrusted files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _short.maxstring = 80
 
 
 def shown(value: Any) -> str:
-    """Returns a value for a message: on one line, and not longer than a line or two."""
+    """Formats a value for a message: on one line, truncated."""
     return _short.repr(value)
 
 
@@ -81,7 +81,7 @@ def decode(text: str, what: str) -> Any:
     except UnicodeEncodeError as error:
         raise ModelFormatError(f"{what} has half of a surrogate pair.") from error
     except RecursionError as error:
-        raise ModelFormatError(f"{what} is nested too deep.") from error
+        raise ModelFormatError(f"{what} is nested too deeply.") from error
     except ValueError as error:
         raise ModelFormatError(f"{what} is not JSON: {error}.") from error
 
@@ -125,7 +125,7 @@ def expect_name(value: Any, what: str) -> str:
 
 
 def readable(text: str) -> str:
-    """Returns a text as a name may be: without control characters, and cut where it is too long.
+    """Returns a text as a valid name: without control characters, truncated.
 
     What is cut leaves room for the parts of names that are made from it.
     """

@@ -77,11 +77,14 @@ RAW = {
         "It is truncated; download or convert it again.",
     ),
     "bytes behind": (FILE + b"x", f"its last tensor ends at byte {len(FILE)} but the file has"),
-    "text file": (b"import bnnzoo\n" * 9, "not a bnnzoo-packed file, or damaged"),
+    "text file": (b"import bnnzoo\n" * 9, "not a bnnzoo-packed file, or it is damaged"),
     "not utf-8": (with_header(FILE, lambda h: b'{"\xff": 1}'), "its header is not UTF-8"),
     "not json": (with_header(FILE, lambda h: b"{'a': 1}"), "its header is not JSON: "),
     "not an object": (with_header(FILE, lambda h: b"[1]"), "its header must be an object, got [1]"),
-    "nested too deep": (with_header(FILE, lambda h: b'{"a":' + b"[" * 100_000), "nested too deep"),
+    "nested too deep": (
+        with_header(FILE, lambda h: b'{"a":' + b"[" * 100_000),
+        "nested too deeply",
+    ),
     "half a character": (
         with_header(FILE, lambda h: b'{"__metadata__":{"a":"\\ud800"}}'),
         "its header has half of a surrogate pair",
@@ -167,7 +170,7 @@ def test_what_only_the_library_refuses_is_refused(monkeypatch):
         raise safetensors.SafetensorError("InvalidHeader")
 
     monkeypatch.setattr(safetensors, "deserialize", no)
-    refused(FILE, "safetensors refuses it: InvalidHeader. The file is damaged")
+    refused(FILE, "safetensors rejects it: InvalidHeader. The file is damaged")
 
 
 # The metadata ------------------------------------------------------------------------------------
@@ -289,12 +292,12 @@ GRAPH = {
     "output": (signed(graph=put("outputs", [None])), "a graph output must be a string, got None"),
     # What the operations ask is the business of bnnzoo.graph.ops; these pass its messages on.
     "no output": (signed(graph=put("outputs", [])), "The graph must have an output"),
-    "unknown output": (signed(graph=put("outputs", ["x"])), "Output 'x' is computed by no node"),
+    "unknown output": (signed(graph=put("outputs", ["x"])), "No node computes output 'x'"),
     "output of bits": (
         signed(graph=put("outputs", ["binary/sign"])),
         "Output 'binary/sign' must be real, got bits",
     ),
-    "output twice": (signed(graph=put("outputs", ["dense", "dense"])), "Outputs must differ"),
+    "output twice": (signed(graph=put("outputs", ["dense", "dense"])), "Outputs must be distinct"),
     "operation": (
         signed(graph=node(1, "op", "lstm")),
         "Node 'norm' (lstm): the operation is not known",
@@ -325,7 +328,7 @@ GRAPH = {
                 tensors={"mean": "norm/bias", "variance": "norm/scale"},
             )
         ),
-        "Node 'norm' (batch_norm): the operation must not be in a file",
+        "Node 'norm' (batch_norm): the operation cannot be stored in a file",
     ),
     "of another version": (
         signed(graph=lambda g: g["nodes"][-1].update(op="nearest_resize2d")),
@@ -333,7 +336,7 @@ GRAPH = {
     ),
     "threshold": (
         signed(graph=node(2, "tensors", {"threshold": "norm/bias", "direction": "norm/scale"})),
-        "Node 'binary/sign' (sign): tensor 'threshold' must not be in a file",
+        "Node 'binary/sign' (sign): tensor 'threshold' cannot be stored in a file",
     ),
 }
 
@@ -400,7 +403,7 @@ TENSORS = {
     ),
     "unused": (
         signed(graph=unused, arrays=lambda a: a.update({"norm/scale2": a["norm/scale"]})),
-        "Tensor 'norm/scale2' is used by no node",
+        "Tensor 'norm/scale2' is not used by any node",
     ),
     "not in the table": (
         signed(graph=node(1, "tensors", "bias", "norm/other")),
@@ -416,7 +419,7 @@ TENSORS = {
     ),
     "unused bits": (
         signed(arrays=alter("binary/kernel", setting((1, 3), 0b1000))),
-        "tensor 'binary/kernel' must have zeros behind its 27 bits, got ones",
+        "tensor 'binary/kernel' must have zeros after its 27 bits, got ones",
     ),
     "float32 of another shape": (
         signed(arrays=alter("norm/bias", lambda a: a.reshape(3, 1))),

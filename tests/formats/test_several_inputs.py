@@ -47,11 +47,14 @@ INPUTS = {
         "Input 'unused' (1048576, 65) has more than 67108864 elements",
     ),
     "name": (edited(PAIR, graph=port(0, name=7)), "the name of a graph input must be a string"),
-    "twice": (edited(PAIR, graph=port(0, name="left")), "graph inputs must differ, got 'left'"),
+    "twice": (
+        edited(PAIR, graph=port(0, name="left")),
+        "graph inputs must be distinct, got 'left'",
+    ),
     "name of a node": (edited(PAIR, graph=port(2, name="sum")), "name must be unique"),
     "an output twice": (
         edited(PAIR, graph=put("outputs", ["right", "right"])),
-        "Outputs must differ, got ('right', 'right')",
+        "Outputs must be distinct, got ('right', 'right')",
     ),
     "few names": (
         edited(PAIR, info=put("output_names", ["a"])),

@@ -50,8 +50,8 @@ def test_a_file_of_version_2(rng, weights_dtype):
 @pytest.mark.parametrize(
     ("codes", "match"),
     [
-        ([[0b10]], r"must be -1, 0 and 1, and zeros behind its 3 weights, got other bits"),
-        ([[0b01000000]], r"must be -1, 0 and 1, and zeros behind its 3 weights, got other bits"),
+        ([[0b10]], r"must be -1, 0 and 1, and zeros after its 3 weights, got other bits"),
+        ([[0b01000000]], r"must be -1, 0 and 1, and zeros after its 3 weights, got other bits"),
         ([[0, 0]], r"must be uint8 \(1, 1\), got uint8 \(1, 2\)"),
     ],
     ids=["10", "behind the last", "shape"],

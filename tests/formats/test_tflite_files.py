@@ -59,7 +59,7 @@ def test_a_file_of_tensorflow_computes_what_its_interpreter_computed(name):
 
 
 def test_operators_that_are_not_read_are_named():
-    message = r"operators that are not read: 'ELU, GELU'\. The page on Larq Compute Engine lists"
+    message = r"unsupported operators: 'ELU, GELU'\. The page on Larq Compute Engine lists"
     with pytest.raises(ModelFormatError, match=message):
         lce.read(DATA / "tflite" / "gelu.tflite")
 

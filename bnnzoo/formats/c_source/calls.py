@@ -1,4 +1,4 @@
-"""Calls of C functions, and what is known while nodes of a graph become calls."""
+"""Calls of C functions, and the state of lowering a graph to them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Lowering:
         graph: After the passes.
         types: Of its values.
         constants: Arrays of the source; nodes add theirs.
-        views: Reshape -> its source, where it is no call.
+        views: Reshape -> its source, where it needs no call.
     """
 
     graph: Graph

@@ -1,4 +1,4 @@
-"""Calls for what computes number by number, and for windows without a kernel."""
+"""Calls for elementwise operations and for pooling."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class _Constant:
 
 
 class Constants:
-    """Arrays by their content: what several calls have in common is stored once."""
+    """Arrays by content: an array that several calls share is stored once."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, bytes], _Constant] = {}

@@ -1,4 +1,4 @@
-"""A network as calls: which passes it takes, and which calls its nodes become."""
+"""Lowers a network to calls of C functions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def prepare(graph: Graph) -> Graph:
         if types[name].kind != "real":
             raise ConversionError(
                 f"Output '{name}' must be real numbers, got {types[name].kind}. "
-                "Add a dequantize behind it, or another layer."
+                "Add a dequantize or another layer after it."
             )
     return graph
 

@@ -1,4 +1,4 @@
-"""Where values lie in the arena: one that is read no more makes room for another.
+"""Places values in the arena; memory is reused after a value's last read.
 
 1. A value is alive from the call that writes it to the last one that reads it.
 2. Views (reshapes) lie where their source does. An elementwise call that is the last to read its
@@ -66,7 +66,7 @@ def plan(
     given: Sequence[str],
     kept: Sequence[str],
 ) -> Plan:
-    """Returns where everything lies.
+    """Returns the offsets of all values.
 
     Args:
         steps: Calls in order.

@@ -1,4 +1,4 @@
-"""Calls for what moves numbers, and for sums and products of values of different shapes.
+"""Calls for data movement, and for sums and products of values of different shapes.
 
 All are a walk over an array with a step per axis: 0 along an axis that is repeated.
 """

@@ -1,4 +1,4 @@
-"""`selftest.c`: one input, and what has to come out.
+"""`selftest.c`: one input and the expected outputs.
 
 The expected numbers are the reference interpreter's. Sums of signs have to be equal, real numbers
 within what float32 may lose (`graph.tolerance`). Where a sign is taken of a number that is nearer

@@ -133,7 +133,7 @@ void {prefix}_run_pixels(const uint8_t *pixels, float *output)
 
 
 def pixel_scaling(network: Network) -> tuple[Vector, Vector] | None:
-    """Returns mean and deviation per channel of an image, None where pixels are no input."""
+    """Returns mean and deviation per channel of an image, None where the input is not an image."""
     mean, std = network.pixel_mean, network.pixel_std
     if mean is None or std is None or [len(s) for s in network.graph.inputs.values()] != [3]:
         return None
@@ -158,7 +158,7 @@ class Source:
 
     @cached_property
     def prefix(self) -> str:
-        """What all names begin with that other files see."""
+        """Prefix of all public names."""
         info = self.network.info
         return identifier(info.name if info.tag is None else f"{info.name}_{info.tag}")
 
@@ -194,7 +194,7 @@ class Source:
 
     @property
     def title(self) -> str:
-        """What the network is, for a comment."""
+        """Description of the network, for a comment."""
         info = self.network.info
         name = info.name if info.tag is None else f"{info.name}.{info.tag}"
         return comment(name if info.licence is None else f"{name}, weights under {info.licence}")

@@ -1,4 +1,4 @@
-"""The C functions that generated source is put together from: only those that a network needs.
+"""The C functions of generated source; only those that a network needs are included.
 
 They are plain C in `templates/`, each behind a line that names it and the ones it needs:
 

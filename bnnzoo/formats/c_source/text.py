@@ -1,4 +1,4 @@
-"""Text of C source: names, numbers, arrays, and what is left of texts that nobody checked.
+"""Text of C source: names, numbers, arrays, and sanitized strings.
 
 Names of layers, models and classes come from files. They reach a comment as plain words, a name of
 C as letters and digits, and a string with everything escaped that C could read as something else.
@@ -26,7 +26,7 @@ _PLAIN = (string_module.ascii_letters + string_module.digits + " _-.,:;()/+=").e
 
 
 def comment(text: str) -> str:
-    """Returns text that may stand inside a comment of C, on one line."""
+    """Returns text that is safe inside a C comment, on one line."""
     text = text if len(text) <= MAX_COMMENT else f"{text[:MAX_COMMENT]}..."
     return re.sub(r"[^A-Za-z0-9 _.,:;()\[\]<>=+/-]", "_", text)
 

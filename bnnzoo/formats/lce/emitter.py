@@ -25,14 +25,14 @@ _FUSES = {
 
 
 def refuse(node: Node, why: str, instead: str) -> ConversionError:
-    """Returns the error of a node that Larq Compute Engine has no operator for."""
+    """Returns the error for a node without an operator in Larq Compute Engine."""
     return ConversionError(
         f"Cannot write node '{node.name}' ({node.op}) for Larq Compute Engine: {why}. {instead}"
     )
 
 
 class Emitter:
-    """A file in the making.
+    """A file under construction.
 
     A value of the graph may have two tensors: one of float32 numbers and one of packed bits. Each
     is made when it is first asked for.
@@ -61,7 +61,7 @@ class Emitter:
         self._makers: dict[int, int] = {}  # tensor -> the operator that computes it
 
     def file(self, metadata: dict[str, bytes]) -> ModelFile:
-        """Returns what was collected."""
+        """Returns the file's contents."""
         return ModelFile(
             tuple(self._tensors),
             tuple(self._operators),
@@ -129,7 +129,7 @@ class Emitter:
         return self._packed[value]
 
     def fuse(self, node: Node, activation: int) -> bool:
-        """Lets the operator in front of a clip apply it too, where it can."""
+        """Fuses a clip into the operator before it, where possible."""
         value = node.inputs[0]
         tensor = self._real.get(value, ABSENT)
         made = self._makers.get(tensor)

@@ -49,7 +49,7 @@ LCE_OPERATORS = {
 
 @dataclass(frozen=True, eq=False)
 class Quantization:
-    """How integers q stand for real numbers: scale * (q - zero_point).
+    """The quantization of real numbers as integers q: scale * (q - zero_point).
 
     Attributes:
         scale: `(1,)`, or one for each place on the axis.

@@ -48,23 +48,23 @@ _NONSENSE = (
 
 
 def parse(data: bytes) -> ModelFile:
-    """Returns what the bytes of a file hold.
+    """Parses the bytes of a file.
 
     Raises:
-        ModelFormatError: They are no TensorFlow Lite file of one network, or a damaged one.
+        ModelFormatError: They are not a TensorFlow Lite file with one network, or are damaged.
         MissingDependencyError: No package that ships the schema is installed.
     """
     if data[4:8] != b"TFL3":
         raise ModelFormatError(
             f"it must have 'TFL3' at byte 4, got {shown(bytes(data[4:8]))}. "
-            "It is no TensorFlow Lite file, or damaged."
+            "It is not a TensorFlow Lite file, or it is damaged."
         )
     generated = schema()
     try:
         return _Reader(data, generated).file()
     except _NONSENSE as error:
         raise ModelFormatError(
-            f"an offset or a count leads out of its bytes ({shown(str(error))}). {_DAMAGED}"
+            f"an offset or a count points outside the file ({shown(str(error))}). {_DAMAGED}"
         ) from error
 
 
@@ -190,7 +190,7 @@ def _quantization(found: Any, shape: tuple[int, ...], what: str) -> Quantization
     )
     if not 0 <= axis < max(1, len(shape)) or len(scale) not in (1, *shape[axis : axis + 1]):
         raise ModelFormatError(
-            f"{what} must have a scale, or one for each place on an axis of {shape}, "
+            f"{what} must have a scale, or one for each index of an axis of {shape}, "
             f"got {len(scale)} on axis {axis}. {_DAMAGED}"
         )
     if len(zero_point) != len(scale) or found.DetailsType():

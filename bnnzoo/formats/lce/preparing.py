@@ -1,4 +1,4 @@
-"""What becomes of a graph before it is written for Larq Compute Engine.
+"""Prepares a graph to be written for Larq Compute Engine.
 
 Its binary convolution has one multiplier and one bias per channel behind it, or a threshold where
 the next one takes bits. So every affine goes into the convolution in front of it, and every affine

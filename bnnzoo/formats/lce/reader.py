@@ -86,7 +86,7 @@ def _check_kinds(file: ModelFile) -> None:
     )
     if unknown:
         raise ModelFormatError(
-            f"it has operators that are not read: {shown(', '.join(unknown))}. The page on Larq "
+            f"it has unsupported operators: {shown(', '.join(unknown))}. The page on Larq "
             "Compute Engine lists those that are; convert the Keras model itself, if you have it."
         )
 

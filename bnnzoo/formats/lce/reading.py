@@ -1,4 +1,4 @@
-"""The graph that grows while the operators of a file are read."""
+"""Builds the graph while the operators of a file are read."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def uniform(array: Array) -> float | None:
 
 
 class Reading:
-    """A graph in the making.
+    """A graph under construction.
 
     Attributes:
         file: What is read.
@@ -111,7 +111,7 @@ class Reading:
 
     def _feed(self, index: int) -> None:
         if isinstance(self.values.get(index), Value):
-            raise ModelFormatError(f"its inputs must differ, got tensor {index} twice.")
+            raise ModelFormatError(f"its inputs must be distinct, got tensor {index} twice.")
         entry = self.file.tensors[index] if 0 <= index < len(self.file.tensors) else None
         if entry is None or index in self.values or not entry.is_real:
             kind = "none" if entry is None else entry.dtype

@@ -61,7 +61,7 @@ def _note(page: Arrangement, name: str) -> str:
 
 
 def drawn(graph: Graph) -> Arrangement:
-    """Returns the drawing of a graph, after the passes that prepare it."""
+    """Returns the ONNX graph of a graph, after the passes that prepare it."""
     return draw(passes.apply(graph, _PASSES)[0])
 
 

@@ -1,4 +1,4 @@
-"""In which order of axes tensors hold the values of a graph.
+"""Tracks the axis order in which tensors hold the values of a graph.
 
 Values of a graph are channels last, ONNX computes on images with channels first. No value is moved
 before somebody asks for it in another order: a permutation is a new reading of the same tensor, and

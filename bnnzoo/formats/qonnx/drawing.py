@@ -1,4 +1,4 @@
-"""An ONNX graph as it is drawn, node by node: tensors with shape, data type and name.
+"""Builds an ONNX graph node by node: tensors with shape, data type and name.
 
 Nothing here needs the package `onnx`; `model_proto` makes the file of it.
 """
@@ -39,7 +39,7 @@ class OnnxNode:
 
 @dataclass(frozen=True)
 class OnnxTensor:
-    """What is known of a tensor.
+    """Shape and data type of a tensor.
 
     Attributes:
         shape: With the batch axis, which is 1.
@@ -66,7 +66,7 @@ class Drawing:
         self._names = set(reserved)
 
     def fresh(self, name: str) -> str:
-        """Returns a name that no tensor has, `name` where it is free."""
+        """Returns an unused name: `name` if it is free."""
         found, number = name, 2
         while found in self._names:
             found, number = f"{name}_{number}", number + 1
