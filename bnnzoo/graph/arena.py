@@ -1,4 +1,4 @@
-"""Where blocks of memory lie that are in use at some times only.
+"""Places blocks of memory by their live ranges.
 
 Blocks are placed one after another, each at the lowest offset where none lies that is in use at the
 same time: from the largest to the smallest, which TensorFlow Lite calls greedy by size
@@ -17,7 +17,7 @@ __all__ = ["Block", "place"]
 
 @dataclass(frozen=True)
 class Block:
-    """Memory that somebody needs.
+    """A block of memory and its live range.
 
     Attributes:
         size: In any unit; multiples of an alignment stay aligned.
@@ -31,7 +31,7 @@ class Block:
 
 
 def place(blocks: Sequence[Block]) -> tuple[list[int], int]:
-    """Returns the offsets of blocks, and the size of all memory."""
+    """Returns the offsets of blocks, and the total size."""
     tried = [_placed(blocks, sorted(range(len(blocks)), key=lambda i: order(blocks[i])))
              for order in _ORDERS]  # fmt: skip
     return min(tried, key=lambda found: found[1])

@@ -1,4 +1,4 @@
-"""What attributes of operations may be: tests of single values."""
+"""Rules for attributes of operations."""
 
 from __future__ import annotations
 

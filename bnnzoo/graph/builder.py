@@ -1,4 +1,4 @@
-"""Builds a graph node by node, and knows the type of every value on the way."""
+"""Builds a graph node by node and tracks the type of every value."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Names:
         self._repeated: collections.Counter[str] = collections.Counter()
 
     def free(self, wanted: str) -> str:
-        """Takes a name that nothing has yet: the wanted one, or it with a number."""
+        """Reserves an unused name: the given one, or it with a number."""
         name = wanted
         while name in self._taken:
             self._repeated[wanted] += 1
@@ -31,7 +31,7 @@ class Names:
 
 
 class GraphBuilder:
-    """A graph in the making.
+    """A graph under construction.
 
     Attributes:
         inputs: As of the graph; further ones come from `add_input`.
@@ -51,7 +51,7 @@ class GraphBuilder:
             self.add_input(name, shape)
 
     def add_input(self, name: str, shape: tuple[int, ...]) -> str:
-        """Adds an input of real numbers; its name becomes one that is free."""
+        """Adds a real input under an unused name."""
         name = self.names.free(name)
         self.inputs[name] = shape
         self.types[name] = Type("real", shape)

@@ -1,4 +1,4 @@
-"""What a network is called with: one array, several, or a dict of them."""
+"""Arguments of a network's call: one array, several, or a dict of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["by_name"]
 
 
 def by_name(names: Iterable[str], given: Sequence[Any]) -> dict[str, Any]:
-    """Returns what each input of a network is given.
+    """Returns the array for each input of a network.
 
     Args:
         names: Of the inputs, in order.
@@ -26,7 +26,7 @@ def by_name(names: Iterable[str], given: Sequence[Any]) -> dict[str, Any]:
         if set(given[0]) != set(names):
             raise ArgumentError(
                 f"x must have the inputs {', '.join(names)}, got {', '.join(map(str, given[0]))}. "
-                "`input_names` has them."
+                "`input_names` lists them."
             )
         return {name: given[0][name] for name in names}
     if len(given) == 1 and len(names) > 1 and isinstance(given[0], (list, tuple)):

@@ -25,7 +25,7 @@ Tensor = NDArray[Any] | Int8Kernel | PackedSigns
 
 @dataclass(frozen=True)
 class Type:
-    """What a value is, for one image.
+    """The type of a value, for one image.
 
     Attributes:
         kind: `real` numbers; `bits`, each -1 or +1; or `levels` 0 .. 2^bits - 1, which stand for

@@ -255,7 +255,7 @@ def infer_types(graph: Graph) -> dict[str, Type]:
         types[node.name] = infer_type(node, types, graph.tensors)
     for name in graph.outputs:
         if name not in types:
-            raise GraphError(f"Output '{name}' is computed by no node.")
+            raise GraphError(f"No node computes output '{name}'.")
     if not graph.outputs:
         raise GraphError("The graph must have an output, got none.")
     return types

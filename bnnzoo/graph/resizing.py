@@ -1,4 +1,4 @@
-"""Between which pixels a new pixel lies when an image gets another size."""
+"""Source pixels and weights of each pixel of a resized image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sum is compared with, in the type that somebody sums in.
+"""Thresholds of sums, rounded to the type of the sum.
 
 A sign is -1 where direction * x < direction * threshold. For x of float32 or an integer that is
 exact with the least number of that type at or above direction * threshold.

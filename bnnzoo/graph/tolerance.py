@@ -1,4 +1,4 @@
-"""How far float32 may be from the reference interpreter, value by value.
+"""Bounds on float32 rounding error against the reference interpreter, per value.
 
 The reference interpreter computes in float64, everything else in float32, where every operation
 rounds by a factor of at most 1 + u, u = 2^-24. To first order:

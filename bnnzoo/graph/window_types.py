@@ -1,4 +1,4 @@
-"""The types that windows over images give: convolutions, their transposes, pooling, resizing.
+"""Output types of convolutions, transposed convolutions, pooling and resizing.
 
 Spatial operations take `(h, w, c)`. `padding` is (top, bottom, left, right), already resolved
 from Keras's "same" and "valid". Kernels are `(c_out, kernel_h, kernel_w, c_in / groups)`.

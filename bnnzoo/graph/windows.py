@@ -1,4 +1,4 @@
-"""Windows that slide over an image: what they cover, how many fit, and which border they have.
+"""Sliding windows: receptive extent, output size and padding.
 
 Pairs are (vertical, horizontal). A border is (top, bottom, left, right). Keras and TensorFlow Lite
 know it by a rule: "same" has a window for every stride of the image, "valid" has none, and "causal"

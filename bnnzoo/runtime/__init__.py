@@ -1,4 +1,4 @@
-"""Runs packed networks: fast, on the CPU, with neither Keras nor a framework.
+"""Runs packed networks on the CPU, without Keras or a deep-learning framework.
 
 from bnnzoo import runtime
 

@@ -1,4 +1,4 @@
-"""Which values need a border: what a padded convolution reads around the image.
+"""Finds the borders that values need for padded convolutions.
 
 A border is constant, so that kernels need no test for it: zeros around real numbers, +1 or -1
 around bits, level 0 around levels. It is written once, when memory is made.
@@ -68,7 +68,7 @@ def find_borders(calls: Sequence[Call], types: Mapping[str, Type]) -> Borders:
 
 
 def _through_view(call: Call, borders: Borders, types: Mapping[str, Type]) -> None:
-    """Lets a source have the border of its view, where the two can have one."""
+    """Gives a source the border of its view, where both can share one."""
     name, source = call.node.name, call.inputs[0]
     border, negative = borders.of(name)
     before, negative_before = borders.of(source)

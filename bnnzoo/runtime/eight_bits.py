@@ -1,4 +1,4 @@
-"""Convolutions of inputs in 8 bits: levels are made of their input first.
+"""Convolutions of 8-bit inputs, which are quantized first.
 
 Levels lie in memory of their own, which the layout takes for a row of real numbers: the engine
 knows what is in it. It has the border that the convolution needs; a level of 0 is 0.

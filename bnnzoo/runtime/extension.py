@@ -1,4 +1,4 @@
-"""The native engine, imported when it is needed."""
+"""Imports the native engine on demand."""
 
 from __future__ import annotations
 

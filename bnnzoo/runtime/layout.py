@@ -1,4 +1,4 @@
-"""Where values lie: in which storage, from which channel on, inside which border.
+"""Assigns each value a storage, a channel offset and a border.
 
 Few operations move data. A slice of channels is a view of its source. The inputs of a concat are
 computed inside its result, and so on, so that all of a dense block lies in one storage. A sum
@@ -100,7 +100,7 @@ class Layout:
 
 
 def place_values(graph: Graph, types: Mapping[str, Type], calls: Sequence[Call]) -> Layout:
-    """Decides where every value of a graph lies."""
+    """Computes the layout of a graph."""
     placer = _Placer(calls, types, liveness(graph, types, calls))
     for name in graph.inputs:
         placer.write(placer.values[name])
@@ -119,7 +119,7 @@ def place_values(graph: Graph, types: Mapping[str, Type], calls: Sequence[Call])
 
 
 class _Placer:
-    """The layout while it is being made. Calls are placed in order, then sums are overwritten."""
+    """The layout under construction. Calls are placed in order, then sums are overwritten."""
 
     def __init__(
         self, calls: Sequence[Call], types: Mapping[str, Type], values: dict[str, Value]
@@ -259,7 +259,7 @@ class _Placer:
     def _merge(
         self, part: Storage, whole: Storage, shift: int, spare: Sequence[Value] = ()
     ) -> bool:
-        """Moves a storage into another, from channel `shift` on; False where that cannot be.
+        """Moves a storage into another, from channel `shift` on; returns False if impossible.
 
         Members of `whole` in `spare` do not matter.
         """

@@ -1,4 +1,4 @@
-"""When values are written and read: what decides who may share memory."""
+"""Live ranges of values, which decide what can share memory."""
 
 from __future__ import annotations
 

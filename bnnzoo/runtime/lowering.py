@@ -1,4 +1,4 @@
-"""From a graph to calls: what the engine computes at once, in order.
+"""Lowers a graph to an ordered list of engine calls.
 
 A call is a head and an epilogue: elementwise operations that run over the channels of a pixel while
 they are in registers, so that nothing is stored that only the next operation reads. What is fused

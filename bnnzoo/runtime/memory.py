@@ -1,4 +1,4 @@
-"""Where storages lie in the arena of one image."""
+"""Assigns storages their offsets in the arena of one image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A network that runs: what `runtime.load` returns."""
+"""The network that `runtime.load` returns."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Input = ArrayLike | Mapping[str, ArrayLike] | Sequence[ArrayLike]
 
 @dataclass(frozen=True)
 class NodeTime:
-    """What one node of a network costs.
+    """The measured cost of one node.
 
     Attributes:
         name: Of the node; the elementwise nodes that run with it are not listed.
@@ -53,7 +53,7 @@ class NodeTime:
 
 
 class Model:
-    """A network for inference, ready to run.
+    """A network for inference.
 
     May be called from several threads at once. Results do not depend on the number of threads. A
     forked child gets the same results, on one thread. Pickles and copies have the network with the
@@ -134,7 +134,7 @@ class Model:
         return self(self.preprocess(images))
 
     def preprocess(self, images: Images) -> Floats:
-        """Returns raw images as the network wants them: float32 `(n, h, w, c)`.
+        """Preprocesses raw images: float32 `(n, h, w, c)`.
 
         Raises:
             ArgumentError: The preprocessing of this network is not known, or it takes something
@@ -146,7 +146,7 @@ class Model:
         shape = self.input_shape
         if self.info.preprocessing is None:
             raise ArgumentError(
-                f"{self.info.name} has no preprocessing: its file names none. "
+                f"{self.info.name} has no preprocessing in its file. "
                 "Choose one with bnnzoo.data.preprocessing.get(id) and call the model with its "
                 "result."
             )
@@ -291,7 +291,7 @@ class Model:
 
 
 def _checked(x: ArrayLike, shape: tuple[int, ...], name: str) -> Floats:
-    """Returns an input as the engine takes it."""
+    """Returns an input in the engine's layout."""
     rule = f"{name} must be (n, {', '.join(map(str, shape))})"
     try:
         images: NDArray[Any] = np.asarray(x)
@@ -310,7 +310,7 @@ def _checked(x: ArrayLike, shape: tuple[int, ...], name: str) -> Floats:
 
 
 def load(path: str | os.PathLike[str], threads: int | None = None, isa: str | None = None) -> Model:
-    """Reads a packed network and makes it ready to run.
+    """Loads a packed network.
 
     Args:
         path: A packed file.

@@ -1,4 +1,4 @@
-"""Parameters in the form that the engine takes."""
+"""Converts parameters to the engine's format."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
-# The least float32 that is no subnormal; the engine takes those as 0.
+# The least normal float32; the engine takes those as 0.
 _TINY = float(np.finfo(np.float32).tiny)
 
 

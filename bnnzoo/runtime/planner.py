@@ -1,4 +1,4 @@
-"""From a graph to an engine that runs it.
+"""Builds the engine that runs a graph.
 
     graph -> legalize -> calls -> places of values -> arena -> program
 
@@ -29,7 +29,7 @@ __all__ = ["Plan", "plan"]
 
 @dataclass(frozen=True)
 class Plan:
-    """A network that can run.
+    """A network that is planned and ready to run.
 
     Attributes:
         engine: The engine's.
@@ -66,7 +66,7 @@ def plan(graph: Graph, isa: str, threads: int) -> Plan:
             writer.write(call)
         built = engine().Engine(writer.program, threads)
     except ValueError as error:
-        raise GraphError(f"The runtime's engine refuses this network: {error}") from error
+        raise GraphError(f"The runtime cannot run this network: {error}") from error
     return Plan(built, tuple(writer.owners), outputs, memory.size, _macs(graph, types))
 
 

@@ -1,4 +1,4 @@
-"""A first convolution and its pooling become one call.
+"""Fuses the first convolution with the pooling after it.
 
 The map between the two is the largest of a network, larger than the cache. The engine computes a
 few rows of it at a time, pools them, and forgets them.

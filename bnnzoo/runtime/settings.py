@@ -1,4 +1,4 @@
-"""How a network runs: on which instruction set, on how many threads."""
+"""Runtime settings: instruction set and number of threads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MAX = 1024
 
 
 def isas() -> tuple[str, ...]:
-    """Returns the instruction sets that this CPU can run the kernels on, the best first."""
+    """Returns the instruction sets that this CPU supports, the best first."""
     return tuple(engine().isas())
 
 
@@ -34,14 +34,14 @@ def choose_isa(isa: str | None) -> str:
         return isas()[0]
     if chosen not in isas():
         raise ArgumentError(
-            f"{name} must be one that this CPU has, got {chosen!r}. Choose one of: "
+            f"{name} must be an instruction set of this CPU, got {chosen!r}. Choose one of: "
             f"{', '.join(isas())}."
         )
     return chosen
 
 
 def available_cores() -> int:
-    """Returns on how many cores the system lets this process run."""
+    """Returns the number of cores available to this process."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

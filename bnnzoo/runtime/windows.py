@@ -1,4 +1,4 @@
-"""Windows as the engine sees them: how far taps lie from each other, and where the first one is."""
+"""The engine's windows: offsets between taps, and the offset of the first tap."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ __all__ = ["Writer"]
 
 
 class Writer:
-    """A program that is being written.
+    """A program under construction.
 
     Attributes:
         program: The engine's.
@@ -50,7 +50,7 @@ class Writer:
             self.program.add_output(self.view(name), self.extent(name))
 
     def write(self, call: Call) -> None:
-        """Writes one call; nothing where its value is a view."""
+        """Writes one call, unless its value is a view."""
         copied = self.layout.copied.get(call.node.name)
         if call.value in self.layout.views and not copied:
             return

@@ -55,6 +55,6 @@ def test_table_names_the_instruction_set(file, capsys):
 
 def test_wrong_settings_are_one_line(file, capsys):
     assert main(["benchmark", str(file), "--isa", "sse5"]) == 2
-    assert "isa must be one that this CPU has, got 'sse5'" in capsys.readouterr().err
+    assert "isa must be an instruction set of this CPU, got 'sse5'" in capsys.readouterr().err
     assert main(["benchmark", str(file), "--threads", "0"]) == 2
     assert "threads must be an integer from 1 to 1024, got 0" in capsys.readouterr().err

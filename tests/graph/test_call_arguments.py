@@ -37,7 +37,7 @@ def test_the_one_input_may_be_a_list(given):
         (
             PAIR,
             ({"left": 1},),
-            "must have the inputs left, right, got left. `input_names` has them",
+            "must have the inputs left, right, got left. `input_names` lists them",
         ),
         (PAIR, ({"left": 1, "rigth": 2},), "must have the inputs left, right, got left, rigth"),
         (PAIR, ({"left": 1, "right": 2, "x": 3},), "must have the inputs left, right, got"),

@@ -55,7 +55,7 @@ BROKEN = {
     "unknown operation": (graph(node("gelu", "images")), r"Node 'x' \(gelu\): the operation"),
     "name twice": (graph(SIGN, SIGN), "name must be unique"),
     "input not computed": (graph(node("sign", "later")), "input 'later' must be computed before"),
-    "output not computed": (graph(SIGN, outputs=("t",)), "Output 't' is computed by no node"),
+    "output not computed": (graph(SIGN, outputs=("t",)), "No node computes output 't'"),
     "no output": (graph(SIGN, outputs=()), "must have an output"),
     "input shape": (graph(SIGN, shape=(5, 0, 4)), "'images' must be positive integers"),
     "input too large": (graph(SIGN, shape=(2**20, 65)), "Input 'images' .* has more than 67108864"),

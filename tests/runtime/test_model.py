@@ -187,10 +187,10 @@ def test_isa_can_be_forced(graph, monkeypatch):
         assert runtime.Model(graph).isa == isa
     assert runtime.isas()[-1] == "portable"
     monkeypatch.setenv("BNNZOO_FORCE_ISA", "avx9000")
-    rule = "BNNZOO_FORCE_ISA must be one that this CPU has, got 'avx9000'. Choose one of: "
+    rule = "BNNZOO_FORCE_ISA must be an instruction set of this CPU, got 'avx9000'. Choose one of: "
     with pytest.raises(ArgumentError, match=rule + ", ".join(runtime.isas())):
         runtime.Model(graph)
-    with pytest.raises(ArgumentError, match="isa must be one"):
+    with pytest.raises(ArgumentError, match="isa must be an instruction set"):
         runtime.Model(graph, isa="sse5")
 
 

@@ -1,4 +1,4 @@
-"""What inference does not need: nodes that no output depends on, and nodes that do nothing."""
+"""Drops unused nodes, and nodes that do nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kernels of real numbers take 8 bits, and so do the inputs that they meet."""
+"""Quantizes real kernels to 8 bits, and the inputs that they are applied to."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MIN_PRODUCTS_PER_SUM = 16
 def eight_bits(graph: Graph) -> Graph:
     """Puts the kernels of real numbers in 8 bits, and the inputs of those that are faster so.
 
-    This is no pass that leaves the reference interpreter's output as it is: what it costs is to be
+    This pass changes the reference interpreter's output: what it costs is to be
     measured.
     """
     tensors: dict[str, Tensor] = dict(graph.tensors)

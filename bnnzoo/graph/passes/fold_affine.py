@@ -34,7 +34,7 @@ def scale_and_bias_of(graph: Graph, node: Node, channels: int) -> tuple[Vector, 
 
 
 def merge_affines(graph: Graph) -> Graph:
-    """Merges an affine of an affine that nothing else reads.
+    """Merges an affine into its only reader, if that is an affine.
 
     scale2 * (scale1 * x + bias1) + bias2 = (scale2 * scale1) * x + (scale2 * bias1 + bias2)
     """

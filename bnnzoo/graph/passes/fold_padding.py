@@ -1,4 +1,4 @@
-"""A border that is laid around a map goes into the convolution that reads it.
+"""Folds padding into the convolution that reads it.
 
 PyTorch pads every side alike, at stride 2 too, which no rule of Keras does: there the border is a
 layer of its own, in front of the sign or behind it. What the convolution of bits sees of it is
