@@ -1,1 +1,1 @@
-"""From a Keras model to a graph, and back."""
+"""Converts Keras models to graphs, and back."""

@@ -574,5 +574,5 @@ def test_a_sequential_model_says_its_input() -> None:
     graph, info = stored(keras.Sequential([keras.Input((5,)), layers.Dense(3)], name="net"))
     config = json.loads(info.keras_config or "")
     del config["config"]["layers"][0], config["config"]["build_input_shape"]
-    with pytest.raises(ModelFormatError, match="must say the shape of the input, got none for net"):
+    with pytest.raises(ModelFormatError, match="must give the input shape, got none for net"):
         to_keras(graph, NetworkInfo("net", keras_config=json.dumps(config)))

@@ -37,7 +37,7 @@ HANDLERS: dict[Any, Callable[[Emitter], str | list[str]]] = {
 
 @dataclass(frozen=True)
 class TracedCall:
-    """What became of one call of a layer.
+    """The values computed by one call of a layer.
 
     Attributes:
         call: The call.
@@ -54,7 +54,7 @@ class TracedCall:
 
 @dataclass(frozen=True)
 class Trace:
-    """A graph with what it came from."""
+    """A graph and the calls it was converted from."""
 
     graph: Graph
     walk: Walk

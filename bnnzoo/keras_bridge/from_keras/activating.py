@@ -1,4 +1,4 @@
-"""What activation functions become."""
+"""Converts activation functions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What dense layers and convolutions become, quantized and real ones alike."""
+"""Converts dense layers and convolutions, quantized or real."""
 
 from __future__ import annotations
 

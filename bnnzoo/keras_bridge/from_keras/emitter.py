@@ -1,4 +1,4 @@
-"""What the handlers of layers write to."""
+"""Collects the nodes that the layer handlers emit."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ class Emitter:
         return value
 
     def refuse(self, rule: str, hint: str) -> NoReturn:
-        """Raises the error that a setting of the layer cannot be converted.
+        """Raises a ConversionError for an unsupported setting of the layer.
 
         Raises:
             ConversionError: Always.

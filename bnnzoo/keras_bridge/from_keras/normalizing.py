@@ -1,4 +1,4 @@
-"""What layers with one number per channel become: batch norm, activations, rescaling."""
+"""Converts layers with per-channel parameters: batch norm, activations, rescaling."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What operations of keras.ops become: `x / 255 - 0.5`, `x + y`, `x[..., :3]`.
+"""Converts operations of keras.ops: `x / 255 - 0.5`, `x + y`, `x[..., :3]`.
 
-Keras records them in functional models as it does layers. Numbers among their arguments are no
+Keras records them in functional models as it does layers. Numbers among their arguments are not
 values of the graph: `emit.call.others` has them by place.
 """
 

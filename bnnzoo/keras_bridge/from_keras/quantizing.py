@@ -1,4 +1,4 @@
-"""What quantizers become: signs and levels of activations, binary kernels with their scale."""
+"""Converts quantizers of activations and kernels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What layers without numbers of their own become: pooling, merging, moving of pixels."""
+"""Converts layers without weights: pooling, merging, reshaping."""
 
 from __future__ import annotations
 

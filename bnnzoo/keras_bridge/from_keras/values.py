@@ -1,4 +1,4 @@
-"""What every layer of a Keras model gives for some images, those of nested models too."""
+"""Computes the output of every layer of a Keras model, nested models included."""
 
 from __future__ import annotations
 

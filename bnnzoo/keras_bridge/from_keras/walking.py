@@ -30,7 +30,7 @@ class LayerCall:
         outputs: Numbers of the values that it returns.
         shapes: Shapes of these, without the batch axis.
         listed: Whether it takes its inputs as a list.
-        others: Of an operation of `keras.ops`, its arguments that are no values, by place.
+        others: Non-tensor arguments of an operation of `keras.ops`, by position.
         settings: The same of arguments with a name.
     """
 
@@ -135,7 +135,7 @@ def _is_cast(operation: Any) -> bool:
 
 
 def _others(node: Any) -> dict[int, Any]:
-    """Returns the arguments of an operation that are no values, by place."""
+    """Returns the non-tensor arguments of an operation, by position."""
     import keras
 
     arguments = enumerate(node.arguments.args)

@@ -1,4 +1,4 @@
-"""From a packed network back to a Keras model, which can be trained further.
+"""Converts a packed network back to a trainable Keras model.
 
 A binary kernel has its signs as latent weights. Their magnitude is what the quantizer makes the
 filter's scale of, where it has one, and `LATENT_MAGNITUDE` elsewhere: small, so that training can

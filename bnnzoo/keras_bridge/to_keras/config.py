@@ -1,4 +1,4 @@
-"""A Keras model's structure as JSON, without what is not needed or not to be trusted.
+"""Reads and writes a Keras model's config, without parts that are unneeded or unsafe.
 
 A packed file may come from anywhere, and Keras imports what a config names. Before a config is
 opened, every object in it must be a layer that the front end converts, a part of Keras that such
@@ -93,7 +93,7 @@ def _opened(text: str) -> keras.Model:
         raise ModelFormatError(f"keras_config must describe a model, got {type(model).__name__}.")
     if not getattr(model, "inputs", None):  # a Sequential that waits for its first images
         raise ModelFormatError(
-            f"keras_config must say the shape of the input, got none for {model.name}."
+            f"keras_config must give the input shape, got none for {model.name}."
         )
     return model
 

@@ -1,4 +1,4 @@
-"""A Keras model for a graph that came from no Keras model: a layer for each node.
+"""Builds a Keras model from any graph: one layer per node.
 
 Files of other tools say what a network computes, not of which layers it was made. Signs stand in
 front of the convolutions that read them, as their input quantizers; scale * x + bias is a batch
@@ -70,7 +70,7 @@ def _name(name: str) -> str:
 
 
 class _Builder:
-    """The model while it grows.
+    """The model under construction.
 
     Attributes:
         graph: What is built.
@@ -89,7 +89,7 @@ class _Builder:
 
     def wrong(self, node: Node) -> ModelFormatError:
         return ModelFormatError(
-            f"Node '{node.name}' ({node.op}) is no layer of Keras with these settings. The file "
+            f"Node '{node.name}' ({node.op}) is not a Keras layer with these settings. The file "
             "runs in bnnzoo.runtime, but cannot become a Keras model."
         )
 
