@@ -1,4 +1,4 @@
-"""Reads `weights_manifest.json` into frozen records: everything known of every weight file."""
+"""Reads `weights_manifest.json` into frozen records: all metadata of the weight files."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """How long a run of a recipe took, and on what.
+    """Duration and hardware of a training run.
 
     Attributes:
         epochs: Epochs of all phases together.
@@ -186,7 +186,7 @@ class WeightsRecord:
         return self.metrics[0] if self.metrics else None
 
     def file(self, role: str) -> WeightsFile | None:
-        """Returns the file of a role, None if there is none."""
+        """Returns the file with a role, or None."""
         return next((file for file in self.files if file.role == role), None)
 
 
@@ -244,7 +244,7 @@ def _load(path: Path, _mtime_ns: int, trusted: bool) -> Manifest:
 
 
 def _trusted(value: Any) -> Manifest:
-    """Builds the records without looking at their values, which takes a tenth of the time."""
+    """Builds the records without validation, ten times faster."""
     records = {}
     for name, entry in value["weights"].items():
         files = [{**file, "url": tuple(file.get("url", ()))} for file in entry["files"]]
@@ -280,7 +280,7 @@ def parse(value: Any, source: str = "weights_manifest.json") -> Manifest:
 
 
 def _check(record: WeightsRecord, name: str, where: str) -> None:
-    """Checks what no field shows alone."""
+    """Checks rules that involve several fields."""
     if name != record.name:
         raise ManifestError(f"{where} must be named {record.name}. Rename the record.")
     if len({file.role for file in record.files}) != len(record.files):

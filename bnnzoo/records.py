@@ -27,12 +27,12 @@ _MEANINGS = {str: "a string", int: "an integer", float: "a number", bool: "true 
 
 
 class RecordError(ValueError):
-    """A value is not what a record takes; the message names it, the rule and what it is."""
+    """A value is invalid; the message has the field, the rule and the value."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What a field must be beyond its type, as an annotation.
+    """An annotation that restricts the values of a field.
 
     Attributes:
         meaning: What it must be, for messages.

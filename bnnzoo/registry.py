@@ -1,4 +1,4 @@
-"""Knows models and weights by name: `register_model`, `list_models`, `resolve`, `builder`."""
+"""Registry of models and weights: `register_model`, `list_models`, `resolve`, `builder`."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Resolved(NamedTuple):
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What is known of a model without building it.
+    """Metadata of a model, available without building it.
 
     Attributes:
         name: Canonical name.
@@ -79,7 +79,7 @@ class ModelInfo:
 
     @property
     def default_tag(self) -> str | None:
-        """The tag that `pretrained=True` means."""
+        """The tag that `pretrained=True` selects."""
         return self.weights[0].tag if self.weights else None
 
     @property
@@ -143,7 +143,7 @@ def _register(function: B, aliases: tuple[str, ...]) -> B:
 
 
 def _owner(name: str, function: Builder) -> str | None:
-    """Returns who has a name already; None if it is free, or is the same function's."""
+    """Returns the owner of a name; None if it is free or belongs to the same function."""
     entry = CATALOG.get(name)
     if entry is not None and _origin(function)[0] != f"bnnzoo.architectures.{entry.module}":
         return "bnnzoo"
@@ -184,7 +184,7 @@ def resolve(name: str) -> Resolved:
     """Returns the architecture and the weights that `name`, an alias, or `name.tag` means.
 
     Raises:
-        ArgumentError: `name` is no text.
+        ArgumentError: `name` is not a string.
         UnknownModelError: There is no such model, or it has no such tag.
     """
     if not isinstance(name, str):
@@ -225,7 +225,7 @@ def pretrained_record(name: str) -> WeightsRecord:
 
 
 def info(name: str) -> ModelInfo:
-    """Returns what is known of a model, without importing Keras.
+    """Returns the metadata of a model, without importing Keras.
 
     Args:
         name: Name or alias, with or without a tag; with one, `weights` has only its record.

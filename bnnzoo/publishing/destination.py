@@ -1,4 +1,4 @@
-"""Where a publication goes: the files of a source tree, written all or not at all."""
+"""The destination of a publication: files of a source tree, written atomically."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FORMATS = {"full": "keras_h5", "packed": "bnnzoo-packed/1"}
 
 @dataclass(frozen=True)
 class Destination:
-    """A source tree, or a source tree and a folder for what will be downloaded.
+    """A source tree, and optionally a folder for the files to download.
 
     Attributes:
         root: The source tree.
@@ -55,7 +55,7 @@ class Destination:
         return self.root / "bnnzoo" / SHIPPED
 
     def check(self, name: str, roles: Iterable[str], *, force: bool) -> None:
-        """Refuses what is there already.
+        """Raises if the record or a file already exists.
 
         Raises:
             ArgumentError: The name is taken, or a file is there, and `force` is false.
@@ -64,13 +64,13 @@ class Destination:
             return
         hint = "Replace it with --force, or name another --tag."
         if name in manifest.load().weights:
-            raise ArgumentError(f"{name} is in the manifest already. {hint}")
+            raise ArgumentError(f"{name} is already in the manifest. {hint}")
         for path in (self.weights_path(name, role) for role in roles):
             if path.exists():
                 raise ArgumentError(f"{path} exists already. {hint}")
 
     def check_size(self, role: str, size: int) -> None:
-        """Refuses a file that is too large to be shipped.
+        """Raises if a file is too large for the package.
 
         Raises:
             ArgumentError: It is.
@@ -117,7 +117,7 @@ class Destination:
 
 
 def find_destination(url: str | None, out: str | PathLike[str] | None) -> Destination:
-    """Returns where to publish: into the source tree that bnnzoo is imported from.
+    """Returns the destination: the source tree that bnnzoo is imported from.
 
     Raises:
         ArgumentError: bnnzoo is installed without its source tree; `url` and `out` do not come
@@ -141,7 +141,7 @@ def find_destination(url: str | None, out: str | PathLike[str] | None) -> Destin
 
 
 def _write_all(files: dict[Path, bytes]) -> None:
-    """Writes all files before the first one is seen; the last one is seen last."""
+    """Writes all files to temporary names, then renames them in order."""
     try:
         with ExitStack() as stack:
             for path in reversed(files):
@@ -149,4 +149,6 @@ def _write_all(files: dict[Path, bytes]) -> None:
     except OSError as error:
         # Renames are done at the end; their errors name the part first, then the file.
         where, text = error.filename2 or path, error.strerror or error
-        raise BnnZooError(f"{where} cannot be written: {text}. Make room and repeat.") from error
+        raise BnnZooError(
+            f"{where} cannot be written: {text}. Free some space and try again."
+        ) from error

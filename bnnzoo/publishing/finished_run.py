@@ -1,4 +1,4 @@
-"""What a run left in its folder, and whether it may be published."""
+"""Reads the folder of a finished run and checks that it can be published."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class FinishedRun:
         """
         if self.report["evaluation"]["weights_sha256"] != self.digest:
             raise WeightsError(
-                f"{self.folder.path / MODEL} must hold the weights that the run ended with, got "
+                f"{self.folder.path / MODEL} must hold the final weights of the run, got "
                 "others. Remove it and report.json, and write both again with `bnnzoo train "
                 f"{self.recipe.name} --out {self.folder.path} --resume`."
             )
@@ -81,13 +81,13 @@ class FinishedRun:
         return network
 
     def training(self, hardware: str | None) -> TrainingRun:
-        """Returns how long the run took, and on what.
+        """Returns duration and hardware of the run.
 
         Args:
-            hardware: In words; None takes what the run wrote down itself.
+            hardware: Description; None uses what the run recorded.
 
         Raises:
-            WeightsError: The run did not write down a start that trained.
+            WeightsError: The run did not record its hardware.
         """
         epochs = self.report["epochs"]
         trained = [start for start in self.starts if (start.get("after_epoch") or 0) < epochs]
@@ -112,7 +112,7 @@ def open_finished_run(path: str | PathLike[str]) -> FinishedRun:
     """Returns a run that can be published.
 
     Raises:
-        ArgumentError: There is no run, it has not come to its end, its recipe is none of
+        ArgumentError: There is no run, it has not come to its end, its recipe is not one of
             `bnnzoo recipes`, or its test images are not public.
         WeightsError: Its files contradict each other, or were edited.
         BnnZooError: A file cannot be read.
@@ -142,7 +142,7 @@ def open_finished_run(path: str | PathLike[str]) -> FinishedRun:
     if not done == report["epochs"] == recipe.epochs:
         raise WeightsError(
             f"log.csv and report.json in {path} must have the {recipe.epochs} epochs of the "
-            f"recipe, got {done} and {report['epochs']}. They are of another run."
+            f"recipe, got {done} and {report['epochs']}. They belong to another run."
         )
     return FinishedRun(folder, recipe, settings, report, starts, log)
 

@@ -1,4 +1,4 @@
-"""Golden logits: what a network returns before its softmax for images that everybody has."""
+"""Golden logits: a network's output before its softmax for a few public images."""
 
 from __future__ import annotations
 

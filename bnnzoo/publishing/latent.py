@@ -1,4 +1,4 @@
-"""The latent weights of a network, to fine-tune from, in the least room that Keras reads."""
+"""Writes a network's latent weights, for fine-tuning, in a compact form that Keras reads."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def write_latent(network: Any, path: Path, *, as_float16: bool) -> None:
 
 
 def to_float16(kernel: NDArray[np.floating[Any]]) -> NDArray[np.float16]:
-    """Rounds to float16; what would become zero keeps its sign, all that a binary layer sees."""
+    """Rounds to float16; values that would underflow to zero keep their sign."""
     least = np.finfo(np.float16).smallest_subnormal
     lost = (kernel != 0) & (np.abs(kernel) < least)
     return np.where(lost, np.copysign(least, kernel), kernel).astype(np.float16)

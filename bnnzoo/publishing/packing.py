@@ -1,4 +1,4 @@
-"""Packs a trained network for publication, and measures that nothing is lost."""
+"""Packs a trained network for publication, and checks its accuracy."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Packed:
-    """A packed network, and what was measured of it on all test images.
+    """A packed network and its measurements on all test images.
 
     Attributes:
         contents: Bytes of each file by its role: `packed`, and `full` for latent weights.
@@ -78,8 +78,8 @@ def rebuild(network: Any, record: WeightsRecord, run: FinishedRun) -> Any:
         changed = ", ".join(f"{key}={value}" for key, value in run.settings.items()) or "nothing"
         raise ConversionError(
             f"The network must be what {record.architecture} builds with {dict(record.arguments)}, "
-            f"got another one; the run changed {changed}. A record knows the arguments of a "
-            "builder alone."
+            f"got another one; the run changed {changed}. A record stores only the arguments of a "
+            "builder."
         )
     return built
 
@@ -172,7 +172,7 @@ def _test_images(run: FinishedRun) -> Source:
     if len(source) != expected:
         raise DataError(
             f"{source.name} must have the {expected:,} images that the run was measured on, got "
-            f"{len(source):,}. Look for another file in BNNZOO_DATA_DIR."
+            f"{len(source):,}. Check BNNZOO_DATA_DIR for another file."
         )
     return source
 

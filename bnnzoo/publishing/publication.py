@@ -30,7 +30,7 @@ TRIED_DTYPES = ("float16", "float32")
 
 @dataclass(frozen=True)
 class Publication:
-    """What was published, or with `dry_run` would be.
+    """The published record; with `dry_run`, the record that would be published.
 
     Attributes:
         record: The record of the manifest.
@@ -142,7 +142,7 @@ def _checked_tag(tag: str | None, run: FinishedRun) -> str:
 
 
 def _draft(run: FinishedRun, spec: ModelSpec, tag: str, default: bool) -> WeightsRecord:
-    """Returns the record without what is measured."""
+    """Returns the record without measurements."""
     others = [r for r in manifest.load().tags(spec.name) if r.tag != tag]
     paper = registry.info(spec.name).paper
     assert spec.num_classes and spec.preprocessing and paper
@@ -168,7 +168,7 @@ def _draft(run: FinishedRun, spec: ModelSpec, tag: str, default: bool) -> Weight
 def _filled(
     draft: WeightsRecord, run: FinishedRun, result: Packed, destination: Destination
 ) -> WeightsRecord:
-    """Returns the record with what was measured."""
+    """Returns the record with measurements."""
     return dataclasses.replace(
         draft,
         files=tuple(

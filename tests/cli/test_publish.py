@@ -87,9 +87,9 @@ def other_images(run):
 # What is wrong with the run -> exit code, and what the one line says.
 REFUSED = {
     unfinished: (2, "must be a finished run"),
-    changed_weights: (4, "must hold the weights that the run ended with"),
+    changed_weights: (4, "must hold the final weights of the run"),
     other_images: (5, "must have the 10,000 images that the run was measured on, got 96"),
-    other_network: (6, "A record knows the arguments of a builder alone"),
+    other_network: (6, "A record stores only the arguments of a builder."),
 }
 
 

@@ -125,7 +125,7 @@ def other_weights(run):
 def test_other_weights_than_those_of_the_run_are_refused(run):
     assert open_finished_run(run).network().name == "binarynet_mlp"
     other_weights(run)
-    with pytest.raises(WeightsError, match=r"must hold the weights that the run .*--resume"):
+    with pytest.raises(WeightsError, match=r"must hold the final weights of the run.*--resume"):
         open_finished_run(run).network()
 
 

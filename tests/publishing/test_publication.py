@@ -113,7 +113,7 @@ def test_weights_of_the_same_name_are_replaced_when_forced(tree, finished, quick
     publish(finished)
     edit_json(tree / "weights_manifest.json", old_file)
     (tree / "bnnzoo" / "pretrained" / "old.h5").touch()
-    with pytest.raises(ArgumentError, match=r"in the manifest already. Replace it with --force"):
+    with pytest.raises(ArgumentError, match=r"already in the manifest. Replace it with --force"):
         publish(finished)
     assert publish(finished, force=True).record.default, "it stays the default"
     assert not (tree / "bnnzoo" / "pretrained" / "old.h5").exists()
@@ -144,7 +144,7 @@ def test_the_name_that_is_taken_is_that_of_the_network(tree, run, quick):
     """A recipe may call its network by an alias, or start from another one."""
     publish(run)
     edit_json(run / "recipe.json", lambda value: value.update(network="birealnet"))
-    with pytest.raises(ArgumentError, match=f"{RECIPE} is in the manifest already"):
+    with pytest.raises(ArgumentError, match=f"{RECIPE} is already in the manifest"):
         publish(run)
 
 
