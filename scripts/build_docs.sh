@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# Builds the documentation's pages into the folder that is given, and fails on a broken link. Needs
-# bnnzoo[docs].
+# Builds the documentation into the given folder and fails on a broken link. Needs bnnzoo[docs].
 set -euo pipefail
 cd "$(dirname "$0")/.."
-# Without --quiet, which would hide from --strict what it counts.
+# Without --quiet: it hides the warnings that --strict counts.
 NO_MKDOCS_2_WARNING=1 mkdocs build --strict --site-dir "$1"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes the source distribution in dist/, and the wheel that it builds in an environment of its own, to see
-# that nothing is missing. Needs a C++ compiler, Python 3.10 or newer and PyPI.
+# Builds the source distribution in dist/, and a wheel from it in an isolated environment, to check that
+# no file is missing. Needs a C++ compiler, Python 3.10 or newer and PyPI.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fails unless the tag that is given, as v0.2.0, is the one of bnnzoo/version.py.
+# Fails unless the given tag, such as v0.2.0, matches bnnzoo/version.py.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' bnnzoo/version.py)

@@ -5,11 +5,11 @@
     python scripts/fuzz_packed.py --format lce --files 50000 --output fuzz/
     python scripts/fuzz_packed.py --format h5 --files 5000 --memory-mb 12000 --output fuzz/
 
-Half of the files are bytes changed at random, the other half have changed graphs, shapes and
-values under right digests; `tests/formats/mutations.py` makes both, `lce_mutations.py` those
+Half of the files have bytes changed at random; the other half have changed graphs, shapes and
+values with correct digests: `tests/formats/mutations.py` makes both, `lce_mutations.py` those
 of Larq Compute Engine, which become packed files first, `tests/hdf5_mutations.py` weight files of
 Keras, which a small model reads and which need `keras`. Each of the others goes through
-`read`, the engine's construction and one call. A `WeightsError` or a result is right, anything
+`read`, the engine's construction and one call. A `WeightsError` or a result is correct; anything
 else is a finding: another exception, a warning, a crash, a hang, more memory than allowed, results
 that depend on the threads, or that differ from the reference interpreter where nothing is rounded.
 The work is done in processes that may die. `--run R --first N --files 1` repeats case N of run R.
@@ -286,7 +286,7 @@ def outcomes(options: argparse.Namespace) -> Iterator[Outcome]:
     seen = time.monotonic()
     while workers:
         multiprocessing.connection.wait([w.pipe for w in workers], timeout=1.0)
-        # At most 2 s: a machine that slept, or a run that was stopped, is no hang.
+        # At most 2 s: a suspended machine or a stopped run is not a hang.
         passed, seen = min(time.monotonic() - seen, 2.0), time.monotonic()
         for worker in tuple(workers):
             worker.silent_s += passed

@@ -2,7 +2,7 @@
 
     python scripts/make_models_page.py
 
-tests/test_docs.py fails while the page is not what this writes.
+tests/test_docs.py fails if the page is out of date.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs the quick tests, two files at a time: what an installation needs to be trusted, at most 10
-# minutes on two cores. Tests marked `slow` are left out; scripts/test_all.sh runs them too. The
-# backend is KERAS_BACKEND, or else TensorFlow. Arguments go to pytest, as in:
+# Runs the quick tests, two files at a time, to verify an installation: at most 10 minutes on two
+# cores. Tests marked `slow` are skipped; scripts/test_all.sh runs them too. The backend is
+# KERAS_BACKEND, by default TensorFlow. Arguments go to pytest, as in:
 # scripts/test.sh -k quicknet
 set -euo pipefail
 cd "$(dirname "$0")/.."

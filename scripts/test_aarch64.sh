@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the kernel tests for aarch64 and runs them under qemu: says whether NEON and portable
-# kernels are right there, nothing of how fast. Debian packages: g++-aarch64-linux-gnu,
+# Builds the kernel tests for aarch64 and runs them under qemu. This checks that the NEON and portable
+# kernels are correct, not their speed. Debian packages: g++-aarch64-linux-gnu,
 # qemu-user-static (or qemu-user), cmake.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs every test on TensorFlow, and those whose results depend on the backend again on JAX: at most
-# 18 minutes on two cores. Of the architectures these are the outputs: layers, names and shapes are
-# the same on both, and accuracies are those of one. Arguments go to pytest.
+# Runs every test on TensorFlow, and those whose results depend on the backend on JAX as well: at
+# most 18 minutes on two cores. For architectures, only the outputs are tested again: layers, names
+# and shapes are the same on both, and accuracies are measured on one. Arguments go to pytest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 KERAS_BACKEND=tensorflow scripts/test.sh -m "not network" "$@"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the compact Fashion-MNIST network for a Cortex-M7 and runs it in an emulator: its self-test
-# must pass, and 20 real images must classify as on this machine. Says nothing of how fast it is.
+# must pass, and 20 real images must classify as on this machine. Speed is not measured.
 # Debian packages: gcc-arm-none-eabi (with libnewlib-arm-none-eabi), qemu-system-arm, make. Needs an
 # installed bnnzoo, or the tree on PYTHONPATH.
 set -euo pipefail

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Tests the runtime of the bnnzoo that is installed, away from the source tree, so that nothing else is
+# Tests the runtime of the installed bnnzoo, outside the source tree, so that only the installed package is
 # imported. Needs bnnzoo[test]. Arguments go to pytest.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Tests files of Larq Compute Engine against its own interpreter, which lives in an environment of
-# its own: Python 3.11 and packages of 2023, from PyPI. The tests run in the environment that is
-# active, which needs bnnzoo[tensorflow,test]. Arguments go to pytest.
+# Tests files of Larq Compute Engine against its own interpreter, in a separate environment
+# with Python 3.11 and packages of 2023, from PyPI. The tests run in the active
+# environment, which needs bnnzoo[tensorflow,test]. Arguments go to pytest.
 #
 #   PYTHON311          the Python that makes the environment (default: python3.11)
-#   BNNZOO_LCE_PYTHON  the Python of an environment that is there already
+#   BNNZOO_LCE_PYTHON  the Python of an existing environment
 #   BNNZOO_LCE_FILES   folders with .tflite files to read as well, with colons between them
 set -euo pipefail
 cd "$(dirname "$0")/.."
