@@ -155,7 +155,9 @@ def check_source(
                 f"got {type(spec).__name__}. Pass one of them."
             )
         if labels_csv is not None or class_map is not None:
-            raise ArgumentError("labels_csv and class_map must be None for data that is no path.")
+            raise ArgumentError(
+                "labels_csv and class_map must be None for data that is not a path."
+            )
         return
     if _is_named(str(spec)):
         _refuse_folder_options(str(spec), labels_csv, class_map)

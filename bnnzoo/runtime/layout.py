@@ -55,7 +55,7 @@ class Storage:
 
 @dataclass
 class Place:
-    """Where a value lies.
+    """The location of a value.
 
     Attributes:
         storage: What it is part of.

@@ -63,7 +63,7 @@ class Writer:
     # --- where values are
 
     def place(self, name: str, first: int = 0) -> View:
-        """Returns where a value lies, from one of its channels on."""
+        """Returns the location of a value, from one of its channels on."""
         return self.memory.view(self.layout.places[name], first)
 
     def view(self, name: str, first: int = 0) -> Any:

@@ -6,7 +6,7 @@ layer of its own, in front of the sign or behind it. What the convolution of bit
     bconv2d(sign(pad(x, v))) = bconv2d(sign(x)) with a border of sign(v), +1 for zeros
     conv2d(pad(signs, v)) = bconv2d(signs) with a border of v = -1, 0 or +1, if its kernel is binary
 
-Behind a sign, zeros make a map of numbers that are no signs any more: without this pass such a
+Behind a sign, zeros make a map of numbers that are no longer signs: without this pass such a
 convolution would compute in real numbers. Levels and real convolutions have a border of zeros, and
 take one of zeros in the same way.
 """

@@ -72,7 +72,7 @@ def _settle(graph: Graph, conv: Node, chain: list[Node], tensors: dict[str, Tens
         scale, bias, size = (np.resize(vector, len(factor)) for vector in (scale, bias, size))
         scale, bias, size = factor * scale, factor * bias + term, np.abs(factor) * size + terms
         if node.tensors.get("scale", "").endswith("kernel_scale"):
-            lost = sum_of(K)  # Keras has the scale in the kernel, and its sums are no integers
+            lost = sum_of(K)  # Keras has the scale in the kernel, and its sums are not integers
     nearest = np.rint(np.divide(-bias, scale, out=np.zeros_like(bias), where=scale != 0))
     value = scale * nearest + bias
     missing = np.minimum(lost * size, np.abs(scale) / 2) - np.abs(value)
