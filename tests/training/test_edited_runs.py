@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image, ImageOps
 
 from bnnzoo import training
 from bnnzoo.errors import ArgumentError, BnnZooError
@@ -108,11 +109,20 @@ def test_other_images_in_the_same_place_are_refused(begun, tmp_path, name, edit)
         shutil.move(begun / "old.npz", begun / "tiny.npz")
 
 
-def test_other_files_are_refused(tmp_path):
+def rename(photo: Path) -> None:
+    shutil.move(photo, photo.with_name("zzz.jpg"))
+
+
+def invert(photo: Path) -> None:
+    with Image.open(photo) as image:
+        ImageOps.invert(image.convert("RGB")).save(photo)
+
+
+@pytest.mark.parametrize("change", [rename, invert])
+def test_other_files_are_refused(tmp_path, change):
     recipe = photo_recipe(write_photos(tmp_path))
     with pytest.raises(StoppedError):
         training.train(recipe, tmp_path / "run", on_epoch=stop)
-    first = next((tmp_path / "train" / "dark").iterdir())
-    shutil.move(first, first.with_name("zzz.jpg"))
+    change(next((tmp_path / "train" / "dark").iterdir()))
     with pytest.raises(ArgumentError, match="run has a run with other images or labels than"):
         training.train(recipe, tmp_path / "run", resume=True)

@@ -122,9 +122,9 @@ def _check_fits(recipe: Recipe, shape: Shape, count: int) -> None:
 def _digest(source: Source, images: RunImages) -> str:
     """Returns a sha256 that differs where the images or their labels do.
 
-    Of pixels in memory as bytes it covers every one. Others are too many, or are rounded as the
-    processor does: of those it covers number, class names and shape, and of 256 drawn at random the
-    name, the label and the original size.
+    It covers every pixel and label of images that are in memory as bytes. Others are too many, or
+    are resized, which processors round differently: of those it covers number, class names and
+    shape, and of 256 drawn at random the name, the label and the pixels as they are in the file.
     """
     state = hashlib.sha256(repr((len(images), images.shape, source.class_names)).encode())
     if isinstance(images, ImageArrays) and images.pixels.dtype == np.uint8:
@@ -134,5 +134,7 @@ def _digest(source: Source, images: RunImages) -> str:
     items: Any = source.items
     for index in np.random.default_rng(0).permutation(len(source))[:DIGESTED].tolist():
         item = items[index]
-        state.update(repr((item.id, int(item.label), item.read().shape)).encode())
+        pixels = item.read()
+        state.update(repr((item.id, int(item.label), pixels.shape)).encode())
+        state.update(np.ascontiguousarray(pixels).data)
     return state.hexdigest()
