@@ -1,4 +1,4 @@
-"""Rules about builder arguments that the architectures of several papers share."""
+"""Rules for builder arguments, shared by the architectures of several papers."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ SMALL_INPUT_PIXELS = 64
 
 
 def takes_small_stem(input_shape: Sequence[int]) -> bool:
-    """Whether the stem is a 3 x 3 convolution of stride 1 without pooling, as for CIFAR images."""
+    """Returns whether the stem keeps the resolution, with stride 1 and without pooling."""
     return min(input_shape[:2]) < SMALL_INPUT_PIXELS

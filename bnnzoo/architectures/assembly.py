@@ -1,4 +1,4 @@
-"""The first and the last line of every builder: the image input and the model that is returned."""
+"""Creates the image input and the model of every builder."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Shape: TypeAlias = tuple[int, int, int]
 
 @keras.saving.register_keras_serializable(package="bnnzoo")
 class ZooModel(keras.Model):
-    """A functional model that remembers its stages and its `ModelSpec`, through `save` too.
+    """A functional model that stores its stages and its `ModelSpec`, also when it is saved.
 
-    `keras.models.clone_model` gives the new model the tensors and the name, and nothing else. This
-    copies the model whole, with new weights as a clone has them:
+    `keras.models.clone_model` copies only the layers and the name. The following line copies the
+    whole model, with new weights as in a clone:
 
         copy = type(model).from_config(model.get_config())
     """
@@ -32,7 +32,7 @@ class ZooModel(keras.Model):
 
     @property
     def feature_info(self) -> tuple[FeatureInfo, ...]:
-        """Name, channels and reduction of the output of each stage, the finest first."""
+        """Name, channels and reduction of the output of each stage, highest resolution first."""
         side = self.input_shape[1]
         shapes = {name: self.get_layer(name).output.shape for name in self.stages}
         return tuple(
@@ -69,11 +69,11 @@ def image_input(input_shape: Sequence[int | None], minimum: int, name: str) -> k
 
     Args:
         input_shape: `(h, w, c)`.
-        minimum: Least height and width that the network can take.
-        name: The network's name, for the message.
+        minimum: Minimum height and width of the images.
+        name: Name of the network, for the error message.
 
     Raises:
-        ArgumentError: The shape is not `(h, w, c)`, or smaller than the network can take.
+        ArgumentError: The shape is not `(h, w, c)`, or is smaller than `minimum`.
     """
     shape = as_integers(input_shape)
     if shape is None or len(shape) != 3 or min(shape) < 1:
@@ -96,13 +96,13 @@ def assemble(
     stages: Sequence[keras.KerasTensor],
     name: str,
 ) -> ZooModel:
-    """Returns the model from `inputs` to `outputs`.
+    """Returns the model that maps `inputs` to `outputs`.
 
     Args:
-        inputs: What `image_input` returned.
-        outputs: The last tensor.
-        stages: Output of each stage, the finest first; what `features_only` returns.
-        name: The network's name.
+        inputs: The input tensor from `image_input`.
+        outputs: The output tensor.
+        stages: Output of each stage, highest resolution first, as `features_only` returns them.
+        name: Name of the network.
     """
     model = ZooModel(inputs, outputs, name=name)
     model.stages = tuple(tensor._keras_history.operation.name for tensor in stages)

@@ -1,4 +1,4 @@
-"""BinaryDenseNet: dense shortcuts keep real-valued information beside every binary convolution.
+"""BinaryDenseNet: dense shortcuts keep real-valued information around every binary convolution.
 
 Paper:
     Bethge, Yang, Bornstein, Meinel: Back to Simplicity: How to Train Accurate BNNs from
@@ -89,15 +89,15 @@ def binary_densenet28(
 ) -> ZooModel:
     """Builds BinaryDenseNet28: dense stages of 6, 6, 6 and 5 binary convolutions.
 
-    Growth rate 64; the transitions divide the channels by 2.7, 2.7 and 2.2, rounded to a multiple
-    of 32. Structure and order of weights are those of larq-zoo.
+    The growth rate is 64. The transitions divide the channels by 2.7, 2.7 and 2.2, rounded to a
+    multiple of 32. The structure and the order of the weights are the same as in larq-zoo.
 
     **Deviations**
 
-    - Inputs below 64 pixels take a bare 3 x 3 stem convolution of stride 1 (larq-zoo: below 50
-      pixels of height).
+    - For inputs below 64 pixels, the stem is a single 3 x 3 convolution of stride 1 (in larq-zoo:
+      below 50 pixels of height).
 
-    Images are at least 8 x 8.
+    The minimum image size is 8 x 8.
     """
     return _binary_densenet(
         "binary_densenet28", input_shape, num_classes, include_top, (6, 6, 6, 5), (2.7, 2.7, 2.2)
@@ -110,13 +110,14 @@ def binary_densenet37(
 ) -> ZooModel:
     """Builds BinaryDenseNet37: dense stages of 6, 8, 12 and 6 binary convolutions.
 
-    Reductions of 3.3, 3.3 and 4. Structure and order of weights are those of larq-zoo.
+    The transitions divide the channels by 3.3, 3.3 and 4. The structure and the order of the
+    weights are the same as in larq-zoo.
 
     **Deviations**
 
-    - Those of `binary_densenet28`.
+    - The same as for `binary_densenet28`.
 
-    Images are at least 8 x 8.
+    The minimum image size is 8 x 8.
     """
     return _binary_densenet(
         "binary_densenet37", input_shape, num_classes, include_top, (6, 8, 12, 6), (3.3, 3.3, 4)
@@ -127,16 +128,16 @@ def binary_densenet37(
 def binary_densenet37_dilated(
     input_shape: Shape = (224, 224, 3), num_classes: int = 1000, include_top: bool = True
 ) -> ZooModel:
-    """Builds BinaryDenseNet37 with the resolution of its second stage kept to the end.
+    """Builds BinaryDenseNet37 with dilation, which keeps the resolution of the second stage.
 
-    The last two transitions do not pool, and the convolutions behind them are dilated by 2 and 4
-    instead. Structure and order of weights are those of larq-zoo.
+    The last two transitions do not pool. Instead, the following convolutions have dilation rates of
+    2 and 4. The structure and the order of the weights are the same as in larq-zoo.
 
     **Deviations**
 
-    - Those of `binary_densenet28`.
+    - The same as for `binary_densenet28`.
 
-    Images are at least 8 x 8.
+    The minimum image size is 8 x 8.
     """
     return _binary_densenet(
         "binary_densenet37_dilated",
@@ -155,13 +156,14 @@ def binary_densenet45(
 ) -> ZooModel:
     """Builds BinaryDenseNet45: dense stages of 6, 12, 14 and 8 binary convolutions.
 
-    Reductions of 2.7, 3.3 and 4. Structure and order of weights are those of larq-zoo.
+    The transitions divide the channels by 2.7, 3.3 and 4. The structure and the order of the
+    weights are the same as in larq-zoo.
 
     **Deviations**
 
-    - Those of `binary_densenet28`.
+    - The same as for `binary_densenet28`.
 
-    Images are at least 8 x 8.
+    The minimum image size is 8 x 8.
     """
     return _binary_densenet(
         "binary_densenet45", input_shape, num_classes, include_top, (6, 12, 14, 8), (2.7, 3.3, 4)

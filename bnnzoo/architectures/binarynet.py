@@ -32,19 +32,19 @@ def binarynet(
 ) -> ZooModel:
     """Builds BinaryNet's CIFAR-10 network.
 
-    2 x 128C3 - MP2 - 2 x 256C3 - MP2 - 2 x 512C3 - MP2 - 2 x 1024FC - 10, a VGG whose every layer
-    is binary, with batch norm after every one (sections 2.3 and 2.4, "ConvNet on CIFAR-10", of
-    https://arxiv.org/abs/1602.02830; momentum and epsilon as in its code). Pooling comes before
-    the batch norm, so that it sees integers. The first layer's input is real.
+    2 x 128C3 - MP2 - 2 x 256C3 - MP2 - 2 x 512C3 - MP2 - 2 x 1024FC - 10, a VGG in which every
+    layer is binary and followed by batch norm (sections 2.3 and 2.4, "ConvNet on CIFAR-10", of
+    https://arxiv.org/abs/1602.02830; momentum and epsilon as in its code). Pooling comes before the
+    batch norm, so its inputs are integers. The input of the first layer is real-valued.
 
     **Deviations**
 
-    - Softmax output, the paper trains with an L2-SVM loss on the same ten numbers.
-    - No biases: the batch norm after each layer has one.
+    - The output is a softmax; the paper trains with an L2-SVM loss on the same ten numbers.
+    - There are no biases, because the batch norm after each layer has one.
 
-    Images are at least 8 x 8. `width` is the number of filters of the first stage; all others scale
-    with it (2, 4 and 8 times). `include_top` stands for the fully connected layers; without them
-    the output is the feature map `(n, h / 8, w / 8, 4 * width)`.
+    The minimum image size is 8 x 8. `width` is the number of filters of the first stage; all others
+    are multiples of it (2, 4 and 8 times). `include_top` refers to the fully connected layers;
+    without them, the output is the feature map `(n, h / 8, w / 8, 4 * width)`.
     """
     width = check_integer(width, "width")
     inputs = x = image_input(input_shape, minimum=8, name="binarynet")
@@ -104,16 +104,16 @@ def binarynet_mlp(
 ) -> ZooModel:
     """Builds BinaryNet's MNIST network: three binary hidden layers, batch norm after every layer.
 
-    Section 2.2, "MLP on MNIST (Torch7)", of https://arxiv.org/abs/1602.02830: 2048 units a layer,
-    no dropout (the Theano experiment of section 2.1 has 4096 units and dropout).
+    Section 2.2, "MLP on MNIST (Torch7)", of https://arxiv.org/abs/1602.02830: 2048 units per layer
+    and no dropout (the Theano experiment of section 2.1 uses 4096 units and dropout).
 
     **Deviations**
 
-    - Softmax output, the paper trains with an L2-SVM loss.
-    - No biases: the batch norm after each layer has one.
+    - The output is a softmax; the paper trains with an L2-SVM loss.
+    - There are no biases, because the batch norm after each layer has one.
 
-    Images of any size are flattened. `width` is the number of units of each hidden layer; without
-    `include_top` the output is the last of them, `(n, width)`.
+    Images can have any size, and are flattened. `width` is the number of units of each hidden
+    layer. Without `include_top`, the output is that of the last hidden layer, `(n, width)`.
     """
     width = check_integer(width, "width")
     inputs = image_input(input_shape, minimum=1, name="binarynet_mlp")
@@ -132,18 +132,18 @@ def binarynet_mlp(
 def binary_alexnet(
     input_shape: Shape = (224, 224, 3), num_classes: int = 1000, include_top: bool = True
 ) -> ZooModel:
-    """Builds BinaryNet's ImageNet network, an AlexNet whose every layer is binary.
+    """Builds BinaryNet's ImageNet network, an AlexNet in which every layer is binary.
 
-    The ImageNet experiment of https://papers.nips.cc/paper/6573-binarized-neural-networks.
-    Structure and order of weights are those of larq-zoo's BinaryAlexNet.
+    The ImageNet experiment of https://papers.nips.cc/paper/6573-binarized-neural-networks. The
+    structure and the order of the weights are the same as in larq-zoo's BinaryAlexNet.
 
     **Deviations**
 
-    - As in larq-zoo: fully connected layers are 1 x 1 convolutions of the flattened map, batch
-      norm has no scale, and there is neither dropout nor shift-based batch norm.
+    - As in larq-zoo: fully connected layers are 1 x 1 convolutions of the flattened map, batch norm
+      has no scale, and there is neither dropout nor shift-based batch norm.
 
-    Images are at least 57 x 57, and their size decides that of the first fully connected layer.
-    `include_top` stands for the fully connected layers.
+    The minimum image size is 57 x 57. The image size determines the size of the first fully
+    connected layer. `include_top` refers to the fully connected layers.
     """
     inputs = x = image_input(input_shape, minimum=57, name="binary_alexnet")
     x = stage1 = _alexnet_conv(x, 64, 11, "conv1", strides=4, pool=True, real_input=True)

@@ -38,7 +38,7 @@ def _stem(inputs: keras.KerasTensor, filters: int, *, small: bool) -> keras.Kera
 
 
 def _residual_block(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
-    """One binary convolution with its own shortcut, which halves the map where channels grow."""
+    """A binary convolution with its own shortcut; halves the map if the channels increase."""
     downsample = x.shape[-1] != filters
     shortcut = x
     if downsample:
@@ -82,16 +82,16 @@ def birealnet18(
 ) -> ZooModel:
     """Builds the 18-layer Bi-Real net: four stages of four binary convolutions.
 
-    The paper's ResNet-18 with a shortcut around each convolution. Structure and order of weights
-    are those of larq-zoo's BiRealNet.
+    The ResNet-18 of the paper, with a shortcut around each convolution. The structure and the order
+    of the weights are the same as in larq-zoo's BiRealNet.
 
     **Deviations**
 
-    - Inputs below 64 pixels take a 3 x 3 stem of stride 1 without pooling.
-    - As in larq-zoo: batch norm of the binary convolutions keeps its scale beside that of the
-      weights, with a momentum of 0.8.
+    - For inputs below 64 pixels, the stem is a 3 x 3 convolution of stride 1 without pooling.
+    - As in larq-zoo, the batch norms of the binary convolutions have a scale in addition to the
+      scale of the weights, and a momentum of 0.8.
 
-    Images are at least 8 x 8.
+    The minimum image size is 8 x 8.
     """
     inputs = image_input(input_shape, minimum=8, name="birealnet18")
     small = takes_small_stem(input_shape)
@@ -106,14 +106,14 @@ def birealnet34(
 ) -> ZooModel:
     """Builds the 34-layer Bi-Real net: stages of 6, 8, 12 and 6 binary convolutions.
 
-    The larger network of the paper: ResNet-34's 3, 4, 6 and 3 basic blocks of two convolutions,
-    with a shortcut around each convolution.
+    The larger network of the paper: the 3, 4, 6 and 3 basic blocks of ResNet-34, each of two
+    convolutions, with a shortcut around each convolution.
 
     **Deviations**
 
-    - Those of `birealnet18`; larq-zoo has no such network.
+    - The same as for `birealnet18`. larq-zoo does not have this network.
 
-    Images are at least 8 x 8.
+    The minimum image size is 8 x 8.
     """
     inputs = image_input(input_shape, minimum=8, name="birealnet34")
     small = takes_small_stem(input_shape)
@@ -128,15 +128,15 @@ def birealnet20(
 ) -> ZooModel:
     """Builds a 20-layer Bi-Real net for CIFAR images: 16, 32 and 64 channels.
 
-    The shape that CIFAR tables call ResNet-20 (He et al. 2016, section 4.2,
-    https://arxiv.org/abs/1512.03385): three stages of six convolutions, each convolution with
-    Bi-Real's own shortcut. The 3 x 3 stem of stride 1 is taken at every input size.
+    The network that CIFAR tables call ResNet-20 (He et al. 2016, section 4.2,
+    https://arxiv.org/abs/1512.03385): three stages of six convolutions, each with a shortcut as in
+    Bi-Real Net. The stem is a 3 x 3 convolution of stride 1 for every input size.
 
     **Deviations**
 
-    - The Bi-Real paper has no CIFAR network; blocks are those of `birealnet18`.
+    - The paper has no CIFAR network; the blocks are those of `birealnet18`.
 
-    Images are at least 4 x 4.
+    The minimum image size is 4 x 4.
     """
     inputs = image_input(input_shape, minimum=4, name="birealnet20")
     return _birealnet(

@@ -1,4 +1,4 @@
-"""What the networks of several papers are made of."""
+"""Blocks shared by the networks of several papers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def real_conv(
     name: str,
     initializer: str = "glorot_normal",
 ) -> keras.KerasTensor:
-    """A convolution of real numbers without bias; its output is as large as its input / strides."""
+    """A real-valued convolution without bias, whose output size is the input size / strides."""
     return Conv2D(
         filters,
         kernel_size,
@@ -55,8 +55,8 @@ def binary_conv(
 ) -> keras.KerasTensor:
     """A binary 3 x 3 convolution without bias.
 
-    Signs have the gradient 1 where |x| <= `clip`, unless other quantizers are given; latent weights
-    are clipped to [-clip, clip].
+    The default quantizers are signs with the gradient 1 where |x| <= `clip`. Latent weights are
+    clipped to [-clip, clip].
     """
     return QuantConv2D(
         filters,
@@ -81,7 +81,7 @@ def stack(
     blocks: Sequence[int],
     filters: Sequence[int],
 ) -> list[keras.KerasTensor]:
-    """Returns the outputs of stages of so many blocks and filters each, the first first."""
+    """Returns the output of each stage, given its number of blocks and filters, in order."""
     stages = []
     for stage, (count, channels) in enumerate(zip(blocks, filters, strict=True), start=1):
         for place in range(1, count + 1):
@@ -93,11 +93,11 @@ def stack(
 def classifier(
     x: keras.KerasTensor, num_classes: int, initializer: str = "glorot_uniform"
 ) -> keras.KerasTensor:
-    """Global average pooling, a dense layer of real numbers, and softmax."""
+    """Global average pooling, a real-valued dense layer, and softmax."""
     x = GlobalAveragePooling2D(name="pool")(x)
     return softmax(layers.Dense(num_classes, kernel_initializer=initializer, name="logits")(x))
 
 
 def softmax(logits: keras.KerasTensor) -> keras.KerasTensor:
-    """Probabilities, in float32 whatever the other layers compute in."""
+    """Probabilities, computed in float32 whatever the data type of the other layers."""
     return layers.Activation("softmax", dtype="float32", name="probabilities")(logits)

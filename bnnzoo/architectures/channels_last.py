@@ -1,7 +1,7 @@
-"""Layers of images `(n, h, w, c)`, whatever `image_data_format` in Keras's settings says.
+"""Layers for images `(n, h, w, c)`, independent of `image_data_format` in Keras's settings.
 
-The networks of the zoo, their weights and their preprocessing are channels last. A layer that
-does not say so itself computes something else where `~/.keras/keras.json` has `channels_first`.
+The networks of the zoo, their weights and their preprocessing are channels last. A layer without an
+explicit `data_format` computes something else if `~/.keras/keras.json` sets `channels_first`.
 """
 
 from __future__ import annotations

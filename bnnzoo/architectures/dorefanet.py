@@ -28,19 +28,20 @@ def dorefanet(
 ) -> ZooModel:
     """Builds DoReFa-Net's AlexNet for ImageNet: 1-bit weights, 2-bit activations.
 
-    The network of the paper's ImageNet experiments; weights by its equation for one bit (section
-    2.3), `sign(w) * mean |w|` with one scale per layer and the gradient passed through unchanged.
-    First and last layer are real. Structure and order of weights are those of larq-zoo's
-    DoReFaNet.
+    The network of the paper's ImageNet experiments. The weights follow its equation for one bit
+    (section 2.3), `sign(w) * mean |w|`, with one scale per layer and the gradient passed through
+    unchanged. The first and the last layer are real-valued. The structure and the order of the
+    weights are the same as in larq-zoo's DoReFaNet.
 
     **Deviations**
 
-    - Gradients keep their full precision, as in larq-zoo.
-    - As in larq-zoo: convolutions are not grouped, batch norm has no scale, and there is no
+    - Gradients have full precision, as in larq-zoo.
+    - As in larq-zoo, convolutions are not grouped, batch norm has no scale, and there is no
       dropout.
 
-    Images are at least 44 x 44, and their size decides that of the first fully connected layer.
-    `include_top` stands for the fully connected layers, `activation_bits` is the paper's A.
+    The minimum image size is 44 x 44. The image size determines the size of the first fully
+    connected layer. `include_top` refers to the fully connected layers. `activation_bits` is A in
+    the paper.
     """
     inputs = image_input(input_shape, minimum=44, name="dorefanet")
     x = Conv2D(96, 12, strides=4, name="conv1")(inputs)

@@ -59,11 +59,11 @@ class AddToLastChannels(layers.Layer):
     Input shape:
         A list of `(n, h, w, c)` and `(n, h, w, d)` with d <= c.
     Output shape:
-        `(n, h, w, c)`: channels 0 .. c - d - 1 are those of the first input, the others are sums.
+        `(n, h, w, c)`: channels 0 to c - d - 1 are those of the first input, the others are sums.
     """
 
     def call(self, inputs: list[Any]) -> Any:
-        """Returns the first input with the second one added at the end of its channels."""
+        """Returns the first input with the second one added to its last channels."""
         x, y = inputs
         return x + ops.pad(y, [[0, 0], [0, 0], [0, 0], [x.shape[-1] - y.shape[-1], 0]])
 
@@ -74,16 +74,17 @@ def meliusnet22(
 ) -> ZooModel:
     """Builds MeliusNet22: sections of 4, 5, 4 and 4 pairs of a dense and an improvement block.
 
-    The paper's configuration of this name; transitions to 160, 224 and 256 channels. Structure
-    and order of weights are those of larq-zoo.
+    The paper's configuration of this name, with transitions to 160, 224 and 256 channels. The
+    structure and the order of the weights are the same as in larq-zoo.
 
     **Deviations**
 
-    - Inputs below 64 pixels take the stem with stride 1 and without pooling; the same weights fit.
-    - As in larq-zoo: a grouped convolution of the stem is one convolution per group, so that its
-      weight files fit.
+    - For inputs below 64 pixels, the stem has stride 1 and no pooling; its weights have the same
+      shapes.
+    - As in larq-zoo, the grouped convolutions of the stem are built as one convolution per group,
+      so that its weight files load.
 
-    Images are at least 8 x 8.
+    The minimum image size is 8 x 8.
     """
     inputs = image_input(input_shape, minimum=8, name="meliusnet22")
     x = _group_stem(inputs, small=takes_small_stem(input_shape))
@@ -115,7 +116,7 @@ def _group_conv(x: keras.KerasTensor, filters: int, groups: int, name: str) -> k
 
 
 def _group_stem(inputs: keras.KerasTensor, *, small: bool) -> keras.KerasTensor:
-    """Three 3 x 3 convolutions, two of them grouped, instead of one of 7 x 7."""
+    """Three 3 x 3 convolutions, two of them grouped, instead of a 7 x 7 convolution."""
     x = _norm_relu(real_conv(inputs, 32, 3, 1 if small else 2, "stem1_conv"), "stem1")
     x = _norm_relu(_group_conv(x, 32, 4, "stem2"), "stem2")
     x = _norm_relu(_group_conv(x, 64, 8, "stem3"), "stem3")
@@ -133,7 +134,7 @@ def _dense_block(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
 
 
 def _improvement_block(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    """Corrects the 64 channels that the dense block before it appended."""
+    """Corrects the 64 channels that the preceding dense block appended."""
     return AddToLastChannels(name=f"{name}_add")([x, _new_channels(x, name)])
 
 

@@ -1,4 +1,4 @@
-"""QuickNet: Larq's networks for speed on real devices.
+"""QuickNet: Larq's networks, designed for speed on real devices.
 
 Paper:
     Bannink, Bakhtiari, Hillier, Geiger, de Bruin, Overweel, Neeven, Helwegen: Larq Compute
@@ -35,7 +35,7 @@ CLIP_VALUE = 1.25
 
 @keras.saving.register_keras_serializable(package="bnnzoo")
 class BlurPool(keras.initializers.Initializer):
-    """Initializes a depthwise kernel of 3 x 3 with the binomial filter [1, 2, 1] / 4.
+    """Initializes a 3 x 3 depthwise kernel with the binomial filter [1, 2, 1] / 4.
 
     With stride 2 this is the antialiased downsampling of https://arxiv.org/abs/1904.11486.
     """
@@ -48,7 +48,7 @@ class BlurPool(keras.initializers.Initializer):
 
 
 def _stem(inputs: keras.KerasTensor, filters: int, *, small: bool) -> keras.KerasTensor:
-    """A thin convolution, a depthwise one and a pointwise one; real in spite of their type."""
+    """A narrow convolution, a depthwise and a pointwise one, real-valued despite their classes."""
     strides = 1 if small else 2
     x = QuantConv2D(
         filters // 4,
@@ -72,7 +72,7 @@ def _stem(inputs: keras.KerasTensor, filters: int, *, small: bool) -> keras.Kera
 
 
 def _residual_block(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    """One binary convolution, padded with ones so that no border needs a correction."""
+    """A binary convolution, padded with ones so that the border does not need a correction."""
     y = binary_conv(
         x, x.shape[-1], f"{name}_conv", pad_values=1.0, activation="relu", clip=CLIP_VALUE
     )
@@ -81,7 +81,7 @@ def _residual_block(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
 
 
 def _transition(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
-    """Halves the map with an antialiased max pooling, then changes the channels."""
+    """Halves the map with antialiased max pooling, then changes the number of channels."""
     x = layers.Activation("relu", name=f"{name}_relu")(x)
     x = MaxPooling2D(2, strides=1, name=f"{name}_pool")(x)
     x = DepthwiseConv2D(
@@ -130,14 +130,14 @@ def quicknet(
 ) -> ZooModel:
     """Builds QuickNet: four sections of four binary convolutions, 64 to 512 channels.
 
-    Structure and order of weights are those of larq-zoo.
+    The structure and the order of the weights are the same as in larq-zoo.
 
     **Deviations**
 
-    - Inputs below 64 pixels take the stem with stride 1; the same weights fit.
+    - For inputs below 64 pixels, the stem has stride 1; its weights have the same shapes.
 
-    Images are at least 8 x 8. Without `include_top` the output is the last
-    feature map, before the ReLU of the classifier.
+    The minimum image size is 8 x 8. Without `include_top`, the output is the last feature map,
+    before the ReLU of the classifier.
     """
     return _quicknet(
         "quicknet", input_shape, num_classes, include_top, (4, 4, 4, 4), (64, 128, 256, 512)
@@ -150,14 +150,14 @@ def quicknet_small(
 ) -> ZooModel:
     """Builds QuickNetSmall: QuickNet with 32 and 64 channels in the first two sections.
 
-    Structure and order of weights are those of larq-zoo.
+    The structure and the order of the weights are the same as in larq-zoo.
 
     **Deviations**
 
-    - Those of `quicknet`.
+    - The same as for `quicknet`.
 
-    Images are at least 8 x 8. Without `include_top` the output is the last
-    feature map, before the ReLU of the classifier.
+    The minimum image size is 8 x 8. Without `include_top`, the output is the last feature map,
+    before the ReLU of the classifier.
     """
     return _quicknet(
         "quicknet_small", input_shape, num_classes, include_top, (4, 4, 4, 4), (32, 64, 256, 512)
@@ -170,14 +170,14 @@ def quicknet_large(
 ) -> ZooModel:
     """Builds QuickNetLarge: QuickNet with sections of 6, 8, 12 and 6 binary convolutions.
 
-    Structure and order of weights are those of larq-zoo.
+    The structure and the order of the weights are the same as in larq-zoo.
 
     **Deviations**
 
-    - Those of `quicknet`.
+    - The same as for `quicknet`.
 
-    Images are at least 8 x 8. Without `include_top` the output is the last
-    feature map, before the ReLU of the classifier.
+    The minimum image size is 8 x 8. Without `include_top`, the output is the last feature map,
+    before the ReLU of the classifier.
     """
     return _quicknet(
         "quicknet_large", input_shape, num_classes, include_top, (6, 8, 12, 6), (64, 128, 256, 512)

@@ -1,4 +1,4 @@
-"""ReActNet: signs and activations that turn where each channel has learned to.
+"""ReActNet: signs and activations with a learned threshold per channel.
 
 Paper:
     Liu, Shen, Savvides, Cheng: ReActNet: Towards Precise Binary Neural Network with Generalized
@@ -30,7 +30,7 @@ def _shortcut(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTenso
 
 
 def _residual_block(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
-    """Returns PReLU(BN(bconv(RSign(x))) + shortcut), of half the size where channels double."""
+    """Returns PReLU(BN(bconv(RSign(x))) + shortcut), at half the size where the channels double."""
     y = nn.LearnableShift(name=f"{name}_shift")(x)
     y = binary_conv(
         y,
@@ -56,24 +56,24 @@ def reactnet_resnet20(
     include_top: bool = True,
     width: int = 16,
 ) -> ZooModel:
-    """Builds ReActNet's blocks on the 20-layer network of CIFAR tables.
+    """Builds a ReActNet for CIFAR images, on the 20-layer network of CIFAR tables.
 
     Three stages of six binary convolutions (He et al. 2016, section 4.2,
-    https://arxiv.org/abs/1512.03385), each with a shortcut, RSign before and RPReLU behind it
-    (ReActNet, figure 5). The 3 x 3 stem of stride 1 is taken at every input size.
+    https://arxiv.org/abs/1512.03385), each with a shortcut, RSign before and RPReLU after it
+    (ReActNet, figure 5). The stem is a 3 x 3 convolution of stride 1 for every input size.
 
     **Deviations**
 
-    - The paper has no CIFAR network; blocks are those of its ResNet.
-    - Where channels double, the shortcut is the pooled map twice, not a real 1 x 1 convolution,
-      which would take a fifth of the packed bytes.
-    - Kernels have no scale: the batch norm behind them has one.
-    - RPReLU's two shifts are left out. Around a shortcut they add nothing: the first is the bias of
-      the batch norm before the sum, the second is part of the next block's RSign and of the bias of
-      its batch norm.
+    - The paper has no CIFAR network; the blocks are those of its ResNet.
+    - Where the channels double, the shortcut concatenates the pooled map with itself. A real-valued
+      pointwise convolution would take a fifth of the packed bytes.
+    - Kernels have no scale, because the following batch norm has one.
+    - The two shifts of RPReLU are omitted. Around a shortcut they are redundant: the first is part
+      of the bias of the batch norm before the sum, the second is part of the next block's RSign and
+      of the bias of its batch norm.
 
-    Images are at least 4 x 4. `width` is the number of channels of the first stage, which double
-    twice.
+    The minimum image size is 4 x 4. `width` is the number of channels of the first stage; it
+    doubles in each of the other two stages.
     """
     width = check_integer(width, "width")
     inputs = image_input(input_shape, minimum=4, name="reactnet_resnet20")

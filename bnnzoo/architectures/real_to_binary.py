@@ -1,4 +1,4 @@
-"""Real-to-Binary Net: binary convolutions whose outputs are scaled by what comes in.
+"""Real-to-Binary Net: binary convolutions whose outputs are scaled depending on their input.
 
 Paper:
     Martinez, Yang, Bulat, Tzimiropoulos: Training Binary Neural Networks with Real-to-Binary
@@ -31,18 +31,19 @@ def real_to_binary(
 ) -> ZooModel:
     """Builds the Real-to-Binary net: a ResNet-18 with data-dependent scales.
 
-    Figure 1 and section 4.3 of the paper: batch norm, binary convolution, scale per channel from
-    a squeeze-and-excite branch (r = 8), PReLU, shortcut around each convolution. Structure and
-    order of weights are those of larq-zoo's RealToBinaryNet (its `BNN` stage).
+    Figure 1 and section 4.3 of the paper: batch norm, binary convolution, a scale per channel from
+    a squeeze-and-excite branch (r = 8), PReLU, and a shortcut around each convolution. The
+    structure and the order of the weights are the same as in larq-zoo's RealToBinaryNet (its `BNN`
+    stage).
 
     **Deviations**
 
-    - Inputs below 64 pixels take a 3 x 3 stem of stride 1 without pooling.
-    - As in larq-zoo: the stem has a PReLU.
-    - larq-zoo's identity layers that name the outputs of blocks are left out; the layer
-      `stage1_block2_add` is its `r2b_bnn_block_2_out`, and so on.
+    - For inputs below 64 pixels, the stem is a 3 x 3 convolution of stride 1 without pooling.
+    - As in larq-zoo, the stem has a PReLU.
+    - The identity layers of larq-zoo that name the outputs of blocks are omitted; the layer
+      `stage1_block2_add` corresponds to its `r2b_bnn_block_2_out`, and so on.
 
-    Images are at least 8 x 8.
+    The minimum image size is 8 x 8.
     """
     inputs = image_input(input_shape, minimum=8, name="real_to_binary")
     x = _stem(inputs, 64, small=takes_small_stem(input_shape))

@@ -1,4 +1,4 @@
-"""ResNetE: a ResNet with more shortcuts and less of everything else, for binary training.
+"""ResNetE: a ResNet for binary training, with more shortcuts and without bottlenecks.
 
 Paper:
     Bethge, Yang, Bornstein, Meinel: Back to Simplicity: How to Train Accurate BNNs from
@@ -31,16 +31,16 @@ def resnet_e18(
     """Builds ResNetE-18: four stages of four binary convolutions, each with its own shortcut.
 
     The paper's rules for a binary ResNet: no bottlenecks, full-precision downsampling shortcuts,
-    one shortcut per convolution. Structure and order of weights are those of larq-zoo's
-    BinaryResNetE18.
+    one shortcut per convolution. The structure and the order of the weights are the same as in
+    larq-zoo's BinaryResNetE18.
 
     **Deviations**
 
-    - Inputs below 64 pixels take a bare 3 x 3 stem convolution of stride 1 (larq-zoo: below 50
-      pixels of height).
-    - The pooling of a shortcut pads odd sizes, where larq-zoo's cannot be built.
+    - For inputs below 64 pixels, the stem is a single 3 x 3 convolution of stride 1 (in larq-zoo:
+      below 50 pixels of height).
+    - The pooling of a shortcut pads odd sizes. In larq-zoo such networks cannot be built.
 
-    Images are at least 8 x 8.
+    The minimum image size is 8 x 8.
     """
     inputs = image_input(input_shape, minimum=8, name="resnet_e18")
     x = _stem(inputs, 64, small=takes_small_stem(input_shape))
@@ -63,7 +63,7 @@ def _stem(inputs: keras.KerasTensor, filters: int, *, small: bool) -> keras.Kera
 
 
 def _residual_block(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
-    """One binary convolution with its own shortcut, which halves the map where channels grow."""
+    """A binary convolution with its own shortcut; halves the map if the channels increase."""
     downsample = x.shape[-1] != filters
     shortcut = x
     if downsample:

@@ -1,4 +1,4 @@
-"""XNOR-Net: binary convolutions whose kernels keep one real scale per filter.
+"""XNOR-Net: binary convolutions whose kernels have one real-valued scale per filter.
 
 Paper:
     Rastegari, Ordonez, Redmon, Farhadi: XNOR-Net: ImageNet Classification Using Binary
@@ -36,7 +36,7 @@ def _block(
     pool: int | None = None,
     epsilon: float = 1e-4,
 ) -> keras.KerasTensor:
-    """BNorm - BinActiv - BinConv - Pool, as the paper's figure of a block has them."""
+    """BNorm - BinActiv - BinConv - Pool, as in the paper's figure of a block."""
     x = _norm(x, f"{name}_bn", epsilon)
     x = QuantConv2D(
         filters,
@@ -90,17 +90,18 @@ def xnornet(
     """Builds XNOR-Net's AlexNet for ImageNet.
 
     The network of the paper's ImageNet experiments, in the order of its blocks: batch norm, sign,
-    binary convolution, pooling. First and last layer are real. Structure and order of weights are
-    those of larq-zoo's XNORNet.
+    binary convolution, pooling. The first and the last layer are real-valued. The structure and the
+    order of the weights are the same as in larq-zoo's XNORNet.
 
     **Deviations**
 
-    - The scale K of the input is left out, as in larq-zoo; only the scale alpha of the weights is
-      kept.
-    - As in larq-zoo: batch norm has no scale, max pooling of 3 x 3, no dropout, no biases.
+    - The scale K of the input is omitted, as in larq-zoo; only the scale alpha of the weights is
+      used.
+    - As in larq-zoo, batch norm has no scale, max pooling is 3 x 3, and there is neither dropout
+      nor bias.
 
-    Images are at least 217 x 217: the sixth layer is a 6 x 6 convolution. Without `include_top` the
-    output is that of the sixth layer, `(n, 1, 1, 4096)` at 224 x 224.
+    The minimum image size is 217 x 217, because the sixth layer is a 6 x 6 convolution. Without
+    `include_top`, the output is that of the sixth layer, `(n, 1, 1, 4096)` at 224 x 224.
     """
     inputs = image_input(input_shape, minimum=217, name="xnornet")
     x = _real_conv(inputs, 96, 11, 4, "conv1")
@@ -128,18 +129,19 @@ def xnornet_vgg(
     """Builds XNOR-Net's CIFAR-10 network: BinaryNet's VGG with weight scales.
 
     2 x 128C3 - MP2 - 2 x 256C3 - MP2 - 2 x 512C3 - MP2 - 2 x 1024FC - 10 (the network of
-    https://arxiv.org/abs/1602.02830, on which the paper compares), in the order of the paper's
+    https://arxiv.org/abs/1602.02830, which the paper compares with), in the order of the paper's
     blocks: batch norm, sign, binary convolution, pooling.
 
     **Deviations**
 
-    - First and last layer are real, as the paper has them for ImageNet.
-    - The scale K of the input is left out, as in `xnornet`; fully connected layers are 1 x 1
-      convolutions, and what the paper leaves open (weight decay, epsilon, no biases) is as there.
+    - The first and the last layer are real-valued, as in the paper's ImageNet network.
+    - As in `xnornet`, the scale K of the input is omitted, fully connected layers are 1 x 1
+      convolutions, and details that the paper does not specify (weight decay, epsilon, no biases)
+      are the same.
 
-    Images are at least 8 x 8. `width` is the number of filters of the first stage; all others scale
-    with it. `include_top` stands for the fully connected layers; without them the output is the
-    feature map `(n, h / 8, w / 8, 4 * width)`.
+    The minimum image size is 8 x 8. `width` is the number of filters of the first stage; all others
+    are multiples of it. `include_top` refers to the fully connected layers; without them, the
+    output is the feature map `(n, h / 8, w / 8, 4 * width)`.
     """
     width = check_integer(width, "width")
     inputs = image_input(input_shape, minimum=8, name="xnornet_vgg")
