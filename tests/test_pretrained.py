@@ -99,7 +99,7 @@ def test_accuracy_on_the_sample_fits_that_of_the_full_test_set(name):
     assert abs(report.top1 - PACKAGED[name].metrics[0].top1) < 2
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name, place", MEASURED)
 def test_every_accuracy_is_reproduced_to_the_image(name, place, capsys):
     metric = RECORDS[name].metrics[place]

@@ -64,6 +64,9 @@ KINDS = [name for name in MODELS if name not in LARGER]
 QUICK = ("binarynet_mlp", "birealnet20", "quicknet_small", "xnornet_vgg")
 
 
-def swept(names: Iterable[str] = MODELS, quick: Iterable[str] = QUICK) -> list[Any]:
-    """Returns parameters for a test: all names, with only the quick ones in the quick tests."""
-    return [pytest.param(n, marks=[] if n in quick else [pytest.mark.slow]) for n in names]
+def swept(
+    names: Iterable[str] = MODELS, quick: Iterable[str] = QUICK, rest: str = "slow"
+) -> list[Any]:
+    """Returns parameters for a test: all names, those that are not quick marked `rest`."""
+    mark = getattr(pytest.mark, rest)
+    return [pytest.param(n, marks=[] if n in quick else [mark]) for n in names]

@@ -263,7 +263,7 @@ def test_random_weights_run_over_photos(capsys: pytest.CaptureFixture[str]) -> N
     assert "The weights are random" in captured.err
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_random_weights_run_over_all_1300_photos(capsys: pytest.CaptureFixture[str]) -> None:
     table = SHARED / "imagenet_val1300_labels.csv"
     if not table.is_file():

@@ -21,13 +21,13 @@ from bnnzoo.errors import ArgumentError, ConversionError, DataError, UnknownMode
 from bnnzoo.formats import packed
 from bnnzoo.model_source import resolve_model
 from tests.architectures.conftest import quick_initializers  # noqa: F401 (for every test here)
-from tests.architectures.models import MODELS, swept
+from tests.architectures.models import KINDS, LARGER, MODELS, swept
 from tests.keras_bridge.keras_networks import random_images, seed_weights
 
 SMALL = "binarynet.fashion_mnist_small"
 
 
-@pytest.mark.parametrize("name", swept())
+@pytest.mark.parametrize("name", [*swept(KINDS), *swept(sorted(LARGER), (), rest="long")])
 def test_every_architecture_converts_and_agrees(name: str) -> None:
     """On weights with negative gammas and channels of gamma 0, for the smallest images."""
     pixels = max(8, MODELS[name].least)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_hundred_digits_are_learnt_better_from_pretrained_weights(example, tmp_path):
     module = example("compare_finetuning")
     module.write_digits(tmp_path / "digits-100.npz", 100)

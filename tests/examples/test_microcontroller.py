@@ -66,7 +66,7 @@ def test_main_on_this_machine(folder):
     assert done.returncode == 1 and done.stdout.count("not as on the host") == 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_on_an_emulated_cortex_m7():
     for tool in ("arm-none-eabi-gcc", "qemu-system-arm", "make"):
         if shutil.which(tool) is None:

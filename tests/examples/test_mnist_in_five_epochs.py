@@ -29,7 +29,7 @@ def test_a_thousand_digits_are_enough(example, digits, tmp_path):
     assert abs(packed - in_keras) < 0.2  # one of 797 images
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_mnist(example, tmp_path):
     if not (data_folder() / "mnist.npz").is_file():
         pytest.skip(f"no MNIST in {data_folder()}")

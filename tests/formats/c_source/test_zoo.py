@@ -44,7 +44,7 @@ def source_of(name):
 
 @pytest.mark.parametrize(
     "row",
-    [pytest.param(row, id=row[0], marks=[pytest.mark.slow] * ("." not in row[0])) for row in ROWS],
+    [pytest.param(row, id=row[0], marks=[pytest.mark.long] * ("." not in row[0])) for row in ROWS],
 )
 def test_the_table_of_sizes(row):
     made, _ = source_of(row[0])

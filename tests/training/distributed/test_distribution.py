@@ -108,7 +108,7 @@ def test_two_processes_take_the_step_of_one(tmp_path):
 
 
 @needs_jax
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_devices_take_the_step_of_one(tmp_path):
     finish(train("one_step", tmp_path, "two devices") + train("one_step", tmp_path, "alone"))
     devices, alone = tmp_path / "two devices", tmp_path / "alone"
@@ -117,7 +117,7 @@ def test_two_devices_take_the_step_of_one(tmp_path):
 
 
 @needs_jax
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["two processes", "two devices"])
 def test_an_epoch_of_real_images(tmp_path, how):
     """A sign that flips in one and not in the other makes them drift apart, little by little."""
@@ -129,7 +129,7 @@ def test_an_epoch_of_real_images(tmp_path, how):
 
 
 @needs_jax
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("recipe, epochs", [("techniques", 3), ("packed_start", 1), ("files", 1)])
 def test_every_technique_in_two_processes(tmp_path, recipe, epochs):
     finish(train(recipe, tmp_path, "two processes") + train(recipe, tmp_path, "alone"))
@@ -161,7 +161,7 @@ def wait_for_epochs(folder, processes, n):
 
 
 @needs_jax
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_killed_worker_is_named_and_the_run_goes_on(tmp_path):
     write_images(tmp_path)
     among = addresses(2)
@@ -192,7 +192,7 @@ def test_a_killed_worker_is_named_and_the_run_goes_on(tmp_path):
 
 
 @needs_jax
-@pytest.mark.slow
+@pytest.mark.long
 def test_other_images_in_one_process_are_told(tmp_path):
     among = addresses(2)
     folders = [tmp_path / "0", tmp_path / "1"]

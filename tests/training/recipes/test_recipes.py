@@ -136,7 +136,7 @@ def train_small(recipe, small_sets, folder):
     return training.train(small, folder)
 
 
-@pytest.mark.parametrize("name", swept(RECIPES, ["binarynet_mlp.mnist-bop"]))
+@pytest.mark.parametrize("name", swept(RECIPES, ["binarynet_mlp.mnist-bop"], rest="long"))
 def test_two_epochs_of_a_small_set(name, small_sets, tmp_path):
     report = train_small(RECIPES[name], small_sets, tmp_path / "run")
     assert report["epochs"] == 2
