@@ -1,0 +1,130 @@
+"""Finds the weights of a network in what a training loop has saved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any
+
+from bnnzoo.checkpoints import torch_file
+from bnnzoo.checkpoints.tensors import StoredTensor, described
+from bnnzoo.errors import WeightsError
+from bnnzoo.formats.strict_json import shown
+from bnnzoo.snapshot import Snapshot
+
+__all__ = ["StateDict", "find", "read"]
+
+# Keys of a state dict, the preferred ones first. Moving averages of the weights come before the
+# weights: their makers measure them.
+_AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema", "net_ema")
+_KEYS = (*_AVERAGED, "state_dict", "model", "model_state_dict", "model_state", "net", "network")
+# What wrappers put in front of every name: DataParallel and torch.compile.
+_PREFIXES = ("module.", "_orig_mod.")
+# Counts of the wrapper `AveragedModel`.
+_COUNTER = "n_averaged"
+# Tensors may share storages; so often that all together have this many times the bytes of the file.
+_MAX_SHARING = 4
+
+
+@dataclass(frozen=True)
+class StateDict:
+    """The weights in a checkpoint.
+
+    Attributes:
+        key: Their key in the checkpoint; "" if they are the checkpoint.
+        prefix: What was removed from the beginning of every name.
+        tensors: Name -> tensor.
+        others: Names of entries that are not tensors.
+        sha256: Digest of the file.
+    """
+
+    key: str
+    prefix: str
+    tensors: Mapping[str, StoredTensor]
+    others: tuple[str, ...]
+    sha256: str
+
+
+def read(path: str | PathLike[str], key: str | None = None) -> StateDict:
+    """Returns the weights in a file that `torch.save` has written; nothing in it is run.
+
+    Args:
+        path: The file.
+        key: Key of the weights in the checkpoint, if it has several networks. Found by default.
+
+    Raises:
+        WeightsError: The file is damaged or of another kind, names something that tensors do not
+            need, or has no weights.
+    """
+    file = Snapshot.of(path)
+    loaded = torch_file.read(file)
+    try:
+        found = find(loaded, key)
+        held = sum(tensor.bytes for tensor in found.tensors.values())
+        most = _MAX_SHARING * len(file.read_bytes())
+        if held > most:
+            raise WeightsError(f"its tensors must have at most {most} bytes, got {held}.")
+    except WeightsError as error:
+        raise WeightsError(f"{file}: {error}") from error
+    return StateDict(found.key, found.prefix, found.tensors, found.others, file.sha256)
+
+
+def find(loaded: Any, key: str | None = None) -> StateDict:
+    """Returns the weights in the object of a checkpoint."""
+    if not isinstance(loaded, dict):
+        raise WeightsError(f"it must hold a dictionary of tensors, got {described(loaded)}.")
+    within = {name: value for name, value in loaded.items() if _has_tensors(value)}
+    if key is not None:
+        if key not in within:
+            known = ", ".join(map(shown, within)) or "none"
+            raise WeightsError(
+                f"it has no weights under {shown(key)}. It has some under: {known:.500}."
+            )
+        return _unwrapped(key, within[key])
+    usual = [name for name in _KEYS if name in within]
+    if usual or len(within) == 1:
+        key = (usual or [str(name) for name in within])[0]
+        return _unwrapped(key, within[key])
+    if within:
+        known = ", ".join(map(shown, within))
+        raise WeightsError(
+            f"it has weights under several keys, {known:.500}. Choose one: --key KEY."
+        )
+    if not _has_tensors(loaded):
+        raise WeightsError("it has no tensors under names. Save model.state_dict().")
+    return _unwrapped("", loaded)
+
+
+def _has_tensors(value: Any) -> bool:
+    """Returns whether a value is a dictionary with tensors under names."""
+    return isinstance(value, dict) and any(
+        isinstance(name, str) and isinstance(tensor, StoredTensor) for name, tensor in value.items()
+    )
+
+
+def _unwrapped(key: str, entries: Mapping[Any, Any]) -> StateDict:
+    """Returns a state dict without the prefixes of wrappers."""
+    entries = {str(name): value for name, value in entries.items() if name != _COUNTER}
+    prefix = ""
+    while (next_one := _common_prefix(entries, len(prefix))) is not None:
+        prefix += next_one
+    tensors = {
+        name[len(prefix) :]: value
+        for name, value in entries.items()
+        if isinstance(value, StoredTensor)
+    }
+    others = tuple(
+        name[len(prefix) :]
+        for name, value in entries.items()
+        if not isinstance(value, StoredTensor)
+    )
+    return StateDict(key, prefix, tensors, others, "")
+
+
+def _common_prefix(names: Mapping[str, Any], begin: int) -> str | None:
+    """Returns the prefix of a wrapper that all names have from `begin` on."""
+    for prefix in _PREFIXES:
+        if names and all(name.startswith(prefix, begin) for name in names):
+            return prefix
+    return None
