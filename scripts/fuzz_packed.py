@@ -4,15 +4,18 @@
     python scripts/fuzz_packed.py --files 200000 --output fuzz/
     python scripts/fuzz_packed.py --format lce --files 50000 --output fuzz/
     python scripts/fuzz_packed.py --format h5 --files 5000 --memory-mb 12000 --output fuzz/
+    python scripts/fuzz_packed.py --format torch --files 20000 --output fuzz/
 
 Half of the files have bytes changed at random; the other half have changed graphs, shapes and
 values with correct digests: `tests/formats/mutations.py` makes both, `lce_mutations.py` those
 of Larq Compute Engine, which become packed files first, `tests/hdf5_mutations.py` weight files of
-Keras, which a small model reads and which need `keras`. Each of the others goes through
-`read`, the engine's construction and one call. A `WeightsError` or a result is correct; anything
-else is a finding: another exception, a warning, a crash, a hang, more memory than allowed, results
-that depend on the threads, or that differ from the reference interpreter where nothing is rounded.
-The work is done in processes that may die. `--run R --first N --files 1` repeats case N of run R.
+Keras, which a small model reads and which need `keras`, `tests/checkpoints/mutations.py` those of
+PyTorch, whose tensors must be those that PyTorch reads, where it is installed. Each of the others
+goes through `read`, the engine's construction and one call. A `WeightsError` or a result is
+correct; anything else is a finding: another exception, a warning, a crash, a hang, more memory than
+allowed, results that depend on the threads, or that differ from the reference interpreter where
+nothing is rounded. The work is done in processes that may die. `--run R --first N --files 1`
+repeats case N of run R.
 
 Sanitizers need address space: `--memory-mb 0` with them.
 """
@@ -23,6 +26,8 @@ import argparse
 import collections
 import faulthandler
 import functools
+import importlib.util
+import io
 import json
 import math
 import multiprocessing
@@ -44,6 +49,7 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from bnnzoo.checkpoints import state_dict, torch_file  # noqa: E402
 from bnnzoo.errors import GraphError, ModelFormatError, WeightsError  # noqa: E402
 from bnnzoo.formats import lce, packed  # noqa: E402
 from bnnzoo.formats.packed import PackedFile  # noqa: E402
@@ -53,6 +59,7 @@ from bnnzoo.graph.ops import infer_types  # noqa: E402
 from bnnzoo.graph.packing import PackedSigns  # noqa: E402
 from bnnzoo.graph.passes import RUNTIME, STORED, apply  # noqa: E402
 from tests import hdf5_mutations  # noqa: E402
+from tests.checkpoints import mutations as checkpoint_mutations  # noqa: E402
 from tests.formats import lce_mutations, mutations  # noqa: E402
 
 if TYPE_CHECKING:
@@ -60,7 +67,7 @@ if TYPE_CHECKING:
 
 STAGES = ("container", "validation", "engine", "predict", "result", "reference")
 # Functions of the readers in which nothing is known of the network yet.
-_CONTAINER = {"parse", "_check_metadata", "_check_arrays"}
+_CONTAINER = {"parse", "_check_metadata", "_check_arrays", "_members", "read_pickle", "_find"}
 # A right network may ask for more work than a test has time for.
 MAX_PRODUCTS = 3e8
 # And return more than a test has memory for.
@@ -104,10 +111,36 @@ def read_h5(data: bytes) -> None:
     loading._read_weights(network, Snapshot.holding(Path("fuzzed.h5"), data))
 
 
+def read_torch(data: bytes) -> None:
+    """Reads tensors as `load(weights=...)` does, and as PyTorch does."""
+    loaded = torch_file.from_bytes(data)
+    arrays = {name: t.array() for name, t in state_dict.find(loaded).tensors.items()}
+    if importlib.util.find_spec("torch") is None:
+        return
+    import torch
+
+    known = [argparse.Namespace, collections.defaultdict, list, np.dtype, type(np.dtype("f8"))]
+    known += [np.float64(0).__reduce__()[0], type(np.dtype("f4"))]
+    try:
+        with warnings.catch_warnings(), torch.serialization.safe_globals(known):
+            warnings.simplefilter("ignore")
+            other = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception:  # of many kinds: PyTorch may refuse what is read here
+        return
+    found = state_dict.find(loaded)
+    entries = other[found.key] if found.key else other
+    for name, array in arrays.items():
+        tensor = entries[found.prefix + name].detach()
+        theirs = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+        if array.shape != theirs.shape or not np.array_equal(array, theirs, equal_nan=True):
+            raise AssertionError("a tensor is not the one that PyTorch reads")
+
+
 FORMATS = {
     "packed": Format(mutations.mutated, packed.from_bytes, ".safetensors"),
     "lce": Format(lce_mutations.mutated, read_lce, ".tflite"),
     "h5": Format(hdf5_mutations.mutated, read_h5, ".h5"),
+    "torch": Format(checkpoint_mutations.mutated, read_torch, ".pth"),
 }
 
 

@@ -8,6 +8,7 @@ nothing walks through values that contain each other.
 from __future__ import annotations
 
 import pickletools
+import warnings
 from collections.abc import Callable
 from io import BytesIO
 from typing import Any
@@ -19,6 +20,7 @@ from bnnzoo.errors import WeightsError, first_line
 __all__ = ["read_pickle"]
 
 _MAX_INTEGER_BITS = 128
+_MAX_PLACES = 2**32  # of the memo
 _DAMAGED = "The file is damaged; download it again."
 
 
@@ -38,10 +40,12 @@ def read_pickle(file: BytesIO, persistent: Callable[[Any], Any]) -> Any:
     """
     machine = _Machine(persistent)
     try:
-        for opcode, argument, _ in pickletools.genops(file):
-            if opcode.name == "STOP":
-                return machine.stack.pop()
-            machine.step(opcode.name, argument)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickletools, about escapes in a string
+            for opcode, argument, _ in pickletools.genops(file):
+                if opcode.name == "STOP":
+                    return machine.stack.pop()
+                machine.step(opcode.name, argument)
     except (IndexError, KeyError) as error:
         raise WeightsError(f"its pickle takes a value that it has not made. {_DAMAGED}") from error
     except ValueError as error:  # of pickletools
@@ -99,7 +103,10 @@ class _Machine:
         self._since_mark()
 
     def _remember(self, place: Any) -> None:
-        self.memo[len(self.memo) if place is None else place] = self.stack[-1]
+        place = len(self.memo) if place is None else place
+        if place >= _MAX_PLACES:  # larger numbers can have equal hashes, which takes forever
+            raise WeightsError(f"a place in the memo must be below 2^32. {_DAMAGED}")
+        self.memo[place] = self.stack[-1]
 
     def _tuple(self, length: int) -> None:
         values = [self.stack.pop() for _ in range(length)]

@@ -254,7 +254,6 @@ BOMBS = {
     "deep_dictionaries": b"}" + b"}(K\0" * 10**5 + b"N" + b"u" * 10**5,
     "marks": b"(" * 10**5 + b"1" * 10**5 + b"N",
     "memo": b"".join(b"Nr" + struct.pack("<I", 2**32 - 1 - i) for i in range(10**5)),
-    "memo_of_far": b"NpN\n".replace(b"N\n", b"9" * 4000 + b"\n"),
     "equal_hashes": b"}(" + b"".join(integer(i * (2**61 - 1)) + b"N" for i in range(8)) + b"u",
 }
 
@@ -290,6 +289,10 @@ REFUSED_BOMBS = {
     "deep_calls": (
         named("torch._tensor._rebuild_from_type_v2") * 10**4 + b"))" + b"\x86" * 10**4 + b"R",
         "made by a function|cannot be called|not a function",
+    ),
+    "equal_hashes_in_the_memo": (
+        b"".join(b"Np%d\n" % (i * (2**61 - 1)) for i in range(1, 10**5)),
+        r"a place in the memo must be below 2\^32",
     ),
     "in_a_message": (growing(250) + b"(tR", "calls a tuple, which is not a function"),
 }
