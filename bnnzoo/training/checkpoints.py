@@ -20,7 +20,7 @@ def write_state(
 ) -> None:
     """Saves the complete training state.
 
-    Order and augmentation of the next epoch follow from the recipe's seed and the epoch's number.
+    The order and augmentation of the next epoch depend only on the recipe's seed and the epoch.
     """
     arrays = {
         **_arrays("network", network.variables),
@@ -34,7 +34,7 @@ def read_log(folder: RunFolder) -> list[dict[str, Any]]:
     """Returns the log rows of the checkpoint; empty without a checkpoint.
 
     Raises:
-        BnnZooError: It is broken, or no checkpoint.
+        BnnZooError: The file is broken, or is not a checkpoint.
     """
     if not folder.has(LAST):
         return []

@@ -45,13 +45,13 @@ def _accelerators(backend: Any) -> list[str]:
 
 
 def steps_per_call(steps: int) -> int:
-    """Returns how many steps of an epoch one compiled call takes.
+    """Returns how many steps of an epoch one compiled call runs.
 
-    More than one pays on a GPU or TPU, where a step is shorter than the work of the host around it.
-    A processor gains nothing and its progress would stand still.
+    Several are faster on a GPU or TPU, where a step takes less time than the host's work for it. On
+    a CPU they are not, and the progress would rarely be updated.
 
     Args:
-        steps: Steps of an epoch; the result divides them.
+        steps: Steps per epoch; the result divides it.
     """
     if keras.backend.backend() != "jax" or _only_cpu():
         return 1
@@ -59,9 +59,9 @@ def steps_per_call(steps: int) -> int:
 
 
 def jit_compile() -> bool | str:
-    """Returns Keras's argument of `compile`: no XLA for TensorFlow on a processor.
+    """Returns the argument of Keras's `compile`: no XLA for TensorFlow on a CPU.
 
-    Its convolutions are slower there than TensorFlow's own: four times in `birealnet20`.
+    There, XLA's convolutions are slower than TensorFlow's own, by four times in `birealnet20`.
     """
     return False if keras.backend.backend() == "tensorflow" and _only_cpu() else "auto"
 

@@ -73,10 +73,10 @@ class EpochRunner:
         self._signs = self._current_signs()
 
     def run(self, epoch: int) -> tuple[dict[str, float], dict[str, float]]:
-        """Trains and measures; returns the row of the log and the flip ratio of each layer.
+        """Trains and validates; returns the row of the log and the flip ratio of each layer.
 
         Args:
-            epoch: Counted from 0 over all phases.
+            epoch: Index of the epoch, over all phases.
 
         Raises:
             BnnZooError: The loss is not finite.
@@ -86,11 +86,11 @@ class EpochRunner:
             logs = self._fit(epoch, check)
             seconds = time.perf_counter() - start
             validation = self._evaluate()
-        for loss in (logs["loss"], validation["loss"]):  # the first is of weights before each step
+        for loss in (logs["loss"], validation["loss"]):  # the first is measured before each step
             if not np.isfinite(loss):
                 raise BnnZooError(
                     f"The loss of epoch {epoch + 1} is {loss}: training has diverged. The last "
-                    "checkpoint is that of the epoch before; lower the learning rate in a new run."
+                    "checkpoint is of the epoch before; start a new run with a lower learning rate."
                 )
         flips = self._flips()
         row = {
@@ -122,7 +122,7 @@ class EpochRunner:
         return {name: float(values[-1]) for name, values in history.history.items()}
 
     def _by_calls(self, data: dict[str, Any]) -> dict[str, Any]:
-        """Returns the codes and labels of an epoch in batches of one call each."""
+        """Returns the codes and labels of an epoch, one batch per call."""
         if self.model.steps_per_call == 1:
             return data
         in_calls, batch = self.model.in_calls, data["batch_size"]
@@ -157,13 +157,13 @@ def whole_batches(
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Returns indices of images in whole batches `(batches, size)`, and the weight of each.
 
-    Where images are missing to fill the last batch one stands in with weight 0. Weights are 1 in
-    the mean, so that weighted means over all batches are those over the images.
+    The last batch is filled with an image of weight 0. The mean of the weights is 1, so that the
+    weighted mean over all batches is the mean over the images.
 
     Args:
-        indices: Which images.
-        size: About the size of a batch.
-        devices: What a batch is shared out to; its size is a multiple.
+        indices: Indices of the images.
+        size: Approximate batch size.
+        devices: Number of devices; the batch size becomes a multiple of it.
     """
     size = -(-min(size, len(indices)) // devices) * devices
     missing = -len(indices) % size
@@ -175,7 +175,7 @@ def whole_batches(
 
 
 def _weighted(data: dict[str, Any], weights: NDArray[np.float32]) -> dict[str, Any]:
-    """Returns what `evaluate` takes: the data that images feed, and weights `(batches, size)`."""
+    """Returns the data for Keras's `evaluate`, with weights `(batches, size)`."""
     if "y" in data:
         return {**data, "sample_weight": weights.ravel()}
     return {"x": ((*batch, weight) for batch, weight in zip(data["x"], weights, strict=False))}
@@ -197,7 +197,7 @@ class _Steps(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 def _learning_rate(optimizer: Any) -> float:
-    """Returns the learning rate; of the float variables where the binary ones have their own."""
+    """Returns the learning rate of the float variables; the binary ones may have their own."""
     if isinstance(optimizer, CaseOptimizer):
         optimizer = optimizer.cases[-1].optimizer
     return float(ops.convert_to_numpy(ops.convert_to_tensor(optimizer.learning_rate)))

@@ -36,13 +36,13 @@ def open_events(folder: Path, wanted: bool = True) -> Iterator[EventFile | None]
 
 
 class EventFile:
-    """Appends scalars to one event file; a resumed run opens another one beside it.
+    """Appends scalars to an event file; a resumed run opens a new file in the same folder.
 
-    Its records are framed by `tensorboard`, but opened here: the package's own writer imports
-    TensorFlow where that is installed.
+    The file is opened here, and only its records are written by `tensorboard`, because the writer
+    of that package imports TensorFlow if it is installed.
 
     Args:
-        folder: Where event files are; made if needed.
+        folder: Folder of the event files; created if needed.
 
     Raises:
         BnnZooError: The file cannot be written.
@@ -73,7 +73,7 @@ class EventFile:
         self._write(event)
 
     def close(self) -> None:
-        """Closes the file; data that could not be written before is retried."""
+        """Closes the file, after a last attempt to write data that could not be written."""
         with contextlib.suppress(OSError):
             self._writer.close()
 

@@ -16,7 +16,7 @@ from bnnzoo.training.trainer import train
 
 __all__ = ["finetune", "finetuning_recipe"]
 
-HEAD_FACTOR = 3  # of the learning rate: random weights have further to go
+HEAD_FACTOR = 3  # of the learning rate: random weights need larger steps
 
 
 def finetune(
@@ -35,13 +35,13 @@ def finetune(
     Args:
         model: `name.tag`, or a `.keras` or packed file.
         data: Training images, as `finetuning_recipe` takes them.
-        folder: The folder of the run, as of `train`.
-        test_data: Images that are measured at the end.
-        resume: Go on with a run that was killed.
+        folder: The folder of the run, see `train`.
+        test_data: Images for the final evaluation.
+        resume: Continue a run that was interrupted.
         settings: Further arguments of `finetuning_recipe`.
 
     Raises:
-        BnnZooError: As `train` does.
+        BnnZooError: See `train`.
     """
     recipe = finetuning_recipe(model, data, test_data=test_data, **settings)
     return train(recipe, folder, resume=resume)
@@ -66,26 +66,26 @@ def finetuning_recipe(
         model: `name.tag`, or a `.keras` or packed file.
         data: `keras:NAME`, `FILE.npz`, or a folder with the folders `train` and `test`; or the
             training images alone, with `test_data`.
-        test_data: Images that are measured at the end.
-        epochs: Epochs in which everything learns.
-        learning_rate: Its highest value in these.
-        freeze_backbone: Epochs before that in which only what lies behind the last stage learns.
+        test_data: Images for the final evaluation.
+        epochs: Epochs in which the whole network is trained.
+        learning_rate: Its highest value in these epochs.
+        freeze_backbone: Earlier epochs, in which only the layers after the last stage are trained.
         batch_size: Images per step.
-        pad: Shift training images by up to so many pixels.
-        flip: Mirror every second one.
-        seed: Of weights, order and shifts.
+        pad: Shift training images by up to this many pixels.
+        flip: Mirror half of the training images.
+        seed: Seed of weights, order and shifts.
 
     Raises:
-        ArgumentError: There are no test images, no epochs, the learning rate is invalid, or the
-            model is none of the zoo.
+        ArgumentError: There are no test images or no epochs, the learning rate is invalid, or the
+            model is not a network of the zoo.
         BnnZooError: The model cannot be loaded.
     """
     if not (epochs or freeze_backbone):
         raise ArgumentError(
-            "epochs or freeze_backbone must be above 0, got 0 for both. Nothing would be trained."
+            "epochs or freeze_backbone must be positive, got 0 for both. Nothing would be trained."
         )
     if not 0 <= learning_rate < math.inf:
-        raise ArgumentError(f"learning_rate must be finite and from 0, got {learning_rate!r}.")
+        raise ArgumentError(f"learning_rate must be finite and at least 0, got {learning_rate!r}.")
     network = open_model(str(model), pretrained=True)
     preprocessing = preprocessing_of(network, str(model))
     head = Phase(freeze_backbone, freeze_backbone=True, learning_rate=HEAD_FACTOR * learning_rate)

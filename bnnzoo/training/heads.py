@@ -16,12 +16,12 @@ def with_new_head(
 ) -> Any:
     """Returns a copy of a network with a new, random classifier; everything else keeps its weights.
 
-    The classifier is the last layer that has units or filters, and the batch norms behind it.
+    The classifier is the last layer that has units or filters, with the batch norms after it.
 
     Args:
         network: A network of the zoo.
-        num_classes: Number of classes of the new one.
-        labels: Their names, or the id of these.
+        num_classes: Number of classes of the new classifier.
+        labels: Names of the classes, or the id of a label set.
 
     Raises:
         ArgumentError: The network has no such layer.
@@ -43,7 +43,7 @@ def with_new_head(
 
 
 def backbone_layers(network: Any) -> list[Any]:
-    """Returns the layers up to the last stage; where no stages are known, up to the classifier."""
+    """Returns the layers up to the last stage, or up to the classifier if it has no stages."""
     if network.stages:
         end = network.layers.index(network.get_layer(network.stages[-1])) + 1
     else:

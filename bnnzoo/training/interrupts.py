@@ -15,9 +15,8 @@ __all__ = ["kept_interrupts"]
 def kept_interrupts() -> Iterator[Callable[[], None]]:
     """Raises KeyboardInterrupt at the end of the block if Ctrl-C was swallowed in it.
 
-    Yields a function that raises it earlier. JAX computes while Python goes on; it is waited for
-    where Keras reads the loss of a step (`pythonify_logs`), so that nearly every Ctrl-C falls
-    there.
+    Yields a function that raises it earlier. JAX computes asynchronously, and Python waits where
+    Keras reads the loss of a step (`pythonify_logs`), so that nearly every Ctrl-C is raised there.
     """
     handler = signal.getsignal(signal.SIGINT)
     pressed = threading.Event()

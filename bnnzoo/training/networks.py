@@ -33,14 +33,14 @@ __all__ = [
 
 
 class NetworkMaker:
-    """Makes the network of each phase of a recipe.
+    """Builds the network of each phase of a recipe.
 
     Args:
         recipe: The recipe.
         input_shape: `(h, w, c)` of the images.
         num_classes: Number of classes.
-        class_names: Their names, or None; of a known data set the id of these is kept.
-        start: The trained network to begin with, as `open_start` returns it, if any.
+        class_names: Their names, or None; those of a known data set are kept as an id.
+        start: The trained network to start from, as `open_start` returns it, if any.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class NetworkMaker:
         """Returns the network of a phase: from `start_from`, or with random weights.
 
         Args:
-            index: Which phase, from 0.
+            index: Index of the phase.
             precision: Dtype policy of its layers; None takes the recipe's.
 
         Raises:
@@ -114,22 +114,22 @@ def _is_packed(start: str) -> bool:
 
 
 def preprocessing_of(network: Any, name: str) -> str:
-    """Returns the id of the preprocessing of a network to learn from, which has a spec then.
+    """Returns the id of a network's preprocessing.
 
     Raises:
-        ArgumentError: It does not say one, as plain Keras models.
+        ArgumentError: The network has none, like a plain Keras model.
     """
     spec = getattr(network, "model_spec", None)
     if spec is None or spec.preprocessing is None:
         raise ArgumentError(
-            f"{name} does not say how its images are preprocessed. Name a network of the zoo, or "
-            "one that bnnzoo trained."
+            f"{name} does not say how its images are preprocessed. Choose a network of the zoo, or "
+            "one trained by bnnzoo."
         )
     return str(spec.preprocessing)
 
 
 def _canonical(recipe: Recipe) -> str:
-    """Returns the name of the network; one that a file brings need not be of the zoo."""
+    """Returns the name of the network; one from a file need not be in the zoo."""
     try:
         return registry.resolve(recipe.network).architecture
     except UnknownModelError:
@@ -139,10 +139,10 @@ def _canonical(recipe: Recipe) -> str:
 
 
 def open_start(recipe: Recipe) -> Any:
-    """Returns the network that a recipe starts from; None where it starts from random weights.
+    """Returns the network that a recipe starts from; None for random weights.
 
     Raises:
-        ArgumentError: It is another network than the recipe's, or has another preprocessing.
+        ArgumentError: Its name or preprocessing is not that of the recipe.
         BnnZooError: It cannot be loaded.
     """
     if recipe.start_from is None:
@@ -163,9 +163,10 @@ def open_start(recipe: Recipe) -> Any:
 
 
 def calibrated(start: Any, recipe: Recipe, images: NDArray[Any]) -> Any:
-    """Returns the network that `open_start` opened, with batch norms.
+    """Returns the network from `open_start` with calibrated batch norms.
 
-    A packed file has none: they get the statistics of `images`, some dozens of raw ones.
+    Those of a packed file were folded: their statistics are measured on `images`, a few dozen raw
+    images.
     """
     if start is not None and _is_packed(str(recipe.start_from)):
         known = preprocessings.get(recipe.preprocessing)
@@ -178,7 +179,7 @@ def open_teacher(phase: Phase, student: Any) -> Any:
     """Returns the network that a phase names as its teacher.
 
     Raises:
-        ArgumentError: It takes other images or gives other answers than the student.
+        ArgumentError: Its input, output or preprocessing differs from the student's.
         BnnZooError: It cannot be loaded.
     """
     teacher = open_model(str(phase.teacher), pretrained=True)
@@ -191,14 +192,14 @@ def check_teacher(phase: Phase, teacher: Any, student: Any) -> None:
     """Checks that a student can learn from a teacher.
 
     Raises:
-        ArgumentError: It takes other images or gives other answers.
+        ArgumentError: The teacher's input, output or preprocessing differs from the student's.
     """
     for what in ("input_shape", "output_shape"):
         theirs, ours = getattr(teacher, what), getattr(student, what)
         if theirs != ours:
             raise ArgumentError(
                 f"{what} of the teacher '{phase.teacher}' must be {ours}, got {theirs}. Choose a "
-                "teacher of the same data."
+                "teacher for the same data."
             )
     prepared = [model.model_spec and model.model_spec.preprocessing for model in (teacher, student)]
     if prepared[0] != prepared[1]:
@@ -218,7 +219,7 @@ def _check_maps(phase: Phase, teacher: Any, student: Any) -> None:
     if () in maps[1]:
         raise ArgumentError(
             f"attention must be 0 for {student.name}, got {phase.attention:g}. Its stages are "
-            "vectors, which have no positions to attend to; set distillation."
+            "vectors without positions; use distillation."
         )
     if maps[0] != maps[1]:
         raise ArgumentError(

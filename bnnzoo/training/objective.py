@@ -16,7 +16,7 @@ __all__ = ["attention_loss", "cross_entropy", "distillation_loss", "logits_and_s
 def logits_and_stages(network: Any) -> Any:
     """Returns a model of the same layers with the outputs `{"logits": ..., "stages": [...]}`.
 
-    Logits are what the last softmax takes; `stages` are the outputs of the network's stages.
+    The logits are the input of the last softmax; `stages` are the outputs of the network's stages.
 
     Raises:
         ArgumentError: The network does not end in a softmax.
@@ -32,7 +32,7 @@ def logits_and_stages(network: Any) -> Any:
 
 
 def objective(phase: Phase, labels: Any, student: Any, teacher: Any | None) -> Any:
-    """Returns the mean loss of a batch: the phase's parts, each with its weight."""
+    """Returns the mean loss of a batch: the weighted sum of the phase's losses."""
     loss = cross_entropy(labels, student["logits"], phase.label_smoothing)
     if teacher is None:
         return loss
@@ -54,7 +54,7 @@ def cross_entropy(
         labels: Class indices `(n,)`.
         logits: `(n, classes)`.
         smoothing: Share of each target that is spread evenly over all classes.
-        weights: Factor of each image, `(n,)`.
+        weights: Weight of each image, `(n,)`.
     """
     logits = ops.cast(logits, "float32")
     classes = logits.shape[-1]
@@ -75,9 +75,9 @@ def distillation_loss(teacher: Any, student: Any, temperature: float) -> Any:
 
 
 def attention_loss(teacher: list[Any], student: list[Any]) -> Any:
-    """Returns how far apart the attention maps are: sum over stages of |Q_s - Q_t|, batch mean.
+    """Returns the distance of the attention maps: sum over stages of |Q_s - Q_t|, batch mean.
 
-    Q = sum over channels of the squared activations, as a vector of length 1 over all positions.
+    Q = sum over channels of the squared activations, normalized to length 1 over all positions.
 
     Reference:
         Martinez et al. 2020 (Real-to-Binary), section 4.1, https://arxiv.org/abs/2003.11535

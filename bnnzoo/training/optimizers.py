@@ -21,9 +21,9 @@ def make_optimizer(phase: Phase, network: Any, steps_per_epoch: int) -> Any:
     """Returns a new optimizer for the network's trainable variables.
 
     Args:
-        phase: Its learning rates, schedule, weight decay and kinds.
-        network: What it will train.
-        steps_per_epoch: Steps of one epoch, for the schedule.
+        phase: Its learning rates, schedule, weight decay and optimizers.
+        network: The network to train.
+        steps_per_epoch: Steps per epoch, for the schedule.
     """
     float_optimizer = _float_optimizer(phase, steps_per_epoch)
     if phase.weight_decay:
@@ -57,8 +57,8 @@ def _float_optimizer(phase: Phase, steps_per_epoch: int) -> Any:
 def decayed_variables(network: Any) -> list[Any]:
     """Returns the float kernels.
 
-    The magnitude of a latent weight means nothing to the network, only how soon it can flip; biases
-    and batch norms have no need of decay.
+    The magnitude of a latent weight does not change the output, only how soon its sign can flip;
+    biases and batch norms need no decay.
     """
     return [
         variable

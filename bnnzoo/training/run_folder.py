@@ -35,7 +35,7 @@ IMAGES = "images.json"
 REPORT = "report.json"
 LOG = "log.csv"
 MODEL = "model.keras"
-# Of files that are being written. Those of a run that was killed are known by it.
+# Marks files that are being written, so that those of a killed run are recognized.
 MARK = "tmp"
 PHASES = "checkpoints/phase*.npz"
 _JSON_KINDS: dict[type, str] = {dict: "JSON object", list: "JSON list"}
@@ -52,16 +52,16 @@ class RunFolder:
 
         recipe.json         the recipe with every value
         environment.json    versions, device and command of each start that finished an epoch
-        images.json         a digest of the images that the run began with
+        images.json         a digest of the images at the start of the run
         log.csv             a line per epoch
         events/             the same for TensorBoard, and flip ratios per layer
-        checkpoints/        last.npz (everything to go on from), best.npz, phaseN.npz (weights)
+        checkpoints/        last.npz (to resume from), best.npz, phaseN.npz (weights)
         model.keras         the trained network
-        report.json         what it reaches
+        report.json         the final evaluation
 
     Args:
-        path: The folder; it exists.
-        group: The processes of the run. The first one reads for all and writes; the others need
+        path: The folder, which must exist.
+        group: The processes of the run. The first one writes, and reads for all; the others need
             no folder.
     """
 
@@ -71,7 +71,7 @@ class RunFolder:
 
     @contextlib.contextmanager
     def replacing(self, name: str) -> Iterator[Path]:
-        """Yields a temporary path, which replaces the file at the end of the block.
+        """Yields a temporary path whose file replaces `name` at the end of the block.
 
         Raises:
             BnnZooError: It cannot be written, as on a full disk. The old file stays.
@@ -112,11 +112,11 @@ class RunFolder:
         """Returns the value of a JSON file, or None if it does not exist.
 
         Args:
-            name: The file.
-            kind: What the value must be.
+            name: Name of the file.
+            kind: Type that the value must have.
 
         Raises:
-            BnnZooError: It is broken, or of another kind.
+            BnnZooError: The file is broken, or its value has another type.
         """
         try:
             data = self._read(name)
@@ -133,10 +133,10 @@ class RunFolder:
         return value
 
     def read_recipe(self) -> Recipe | None:
-        """Returns the recipe of the run; None if there is none.
+        """Returns the recipe of the run; None if it was not written yet.
 
         Raises:
-            BnnZooError: It is broken, or is not a recipe.
+            BnnZooError: The file is broken, or is not a recipe.
         """
         value = self.read_json(RECIPE)
         try:
@@ -148,12 +148,12 @@ class RunFolder:
             ) from error
 
     def share_text(self, text: str) -> str:
-        """Returns in every process the text of the first one."""
+        """Returns the first process's text in every process."""
         return (self.group.share(text.encode) or b"").decode()
 
     def write_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
         """Writes a NumPy archive atomically."""
-        # By way of memory: NumPy 1 leaves its archive open when the disk is full.
+        # In memory first: NumPy 1 leaves its archive open when the disk is full.
         archive = io.BytesIO()
         np.savez(archive, allow_pickle=False, **arrays)
         self.write(name, archive.getvalue())
@@ -165,17 +165,17 @@ class RunFolder:
             BnnZooError: It is missing or broken.
         """
         try:
-            # NumPy leaves a file that it opened itself open when it is broken.
+            # NumPy does not close a broken file that it opened itself.
             with io.BytesIO(self._read(name) or b"") as file, np.load(file) as archive:
                 return {key: archive[key] for key in archive.files}
-        except Exception as error:  # zip and NumPy have many for damaged archives
+        except Exception as error:  # zip and NumPy raise many types for damaged archives
             raise BnnZooError(
                 f"{self.path / name} cannot be read: {error}. Start the run again in another "
                 "folder."
             ) from error
 
     def write_log(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Writes `log.csv` whole."""
+        """Writes `log.csv`."""
         text = io.StringIO()
         writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
         writer.writeheader()
@@ -202,15 +202,15 @@ def open_run(
     """Yields the folder of a run, locked against other processes.
 
     Args:
-        path: The folder; made if needed.
-        recipe: The recipe; it is written there, or compared with what is there.
-        resume: Go on with a run that was begun. In an empty folder a new one begins.
+        path: The folder; created if needed.
+        recipe: The recipe, which is written to the folder or compared with the one there.
+        resume: Continue the run in the folder. In an empty folder, a new one is started.
         group: The processes of the run; only the first one opens the folder.
 
     Raises:
-        ArgumentError: It has finished epochs and `resume` is false, or those of another recipe;
+        ArgumentError: It has finished epochs and `resume` is false, or epochs of another recipe;
             or it is not the folder of a run.
-        BnnZooError: Another process trains there, or the folder cannot be written.
+        BnnZooError: Another process is training there, or the folder cannot be written.
     """
     if not group.first:
         yield RunFolder(path, group)
@@ -218,9 +218,9 @@ def open_run(
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise BnnZooError(f"{path} cannot be made: {error.strerror}.") from error
+        raise BnnZooError(f"{path} cannot be created: {error.strerror}.") from error
     with _locked(path):
-        folder = RunFolder(path)  # as this process alone: the others learn what it is found to be
+        folder = RunFolder(path)  # without the group, which does not read here
         found = folder.read_recipe()
         left = [name for name in (LAST, REPORT) if folder.has(name)]
         if found is None and left:
@@ -229,7 +229,7 @@ def open_run(
                 "Choose another one."
             )
         if found is None or not left:
-            # No epoch was finished: nothing is lost.
+            # No epoch was finished, so nothing is lost.
             folder.write_json(RECIPE, recipe.to_dict())
         elif not resume:
             raise ArgumentError(
@@ -245,7 +245,7 @@ def open_run(
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    # The system gives a lock back when its process ends, however it ends.
+    # The operating system releases the lock when the process ends, however it ends.
     try:
         file = (path / ".lock").open("a")
     except OSError as error:
@@ -268,10 +268,10 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _compare(path: Path, found: Recipe, recipe: Recipe) -> None:
     theirs, ours = (json.loads(json.dumps(each.to_dict())) for each in (found, recipe))
-    # What a recipe says of itself may be worded anew.
+    # The summary of a recipe may be reworded.
     different = [key for key in ours if key != "summary" and theirs[key] != ours[key]]
     if different:
         raise ArgumentError(
-            f"{path} has a run of another recipe: {', '.join(different)} differ. Give the same "
+            f"{path} has a run of another recipe: {', '.join(different)} differ. Use the same "
             "settings, or choose another folder."
         )

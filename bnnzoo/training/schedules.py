@@ -26,8 +26,8 @@ class WarmupDecay(keras.optimizers.schedules.LearningRateSchedule):  # type: ign
 
     Args:
         peak: Highest value.
-        steps: Steps in all.
-        warmup_steps: Steps of the rise.
+        steps: Total number of steps.
+        warmup_steps: Number of steps of the rise.
         decay: `cosine`, `linear`, `constant` or `steps`.
         drops: Pairs of a step and a share, in order, for `steps`.
 

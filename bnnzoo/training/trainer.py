@@ -51,7 +51,7 @@ from bnnzoo.version import keras_versions, versions
 __all__ = ["Progress", "train"]
 
 CALIBRATION_IMAGES = 64
-# What is read from the environment and changes how sums are rounded.
+# Environment variables that change how sums are rounded.
 COMPILER_FLAGS = ("TF_XLA_FLAGS", "XLA_FLAGS")
 
 Row = dict[str, Any]
@@ -66,28 +66,28 @@ def train(
     on_epoch: Callable[[Row], None] | None = None,
     command: str | None = None,
 ) -> dict[str, Any]:
-    """Trains a network and returns the report, which is in `report.json` too.
+    """Trains a network and returns the report, which is also written to `report.json`.
 
         from bnnzoo import training
         report = training.train("binarynet_mlp.mnist", "runs/mlp")
 
-    Python's, NumPy's and the backend's random numbers are seeded with the recipe's seed. On JAX,
-    all devices share each batch; so do processes that have joined, of which the first one writes.
+    The random numbers of Python, NumPy and the backend are seeded with the recipe's seed. On JAX,
+    each batch is shared among all devices, and among all processes if several have joined; only the
+    first one writes files.
 
     Args:
-        recipe: What to train, or its name.
+        recipe: The recipe, or its name.
         folder: The folder of the run, see `RunFolder`.
-        resume: Go on after the last finished epoch of a run that was killed.
+        resume: Continue an interrupted run after its last finished epoch.
         progress: Called after every step.
         on_epoch: Called with each row of the log.
-        command: Kept in `environment.json`.
+        command: Recorded in `environment.json`.
 
     Returns:
-        The report; in another process than the first nothing, since the first one measures.
+        The report; empty in processes other than the first one, which evaluates.
 
     Raises:
-        ArgumentError: There is no such recipe, a value of it cannot be used, or the folder has
-            another run.
+        ArgumentError: The recipe is unknown or has an invalid value, or the folder has another run.
         DataError: The images cannot be read.
         BnnZooError: The loss is not finite, a file cannot be written, or another process is
             training there.
@@ -104,7 +104,7 @@ def train(
         if report is not None:
             group.leave()
             return dict(report)
-        # JAX compares what every process makes, even what is overwritten by weights from a file.
+        # JAX compares the initial weights of all processes, even those that a file overwrites.
         keras.utils.set_random_seed(recipe.seed)
         with open_events(run.path / "events", group.first) as events, group.scope():
             trainer = _Trainer(recipe, run, events, progress, on_epoch)
@@ -149,19 +149,20 @@ class _Trainer:
         self.input_layer = input_layer(images, recipe.preprocessing, recipe.augmentation.pad)
 
     def _check_same(self, digest: str) -> None:
-        """Records the images of a run; a resumed run must have the same.
+        """Records the images of a run, or checks that a resumed run has the same.
 
         Raises:
-            ArgumentError: It was begun with others.
+            ArgumentError: The run was started with other images.
         """
         before = self.folder.read_json(IMAGES, dict)
         if not self.rows or before is None:
             self.folder.write_json(IMAGES, {"sha256": digest})
-        # What process 0 reads counts for all, so that all end together.
-        elif before.get("sha256") != (self.folder.share_text(digest)):
+        # All processes compare the digest of process 0, so that all end together.
+        elif before.get("sha256") != self.folder.share_text(digest):
             raise ArgumentError(
-                f"{self.folder.path} has a run with other images or labels than {self.recipe.data} "
-                f"and {self.recipe.test_data} hold now. Restore them, or choose another folder."
+                f"The run in {self.folder.path} was started with other images or labels than "
+                f"{self.recipe.data} and {self.recipe.test_data} have now. Restore them, or choose "
+                "another folder."
             )
 
     def run_phase(self, index: int) -> None:
@@ -188,7 +189,7 @@ class _Trainer:
         network = self.networks.network(index)
         if index:
             self._read_phase(index - 1, network)
-        # Here and not in the result, which learns everything again.
+        # Only during training: every layer of the result is trainable.
         for layer in backbone_layers(network) if phase.freeze_backbone else ():
             layer.trainable = False
         steps = len(self.data.train) // self.recipe.batch_size
@@ -228,7 +229,7 @@ class _Trainer:
             self.on_epoch(row)
 
     def finish(self, resumed_after: int) -> dict[str, Any]:
-        """Measures the last weights in float32, saves the model and writes the report."""
+        """Evaluates the last weights in float32, saves the model and writes the report."""
         last = len(self.recipe.phases) - 1
         network = self.networks.network(last, "float32")
         self._read_phase(last, network)
@@ -257,7 +258,7 @@ def _best_epoch(rows: list[Row]) -> int:
 
 
 def _record_environment(run: RunFolder, command: str | None, epochs: int) -> None:
-    """Adds a start after `epochs` epochs to `environment.json`, in place of those without one."""
+    """Adds a start to `environment.json`, in place of earlier ones that finished no epoch."""
     start = {
         "after_epoch": epochs,
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),

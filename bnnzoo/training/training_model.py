@@ -18,12 +18,13 @@ class TrainingModel(keras.Model):  # type: ignore[misc]
     """The model that Keras trains: codes or pixels in, logits and stages out.
 
     Args:
-        network: The network; its weights are what is learnt.
-        input_layer: Makes the network's input of what comes in; see `device_images.input_layer`.
+        network: The network to train.
+        input_layer: Makes the network's input from codes or pixels; see
+            `device_images.input_layer`.
         phase: The phase.
         teacher: A network that is not trained, for the objective.
-        steps_per_call: Above 1, `fit` takes data `(calls * batch, steps_per_call, ...)` in batches,
-            so that the host is asked once for so many steps. For JAX, whose train step is a
+        steps_per_call: Above 1, `fit` takes batches of data `(calls * batch, steps_per_call, ...)`,
+            and the host is needed only once for this many steps. For JAX, whose train step is a
             function of its state.
     """
 
@@ -48,7 +49,7 @@ class TrainingModel(keras.Model):  # type: ignore[misc]
         self.built = True
 
     def train_step(self, *arguments: Any) -> Any:
-        """Takes one step, or on JAX those of a call, one after the other on the device."""
+        """Runs one step, or on JAX all steps of a call, in sequence on the device."""
         if self.steps_per_call == 1:
             return super().train_step(*arguments)
         state, data = arguments
@@ -63,9 +64,9 @@ class TrainingModel(keras.Model):  # type: ignore[misc]
         return keras.tree.map_structure(lambda values: values[-1], logs), state
 
     def in_calls(self, batches: NDArray[Any]) -> NDArray[Any]:
-        """Returns batches `(steps, batch, ...)` as `fit` takes them with several steps in a call.
+        """Returns batches `(steps, batch, ...)` as `fit` takes them with several steps per call.
 
-        The batch comes first, since that is what devices share out.
+        The batch axis comes first, since it is divided among devices.
         """
         batch, shape = batches.shape[1], batches.shape[2:]
         calls = batches.reshape((-1, self.steps_per_call, batch, *shape)).swapaxes(1, 2)
@@ -91,6 +92,6 @@ class TrainingModel(keras.Model):  # type: ignore[misc]
         return loss + sum(self.losses, 0.0)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """Counts right answers."""
+        """Updates the accuracy."""
         self.accuracy.update_state(y, y_pred["student"]["logits"], sample_weight)
         return self.get_metrics_result()

@@ -21,15 +21,15 @@ REAL_ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
 
 
 def make_variant(network: Any, recipe: Recipe, phase: Phase) -> Any:
-    """Returns a copy of a network, new weights included, as a phase of a recipe wants it.
+    """Returns the variant of a network that a phase of a recipe trains, with new weights.
 
-    Real-valued layers stay what they are: the same types, names and variables, so that weights
-    pass from one variant to the other. The model's spec is copied. A start has the precision that
-    it was saved with: here it gets the one in force, but for its last layer, the probabilities.
+    Layers keep their types, names and variables, so that weights can be copied from one variant to
+    another. The model's spec is copied. A network to start from was saved with its own precision:
+    it gets the current one, except its last layer, the probabilities.
     """
     config = copy.deepcopy(network.get_config())
     precision = keras.config.dtype_policy().name
-    # By name: with mixed precision, Keras 3.5 has casts among the entries that are not layers.
+    # By name: with mixed precision, Keras 3.5 lists casts that are not layers.
     settings_of = {entry["name"]: entry["config"] for entry in config["layers"]}
     for layer in network.layers:
         settings = settings_of[layer.name]
@@ -48,7 +48,7 @@ def transfer_weights(source: Any, target: Any) -> None:
     """Copies every weight of one variant into another.
 
     Raises:
-        ValueError: The networks have other variables.
+        ValueError: The networks have different variables.
     """
     for ours, theirs in zip(target.weights, source.weights, strict=True):
         ours.assign(theirs)
@@ -65,7 +65,7 @@ def _change_quantizers(
         activation = REAL_ACTIVATIONS[recipe.real_activation]
         settings["input_quantizer"] = keras.saving.serialize_keras_object(activation)
     if phase.binary_optimizer == "bop":
-        # Bop flips what gradients of one direction say: a decay alone would flip all weights.
+        # Bop flips weights whose gradient keeps its direction: weight decay would flip all of them.
         for argument in layer.kernel_quantizers.values():
             settings[argument.replace("quantizer", "regularizer")] = None
     if phase.binarize != "everything":
@@ -74,7 +74,7 @@ def _change_quantizers(
 
 
 def _change_clipping(layer: QuantizedLayer, settings: dict[str, Any], clip_value: float) -> None:
-    """Moves the ends of the gradient, where there are any, and the latent weights with them."""
+    """Changes the bound of the gradient, if it has one, and of the latent weights with it."""
     for argument in ("input_quantizer", *layer.kernel_quantizers.values()):
         if getattr(getattr(layer, argument), "clip_value", None) is None:
             continue

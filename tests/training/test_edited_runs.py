@@ -1,4 +1,4 @@
-"""What became of a run's folder or of its images between two starts is noticed, in one line."""
+"""Changes to a run's folder or images between two starts are reported in one line."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_other_images_in_the_same_place_are_refused(begun, tmp_path, name, edit)
     shutil.move(begun / "tiny.npz", begun / "old.npz")
     shutil.copy(tmp_path / "moved" / "tiny.npz", begun / "tiny.npz")
     try:
-        with pytest.raises(ArgumentError, match="run has a run with other images or labels than"):
+        with pytest.raises(ArgumentError, match="was started with other images or labels than"):
             training.train(tiny_recipe(begun), begun / "run", resume=True)
     finally:
         shutil.move(begun / "old.npz", begun / "tiny.npz")
@@ -124,5 +124,5 @@ def test_other_files_are_refused(tmp_path, change):
     with pytest.raises(StoppedError):
         training.train(recipe, tmp_path / "run", on_epoch=stop)
     change(next((tmp_path / "train" / "dark").iterdir()))
-    with pytest.raises(ArgumentError, match="run has a run with other images or labels than"):
+    with pytest.raises(ArgumentError, match="was started with other images or labels than"):
         training.train(recipe, tmp_path / "run", resume=True)

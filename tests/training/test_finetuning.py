@@ -190,7 +190,9 @@ def test_both_splits(tmp_path):
 
 
 def test_no_epochs_are_refused():
-    with pytest.raises(ArgumentError, match="epochs or freeze_backbone must be above 0, got 0 for"):
+    with pytest.raises(
+        ArgumentError, match="epochs or freeze_backbone must be positive, got 0 for"
+    ):
         finetuning_recipe("binarynet_mlp.mnist", "keras:mnist", epochs=0, freeze_backbone=0)
 
 
@@ -221,7 +223,9 @@ def test_a_plain_keras_model_is_no_start_and_no_teacher(tmp_path):
 
 @pytest.mark.parametrize("rate", [-1.0, float("nan"), float("inf")])
 def test_a_learning_rate_that_is_none_is_refused(rate):
-    with pytest.raises(ArgumentError, match=f"learning_rate must be finite and from 0, got {rate}"):
+    with pytest.raises(
+        ArgumentError, match=f"learning_rate must be finite and at least 0, got {rate}"
+    ):
         finetuning_recipe(PRETRAINED, "keras:mnist", learning_rate=rate)
 
 

@@ -245,7 +245,7 @@ def test_the_best_weights_are_those_of_the_best_epoch(tmp_path):
 
 # What labels of training images begin with -> what is wrong with the data set.
 WRONG_LABELS = {
-    "below 0": ([-1], "0: class index must be within 0 to 1, got -1"),
+    "below 0": ([-1], "0: class index must be from 0 to 1, got -1"),
     "one class": ([0] * 64, "must have images of two classes or more, got 1"),
 }
 

@@ -23,8 +23,8 @@ class Cluster:
     """The processes of a run.
 
     Attributes:
-        addresses: `host:port` of every process; the first is where they meet.
-        process: Which of them this one is, from 0.
+        addresses: `host:port` of every process; they meet at the first.
+        process: Index of this process.
     """
 
     addresses: tuple[str, ...]
@@ -46,17 +46,17 @@ class Cluster:
 def read_cluster(
     processes: str | None, process_id: int | None, environ: Mapping[str, str] = os.environ
 ) -> Cluster | None:
-    """Returns the cluster that options or Keras's variables name; None where there is none.
+    """Returns the cluster given by options or Keras's environment variables, if any.
 
     A single address is not a cluster.
 
     Args:
         processes: Addresses `host[:port]`, separated by commas; None reads the variable.
-        process_id: Which of them this is; None reads the variable.
-        environ: The variables.
+        process_id: Index of this process; None reads the variable.
+        environ: The environment variables.
 
     Raises:
-        ArgumentError: They contradict each other, or an address is none.
+        ArgumentError: They contradict each other, or an address is invalid.
     """
     text = environ.get(ADDRESSES) if processes is None else processes
     if text is None:
@@ -74,15 +74,15 @@ def read_cluster(
         return None
     if len(set(addresses)) < len(addresses):
         raise ArgumentError(
-            f"processes must be different addresses, got {text!r}. On one machine give each its "
-            "own port."
+            f"processes must be different addresses, got {text!r}. On one machine, give each "
+            "process its own port."
         )
     return Cluster(addresses, _process(process_id, environ.get(PROCESS), len(addresses)))
 
 
 def _address(text: str) -> str:
     host, colon, port = text.rpartition(":")
-    if not colon or port.endswith("]"):  # an IPv6 address in brackets has colons of its own
+    if not colon or port.endswith("]"):  # an IPv6 address in brackets contains colons
         host, port = text, str(DEFAULT_PORT)
     bracketed = host.startswith("[") and host.endswith("]")
     if not host or (":" in host and not bracketed) or not _is_port(port):

@@ -20,13 +20,13 @@ from bnnzoo.training.distributed.lifeline import LOST_CONTACT
 
 __all__ = ["ALONE", "Group", "LostContactError", "check_backend", "current_group", "joined"]
 
-# Keras feeds arrays to several processes, and JAX leaves SLURM's variables alone, from these on.
+# Since these versions, Keras can feed arrays to several processes and JAX can ignore SLURM.
 MIN_VERSIONS = {"keras": (3, 11), "jax": (0, 7)}
 JOIN_TIMEOUT_S = 60
 RETRY_S = 0.5
 
-# Begins a ValueError of JAX, which is what a failure within the call is; a later one is a
-# JaxRuntimeError.
+# How JAX's ValueError starts if the connection is lost within a call. If it is lost later, JAX
+# raises a JaxRuntimeError.
 LOST_CONTACT_STATUS = ("UNKNOWN: ", "UNAVAILABLE: ", "INTERNAL: ", "ABORTED: ")
 
 
@@ -38,12 +38,12 @@ class LostContactError(BnnZooError):
 
 @dataclass(frozen=True)
 class Group:
-    """The processes of a run; each has a copy of the network and a part of every batch.
+    """The processes of a run; each has a copy of the network and gets a part of every batch.
 
     Attributes:
-        process: Which this one is. The first writes what is written.
-        processes: How many there are.
-        devices: Devices of all of them together.
+        process: Index of this process. Only the first one writes files.
+        processes: Number of processes.
+        devices: Number of devices of all processes together.
     """
 
     process: int = 0
@@ -52,14 +52,14 @@ class Group:
 
     @property
     def first(self) -> bool:
-        """Whether this process writes."""
+        """Whether this process writes files."""
         return self.process == 0
 
     def check(self, batch_size: int) -> None:
         """Checks that a batch divides evenly among the devices.
 
         Raises:
-            ArgumentError: It cannot.
+            ArgumentError: It does not.
         """
         if batch_size % self.devices:
             fits = batch_size + -batch_size % self.devices
@@ -69,13 +69,13 @@ class Group:
             )
 
     def check_images(self, facts: str) -> None:
-        """Checks that all processes have as many images, and so as many steps to take together.
+        """Checks that all processes have the same number of images, and therefore of steps.
 
         Args:
-            facts: What there is, in words.
+            facts: Describes the images of this process.
 
         Raises:
-            ArgumentError: The first process has others.
+            ArgumentError: The first process has different images.
         """
         first = (self.share(facts.encode) or b"").decode()
         if facts != first:
@@ -85,7 +85,7 @@ class Group:
 
     @contextlib.contextmanager
     def scope(self) -> Iterator[None]:
-        """Spreads batches of what is made in the block over all devices; weights are on each."""
+        """Models built in the block share each batch among all devices; each has all weights."""
         if self.devices == 1:
             yield
             return
@@ -94,7 +94,7 @@ class Group:
             yield
 
     def part(self, batches: NDArray[Any]) -> NDArray[Any]:
-        """Returns what this process takes of batches `(steps, batch, ...)`: a part of each."""
+        """Returns the part of each batch, `(steps, batch, ...)`, that this process computes."""
         size = batches.shape[1] // self.processes
         return batches[:, self.process * size : (self.process + 1) * size]
 
@@ -110,9 +110,9 @@ class Group:
         return bytes(_broadcast(sent)) if size else b""
 
     def leave(self) -> Group:
-        """Parts from the other processes, once all have come here; returns the group that is left.
+        """Disconnects from the other processes once all have called it; returns `ALONE`.
 
-        A process that ended without it would be a dead one to the others.
+        To the others, a process that ended without it would have died.
         """
         if self.processes > 1:
             importlib.import_module("jax").distributed.shutdown()
@@ -146,12 +146,12 @@ def joined(cluster: Cluster | None) -> Iterator[None]:
     """Joins a cluster; must be called before any computation.
 
     Args:
-        cluster: The processes; None for this one alone.
+        cluster: The processes; None for a single one.
 
     Raises:
         ArgumentError: The backend is not JAX.
-        BnnZooError: The others cannot be reached.
-        LostContactError: One of them cannot be reached any more.
+        BnnZooError: The other processes cannot be reached.
+        LostContactError: The connection to one of them was lost.
     """
     if cluster is None:
         yield
@@ -171,14 +171,14 @@ def joined(cluster: Cluster | None) -> Iterator[None]:
 
 
 def _is_lost_contact(error: Exception) -> bool:
-    """Tells what JAX says of other processes from what is wrong in this one."""
+    """Returns whether an error of JAX is about another process and not about this one."""
     if isinstance(error, ValueError):
         return str(error).startswith(LOST_CONTACT_STATUS)
     return "RESOURCE_EXHAUSTED" not in str(error)  # out of memory, on this device
 
 
 def _reach(cluster: Cluster) -> None:
-    """Waits until JAX listens in process 0; JAX itself would abort where it never does."""
+    """Waits until JAX listens in process 0; if it never does, JAX itself would abort."""
     deadline = time.monotonic() + JOIN_TIMEOUT_S
     while True:
         try:
@@ -195,9 +195,9 @@ def _reach(cluster: Cluster) -> None:
 
 
 def _join(jax: Any, cluster: Cluster) -> None:
-    """Does what `keras.distribution.initialize` does, which has no arguments for these two things.
+    """Does what `keras.distribution.initialize` does, with a shorter timeout and all devices.
 
-    JAX waits five minutes by default, and under SLURM it would take one device per process.
+    By default JAX waits five minutes, and under SLURM it would use one device per process.
     """
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.distributed.initialize(
@@ -213,7 +213,7 @@ def check_backend(backend: str) -> None:
     """Checks that several processes can train together.
 
     Args:
-        backend: The one that Keras has.
+        backend: Keras's backend.
 
     Raises:
         ArgumentError: It is not JAX, or JAX or Keras is too old.

@@ -10,7 +10,7 @@ from pathlib import Path
 __all__ = ["BEAT_S", "LOST_CONTACT", "hold", "is_held"]
 
 BEAT_S = 1.0
-LOST_CONTACT = 75  # exit code of a worker that does not know which process is gone
+LOST_CONTACT = 75  # exit code of a worker that does not know which process has failed
 
 NAME = "lifeline"
 
@@ -21,10 +21,10 @@ def is_held() -> bool:
 
 
 def hold() -> None:
-    """Sends a byte every second, as long as Python runs, and ends the process with its supervisor.
+    """Sends a byte every second while Python runs, and ends this process when its supervisor ends.
 
-    The line is what the supervisor gave as standard input. The system closes its other end,
-    however the supervisor ends.
+    The socket is the standard input that the supervisor passed. The operating system closes its
+    other end, however the supervisor ends.
     """
     line = socket.socket(fileno=os.dup(0))
     with Path(os.devnull).open() as nothing:
@@ -45,7 +45,7 @@ def _beat(line: socket.socket) -> None:
             line.send(b".")
             if not line.recv(1):
                 break
-        except TimeoutError:  # nothing is ever sent: this is the wait between two bytes
+        except TimeoutError:  # the supervisor never sends: this is the wait between two bytes
             continue
         except OSError:
             break

@@ -1,7 +1,7 @@
 """Connections between the supervisors of a run: a star around process 0, lines of JSON.
 
-JAX listens at the address of process 0 alone. So process 0 calls the others, at theirs, and one
-port of each machine is all that has to be open.
+JAX listens only at the address of process 0. Process 0 therefore connects to the others at their
+addresses, and only one port of each machine has to be open.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class End:
     """The early end of a process.
 
     Attributes:
-        process: Which.
-        how: What became of it, behind its name.
+        process: Index of the process.
+        how: How it ended, to follow its name in a sentence.
         advice: What to do.
-        consequence: It only lost contact; another process is the cause.
+        consequence: Whether it only lost contact because another process failed.
     """
 
     process: int
@@ -66,19 +66,19 @@ class Link:
         self.writer = writer
 
     def send(self, **message: Any) -> None:
-        """Sends a message; one to a process that is gone is lost."""
+        """Sends a message; it is lost if the process is gone."""
         if not self.writer.is_closing():
             self.writer.write(json.dumps(message).encode() + b"\n")
 
     def send_end(self, end: End) -> None:
-        """Tells of an end."""
+        """Sends the end of a process."""
         self.send(end=asdict(end))
 
     async def receive(self, limit_s: float) -> dict[str, Any] | None:
-        """Returns the next message; None where there is none any more, or no sensible one.
+        """Returns the next message; None if the connection is closed or the message is invalid.
 
         Raises:
-            asyncio.TimeoutError: None came in time.
+            asyncio.TimeoutError: There was no message in time.
         """
         try:
             line = await asyncio.wait_for(self.reader.readline(), limit_s)
@@ -90,7 +90,7 @@ class Link:
         return message if isinstance(message, dict) else None
 
     async def close(self) -> None:
-        """Says goodbye, and closes once the other side has read it, or a second later."""
+        """Says goodbye, and closes when the other side has read it, or after a second."""
         self.send(bye=True)
         with contextlib.suppress(OSError, ValueError, asyncio.TimeoutError):
             self.writer.write_eof()
@@ -101,15 +101,15 @@ class Link:
 
 
 async def meet(cluster: Cluster, job: Job, limit_s: float) -> tuple[list[Link], list[End]]:
-    """Connects to process 0, or as process 0 to all others.
+    """Connects to process 0, or if this is process 0, to all others.
 
     Args:
         cluster: The processes.
-        job: What this one was told to do, JSON values; the others must have been told the same.
-        limit_s: How long to wait for processes that were not started yet.
+        job: The settings of this process, as JSON values; those of the others must be equal.
+        limit_s: How long to wait for processes that have not started yet.
 
     Returns:
-        The connections, and the processes that were not met.
+        The connections, and the processes that could not be connected.
 
     Raises:
         ArgumentError: The port of this process cannot be opened.
@@ -117,7 +117,7 @@ async def meet(cluster: Cluster, job: Job, limit_s: float) -> tuple[list[Link], 
     if cluster.process:
         met = [await _answer(cluster, job, limit_s)]
     else:
-        (await _listen(cluster, _refuse)).close()  # JAX crashes where it cannot have the port
+        (await _listen(cluster, _refuse)).close()  # JAX crashes if it cannot open the port
         calls = (_call(cluster, process, job, limit_s) for process in range(1, len(cluster)))
         met = await asyncio.gather(*calls)
     links = [found for found, _ in met if found is not None]
@@ -127,7 +127,7 @@ async def meet(cluster: Cluster, job: Job, limit_s: float) -> tuple[list[Link], 
 async def _call(
     cluster: Cluster, process: int, job: Job, limit_s: float
 ) -> tuple[Link | None, End | None]:
-    """Connects process 0 to another."""
+    """Connects process 0 to another process."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + limit_s
     reason = "no answer"
@@ -191,7 +191,7 @@ async def _listen(cluster: Cluster, answer: Callable[..., Any]) -> asyncio.Serve
 
 
 def _reason(error: OSError) -> str:
-    # asyncio puts words of its own into `strerror`; numbers of name look-ups are negative.
+    # asyncio replaces `strerror` by its own text; the numbers of name lookups are negative.
     number = error.errno or 0
     return os.strerror(number) if number > 0 else error.strerror or str(error)
 
@@ -201,7 +201,7 @@ def _greeting(cluster: Cluster, job: Job, to: int) -> dict[str, Any]:
 
 
 def _is_greeting(message: dict[str, Any] | None) -> TypeGuard[dict[str, Any]]:
-    """Returns whether a supervisor has sent it, and not some other program."""
+    """Returns whether a supervisor sent the message, and not some other program."""
     return (
         message is not None
         and isinstance(message.get("to"), int)
@@ -225,5 +225,5 @@ def _difference(cluster: Cluster, process: int, job: Job, theirs: dict[str, Any]
 
 
 def _absent(process: int, how: str) -> End:
-    advice = "Start every process, and see that its address is right and its port open."
+    advice = "Start every process, and check that its address is correct and its port is open."
     return End(process, how, advice)

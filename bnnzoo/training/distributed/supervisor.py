@@ -15,29 +15,29 @@ from bnnzoo.training.distributed.peers import End, Job, Link, meet
 
 __all__ = ["supervise"]
 
-START_FACTOR = 2  # at the start, others are waited for so many times as long
-GRACE_S = 1.0  # for what each process has to tell of a failure that happens everywhere
+START_FACTOR = 2  # how many times longer to wait for other processes at the start
+GRACE_S = 1.0  # for the reports of all processes about a failure that happens in each
 
 # JAX aborts a worker when it finds another one dead.
 ABORTED = -signal.SIGABRT
 
 
 def supervise(cluster: Cluster, command: Sequence[str], job: Job, silence_s: float) -> int:
-    """Runs a worker until it is done, or until any process of the cluster has failed.
+    """Runs a worker until it finishes, or until any process of the cluster fails.
 
     The worker is killed when this process ends, however it ends.
 
     Args:
         cluster: The processes.
-        command: Starts the worker; it has to `lifeline.hold`.
-        job: What all processes must agree on, as JSON values.
-        silence_s: A process that gives no sign of life for so long is taken for dead.
+        command: Starts the worker, which must call `lifeline.hold`.
+        job: Settings that must be equal in all processes, as JSON values.
+        silence_s: A process that sends nothing for this long is considered dead.
 
     Returns:
         The exit code of the worker.
 
     Raises:
-        BnnZooError: A process has failed; it is named.
+        BnnZooError: A process has failed; the message names it.
     """
     return asyncio.run(_supervise(cluster, command, job, silence_s))
 
@@ -66,9 +66,9 @@ class _Board:
         self.cluster = cluster
         self.links = links
         self.ends: dict[int, End] = {}
-        self.code: int | None = None  # of the own worker
-        self.over = asyncio.Event()  # the own worker is done, or some process has failed
-        self.explained = asyncio.Event()  # it is known which
+        self.code: int | None = None  # of this supervisor's worker
+        self.over = asyncio.Event()  # this worker has finished, or some process has failed
+        self.explained = asyncio.Event()  # it is known which process failed first
 
     def add(self, end: End, source: int | None = None) -> None:
         """Records an end and forwards it to the other supervisors."""
@@ -94,18 +94,18 @@ class _Board:
             name = signal.Signals(-code).name
             self.add(End(self.cluster.process, f"was killed by signal {-code} ({name})"))
         else:
-            how = f"ended with exit code {code}; its own output says why"
+            how = f"ended with exit code {code}; see its output"
             self.add(End(self.cluster.process, how))
 
     async def settle(self, silence_s: float) -> None:
-        """Waits until it is known which process has failed first."""
+        """Waits until it is known which process failed first."""
         if self.ends:
             await asyncio.sleep(GRACE_S)
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self.explained.wait(), silence_s)
 
     def result(self) -> int:
-        """Returns the worker's exit code, where it says itself what is wrong.
+        """Returns the worker's exit code if its own output is the explanation.
 
         Raises:
             BnnZooError: A process has failed.
@@ -126,7 +126,7 @@ class _Board:
 async def _watch(
     board: _Board, worker: asyncio.subprocess.Process, line: asyncio.StreamReader, silence_s: float
 ) -> None:
-    """Returns when the worker is done or it is known which process has failed."""
+    """Returns when the worker has finished or it is known which process failed."""
     watching = [
         *(_listen(board, link, silence_s) for link in board.links),
         _beat(board.links),
@@ -139,7 +139,7 @@ async def _watch(
         while not over.done():
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
-                task.result()  # what should not fail does so here
+                task.result()  # raises if the task failed
             tasks -= done
         await board.settle(silence_s)
     finally:
@@ -192,7 +192,7 @@ def _silent(process: int, silence_s: float) -> End:
 
 
 def _strange(process: int) -> End:
-    return End(process, "sent a message that is not one of a training", "See who has its address.")
+    return End(process, "sent an unknown message", "Check which program uses its address.")
 
 
 @contextlib.asynccontextmanager

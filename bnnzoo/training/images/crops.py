@@ -19,9 +19,9 @@ class Drawing(NamedTuple):
     """Seed and settings of an epoch's random crops.
 
     Attributes:
-        min_area: As of `Augmentation`.
-        seed: The recipe's.
-        epoch: From 0.
+        min_area: See `Augmentation`.
+        seed: Seed of the recipe.
+        epoch: Index of the epoch.
     """
 
     min_area: float
@@ -29,21 +29,21 @@ class Drawing(NamedTuple):
     epoch: int
 
     def box(self, index: int, height: int, width: int) -> Box:
-        """Returns the part of an image: the same whenever and wherever it is asked."""
+        """Returns the crop of an image, which depends only on the arguments and the settings."""
         rng = np.random.default_rng([self.seed, self.epoch, 2, index])
         return random_box(height, width, self.min_area, rng.random((ATTEMPTS, 4)))
 
 
 def random_box(height: int, width: int, min_area: float, uniform: NDArray[np.float64]) -> Box:
-    """Returns the first of some random boxes that lies in the image: top, left, height, width.
+    """Returns the first of some random boxes that fits in the image: top, left, height, width.
 
-    Its area is from `min_area` to 1 of the image's, drawn evenly; width by height is from 3/4 to
-    4/3, its logarithm drawn evenly; then its position. Sides are rounded. Where no box fits, as in
-    a narrow strip, it is the largest one of an allowed aspect in the middle.
+    Its share of the image's area is uniform from `min_area` to 1, the logarithm of its aspect ratio
+    (width / height) is uniform from 3/4 to 4/3, and so is its position. Sides are rounded. If no
+    box fits, as in a narrow strip, it is the largest centred box of an allowed aspect ratio.
 
     Args:
-        height: Of the image.
-        width: Of the image.
+        height: Height of the image.
+        width: Width of the image.
         min_area: Smallest share of the area.
         uniform: A row of four numbers in [0, 1) for each attempt: area, aspect, top, left.
 

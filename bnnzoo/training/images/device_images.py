@@ -1,4 +1,4 @@
-"""Layers that make the network's input on the device, from images that are there or from pixels."""
+"""Layers that make the network's input on the device, from codes or from pixels."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["DeviceImages", "Scaling", "input_layer"]
 
 
 class Scaling(keras.layers.Layer):  # type: ignore[misc]
-    """Turns raw pixels `(n, h, w, c)` of any type into what the network takes, on the device.
+    """Scales raw pixels `(n, h, w, c)` of any type for the network, on the device.
 
     Args:
-        preprocessing: Id; its mean and deviation are applied.
+        preprocessing: Id of the preprocessing whose mean and deviation are applied.
     """
 
     def __init__(self, preprocessing: str) -> None:
@@ -37,13 +37,13 @@ class Scaling(keras.layers.Layer):  # type: ignore[misc]
 class DeviceImages(keras.layers.Layer):  # type: ignore[misc]
     """All images of a run, on the device; turns codes `(n, 4)` into images `(n, h, w, c)`.
 
-    A code is the index of an image, the row and the column where its window begins in the image
-    padded with `pad` zeros on every side, and whether it is mirrored. Only codes travel to the
-    device while training.
+    A code is the index of an image, the row and column where its window begins in the image padded
+    with `pad` zeros on every side, and whether it is mirrored. Only codes are sent to the device
+    during training.
 
     Args:
-        images: The images; uint8 stays uint8 until a batch of them is taken.
-        preprocessing: Id; its mean and deviation are applied.
+        images: The images; uint8 pixels are converted one batch at a time.
+        preprocessing: Id of the preprocessing whose mean and deviation are applied.
         pad: Zeros on every side.
     """
 
@@ -77,7 +77,7 @@ class DeviceImages(keras.layers.Layer):  # type: ignore[misc]
 
 
 def input_layer(images: RunImages, preprocessing: str, pad: int) -> Any:
-    """Returns the layer that makes the network's input of what `images.feed` gives."""
+    """Returns the layer that makes the network's input from the output of `images.feed`."""
     if isinstance(images, ImageArrays):
         return DeviceImages(images, preprocessing, pad)
     return Scaling(preprocessing)

@@ -36,10 +36,10 @@ PEEKED = 16
 
 @dataclass(frozen=True)
 class ImageArrays:
-    """Images with labels, all of one size.
+    """Images of one size, with labels.
 
     Attributes:
-        pixels: `(n, h, w, c)` uint8, or float32 in pixel values where images had to be resized.
+        pixels: `(n, h, w, c)` uint8, or float32 pixel values if images had to be resized.
         labels: int32 `(n,)`.
     """
 
@@ -71,12 +71,12 @@ class ImageArrays:
     ) -> Iterator[dict[str, Any]]:
         """Yields the arguments of Keras's `fit` and `evaluate` for these images in this order.
 
-        They are the codes themselves: the pixels are on the device already.
+        They are the codes themselves: the pixels are already on the device.
 
         Args:
-            codes: As of `training_codes`.
-            batch_size: Images of a batch; the last one may have fewer.
-            drawing: Not needed, as whole images are in memory.
+            codes: Codes as `training_codes` returns them.
+            batch_size: Images per batch; the last batch may have fewer.
+            drawing: Unused, as whole images are in memory.
         """
         labels = self.labels[codes[:, 0]]
         yield {"x": codes, "y": labels, "batch_size": batch_size}
@@ -85,36 +85,38 @@ class ImageArrays:
 def load_arrays(
     source: Source, preprocessing: str, input_shape: tuple[int, int, int] | None = None
 ) -> ImageArrays:
-    """Reads a data set into memory, as raw pixels of the network's size; see `fitting_of`.
+    """Reads a data set into memory, as raw pixels in the network's size; see `fitting_of`.
 
     Raises:
-        DataError: The images differ in size, or are too many.
+        DataError: The images differ in size, or there are too many.
     """
     fitting = fitting_of(source, preprocessing, input_shape)
     pixels: list[np.ndarray] = []
     labels = []
-    for image, label, _ in source:  # each fitted when it is read: originals may be far larger
+    for image, label, _ in source:  # each is fitted when it is read: originals may be far larger
         image = with_axis(image)
         pixels.append(image if fitting.keeps(image) else fitting([image])[0])
         labels.append(label)
     stacked = np.stack(pixels)
     if stacked[..., 0].size > MAX_PIXELS:
-        raise DataError(f"{source.name} is too large to train from memory: {stacked.shape}.")
+        raise DataError(
+            f"{source.name} is too large to train from memory: {stacked.shape}. Set images=files."
+        )
     return ImageArrays(stacked, np.array(labels, dtype=np.int32))
 
 
 def fitting_of(
     source: Source, preprocessing: str, input_shape: tuple[int, int, int] | None = None
 ) -> Preprocessing:
-    """Returns what brings the images of a data set to the network's shape, in pixel values.
+    """Returns the preprocessing that fits images of a data set to the network, in pixel values.
 
     Args:
         source: The data set.
-        preprocessing: Id of the preprocessing, which also says how images are resized.
-        input_shape: `(h, w, c)`; None takes that of the preprocessing, else of the first images.
+        preprocessing: Id of the preprocessing, which also defines how images are resized.
+        input_shape: `(h, w, c)`; None takes that of the preprocessing, or of the first images.
 
     Raises:
-        DataError: The first images differ in size and nothing else says which one to take.
+        DataError: The first images differ in size and the preprocessing has none.
     """
     fitting = preprocessings.get(preprocessing, input_shape)
     if fitting.size is None or fitting.channels is None:
@@ -143,16 +145,16 @@ def with_axis(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def training_codes(
     indices: NDArray[np.int64], augmentation: Augmentation, seed: int, epoch: int
 ) -> NDArray[np.int32]:
-    """Returns the images of an epoch in their order: `(n, 4)`, index, top, left and flip.
+    """Returns codes of the images of an epoch, in order: `(n, 4)`, index, top, left and flip.
 
-    Everything follows from seed, epoch and index: the order as well as the window of an image are
-    the same whether the epochs before were run or not.
+    They depend only on seed, epoch and index, so that a resumed run uses the same order and
+    windows.
 
     Args:
-        indices: Which images are trained on.
-        augmentation: What may happen to them; `top` and `left` are from 0 to twice its `pad`.
-        seed: The recipe's.
-        epoch: From 0.
+        indices: Indices of the training images.
+        augmentation: The augmentation; `top` and `left` are from 0 to twice its `pad`.
+        seed: Seed of the recipe.
+        epoch: Index of the epoch.
     """
     order = np.random.default_rng([seed, epoch, 0]).permutation(len(indices))
     rng = np.random.default_rng([seed, epoch, 1])
@@ -175,13 +177,13 @@ def evaluation_codes(indices: NDArray[np.int64], augmentation: Augmentation) -> 
 def split_codes(
     train: int, test: int, held_out: int, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Returns the indices of the images to train on, and of those for validation.
+    """Returns the indices of the images for training and of those for validation.
 
-    Test images stand behind the training images. With `held_out`, that many training images are
-    taken out at random for validation; without it the test images are validated on.
+    Test images follow the training images. With `held_out`, that many random training images are
+    used for validation; without it, the test images are.
 
     Raises:
-        ArgumentError: There are not so many.
+        ArgumentError: There are too few training images.
     """
     if held_out >= train:
         raise ArgumentError(f"held_out must be below {train}, the training images, got {held_out}.")
@@ -192,5 +194,5 @@ def split_codes(
 
 
 def calibration_indices(train: NDArray[np.int64], n: int, seed: int) -> NDArray[np.int64]:
-    """Returns `n` training images at most, drawn at random: files may be sorted by class."""
+    """Returns at most `n` training images, drawn at random because files may be sorted by class."""
     return train[np.random.default_rng([seed, 2**32 - 2]).permutation(len(train))[:n]]

@@ -1,4 +1,4 @@
-"""Images that do not fit in memory: decoded in each epoch, ahead of the steps."""
+"""Images that do not fit in memory: decoded again in each epoch, ahead of the steps."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from bnnzoo.training.images.image_arrays import fitting_of, with_axis
 
 __all__ = ["ImageFiles", "open_files"]
 
-PART = 8  # images that one thread makes at a time
+PART = 8  # images that one thread decodes at a time
 BATCHES_AHEAD = 2
 
 Filled = tuple[NDArray[Any], NDArray[np.int32]]
@@ -30,13 +30,13 @@ Filled = tuple[NDArray[Any], NDArray[np.int32]]
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Images with labels that are read from their files whenever a step takes them.
+    """Images with labels that are read from their files whenever a step needs them.
 
     Attributes:
         items: The images, not decoded.
-        fitting: Brings an image to the network's size, in pixel values.
-        pad: Zeros on every side of which a window is cut.
-        workers: Threads that decode.
+        fitting: Fits an image to the network's size, in pixel values.
+        pad: Zeros on every side before a window is cut out.
+        workers: Number of threads that decode.
     """
 
     on_device: ClassVar[bool] = False
@@ -70,13 +70,13 @@ class ImageFiles:
     ) -> Iterator[dict[str, Any]]:
         """Yields the arguments of Keras's `fit` and `evaluate` for these images in this order.
 
-        They are batches of pixels and labels, made ahead in threads: uint8 parts of images for
-        training, float32 as they are measured without `drawing`.
+        They are batches of pixels and labels, made ahead in threads: uint8 crops for training,
+        or without `drawing`, float32 images for evaluation.
 
         Args:
-            codes: As of `training_codes`: `(n, 4)`, index, top, left and flip.
-            batch_size: Images of a batch; the last one may have fewer.
-            drawing: Chooses a random part of each image.
+            codes: Codes as `training_codes` returns them: `(n, 4)`, index, top, left and flip.
+            batch_size: Images per batch; the last batch may have fewer.
+            drawing: Draws a random part of each image.
 
         Raises:
             DataError: An image cannot be decoded.
@@ -86,7 +86,7 @@ class ImageFiles:
             contextlib.closing(_Batches(self, codes, batch_size, drawing)) as batches,
             warnings.catch_warnings(),
         ):
-            # Keras warns at the end of every generator: it cannot ask for its length.
+            # Keras warns at the end of every generator, since generators have no length.
             warnings.filterwarnings("ignore", "Your input ran out of data")
             first = next(batches)
             yield {"x": _until_broken(itertools.chain([first], batches), broken)}
@@ -119,7 +119,7 @@ def open_files(
 ) -> ImageFiles:
     """Returns the images of a data set, to be read from their files; see `fitting_of`.
 
-    `pad` zeros are on every side of training images.
+    Training images are padded with `pad` zeros on every side.
     """
     items: Any = source.items
     fitting = fitting_of(source, preprocessing, input_shape)
@@ -151,8 +151,8 @@ class _Part(NamedTuple):
 class _Batches(Iterator[Filled]):
     """Batches of pixels and labels, prefetched.
 
-    Threads write into the arrays of a batch, a part each. What is held at a time is bounded: the
-    batch that is taken, `BATCHES_AHEAD` more, and the images that the threads are decoding.
+    Threads write parts of a batch into its arrays. Memory is bounded: the current batch,
+    `BATCHES_AHEAD` more, and the images that the threads are decoding.
     """
 
     def __init__(

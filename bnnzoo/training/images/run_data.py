@@ -20,7 +20,7 @@ from bnnzoo.training.recipes.recipe import Recipe
 
 __all__ = ["RunData", "RunImages", "image_reader", "open_data"]
 
-# 2 GiB where they have to be resized and are float32, 0.5 GiB as bytes.
+# 2 GiB if images have to be resized and are float32, 0.5 GiB as bytes.
 MAX_VALUES_IN_MEMORY = 2**29
 DIGESTED = 256
 
@@ -32,13 +32,13 @@ class RunData(NamedTuple):
     """The training and test images of a run.
 
     Attributes:
-        images: Training images, and behind them the test images.
-        train: Indices of the images that are learnt from.
-        validation: Indices of those that are measured after each epoch.
-        test: What is measured at the end.
+        images: The training images, followed by the test images.
+        train: Indices of the images for training.
+        validation: Indices of the images for validation after each epoch.
+        test: Images for the final evaluation.
         num_classes: Number of classes.
-        class_names: Their names, where the data set has them.
-        digest: Differs where images or labels do.
+        class_names: Their names, if the data set has them.
+        digest: Differs if images or labels do.
     """
 
     images: RunImages
@@ -55,18 +55,18 @@ def open_data(recipe: Recipe, input_shape: Shape | None) -> RunData:
 
     Args:
         recipe: The recipe.
-        input_shape: `(h, w, c)` of the network; None where the images decide.
+        input_shape: `(h, w, c)` of the network; None if the images decide.
 
     Raises:
-        ArgumentError: The batches or borders of the recipe are too large for the images.
-        DataError: The images cannot be had, or are of one class.
+        ArgumentError: The batch size or padding of the recipe is too large for the images.
+        DataError: The images cannot be read, or are of one class.
     """
     test, source = open_source(recipe.test_data), open_source(recipe.data)
     num_classes = source.count_classes()
     if num_classes < 2:
         raise DataError(
-            f"{source.name} must have images of two classes or more, got {num_classes}. There is "
-            "nothing to learn."
+            f"{source.name} must have images of two classes or more, got {num_classes}. Add images "
+            "of another class."
         )
     source = source.within(num_classes)
     test = test.labelled_as(source.class_names).within(num_classes)
@@ -83,10 +83,10 @@ def open_data(recipe: Recipe, input_shape: Shape | None) -> RunData:
 def image_reader(
     recipe: Recipe, source: Source, input_shape: Shape | None
 ) -> Callable[..., RunImages]:
-    """Returns `load_arrays` or `open_files` for a recipe with these training images.
+    """Returns `load_arrays` or `open_files`, as `images` of the recipe says.
 
-    Its `images` decides; `auto` keeps few images in memory, unless training takes random parts of
-    them.
+    With `auto`, images are kept in memory if they are few and training does not use random parts
+    of them.
     """
     where = recipe.images
     if where == "auto":
@@ -105,7 +105,7 @@ def _values(recipe: Recipe, source: Source, input_shape: Shape | None) -> int:
 
 
 def _check_fits(recipe: Recipe, shape: Shape, count: int) -> None:
-    """Refuses batches and borders that are too large for `count` images of `shape`."""
+    """Refuses a batch size or padding that is too large for `count` images of `shape`."""
     if count < recipe.batch_size:
         raise ArgumentError(
             f"batch_size must be at most {count}, the number of training images, got "
@@ -120,11 +120,11 @@ def _check_fits(recipe: Recipe, shape: Shape, count: int) -> None:
 
 
 def _digest(source: Source, images: RunImages) -> str:
-    """Returns a sha256 that differs where the images or their labels do.
+    """Returns a sha256 that differs if the images or their labels do.
 
     It covers every pixel and label of images that are in memory as bytes. Others are too many, or
-    are resized, which processors round differently: of those it covers number, class names and
-    shape, and of 256 drawn at random the name, the label and the pixels as they are in the file.
+    are resized, which processors round differently. Of those it covers number, class names and
+    shape, and of 256 random ones the name, the label and the pixels in the file.
     """
     state = hashlib.sha256(repr((len(images), images.shape, source.class_names)).encode())
     if isinstance(images, ImageArrays) and images.pixels.dtype == np.uint8:

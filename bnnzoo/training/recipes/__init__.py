@@ -1,8 +1,8 @@
 """The recipes by name, `NETWORK.DATA`: each row trains one network of the zoo.
 
-What a recipe reached, on what and how long it took, is in the manifest, in the records that name
-it. The networks of MNIST, BinaryNet on Fashion-MNIST and its half on CIFAR-10 are for a CPU; the
-epochs of the others are for a GPU with bfloat16. Those of ImageNet are in `imagenet_recipes`.
+The accuracy, hardware and duration of a recipe are in the manifest, in the records that name it.
+The recipes for MNIST, BinaryNet on Fashion-MNIST and its half on CIFAR-10 are for a CPU; the others
+need a GPU with bfloat16. Those for ImageNet are in `training.recipes.imagenet`.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _ALL = (
     _mnist_variant(
         "bop",
         Phase(epochs=80, learning_rate=3e-3, binary_optimizer="bop", bop_gamma=1e-3),
-        summary="The same with Bop in the place of latent weights.",
+        summary="The same with Bop instead of latent weights.",
     ),
     _mnist_variant(
         "twin",
@@ -81,7 +81,7 @@ _ALL = (
     _recipe(
         "binarynet.mnist-small",
         Phase(epochs=60, learning_rate=3e-3, warmup_epochs=1),
-        summary="24 filters in the place of 128, images shifted by up to 2; for a microcontroller.",
+        summary="24 filters instead of 128, images shifted by up to 2; for a microcontroller.",
         arguments={"width": 24},
         augmentation=Augmentation(pad=2),
         precision="mixed_bfloat16",
@@ -96,7 +96,7 @@ _ALL = (
     _recipe(
         "binarynet.fashion_mnist-small",
         Phase(epochs=40, learning_rate=3e-3, warmup_epochs=1),
-        summary="24 filters in the place of 128, twice the epochs; for a microcontroller.",
+        summary="24 filters instead of 128, twice the epochs; for a microcontroller.",
         arguments={"width": 24},
         augmentation=Augmentation(flip=True),
         precision="mixed_bfloat16",
@@ -116,7 +116,7 @@ _ALL = (
     _recipe(
         "binarynet.cifar10-half",
         Phase(epochs=8, learning_rate=3e-3, warmup_epochs=1),
-        summary="64 filters in the place of 128, flips only, few epochs; for a CPU.",
+        summary="64 filters instead of 128, flips only, few epochs; for a CPU.",
         arguments={"width": 64},
         augmentation=Augmentation(flip=True),
         batch_size=64,
@@ -129,7 +129,7 @@ _ALL = (
     _cifar10(
         "birealnet18.cifar10",
         Phase(epochs=200, learning_rate=3e-3, warmup_epochs=3),
-        summary="Small-input stem; Adam as in the paper, cosine in the place of linear decay.",
+        summary="Small-input stem; Adam as in the paper, cosine instead of linear decay.",
     ),
     _cifar10(
         "birealnet18.cifar10-two-stage",

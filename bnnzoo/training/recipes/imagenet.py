@@ -1,10 +1,9 @@
-"""The recipes of ImageNet: the settings that Larq Zoo trains each paper's network with.
+"""The recipes for ImageNet: the settings with which Larq Zoo trains each paper's network.
 
-None has been trained here: an accuracy from a paper or Larq Zoo is not a measurement of them. All
+They have not been run here: an accuracy from a paper or Larq Zoo is not a measurement of them. All
 use `larq_in1k`, Inception's random crop and flips, float32, and the batch norms of the
 architectures, as `larq_zoo/training` does (https://github.com/larq/zoo/tree/main/larq_zoo/training);
-its file and class are in each summary. It rounds the steps of an epoch up where here they are
-rounded down.
+each summary names its class. Larq Zoo rounds the steps per epoch up, bnnzoo rounds them down.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ def _densenet(
         drops=((drops[0], 0.1), (drops[1], 0.01)),
     )
     summary = (
-        f"Adam {learning_rate:g}, a tenth at epochs {drops[0]} and {drops[1]}: Larq Zoo's "
+        f"Adam {learning_rate:g}, times 0.1 at epochs {drops[0]} and {drops[1]}: Larq Zoo's "
         f"TrainBinaryDenseNet{layers.title().replace('_', '')}."
     )
     return _recipe(f"binary_densenet{layers}", batch_size, phase, summary)
@@ -109,7 +108,7 @@ IMAGENET_RECIPES = (
             schedule="steps",
             drops=tuple((10 * i, 0.5**i) for i in range(1, 15)),
         ),
-        "Adam 1e-2, half of it every ten epochs: Larq Zoo's TrainBinaryAlexNet.",
+        "Adam 1e-2, halved every ten epochs: Larq Zoo's TrainBinaryAlexNet.",
     ),
     _recipe(
         "dorefanet",
@@ -121,7 +120,7 @@ IMAGENET_RECIPES = (
             schedule="steps",
             drops=((60, 0.2), (75, 0.04), (82, 4e-3), (84, 4e-4), (86, 4e-5), (88, 4e-6)),
         ),
-        "Adam 2e-4, a fifth at 60 and 75, from 82 on a tenth every second: Larq Zoo's "
-        "TrainDoReFaNet.",
+        "Adam 2e-4, times 0.2 at epochs 60 and 75, times 0.1 every second epoch from 82: Larq "
+        "Zoo's TrainDoReFaNet.",
     ),
 )  # fmt: skip

@@ -1,6 +1,6 @@
 """The recipe: everything that determines the trained network, as data.
 
-A recipe is trained in one or several phases. Each phase takes over the weights of the one before,
+A recipe is trained in one or several phases. Each phase starts from the weights of the one before,
 so that the techniques of the papers are phases:
 
 - from a real-valued twin: `Phase(binarize="nothing")`, then `Phase(binarize="everything")`;
@@ -37,11 +37,11 @@ class Augmentation:
     """Augmentation of training images.
 
     Attributes:
-        pad: Each image is padded with this many zeros on every side, then a window of its size is
-            cut out at random.
-        flip: Every second image, at random, is mirrored from left to right.
-        min_area: Below 1, Inception's random crop comes first: a part of this share of the image's
-            area or more, 3:4 to 4:3, brought to the network's size. Images stay in their files.
+        pad: Each image is padded with this many zeros on every side, then a random window of its
+            original size is cut out.
+        flip: Each image is mirrored from left to right with a probability of one half.
+        min_area: Below 1, Inception's random crop comes first: a part with at least this share of
+            the image's area, 3:4 to 4:3, resized to the network. Images are read from files.
     """
 
     pad: int = 0
@@ -54,29 +54,31 @@ class Phase:
     """Some epochs with one optimizer and one objective.
 
     Attributes:
-        epochs: Passes over the training images.
+        epochs: Number of passes over the training images.
         binarize: What is quantized: `everything`, `activations` only (kernels stay real), or
             `nothing` (the network's real-valued twin).
-        learning_rate: Its highest value, of Adam.
-        schedule: How the learning rate falls to zero: `cosine`, `linear`, `constant` (not), or by
-            `steps`.
-        drops: The steps of `steps`: an epoch from 0, and the share of the learning rate from then
-            on.
-        warmup_epochs: It rises linearly from zero for this long, at most all epochs.
+        learning_rate: Highest learning rate of Adam.
+        schedule: How the learning rate falls: `cosine` or `linear` to zero, in `steps`, or not at
+            all (`constant`).
+        drops: For `steps`: pairs of an epoch, counted from 0, and the share of the learning rate
+            from that epoch on.
+        warmup_epochs: Epochs of linear warm-up from zero, at most all epochs.
         binary_optimizer: `latent` weights trained with Adam, or `bop`, which flips weights.
-        epsilon: Adam's.
-        float_optimizer: What trains everything but binary kernels: `adam` with `learning_rate`, or
+        epsilon: Epsilon of Adam.
+        float_optimizer: Optimizer of everything but binary kernels: `adam` with `learning_rate`, or
             `sgd` with a momentum of 0.9.
-        float_learning_rate: Highest value of that; None takes `learning_rate`.
+        float_learning_rate: Highest learning rate of that optimizer; None takes `learning_rate`.
         bop_gamma: Adaptivity rate of Bop; it follows the schedule.
         bop_threshold: Threshold of Bop.
-        weight_decay: Decoupled, of float kernels only.
+        weight_decay: Decoupled weight decay of float kernels.
         label_smoothing: Share of the target that is spread over all classes.
-        teacher: Network to learn from: `previous` (the phase before), `name.tag` or a `.keras`.
-        distillation: Weight of the teacher's soft labels, from 0 to 1; the labels have the rest.
-        temperature: Divides the logits of both for the soft labels.
-        attention: Weight of the attention matching of Real-to-Binary at the end of each stage.
-        freeze_backbone: Only what comes behind the network's last stage learns.
+        teacher: Network to learn from: `previous` (that of the phase before), `name.tag` or a
+            `.keras` file.
+        distillation: Weight of the teacher's soft labels, from 0 to 1; the rest is that of the
+            labels.
+        temperature: Divisor of both networks' logits for the soft labels.
+        attention: Weight of Real-to-Binary's attention matching at the end of each stage.
+        freeze_backbone: Train only the layers after the network's last stage.
     """
 
     epochs: int
@@ -102,36 +104,38 @@ class Phase:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A training recipe; two runs of equal recipes on one CPU give equal weights.
+    """A training recipe.
 
-    They do with equal versions and compiler flags.
+    Two runs of equal recipes on one CPU, with the same versions and compiler flags, give equal
+    weights.
 
     Attributes:
-        name: What `bnnzoo train` calls it.
+        name: Its name for `bnnzoo train`.
         network: Name of the architecture.
-        data: Training images: what `--data` takes, with its training split.
-        test_data: Images that are measured at the end.
-        phases: In order.
-        arguments: Arguments of the architecture's builder, beside shape and classes.
-        start_from: Trained network to begin with, which gets a new classifier: `name.tag`, or a
-            `.keras` or packed file. It is one of `network`; its arguments, shape and preprocessing
-            count.
+        data: Training images, as `--data` takes them, with the training split.
+        test_data: Images for the final evaluation.
+        phases: The phases, in order.
+        arguments: Arguments of the architecture's builder, except shape and classes.
+        start_from: Trained network to start from, which gets a new classifier: `name.tag`, or a
+            `.keras` or packed file. It must be a `network`; its arguments, shape and preprocessing
+            are used.
         preprocessing: Id of the preprocessing.
         augmentation: Augmentation of training images.
-        images: Where they are while training: decoded once into `memory`, on the device; in their
+        images: Where images are during training: decoded once into `memory`, on the device; in
             `files`, decoded ahead of the steps in each epoch; or `auto`: files if there are too
-            many, or random parts of them are taken.
-        batch_size: Images per step; what does not fill a batch is left out of an epoch.
-        held_out: This many training images are kept for validation. With 0 the curve in the log is
-            that of the test images; the weights that count are the last, whatever the curve says.
-        seed: Of weights, order and augmentation.
-        precision: `float32`, or `mixed_bfloat16`: layers compute in bfloat16. The result is
-            always measured in float32.
-        batch_norm_momentum: Of every batch norm; None keeps the architecture's.
-        pad_values: Border of every binary "same" convolution: -1, 0 or +1; None keeps it.
-        clip_value: Where the gradient of every sign that has a bound ends, and the latent weights
-            with it; None keeps the architecture's.
-        real_activation: Stands for the sign where activations are not binarized.
+            many images, or random parts of them are used.
+        batch_size: Images per step; an incomplete batch at the end of an epoch is dropped.
+        held_out: Number of training images kept for validation. With 0, the log shows the accuracy
+            on the test images. The last weights are the result, whatever the log shows.
+        seed: Seed of weights, order and augmentation.
+        precision: `float32`, or `mixed_bfloat16`: layers compute in bfloat16. The final evaluation
+            always uses float32.
+        batch_norm_momentum: Momentum of every batch norm; None keeps the architecture's.
+        pad_values: Border of every binary "same" convolution: -1, 0 or +1; None keeps the
+            architecture's.
+        clip_value: Bound of the gradient of every sign that has one, and of its latent weights;
+            None keeps the architecture's.
+        real_activation: Replaces the sign where activations are not binarized.
         summary: One line: where the settings come from.
     """
 
@@ -175,7 +179,7 @@ class Recipe:
 
 
 def plain_fields(record: type) -> dict[str, tuple[type, ...]]:
-    """Returns the types of the fields that hold one plain value."""
+    """Returns the types of the fields that hold a single plain value."""
     hints = typing.get_type_hints(record)
     kinds = {name: typing.get_args(hint) or (hint,) for name, hint in hints.items()}
     plain = {bool, int, float, str, types.NoneType}
@@ -202,7 +206,7 @@ def check(recipe: Recipe) -> Recipe:
     _least("held_out", recipe.held_out, 0)
     _least("seed", recipe.seed, 0)
     if recipe.seed >= 2**32:
-        raise ArgumentError(f"seed must be below 2**32, as NumPy's, got {recipe.seed}.")
+        raise ArgumentError(f"seed must be below 2**32, as NumPy requires, got {recipe.seed}.")
     _least("augmentation.pad", recipe.augmentation.pad, 0)
     _check_random_crop(recipe)
     if not 0 <= (recipe.batch_norm_momentum or 0.0) < 1:
@@ -226,7 +230,7 @@ def _check_random_crop(recipe: Recipe) -> None:
     if min_area < 1 and recipe.images == "memory":
         raise ArgumentError(
             f"images must be files or auto with augmentation.min_area={min_area:g}, got 'memory'. "
-            "Random parts need the whole images, which differ in size."
+            "Random parts are cut out of the original images, which differ in size."
         )
 
 
@@ -263,8 +267,8 @@ def _check_phase(phase: Phase, *, first: bool) -> None:
         raise ArgumentError("teacher must not be 'previous' in the first phase. Name a network.")
     if phase.binary_optimizer == "bop" and phase.binarize != "everything":
         raise ArgumentError(
-            f"binarize must be 'everything' with Bop, got {phase.binarize!r}. Real kernels have "
-            "no flips."
+            f"binarize must be 'everything' with Bop, got {phase.binarize!r}. Bop trains binary "
+            "kernels only."
         )
     two = phase.float_optimizer != "adam" or phase.float_learning_rate is not None
     if two and phase.binarize != "everything":
@@ -297,9 +301,7 @@ def _one_of(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
 
 def _least(name: str, value: int, least: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ArgumentError(
-            f"{name} must be an integer of at least {least}, as JSON has it, got {value!r}."
-        )
+        raise ArgumentError(f"{name} must be an integer of at least {least}, got {value!r}.")
 
 
 def _within(name: str, value: float, low: float, high: float) -> None:

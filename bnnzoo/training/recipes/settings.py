@@ -20,7 +20,7 @@ from bnnzoo.training.recipes.recipe import (
 
 __all__ = ["apply_settings", "both_splits", "changed_settings"]
 
-# What a recipe is called, not what it does.
+# Fields that do not affect training.
 _NAMES = ("name", "summary")
 
 TEST_FOLDERS = ("test", "val", "validation")
@@ -31,9 +31,9 @@ def apply_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
 
     Args:
         recipe: The recipe.
-        settings: `key=value` each. A key is a field of the recipe; `augmentation.FIELD`;
+        settings: A list of `key=value`. A key is a field of the recipe; `augmentation.FIELD`;
             `arguments.NAME`, an argument of the network's builder; `phaseN.FIELD`, N from 1; or a
-            field of a phase, which changes all of them.
+            field of a phase, which changes all phases.
 
     Raises:
         ArgumentError: A key is unknown or a value cannot be used.
@@ -47,15 +47,15 @@ def apply_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
 
 
 def changed_settings(recipe: Recipe, base: Recipe) -> dict[str, Any]:
-    """Returns what `apply_settings` makes `recipe` of `base` with: values by key.
+    """Returns the settings that turn `base` into `recipe`, as values by key.
 
     Raises:
-        ArgumentError: They have another number of phases.
+        ArgumentError: The numbers of phases differ.
     """
     if len(recipe.phases) != len(base.phases):
         raise ArgumentError(
             f"phases of {recipe.name} must be {len(base.phases)}, got {len(recipe.phases)}. The "
-            "recipe is another one by now: give this one a name of its own."
+            "recipe of this name has changed: rename this one."
         )
     ours, theirs = _flat(recipe), _flat(base)
     return {key: value for key, value in ours.items() if theirs.get(key, _ABSENT) != value}
@@ -80,11 +80,10 @@ def _flat(recipe: Recipe) -> dict[str, Any]:
 def both_splits(data: str, test_data: str | None = None) -> tuple[str, str]:
     """Returns training and test images of `keras:NAME`, `tfds:NAME`, `FILE.npz`, or a folder.
 
-    A folder has the folders `train` and one of `test`, `val` and `validation`.
+    A folder contains `train` and one of `test`, `val` and `validation`.
 
     Raises:
-        ArgumentError: `data` names test images; or there are none in it, and `test_data` names
-            none.
+        ArgumentError: `data` names test images; or it has none, and `test_data` is not given.
     """
     whole = data.removesuffix(":train")
     folder = Path(whole)
@@ -95,10 +94,10 @@ def both_splits(data: str, test_data: str | None = None) -> tuple[str, str]:
         if test_data is None:
             raise ArgumentError(f"{whole} must be given with --test-data: it has only one split.")
         return whole, test_data
-    if whole.startswith("tfds:"):  # which has a default split: test, else validation
+    if whole.startswith("tfds:"):  # its default split is test, else validation
         return f"{whole}:train", test_data or whole
     if not folder.exists() and ":" not in whole and folder.suffix != ".npz":
-        return data, test_data or data  # whoever opens it says that it is not there
+        return data, test_data or data  # opening it reports that it does not exist
     if not folder.is_dir():
         return f"{whole}:train", test_data or f"{whole}:test"
     if (folder / "train").is_dir():
@@ -106,8 +105,8 @@ def both_splits(data: str, test_data: str | None = None) -> tuple[str, str]:
         return str(folder / "train"), test_data or str(folder / (there or TEST_FOLDERS)[0])
     if test_data is None:
         raise ArgumentError(
-            f"{data} must have the folders train and test, or --test-data must name the images to "
-            "measure on. An accuracy on training images says nothing."
+            f"{data} must have the folders train and test, or --test-data must name the test "
+            "images. An accuracy on training images says nothing."
         )
     return data, test_data
 

@@ -229,7 +229,7 @@ def test_exit_codes(run, codes, expected):
     ended = pair.ends()
     assert tuple(ended[i].code for i in (0, 1)) == expected
     for i in (0, 1):
-        other = f"{pair.name(1 - i)} ended with exit code {codes[1 - i]}; its own output says why"
+        other = f"{pair.name(1 - i)} ended with exit code {codes[1 - i]}; see its output"
         assert (other in ended[i].error) == (codes[0] != codes[1] and codes[1 - i] != 0)
 
 

@@ -35,7 +35,7 @@ WRONG = {
     "precision": ("float16", "precision must be one of float32, mixed_bfloat16, got 'float16'"),
     "real_activation": ("gelu", "real_activation must be one of hard_tanh, relu"),
     "pad_values": (2, "pad_values must be one of -1, 0, 1, got 2"),
-    "batch_size": (0, "batch_size must be an integer of at least 1, as JSON has it, got 0"),
+    "batch_size": (0, "batch_size must be an integer of at least 1, got 0"),
     "held_out": (-1, "held_out must be an integer of at least 0"),
     "seed": (-1, "seed must be an integer of at least 0"),
     "batch_norm_momentum": (1.0, "batch_norm_momentum must be from 0 to below 1, got 1.0"),
