@@ -29,8 +29,8 @@ __all__ = ["KERAS_DATASETS", "SAMPLES", "from_arrays", "keras_dataset", "npz_fil
 KERAS_DATASETS = ("mnist", "fashion_mnist", "cifar10", "cifar100")
 SAMPLES = ("fashion_mnist",)
 SPLITS = ("train", "test")
-# What zipfile and NumPy raise for broken archives; RuntimeError for encrypted or newer ones. The
-# header of an array is parsed as Python, so that it breaks in as many ways.
+# What zipfile and NumPy raise for broken archives; RuntimeError for encrypted or newer ones. NumPy
+# parses the header of an array as Python, hence SyntaxError and TokenError.
 _BROKEN = (
     EOFError,
     KeyError,
@@ -60,15 +60,15 @@ def from_arrays(
     """Returns a source of images that are in memory.
 
     Args:
-        x: uint8 `(n, h, w)` or `(n, h, w, c)` with 1 or 3 channels, or a list of images of one
-            size, those of Pillow too.
+        x: uint8 `(n, h, w)` or `(n, h, w, c)` with 1 or 3 channels, or a list of arrays or Pillow
+            images of one size.
         y: Integer class indices `(n,)` or `(n, 1)`.
-        name: How results name it.
+        name: Name of the data set in results.
         class_names: Name of each class.
-        ids: A name per image; their number in `name` by default.
+        ids: A name per image; by default `name` and the image's index.
 
     Raises:
-        DataError: The arrays have other types or shapes.
+        DataError: The arrays have the wrong type or shape.
     """
     if isinstance(x, (list, tuple)):
         x = [as_pixels(image) for image in x]
@@ -103,7 +103,9 @@ def _check_images(images: np.ndarray, name: str) -> None:
             "Put channels last."
         )
     if images.size == 0:
-        raise DataError(f"{name}: images must not be empty, got shape {images.shape}. Add some.")
+        raise DataError(
+            f"{name}: images must not be empty, got shape {images.shape}. Add some images."
+        )
 
 
 def _check_labels(indices: np.ndarray, n: int, name: str) -> None:
@@ -133,7 +135,7 @@ def npz_file(path: Path, split: str = "test") -> Source:
 def _read_npz(path: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
     wanted = (f"x_{split}", f"y_{split}")
     try:
-        # NumPy leaves a file that it opened itself open when it is broken.
+        # NumPy does not close a broken file that it opened itself.
         with path.open("rb") as file:
             archive = np.load(file, allow_pickle=False)
             if isinstance(archive, np.ndarray):
@@ -175,7 +177,7 @@ def data_folder() -> Path:
     """Returns the folder of local data sets: BNNZOO_DATA_DIR or ~/.cache/bnnzoo/datasets.
 
     Raises:
-        DataError: It is in the home folder of a user who has none.
+        DataError: The folder is in the home folder, and the user has none.
     """
     folder = os.environ.get("BNNZOO_DATA_DIR") or "~/.cache/bnnzoo/datasets"
     try:
@@ -190,7 +192,7 @@ def data_folder() -> Path:
 def keras_dataset(name: str, split: str = "test") -> Source:
     """Returns a data set of `KERAS_DATASETS`.
 
-    It is read from `<name>.npz` in `data_folder()` where that exists; else keras.datasets
+    It is read from `<name>.npz` in `data_folder()` if that exists; otherwise `keras.datasets`
     downloads it.
 
     Raises:
@@ -214,7 +216,7 @@ def _download(name: str, split: str, looked: Path) -> tuple[np.ndarray, np.ndarr
         raise MissingDependencyError("keras", "tensorflow", f"to download {name}") from error
     module = getattr(keras.datasets, name)
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # its progress bar would spoil --json
+        with contextlib.redirect_stdout(sys.stderr):  # its progress bar would break --json
             data = module.load_data()
     # keras.utils.get_file raises plain Exception when a URL fails.
     except Exception as error:
@@ -222,5 +224,5 @@ def _download(name: str, split: str, looked: Path) -> tuple[np.ndarray, np.ndarr
         raise DataError(f"keras:{name} cannot be downloaded: {reason}. {advice}") from error
     x, y = data[SPLITS.index(split)]
     if x.ndim == 4 and keras.config.image_data_format() == "channels_first":
-        x = x.transpose(0, 2, 3, 1)  # Keras gives images as its settings say
+        x = x.transpose(0, 2, 3, 1)  # Keras follows its image_data_format
     return x, y

@@ -40,19 +40,19 @@ def class_folders(
 ) -> Source:
     """Returns the images `root/class_name/**` with the index of their class.
 
-    The items take turns by class, so that the first n of them are as balanced as can be.
+    The classes take turns, so that the first n items are as balanced as possible.
 
     Args:
         root: Folder with a folder per class.
-        class_map: Class index by folder name; a mapping, or a CSV or JSON file of one. Without
-            it, folders are classes of `label_set`, by name, WordNet id or index; where that is
-            None, they are counted in sorted order, numbers by value.
+        class_map: Class index by folder name: a mapping, or a CSV or JSON file. Without it, folders
+            are matched to the classes of `label_set` by name, WordNet id or index; if that is None,
+            they are numbered in sorted order, numeric names by value.
         label_set: The model's class names, or their id.
-        num_classes: Number of classes of the model: sorted order needs a folder for each.
-        skip_bad: Leave out folders that are empty or of no class, instead of raising.
+        num_classes: Number of classes of the model: sorted order requires a folder for each.
+        skip_bad: Leave out empty folders and folders of unknown classes, instead of raising.
 
     Raises:
-        DataError: There is no such folder, a class is missing, or has no images.
+        DataError: The folder does not exist, or a class is missing or has no images.
     """
     search = Search(root)
     folders = sorted(search.class_folders(), key=_sort_key)
@@ -102,7 +102,7 @@ def _class_indices(
     num_classes: int | None,
     skip_bad: bool,
 ) -> dict[str, int]:
-    """Returns the class index by folder name; unknown names are left out."""
+    """Returns the class index by folder name, without unknown names."""
     if class_map is not None:
         known = read_class_map(class_map)
         spelt = {folder.name: unicodedata.normalize("NFC", folder.name) for folder in folders}
@@ -113,14 +113,14 @@ def _class_indices(
     if num_classes is not None and num_classes != len(folders):
         raise DataError(
             f"{folders[0].parent} has {len(folders)} class folders, but the model has "
-            f"{num_classes} classes. A missing class would shift the sorted order: give a class "
-            "map with --class-map."
+            f"{num_classes} classes. A missing class would shift the indices: pass a class map "
+            "with --class-map."
         )
     return _counted(folders)
 
 
 def _counted(folders: list[Path]) -> dict[str, int]:
-    """Returns the indices of folders in their order, each of which must be a class of its own."""
+    """Numbers folders in order; two of them must not have the same printable name."""
     uses = Counter(labels.printable(folder.name) for folder in folders)
     name, count = uses.most_common(1)[0]
     if count > 1:
@@ -132,7 +132,7 @@ def _counted(folders: list[Path]) -> dict[str, int]:
 
 
 def _indices_by_label(folders: list[Path], label_set: Labels, skip_bad: bool) -> dict[str, int]:
-    """Returns the indices of folders that are named as classes, or all by their numbers."""
+    """Returns the indices of folders named after classes, or if none is, after class indices."""
     names = [folder.name for folder in folders]
     indices = labels.indices(names, label_set)
     if not any(index is not None for index in indices) and all(map(str.isdecimal, names)):
@@ -144,7 +144,7 @@ def _indices_by_label(folders: list[Path], label_set: Labels, skip_bad: bool) ->
         known = f"'{label_set}'" if isinstance(label_set, str) else "the model"
         raise DataError(
             f"{folders[0].parent / strange[0]}: '{strange[0]}' must name one class of {known}."
-            f"{hint} Rename the folder, or give a class map with --class-map. The folders are "
+            f"{hint} Rename the folder, or pass a class map with --class-map. The folders are "
             f"{labels.shown(names)}; the classes are {labels.shown(labels.names(label_set))}."
         )
     return {name: i for name, i in zip(names, indices, strict=True) if i is not None}
@@ -171,11 +171,11 @@ def labelled_files(root: Path, table: Path, *, skip_bad: bool = False) -> Source
 
     Args:
         root: Folder that the file names are relative to.
-        table: CSV with the columns `file,class_index`; further ones are allowed.
+        table: CSV file with the columns `file,class_index`, and possibly others.
         skip_bad: Leave out rows without a file or an index, instead of raising.
 
     Raises:
-        DataError: The CSV or a file of it is missing, or a row has no class index.
+        DataError: The CSV file or a file in it is missing, or a row has no class index.
     """
     if not root.is_dir():
         raise DataError(f"There is no folder {root}. Check the path.")

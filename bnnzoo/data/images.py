@@ -26,8 +26,8 @@ __all__ = [
     "read_image",
 ]
 
-# Pillow's name of each format that is opened, and the suffixes of its files. Pillow looks at the
-# content and knows some forty formats; one of them, PostScript, starts another program.
+# Pillow's name of each supported format, and its file suffixes. Pillow detects some forty formats
+# by content; for one of them, PostScript, it starts another program.
 FORMATS = {
     "BMP": (".bmp",),
     "GIF": (".gif",),
@@ -39,13 +39,13 @@ FORMATS = {
 }
 IMAGE_SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 
-# Pillow holds up to 16 bytes for a pixel, of WebP, while it decodes: 1 GiB for an image.
+# Pillow needs up to 16 bytes per pixel, for WebP, while it decodes: 1 GiB for an image.
 MAX_PIXELS = 2**26
 STRIP_PIXELS = 2**20
-BITS_PER_SAMPLE = 258  # the tag of TIFF; Pillow leaves 12 bits as they are in 16
+BITS_PER_SAMPLE = 258  # a tag of TIFF; Pillow does not scale 12 bits to 16
 TILE_SIDES = (322, 323)
 
-# What Pillow raises for broken files, plugin by plugin; an unknown format is an OSError too.
+# What Pillow's plugins raise for broken files; an unknown format is an OSError as well.
 _BROKEN = (
     Image.DecompressionBombError,
     Image.DecompressionBombWarning,
@@ -66,12 +66,12 @@ _BROKEN = (
 def read_image(path: Path) -> NDArray[np.uint8]:
     """Returns the pixels `(h, w, 1)` of a grey image or `(h, w, 3)` of any other.
 
-    The EXIF orientation is applied. Transparency is laid over white, 16-bit grey is cut to its
-    upper 8 bits, CMYK and palettes become RGB, and of an animation the first frame is taken.
+    The EXIF orientation is applied. Transparent images are put on white, 16-bit grey is reduced to
+    its upper 8 bits, CMYK and palettes become RGB, and the first frame of an animation is used.
 
     Raises:
-        DataError: The file does not exist, is not a whole image of a format of `FORMATS`, or has
-            more than `MAX_PIXELS` pixels.
+        DataError: The file does not exist, is not a complete image in one of `FORMATS`, or has more
+            than `MAX_PIXELS` pixels.
     """
     check_image(path)
     return _decoded(path, str(path))
@@ -81,7 +81,7 @@ def check_image(path: Path) -> None:
     """Checks that the file exists, without reading it.
 
     Raises:
-        DataError: There is none.
+        DataError: It does not exist, or is not a regular file.
     """
     try:
         mode = path.stat().st_mode
@@ -100,22 +100,22 @@ def decode_image(data: bytes, name: str) -> NDArray[np.uint8]:
 
     Args:
         data: The bytes of an image file.
-        name: What an error calls it.
+        name: Name of the image in errors.
 
     Raises:
-        DataError: They are not a whole image.
+        DataError: They are not a complete image.
     """
     return _decoded(io.BytesIO(data), name)
 
 
 def as_pixels(image: Any) -> NDArray[Any]:
-    """Returns the array of an image: of one of Pillow what `read_image` gives, of others their own.
+    """Returns an array as it is, and a Pillow image as `read_image` would return it.
 
-    An EXIF orientation is not applied.
+    The EXIF orientation is not applied.
 
     Raises:
-        DataError: Pillow cannot turn it into RGB with 8 bits, or its 16 or 32 bits a channel have
-            no known range.
+        DataError: Pillow cannot convert the image to RGB with 8 bits, or the range of its 16 or 32
+            bits per channel is unknown.
     """
     if not isinstance(image, Image.Image):
         return np.asarray(image)
@@ -133,9 +133,9 @@ def _decoded(file: Path | IO[bytes], name: str) -> NDArray[np.uint8]:
         with Image.open(file, formats=tuple(FORMATS)) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(
-                    f"it has {image.width} x {image.height} pixels, of at most {MAX_PIXELS:,}"
+                    f"it has {image.width} x {image.height} pixels, at most {MAX_PIXELS:,} are read"
                 )
-            format = image.format  # which a turned image has lost
+            format = image.format  # which exif_transpose may reset
             if format == "TIFF":
                 _check_tiles(image)
             ImageOps.exif_transpose(image, in_place=True)
@@ -146,9 +146,9 @@ def _decoded(file: Path | IO[bytes], name: str) -> NDArray[np.uint8]:
 
 
 def _check_tiles(image: Any) -> None:
-    """Refuses a TIFF file with tiles of more pixels than an image may have: each is decoded whole.
+    """Refuses a TIFF file with tiles of more than `MAX_PIXELS` pixels: each is decoded at once.
 
-    Repeated tags are refused: libtiff, which decodes, takes the first, and older Pillow the last.
+    Repeated tags are refused: libtiff, which decodes, uses the first, older Pillow the last.
     """
     given = [tag for tag in _tiff_tags(image.fp) if tag in TILE_SIDES]
     sides = [image.tag_v2[tag] for tag in TILE_SIDES if tag in image.tag_v2]
@@ -170,7 +170,7 @@ def _tiff_tags(file: IO[bytes]) -> Iterator[int]:
 
 
 def _pixels(image: Image.Image, format: str | None) -> NDArray[np.uint8]:
-    """Converts strip by strip: some conversions hold the image several times."""
+    """Converts strip by strip, because some conversions need several copies of the image."""
     is_deep = _is_deep(image, format)
     is_grey = is_deep or (image.mode in ("1", "L") and "transparency" not in image.info)
     pixels = np.empty((image.height, image.width, 1 if is_grey else 3), np.uint8)
@@ -188,17 +188,17 @@ def _pixels(image: Image.Image, format: str | None) -> NDArray[np.uint8]:
 
 
 def _is_deep(image: Image.Image, format: str | None) -> bool:
-    """Returns whether the pixels have 16 bits, which only a file says; refuses 12 and 32 bits."""
+    """Returns whether the pixels of a file have 16 bits; refuses 12 and 32 bits."""
     mode = image.mode
     if mode.startswith("I;16") and format in FORMATS:
         if 12 in getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, ()):
-            raise ValueError("it has 12-bit pixels; save it with 8 bits a channel")
+            raise ValueError("it has 12-bit pixels; save it with 8 bits per channel")
         return True
-    if mode == "I" and format in ("PNG", "PPM"):  # which have no more than 16 bits
+    if mode == "I" and format in ("PNG", "PPM"):  # these have at most 16 bits
         return True
     if mode == "F" or mode.startswith("I"):
         bits = {"F": "32-bit float", "I": "32-bit"}.get(mode, "16-bit")
-        raise ValueError(f"it has {bits} pixels; save it with 8 bits a channel")
+        raise ValueError(f"it has {bits} pixels; save it with 8 bits per channel")
     return False
 
 

@@ -35,17 +35,17 @@ def default_workers() -> int:
 
 
 class Prefetcher(Iterator[Made], Generic[Task, Made]):
-    """Yields `make(task)` of every task in order; threads compute the next ones meanwhile.
+    """Yields `make(task)` for every task in order, while threads compute the next results.
 
-    Decoding and resizing leave Python's lock while they work, so that threads use all CPUs.
-    An exception of `make` is raised in its turn.
+    Decoding and resizing release Python's lock, so that threads use all CPUs. An exception of
+    `make` is raised where its result would be.
 
     Args:
         make: Makes one result; called in several threads at once.
-        tasks: Taken one by one, as results are.
-        workers: Threads; fewer where the system grants no more, and with none of them a result is
-            made when it is taken.
-        depth: Results at a time, those in the making included.
+        tasks: The tasks, read one by one as results are needed.
+        workers: Number of threads. The system may allow fewer; without any, each result is computed
+            when it is needed.
+        depth: Number of results that are finished or being computed at a time.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Prefetcher(Iterator[Made], Generic[Task, Made]):
             raise StopIteration from None
 
     def close(self) -> None:
-        """Cancels what has not begun and joins the threads; any thread may call it."""
+        """Cancels the tasks that have not begun and joins the threads; thread-safe."""
         with self._lock:
             self._closed = True
         with contextlib.suppress(queue.Empty):
@@ -98,14 +98,14 @@ def _start_threads(count: int, work: Callable[[], None]) -> list[threading.Threa
         thread = threading.Thread(target=work, name=f"bnnzoo-data-{i}", daemon=True)
         try:
             thread.start()
-        except RuntimeError:  # the limit of threads of a user or of a container
+        except RuntimeError:  # the thread limit of the user or container
             break
         threads.append(thread)
     return threads
 
 
 def _work(make: Callable[[Task], Made], jobs: queue.SimpleQueue[_Job[Made, Task]]) -> None:
-    while _do(make, jobs.get()):  # no name holds a job, which would keep its result
+    while _do(make, jobs.get()):  # a variable would keep the last result alive
         pass
 
 
@@ -117,7 +117,7 @@ def _do(make: Callable[[Task], Made], job: _Job[Made, Task]) -> bool:
     if future.set_running_or_notify_cancel():
         try:
             future.set_result(make(task))
-        except BaseException as error:  # of an interrupt too: the one who waits must not hang
+        except BaseException as error:  # an interrupt too: the waiting thread must not hang
             future.set_exception(error)
     return True
 
@@ -129,7 +129,7 @@ class Batch:
     Attributes:
         images: float32 `(n, h, w, c)`; None if every image of the batch was skipped.
         labels: int64 `(n,)`.
-        ids: n names.
+        ids: Names of the n images.
         skipped: Images that `skip_bad` left out of this batch.
     """
 
@@ -148,21 +148,21 @@ def batches(
     skip_bad: bool = False,
     workers: int | None = None,
 ) -> Generator[Batch, None, None]:
-    """Yields the source's batches in order; threads make the next ones meanwhile.
+    """Yields the source's batches in order, while threads make the next ones.
 
-    One task makes one batch, and at most `workers + 1` batches exist at a time. When the consumer
-    stops early, closing the generator cancels what has not begun and joins the threads.
+    At most `workers + 1` batches exist at a time. If the consumer stops early, closing the
+    generator cancels the batches that have not begun and joins the threads.
 
     Args:
         source: The data set.
         preprocessing: Applied to every image.
-        batch_size: Items of a batch; the last one may have fewer.
-        limit: Take the first items only.
+        batch_size: Images per batch; the last batch may have fewer.
+        limit: Use only this many items, the first ones.
         skip_bad: Leave out images that cannot be decoded, instead of raising.
-        workers: Threads; `default_workers()` by default.
+        workers: Number of threads; `default_workers()` by default.
 
     Raises:
-        DataError: An image cannot be decoded or preprocessed, in the order of the items.
+        DataError: An image cannot be decoded or preprocessed.
     """
     items = itertools.islice(iter(source.items), limit)
     chunks = iter(lambda: list(itertools.islice(items, batch_size)), [])
@@ -177,7 +177,7 @@ def batches(
 
 def _make_batch(chunk: Sequence[Item], preprocessing: Preprocessing, skip_bad: bool) -> Batch:
     good, prepared, skipped = [], [], []
-    for item in chunk:  # each prepared when it is read: originals may be far larger
+    for item in chunk:  # each is prepared when it is read: originals may be far larger
         try:
             prepared.append(preprocessing([item.read()])[0])
             good.append(item)

@@ -1,6 +1,6 @@
 """Preprocessing by id: from raw uint8 images to the float32 array that a network was trained on.
 
-NumPy alone, so that a board without TensorFlow prepares the very same numbers.
+It needs only NumPy, so that a board without TensorFlow computes exactly the same numbers.
 
     id           what it does
     larq_in1k    Larq Zoo's for ImageNet: central crop, TensorFlow 1's bicubic, mean, deviation
@@ -8,7 +8,7 @@ NumPy alone, so that a board without TensorFlow prepares the very same numbers.
     scale_01     x / 255, in [0, 1]
     raw          x, in [0, 255], for models that scale their input themselves
 
-One of your own is written as its id, `mean=0.5:std=0.25:size=96x96`; see `normalization`.
+The id of a custom preprocessing defines it: `mean=0.5:std=0.25:size=96x96`; see `normalization`.
 """
 
 from __future__ import annotations
@@ -55,18 +55,18 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 class Preprocessing:
     """Turns raw images into a model's input.
 
-    y = (fit(x) - mean) / std, with `fit` bringing an image to `size`.
+    y = (fit(x) - mean) / std, where `fit` crops and resizes an image to `size`.
 
     Attributes:
         id: Name in manifests and on the command line.
-        description: One line.
-        mean: Subtracted; in pixel values, one for all channels or one per channel.
-        std: Divided by; likewise.
+        description: Description in one line.
+        mean: Mean in pixel values, one for all channels or one per channel.
+        std: Standard deviation, likewise.
         size: `(height, width)` of the result. None keeps the size of the images.
-        channels: 1 or 3 of the result; an image with the other number is converted: to grey by
-            Rec. 601 luma, to colour by repeating it. None keeps what the images have.
+        channels: Number of channels of the result, 1 or 3. Images are converted: to grey by Rec.
+            601 luma, to colour by repetition. None keeps the channels of the images.
         fit: Crops and resizes one image `(h, w, c)`.
-        resize: The filter of `fit`, for a part of an image that is chosen otherwise.
+        resize: The resize filter of `fit`, for other crops.
     """
 
     id: str
@@ -83,12 +83,13 @@ class Preprocessing:
 
         Args:
             images: uint8. One image `(h, w)` or `(h, w, c)`, a batch `(n, h, w)` or
-                `(n, h, w, c)`, or a list of images of any sizes. Three axes are one image if the
-                last has 4 entries or fewer. Images of Pillow are converted to RGB, transparency
-                laid over white.
+                `(n, h, w, c)`, or a list of images of any sizes. An array with three axes is one
+                image if the last axis has at most 4 entries. Pillow images are converted to RGB;
+                transparent ones are put on white.
 
         Raises:
-            DataError: An image has another type or shape, or without a `size` the images differ.
+            DataError: An image has the wrong type or shape, or without a `size`, images of
+                different sizes.
         """
         return self.stack([self.prepare(image) for image in _each(images)])
 
@@ -96,7 +97,7 @@ class Preprocessing:
         """Returns one image `(h, w, c)` as float32 `(height, width, channels)`."""
         image = self._with_channels(image)
         height, width = self.size or image.shape[:2]
-        # One long row per line of pixels: NumPy is slow where the last axis has 3 entries.
+        # One long row per line of pixels: NumPy is slow if the last axis has only 3 entries.
         mean, std = (
             np.resize(np.asarray(values, dtype=np.float32), width * image.shape[2])
             for values in (self.mean, self.std)
@@ -110,10 +111,10 @@ class Preprocessing:
         """Returns prepared images as one array.
 
         Raises:
-            DataError: There are none, or without a `size` they differ.
+            DataError: There are no images, or without a `size`, their sizes differ.
         """
         if not prepared:
-            raise DataError("images must be at least one image, got none. Pass an image.")
+            raise DataError("images must have at least one image, got none. Pass an image.")
         shapes = {image.shape for image in prepared}
         if len(shapes) > 1:
             raise DataError(
@@ -123,24 +124,24 @@ class Preprocessing:
         return np.stack(prepared)
 
     def keeps(self, image: NDArray[np.uint8]) -> bool:
-        """Returns whether `fit` leaves an image `(h, w, c)` as it is."""
+        """Returns whether `fit` leaves an image `(h, w, c)` unchanged."""
         fits = self.size in (None, image.shape[:2]) and self.channels in (None, image.shape[2])
         return fits and self.fit is _keep_or_resize
 
     def unscaled(self) -> Preprocessing:
-        """Returns the same in pixel values: images are brought to their size, and nothing else."""
+        """Returns a preprocessing that crops and resizes in the same way, but does not scale."""
         return replace(self, mean=(0.0,), std=(1.0,))
 
     def part(self, image: NDArray[np.uint8], box: Box) -> NDArray[np.float32]:
-        """Returns a part of an image in the network's size, in pixel values: `resize(box)`.
+        """Returns a part of an image, resized to the network's size, in pixel values.
 
-        Training on random parts takes the filter that the network is measured with.
+        Training on random parts thus uses the same filter as evaluation.
 
         Args:
             image: `(h, w, c)` uint8.
             box: Top, left, height and width of the part.
         """
-        assert self.size is not None, "a part has no size of its own"
+        assert self.size is not None, "a part needs a size to be resized to"
         top, left, height, width = box
         part = self._with_channels(image[top : top + height, left : left + width])
         return self.resize(part, *self.size)
@@ -154,22 +155,22 @@ class Preprocessing:
 
 
 def grey(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Returns the Rec. 601 luma `(h, w, 1)` of `(h, w, 3)`, rounded as Pillow's mode L is."""
+    """Returns the Rec. 601 luma `(h, w, 1)` of `(h, w, 3)`, rounded as Pillow's mode L."""
     weights = np.array([19595, 38470, 7471], dtype=np.uint32)
     luma = np.empty((*image.shape[:2], 1), np.uint8)
     rows = max(1, BLOCK_PIXELS // image.shape[1])
-    for top in range(0, len(image), rows):  # the sums take 16 bytes for a pixel
+    for top in range(0, len(image), rows):  # the sums take 16 bytes per pixel
         block = image[top : top + rows].astype(np.uint32)
         luma[top : top + rows, :, 0] = (block @ weights + 0x8000) >> 16
     return luma
 
 
 def _each(images: Images) -> Iterator[NDArray[np.uint8]]:
-    """Yields what `Preprocessing` takes as images `(h, w, c)`; one of Pillow is decoded then."""
+    """Yields the images given to `Preprocessing` as `(h, w, c)`, decoding them one by one."""
     if isinstance(images, (list, tuple)):
         return map(_checked, map(as_pixels, images))
     array = as_pixels(images)
-    # No batch of grey images is four pixels wide: that is one image, with an alpha channel.
+    # A batch of grey images is wider than four pixels: this is one image with an alpha channel.
     single = array.ndim < 3 or (array.ndim == 3 and array.shape[2] <= MAX_CHANNELS)
     return map(_checked, [array] if single else array)
 
@@ -190,14 +191,14 @@ def _checked(array: np.ndarray) -> NDArray[np.uint8]:
 
 
 def _central_crop(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Cuts `height` x `width` from the middle; of an odd rest, Larq cuts more at the near side."""
+    """Crops `height` x `width` from the middle; an odd margin is larger at the top and left."""
     top = (image.shape[0] - height + 1) // 2
     left = (image.shape[1] - width + 1) // 2
     return image[top : top + height, left : left + width]
 
 
 def _largest(shape: tuple[int, ...], height: int, width: int, fraction: float) -> tuple[int, int]:
-    """Sides of `fraction` of the largest rectangle with the aspect of `height` x `width`."""
+    """Sides of the largest rectangle with the aspect of `height` x `width`, times `fraction`."""
     h, w = shape[:2]
     rows, columns = min(h, w * height / width), min(w, h * width / height)
     return max(int(fraction * rows), 1), max(int(fraction * columns), 1)
@@ -212,13 +213,13 @@ def _larq_in1k(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.
 def _crop_and_resize(
     image: NDArray[np.uint8], height: int, width: int, fraction: float
 ) -> NDArray[np.float32]:
-    """Crops a share of the largest part of the aspect, and resizes it."""
+    """Crops `fraction` of the largest part with the aspect of the result, and resizes it."""
     crop = _central_crop(image, *_largest(image.shape, height, width, fraction))
     return resize_bilinear(crop, height, width)
 
 
 def _keep_or_resize(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.float32]:
-    """Leaves an image of the right size as it is; crops another to the aspect and resizes it."""
+    """Keeps an image of the right size; otherwise crops it to the aspect and resizes it."""
     if image.shape[:2] == (height, width):
         return image.astype(np.float32)
     return _crop_and_resize(image, height, width, 1.0)
@@ -256,15 +257,15 @@ def normalization(
 ) -> Preprocessing:
     """Returns a custom preprocessing: y = (x / 255 - mean) / std.
 
-    Images of another size are cropped in the middle to the aspect of the result, and resized with
-    an antialiased bilinear filter. Its id says all of it, and is what files keep.
+    Images of another size are cropped centrally to the aspect of the result, and resized with an
+    antialiased bilinear filter. The id contains all settings, and files store only the id.
 
     Args:
-        mean: In [0, 1], one number for all channels or one for each of three.
+        mean: In [0, 1], one number for all channels or three.
         std: Above 0, likewise.
-        size: `(height, width)` of the result, where the model's input has none.
-        crop: Share of the largest central part that is kept, as 224 / 256; 1 keeps it whole, and
-            an image of the right size as it is.
+        size: `(height, width)` of the result, for models whose input has no fixed size.
+        crop: Share of the sides of the largest central part that is kept, such as 224 / 256. With
+            1, images of the right size are not changed.
 
     Raises:
         ArgumentError: A number is out of range.
@@ -272,13 +273,13 @@ def normalization(
     for name, values, least, most in (("mean", mean, 0, 1), ("std", std, 1e-6, 10)):
         if len(values) not in (1, 3) or not all(least <= value <= most for value in values):
             raise ArgumentError(
-                f"{name} must be 1 or 3 numbers within {least:g} to {most}, got "
-                f"{_numbers(values)}. Pixels are within 0 to 1: divide those of 0 to 255 by 255."
+                f"{name} must be 1 or 3 numbers from {least:g} to {most}, got {_numbers(values)}. "
+                "It applies to pixels from 0 to 1: divide values for pixels up to 255 by 255."
             )
     if not 0 < crop <= 1 or (size is not None and not all(0 < n <= MAX_SIDE for n in size)):
         raise ArgumentError(
-            f"crop must be above 0 and at most 1, and size within 1 to {MAX_SIDE}, got {crop:g} "
-            f"and {size}."
+            f"crop must be above 0 and at most 1, and size from 1 to {MAX_SIDE}, got {crop:g} and "
+            f"{size}."
         )
     id = f"mean={_numbers(mean)}:std={_numbers(std)}"
     id += "" if size is None else f":size={size[0]}x{size[1]}"
@@ -309,8 +310,8 @@ def _parsed(id: str) -> Preprocessing:
         crop = float(settings.get("crop", 1))
     except ValueError as error:
         raise ArgumentError(
-            f"A preprocessing must be mean=M:std=S, with size=HxW and crop=F where they are "
-            f"needed, got '{id:.200}'. M and S are one number or three, as 0.485,0.456,0.406."
+            "A preprocessing must be mean=M:std=S, optionally with size=HxW and crop=F, got "
+            f"'{id:.200}'. M and S are one number or three, such as 0.485,0.456,0.406."
         ) from error
     return normalization(mean, std, size, crop)
 
@@ -327,12 +328,12 @@ def get(id: str, input_shape: Sequence[int | None] | None = None) -> Preprocessi
     """Returns a preprocessing by its id.
 
     Args:
-        id: One of `PREPROCESSINGS`, or one that `normalization` makes.
+        id: One of `PREPROCESSINGS`, or an id made by `normalization`.
         input_shape: `(h, w, c)` of the model. None, or a None in it, takes the preprocessing's
-            own: 224 x 224 x 3 for `larq_in1k`, and what the images have for the others.
+            own: 224 x 224 x 3 for `larq_in1k`, that of the images for the others.
 
     Raises:
-        ArgumentError: There is no such preprocessing, or it cannot make that shape.
+        ArgumentError: The id is unknown, or its preprocessing cannot make that shape.
     """
     if "=" not in id and id not in PREPROCESSINGS:
         hint = did_you_mean(id, PREPROCESSINGS)
@@ -343,7 +344,7 @@ def get(id: str, input_shape: Sequence[int | None] | None = None) -> Preprocessi
     if len(input_shape) != 3:
         raise ArgumentError(
             f"input_shape must be (height, width, channels), got {tuple(input_shape)}. "
-            "Preprocessing applies to images only."
+            "Only images can be preprocessed."
         )
     height, width, channels = input_shape
     if channels not in (None, 1, 3) or (found.channels == 3 and channels == 1):
@@ -361,10 +362,10 @@ def _listed() -> str:
 
 
 def known_id(chosen: str | Preprocessing) -> str | None:
-    """Returns the id that says what a preprocessing does; None for one with a `fit` of your own.
+    """Returns the id that defines a preprocessing; None if it has a custom `fit`.
 
     Raises:
-        ArgumentError: There is no preprocessing with this id.
+        ArgumentError: The id is unknown.
     """
     if not isinstance(chosen, Preprocessing):
         return get(chosen).id

@@ -1,7 +1,7 @@
 """Reads single records of TFRecord files, without TensorFlow.
 
-A file is a row of records: length (8 bytes, little endian), its checksum (4), the data, their
-checksum (4). Where each begins is found by hopping from length to length, once per file.
+A file is a sequence of records: length (8 bytes, little endian), its checksum (4 bytes), the data,
+their checksum (4 bytes). The records are located once per file, by jumping from length to length.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class RecordFile:
 
     Args:
         path: The file.
-        count: Records that are in it.
-        skip: Leave out the first ones.
-        take: Take so many.
+        count: Number of records in the file.
+        skip: Number of records to leave out at the start.
+        take: Number of records to use.
     """
 
     def __init__(self, path: str, count: int, skip: int, take: int) -> None:
@@ -49,7 +49,7 @@ class RecordFile:
         """Returns the data of a record.
 
         Raises:
-            DataError: The file is missing or is not whole.
+            DataError: The file is missing or incomplete.
         """
         with self._lock:
             if self._spans is None:
@@ -66,7 +66,7 @@ class RecordFile:
         return data
 
     def _found_spans(self) -> NDArray[np.int64]:
-        """Returns where the data of each record begin and end: `(count, 2)`."""
+        """Returns the begin and end of each record's data: `(count, 2)`."""
         position = 0
         try:
             size = self.path.stat().st_size
@@ -110,7 +110,7 @@ class Records(Sequence[bytes]):
         return int(self._ends[-1]) if len(self._ends) else 0
 
     def __getitem__(self, index: Any) -> Any:
-        if not 0 <= index < len(self):  # where iterating ends
+        if not 0 <= index < len(self):  # ends an iteration
             raise IndexError(index)
         which = int(np.searchsorted(self._ends, index, side="right"))
         file = self.files[which]

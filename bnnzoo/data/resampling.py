@@ -1,7 +1,7 @@
 """Separable image resampling in NumPy: TensorFlow 1's bicubic and an antialiased bilinear.
 
-Both are two passes of a short weighted sum, rows first. What depends on the sizes alone (which
-pixels, which weights) is computed once per pair of sizes and kept.
+Both are two passes of weighted sums, rows first. The pixels and weights depend only on the sizes,
+and are cached per pair of sizes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["resize_bicubic_tf1", "resize_bilinear"]
 # TensorFlow 1 rounds the distance to a neighbour to 1/1024 pixel and looks its weight up.
 _TABLE_SIZE = 1024
 _BICUBIC_A = -0.75
-# Values that are float32 at a time: a large image as a whole would take four times its bytes.
+# Values converted to float32 at a time: a whole image would take four times its bytes.
 BLOCK_VALUES = 2**24
 
 
@@ -33,12 +33,12 @@ def _bicubic_table() -> NDArray[np.float32]:
 
 @functools.lru_cache(maxsize=64)
 def _bicubic_taps(size_in: int, size_out: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Indices and weights `(4, size_out)` of the four input pixels behind each output pixel.
+    """Indices and weights `(4, size_out)` of the four input pixels of each output pixel.
 
-    1. Output pixel i lies at i * size_in / size_out, without half-pixel centres, in float32.
-    2. Its neighbours are floor - 1, floor, floor + 1, floor + 2; beyond the border the border
-       pixel is repeated.
-    3. The fraction is rounded to the table; round half to even as C's `lrintf` does.
+    1. Output pixel i is at i * size_in / size_out, without half-pixel centres, in float32.
+    2. Its neighbours are floor - 1, floor, floor + 1, floor + 2; pixels beyond the border are the
+       border pixel.
+    3. The fraction is rounded to the table, half to even as C's `lrintf` does.
     """
     location = np.arange(size_out, dtype="float32") * np.float32(size_in / size_out)
     low = np.floor(location).astype("int64")
@@ -75,7 +75,7 @@ def resize_bicubic_tf1(image: NDArray[np.generic], height: int, width: int) -> N
         float32 `(height, width, c)`; bicubic weights overshoot, so values may leave [0, 255].
     """
     rows = _weighted_rows(image, *_bicubic_taps(image.shape[0], height))
-    # The second pass runs over the first axis too: whole rows are faster to gather than pixels.
+    # The second pass uses the first axis too: gathering rows is faster than gathering pixels.
     columns = np.ascontiguousarray(rows.transpose(1, 0, 2))
     resized = _weighted_rows(columns, *_bicubic_taps(image.shape[1], width))
     return np.swapaxes(resized, 0, 1)
@@ -83,7 +83,7 @@ def resize_bicubic_tf1(image: NDArray[np.generic], height: int, width: int) -> N
 
 @functools.lru_cache(maxsize=16)  # 224 x 6,000 takes 5 MiB
 def _bilinear_matrix(size_in: int, size_out: int) -> NDArray[np.float32]:
-    """Weights `(size_out, size_in)` of a triangle that widens when the image shrinks."""
+    """Weights `(size_out, size_in)` of a triangle filter, wider if the image is reduced."""
     scale = max(size_in / size_out, 1.0)
     centres = (np.arange(size_out) + 0.5) * (size_in / size_out)
     distance = (np.arange(size_in) + 0.5 - centres[:, None]) / scale
@@ -111,7 +111,7 @@ def resize_bilinear(image: NDArray[np.generic], height: int, width: int) -> NDAr
         columns = slice(left, left + width_of_block)
         block = flat[:, columns].astype(np.float32)
         np.matmul(_bilinear_matrix(h, height), block, out=rows[:, columns])
-    # Columns become rows, so that both passes are one product of matrices.
+    # Columns become rows, so that the second pass is a matrix product as well.
     turned = np.ascontiguousarray(rows.reshape(height, w, c).transpose(1, 0, 2))
     columns = _bilinear_matrix(w, width) @ turned.reshape(w, height * c)
     return np.swapaxes(columns.reshape(width, height, c), 0, 1)

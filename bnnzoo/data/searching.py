@@ -14,7 +14,7 @@ from bnnzoo.errors import DataError
 
 __all__ = ["Search"]
 
-# What archives of macOS and Synology's file servers put beside images: copies of them.
+# Archives of macOS and Synology's file servers put copies of images in these folders.
 _HIDDEN = frozenset(("__MACOSX", "@eaDir"))
 _OTHER = "with another suffix"
 _MAX_SUFFIXES = 5
@@ -29,13 +29,13 @@ class _Visible(NamedTuple):
 class Search:
     """A search for the images of a data set.
 
-    Hidden files and folders are left out, and so are files without a suffix of an image, and what
-    is not a regular file. Links are followed, but not back to a folder where the search has been.
+    It leaves out hidden files and folders, files without the suffix of an image, and everything
+    that is not a regular file. Links are followed, except back to a folder already searched.
 
     Attributes:
         root: The folder of the data set.
-        problems: Links that lead nowhere, and folders that cannot be read.
-        left_out: How many of each kind were left out.
+        problems: Broken links, and folders that cannot be read.
+        left_out: Number of entries left out, by reason.
         suffixes: Suffixes of the files that are not images.
     """
 
@@ -45,10 +45,10 @@ class Search:
     suffixes: set[str] = field(default_factory=set)
 
     def class_folders(self) -> list[Path]:
-        """Returns the folders in the root and skips its files.
+        """Returns the folders in the root, and leaves out its files.
 
         Raises:
-            DataError: There are none.
+            DataError: It has no folders.
         """
         folders, files = self._visible(self.root)
         if folders:
@@ -59,7 +59,7 @@ class Search:
         if any(file.suffix.lower() in IMAGE_SUFFIXES for file in files):
             raise DataError(
                 f"{self.root} has images but no class folders. Sort them into "
-                f"{self.root.name}/<class>/, or give a labels file with --labels."
+                f"{self.root.name}/<class>/, or pass a labels file with --labels."
             )
         raise DataError(
             f"{self.root} is empty: it has neither class folders nor images. Check the path."
@@ -79,12 +79,12 @@ class Search:
             seen.add(real)
             folders, files = self._visible(here)
             found += self._images_of(files)
-            # The last one is next: a folder itself comes before links to it.
+            # The last one is searched next: a folder comes before links to it.
             ahead += sorted(folders, key=lambda path: (not path.is_symlink(), path))
         return sorted(found)
 
     def said(self) -> str | None:
-        """Describes what was skipped; None if nothing was."""
+        """Describes what was left out; None if nothing was."""
         kinds = {kind: f"{count:,} {kind}" for kind, count in self.left_out.items() if count}
         if suffixes := sorted(filter(None, self.suffixes))[:_MAX_SUFFIXES]:
             kinds[_OTHER] += f" ({', '.join(suffixes)})"
@@ -97,7 +97,7 @@ class Search:
         return images
 
     def _visible(self, folder: Path) -> _Visible:
-        """Sorts the entries of a folder and counts the skipped ones."""
+        """Returns the folders and files in a folder, and counts the entries left out."""
         found = _Visible([], [])
         try:
             with os.scandir(folder) as entries:
@@ -113,14 +113,14 @@ class Search:
             return
         try:
             is_folder, is_file = entry.is_dir(), entry.is_file()
-        except OSError:  # of a link to itself
+        except OSError:  # a link to itself
             is_folder = is_file = False
         if is_folder:
             found.folders.append(path)
         elif is_file:
             found.files.append(path)
         elif entry.is_symlink():
-            self._problem(path, f"is a link to {path.readlink()}, which leads nowhere")
+            self._problem(path, f"is a link to {path.readlink()}, which does not exist")
         else:
             self.left_out["not a regular file"] += 1
 

@@ -23,7 +23,8 @@ class Item:
     Attributes:
         id: File name relative to the data set, or its index.
         label: Class index.
-        read: Returns the pixels, uint8 `(h, w)` or `(h, w, c)`; a DataError if they are broken.
+        read: Returns the pixels, uint8 `(h, w)` or `(h, w, c)`; raises DataError if the image is
+            broken.
     """
 
     id: str
@@ -41,20 +42,20 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Source:
-    """A data set: its name, its length, and its items in an order that never changes.
+    """A data set: its name, its length, and its items in a fixed order.
 
     Iterating decodes one image after the other: `(uint8 image, label, id)`. `prefetch.batches`
     decodes ahead in threads.
 
     Attributes:
-        name: How results name it, as in `keras:mnist:test`.
+        name: Name of the data set in results, such as `keras:mnist:test`.
         length: Number of items.
-        items: The items; iterable more than once. Those of `open_source` can be indexed too, so
-            that training can take them in any order.
-        class_names: Name of each class, where the data set has them.
+        items: The items; they can be iterated more than once. Those of `open_source` can also be
+            indexed, as training requires.
+        class_names: Name of each class, if the data set has them.
         skipped: What `skip_bad` left out when the data set was opened.
-        counted: Indices were counted in the sorted order of folders, so that a model with class
-            names has to be matched by these.
+        counted: Whether the indices are those of sorted folders, so that the classes have to be
+            matched to those of a model by name.
     """
 
     name: str
@@ -72,7 +73,7 @@ class Source:
             yield item.read(), item.label, item.id
 
     def count_classes(self) -> int:
-        """Returns the number of class names; without them one more than the highest label."""
+        """Returns the number of class names, or without them, the highest label plus 1."""
         if self.class_names:
             return len(self.class_names)
         return 1 + max((item.label for item in self.items), default=-1)
@@ -82,10 +83,10 @@ class Source:
 
         Args:
             num_classes: Number of classes of the model.
-            skip_bad: Leave out items whose label is not, instead of raising.
+            skip_bad: Leave out items whose label is out of range, instead of raising.
 
         Raises:
-            DataError: A label is out of range. A streamed data set raises while it is read.
+            DataError: A label is out of range. A streamed data set raises it while it is read.
         """
         if not isinstance(self.items, tuple):
             check = functools.partial(_checked, num_classes=num_classes)
@@ -105,12 +106,11 @@ class Source:
     def labelled_as(self, classes: Labels | None, whose: str = "the training images") -> Source:
         """Returns the source with the class indices of a model or source that has these classes.
 
-        Folders count their classes in sorted order: where some of them are missing, the others
-        would have wrong indices.
+        Folders are numbered in sorted order: if some are missing, the others have wrong indices.
 
         Args:
-            classes: Names of the other's classes, or their id. None leaves the indices.
-            whose: What an error calls the other.
+            classes: Names of the other's classes, or their id. None keeps the indices.
+            whose: Owner of these classes, for errors.
 
         Raises:
             DataError: A class of this source is not among them.
@@ -124,8 +124,8 @@ class Source:
         strange = [n for n, index in zip(self.class_names, indices, strict=True) if index is None]
         if strange:
             raise DataError(
-                f"{self.name}: its classes must be those of {whose}, got {strange[0]!r}. Name them "
-                f"alike. It has {labels.shown(self.class_names)}, not {labels.shown(names)}."
+                f"{self.name}: its classes must be those of {whose}, got {strange[0]!r}. Use the "
+                f"same names. It has {labels.shown(self.class_names)}, not {labels.shown(names)}."
             )
         change = functools.partial(_labelled, indices=[index or 0 for index in indices])
         if isinstance(self.items, tuple):
@@ -135,7 +135,7 @@ class Source:
 
 @dataclass(frozen=True)
 class _Changed:
-    """Items that are read when they are asked for, and changed or checked then."""
+    """Items that are changed or checked when they are accessed."""
 
     items: Iterable[Item]
     change: Callable[[Item], Item]
@@ -147,7 +147,7 @@ class _Changed:
         return len(self.items)  # type: ignore[arg-type]
 
     def __getitem__(self, index: int) -> Item:
-        """Returns an item, where the items can be indexed."""
+        """Returns an item, if the items can be indexed."""
         return self.change(self.items[index])  # type: ignore[index]
 
 
@@ -166,6 +166,6 @@ def _label_problem(item: Item, num_classes: int) -> str | None:
     if 0 <= item.label < num_classes:
         return None
     return (
-        f"{item.id}: class index must be within 0 to {num_classes - 1}, got {item.label}. "
+        f"{item.id}: class index must be from 0 to {num_classes - 1}, got {item.label}. "
         "Check the labels, or choose a model of that data set."
     )

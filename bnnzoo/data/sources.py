@@ -45,10 +45,11 @@ def as_source(
     num_classes: int | None = None,
     skip_bad: bool = False,
 ) -> Source:
-    """Returns a data set, by whatever means it is given.
+    """Returns a data set given in any of the supported ways.
 
     Args:
-        data: What `open_source` takes, a `Source`, or uint8 images with integer labels `(x, y)`.
+        data: A name or path for `open_source`, a `Source`, or uint8 images with integer labels
+            `(x, y)`.
         labels_csv: See `open_source`.
         class_map: See `open_source`.
         label_set: See `open_source`.
@@ -96,11 +97,11 @@ def open_source(
 
     Args:
         spec: One of the above.
-        labels_csv: For a folder: CSV with the columns `file,class_index`. A `labels.csv` in the
-            folder is found without it.
-        class_map: For a folder of classes: index by class name, or a CSV or JSON file of that.
-        label_set: The model's class names, or their id; class folders are matched by them.
-        num_classes: Number of classes of the model; every label is checked against it.
+        labels_csv: For a folder: CSV file with the columns `file,class_index`; by default
+            `labels.csv` in the folder, if it exists.
+        class_map: For a folder of classes: the index by class name, or a CSV or JSON file.
+        label_set: The model's class names, or their id; class folders are matched to them.
+        num_classes: Number of classes of the model; every label must be below it.
         skip_bad: Leave out what cannot be used, and list it in `skipped`.
 
     Raises:
@@ -121,7 +122,7 @@ def source_files(spec: str) -> tuple[Path, ...]:
     """Returns the file that `spec` names, or its default labels file; it may not exist.
 
     Args:
-        spec: As in `open_source`.
+        spec: See `open_source`.
     """
     if _is_npz(spec):
         return (Path(_npz_path(spec)[0]),)
@@ -167,7 +168,7 @@ def check_source(
         raise ArgumentError("--data must name a data set, got ''. Pass a folder or a file.")
     _check_folder(Path(spec))
     if labels_csv is not None and class_map is not None:
-        raise ArgumentError("--class-map must be left out with --labels, which has the indices.")
+        raise ArgumentError("--class-map must not be given with --labels, which has the indices.")
     for table in (labels_csv, class_map):
         if isinstance(table, (str, PathLike)):
             _check_file(Path(table))
@@ -189,7 +190,7 @@ def _fitting(source: Source, num_classes: int, skip_bad: bool) -> Source:
 
 def _is_named(text: str) -> bool:
     kind, colon, _ = text.partition(":")
-    is_folder = os.path.isdir(text)  # noqa: PTH112 - a name that is too long is that of none
+    is_folder = os.path.isdir(text)  # noqa: PTH112 - False for a name that is too long
     return bool(colon and kind in _KINDS) or (_is_npz(text) and not is_folder)
 
 
@@ -202,7 +203,7 @@ def _refuse_folder_options(
 ) -> None:
     for option, value in (("--labels", labels_csv), ("--class-map", class_map)):
         if value is not None:
-            raise ArgumentError(f"{option} must be left out for {text}: it is for image folders.")
+            raise ArgumentError(f"{option} must not be given for {text}: it is for image folders.")
 
 
 def _named(text: str) -> Callable[[], Source]:

@@ -34,14 +34,14 @@ DELIMITERS = ",;\t"
 
 
 def read_class_map(class_map: ClassMap) -> Mapping[str, int]:
-    """Returns the class index by class name, names in the composed spelling of Unicode (NFC).
+    """Returns the class index by class name, with names in Unicode's composed form (NFC).
 
     Args:
-        class_map: A mapping; a `.json` file of an object `{"name": index}`; or a CSV file with
+        class_map: A mapping; a `.json` file with an object `{"name": index}`; or a CSV file with
             the columns `class_name,class_index`.
 
     Raises:
-        DataError: The file does not exist or holds something else.
+        DataError: The file does not exist or has other contents.
     """
     if isinstance(class_map, Mapping):
         entries: list[tuple[str, Any]] = list(class_map.items())
@@ -65,14 +65,14 @@ def read_class_map(class_map: ClassMap) -> Mapping[str, int]:
 
 
 def names_or_table(value: str) -> tuple[Labels | None, Path | None]:
-    """Tells names of classes from a table of labelled images, and returns the one or the other.
+    """Returns class names, or the path of a table of labelled images; the other one is None.
 
     Args:
-        value: Id of class names; a file of them, see `read_names`; or a CSV file with the columns
-            `file,class_index`.
+        value: Id of a label set; a file of class names, see `read_names`; or a CSV file with the
+            columns `file,class_index`.
 
     Raises:
-        DataError: The file has names that cannot be read.
+        DataError: The class names cannot be read.
     """
     path = Path(value)
     if value in labels.list_labels():
@@ -86,11 +86,11 @@ def read_names(path: Path) -> tuple[str, ...]:
     """Returns the name of each class.
 
     Args:
-        path: A text file with a name in each line; a `.json` file of an array of names or of an
-            object `{"name": index}`; or a `.csv` file with the columns `class_name,class_index`.
+        path: A text file with a name per line; a `.json` file with an array of names or an object
+            `{"name": index}`; or a `.csv` file with the columns `class_name,class_index`.
 
     Raises:
-        DataError: The file does not exist or holds something else.
+        DataError: The file does not exist or has other contents.
     """
     suffix = path.suffix.lower()
     value = _json(path) if suffix == ".json" else None
@@ -113,10 +113,9 @@ def class_index(text: str) -> int | str:
 
 
 def csv_rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
-    """Returns line number and row of a CSV file that has these columns in its header.
+    """Returns the line number and the row for each row of a CSV file.
 
-    Columns are separated by what the header has: commas, or as Excel writes them in some
-    countries, semicolons; or tabs.
+    The delimiter is the one in the header: comma, semicolon (Excel's in some countries) or tab.
 
     Raises:
         DataError: The file cannot be read, is not CSV in UTF-8, or lacks a column.
@@ -140,14 +139,14 @@ def csv_rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, 
             f"{','.join(columns)}."
         )
     if not rows:
-        raise DataError(f"{path} has a header but no rows. Add some.")
+        raise DataError(f"{path} has a header but no rows. Add rows.")
     return rows
 
 
 class FileFinder:
     """Finds the files named in a table, which may come from another operating system.
 
-    Backslashes may separate folders, and accents may be composed or not.
+    Backslashes may separate folders, and accented letters may be composed or decomposed.
 
     Args:
         root: The folder that names are relative to.
@@ -161,7 +160,7 @@ class FileFinder:
         """Returns the file with a name, or None."""
         for spelling in dict.fromkeys((name, name.replace("\\", "/"))):
             path = self.root / spelling
-            if os.path.isfile(path):  # noqa: PTH113 - of a name too long or with a NUL, no file
+            if os.path.isfile(path):  # noqa: PTH113 - False for a name too long or with a NUL
                 return path
             if (found := self._composed(spelling)) and found.is_file():
                 return found
@@ -189,7 +188,7 @@ class FileFinder:
         """Returns the names in a folder by their composed spelling."""
         if folder not in self._listings:
             try:
-                names = os.listdir(folder)  # noqa: PTH208 - names alone are wanted
+                names = os.listdir(folder)  # noqa: PTH208 - only names are needed
             except (OSError, ValueError):
                 names = []
             self._listings[folder] = {normalize("NFC", name): name for name in names}
@@ -216,7 +215,7 @@ def _json_object(path: Path) -> list[tuple[str, Any]]:
 
 
 class _Pairs(list[tuple[str, Any]]):
-    """A JSON object as pairs, which may repeat a key."""
+    """A JSON object as pairs; keys may repeat."""
 
 
 def _text(path: Path) -> str:

@@ -27,11 +27,11 @@ def tfds_dataset(spec: str) -> Source:
 
     Args:
         spec: `NAME[:SPLIT]`; the name may have a config and a version (`cifar10:3.0.2:test`), the
-            split a slice (`test[:10%]`). Without a split it is `test`, else `validation`.
+            split a slice (`test[:10%]`). The default split is `test`, or else `validation`.
 
     Raises:
         MissingDependencyError: tensorflow_datasets is not installed.
-        DataError: There is no such data set or split, or it cannot be prepared.
+        DataError: The data set or split is unknown, or cannot be prepared.
     """
     name, split = split_spec(spec)
     builder = _prepared(import_tfds(), name)
@@ -64,7 +64,7 @@ def import_tfds() -> Any:
         import tensorflow_datasets
     except ImportError as error:
         raise MissingDependencyError(
-            "tensorflow_datasets", "tfds", "to read data sets of tfds:"
+            "tensorflow_datasets", "tfds", "to read tfds: data sets"
         ) from error
     return tensorflow_datasets
 
@@ -82,9 +82,9 @@ def _prepared(tfds: Any, name: str) -> Any:
             "tfds first, or set TFDS_DATA_DIR."
         )
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # its progress would spoil --json
+        with contextlib.redirect_stdout(sys.stderr):  # its progress bar would break --json
             builder.download_and_prepare()
-    # Downloads fail with the exceptions of each data set's own code.
+    # Each data set's own code raises other exceptions.
     except Exception as error:
         reason = first_line(error)
         raise DataError(
@@ -103,7 +103,7 @@ def _default_split(builder: Any, name: str) -> str:
         if split in builder.info.splits:
             return split
     raise DataError(
-        f"tfds:{name} has neither a test nor a validation split. Name one, as in "
+        f"tfds:{name} has neither a test nor a validation split. Name one of its splits, as in "
         f"tfds:{name}:{next(iter(builder.info.splits), 'train')}."
     )
 
@@ -121,7 +121,7 @@ def _class_names(builder: Any, name: str) -> tuple[str, ...] | None:
 
 
 class _Items(Sequence[Item]):
-    """The examples of a split in the order of its files, each read when it is asked for."""
+    """The examples of a split in the order of its files, each read when it is accessed."""
 
     def __init__(self, builder: Any, name: str, split: str) -> None:
         tfds = import_tfds()
@@ -158,7 +158,7 @@ class _Items(Sequence[Item]):
         return Item(id, label, functools.partial(_checked, image, self.name))
 
     def _parsed(self, record: bytes, id: str) -> Any:
-        # Protocol buffers and each feature of the library raise exceptions of their own.
+        # Protocol buffers and each feature of the library raise different exceptions.
         try:
             return self._features.deserialize_example_np(record, decoders=self._decoders)
         except Exception as error:

@@ -179,7 +179,7 @@ def test_skip_bad_reports_on_standard_error(
         (["--confusion-matrix", "c.txt"], 2, "must end in .csv or .png, got c.txt"),
         (["-o", "no/where.json"], 2, "the folder no does not exist"),
         (["--batch-size", "0"], 2, "0 is not in the range x>=1"),
-        (["--labels", "labels.csv"], 2, "--labels must be left out for sample:fashion_mnist"),
+        (["--labels", "labels.csv"], 2, "--labels must not be given for sample:fashion_mnist"),
         (["--data", "nowhere"], 5, "There is no folder or file nowhere"),
     ],
     ids=["preprocessing", "suffix", "folder", "batch", "labels", "data"],
@@ -224,7 +224,11 @@ def test_models_that_cannot_be_had(
         (["--data", "sample"], 5, "There is no folder or file sample"),
         (["--data", ".", "--labels", "gone.csv"], 5, "There is no file gone.csv"),
         (["--data", ".", "--class-map", "gone.json"], 5, "There is no file gone.json"),
-        (["--data", ".", "--labels", "a.csv", "--class-map", "b.csv"], 2, "must be left out"),
+        (
+            ["--data", ".", "--labels", "a.csv", "--class-map", "b.csv"],
+            2,
+            "must not be given with --labels",
+        ),
         (["--data", "keras:mnist", "--preprocessing", "scale_pm"], 2, "Did you mean 'scale_pm1'"),
     ],
     ids=[

@@ -81,7 +81,7 @@ def test_npz_file_and_its_splits(tmp_path: Path) -> None:
 
 def test_npz_label_out_of_range_names_the_image(tmp_path: Path) -> None:
     path = save(tmp_path / "d.npz", x_test=X, y_test=Y)
-    with pytest.raises(DataError, match=r"d.npz/0: class index must be within 0 to 1, got 2"):
+    with pytest.raises(DataError, match=r"d.npz/0: class index must be from 0 to 1, got 2"):
         open_source(path, num_classes=2)
     source = open_source(path, num_classes=2, skip_bad=True)
     assert (len(source), [s.id for s in source.skipped]) == (2, ["d.npz/0"])
@@ -272,7 +272,7 @@ def test_unknown_names(spec: str, match: str) -> None:
 
 @pytest.mark.parametrize("option", ["labels_csv", "class_map"])
 def test_folder_options_are_refused_elsewhere(option: str) -> None:
-    with pytest.raises(ArgumentError, match=r"must be left out for sample:fashion_mnist"):
+    with pytest.raises(ArgumentError, match=r"must not be given for sample:fashion_mnist"):
         open_source("sample:fashion_mnist", **{option: "x.csv"})  # type: ignore[arg-type]
 
 

@@ -179,7 +179,7 @@ def test_links_that_lead_nowhere_are_named(tmp_path: Path, name: str) -> None:
     root = folder(tmp_path, {"a/1.png": 1, "a/deep/2.png": 2})
     link = root / name
     link.symlink_to("itself.png" if "itself" in name else "not_there")
-    with pytest.raises(DataError, match=rf"{name} is a link to .*, which leads nowhere"):
+    with pytest.raises(DataError, match=rf"{name} is a link to .*, which does not exist"):
         open_source(root)
     source = open_source(root, skip_bad=True)
     assert set(content(source)) == {"a/1.png", "a/deep/2.png"}
@@ -334,8 +334,8 @@ HEADER = "file,class_index\n"
         (HEADER + "a.png," + "9" * 5000 + "\n", r"class_index must be an integer, got '999"),
         (HEADER + "a.png,1_0\n", r"class_index must be an integer, got '1_0'"),
         (HEADER + '"' + "a" * 200_000 + "\n", r"truth.csv is not CSV after line 1: field larger"),
-        (HEADER + "a.png,10\n", r"a.png: class index must be within 0 to 9, got 10"),
-        (HEADER + "a.png,-1\n", r"a.png: class index must be within 0 to 9, got -1"),
+        (HEADER + "a.png,10\n", r"a.png: class index must be from 0 to 9, got 10"),
+        (HEADER + "a.png,-1\n", r"a.png: class index must be from 0 to 9, got -1"),
         (HEADER, r"truth.csv has a header but no rows"),
         ("a.png,0\n", r"truth.csv has no column 'file'. Its first line must name"),
         ("file,label\na.png,0\n", r"truth.csv has no column 'class_index'"),
@@ -368,7 +368,7 @@ def test_nothing_left_is_an_error(tmp_path: Path) -> None:
 
 def test_labels_and_class_map_exclude_each_other(tmp_path: Path) -> None:
     root, path = labelled(tmp_path, HEADER + "a.png,0\n")
-    with pytest.raises(ArgumentError, match="--class-map must be left out with --labels"):
+    with pytest.raises(ArgumentError, match="--class-map must not be given with --labels"):
         open_source(root, labels_csv=path, class_map={"a": 0})
 
 

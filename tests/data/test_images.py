@@ -181,7 +181,7 @@ def write_tiff(path: Path, tags: list[tuple[int, int]], data: bytes) -> Path:
 
 
 def test_twelve_bit_grey_is_refused(tmp_path: Path) -> None:
-    """Pillow leaves 12 bits as they are in 16: the picture would have 16 levels."""
+    """Pillow does not scale 12 bits to 16: the picture would have 16 levels."""
     tags = [
         (256, 2), (257, 2), (258, 12), (259, 1), (262, 1), (273, 8), (277, 1), (278, 2), (279, 6),
     ]  # fmt: skip
@@ -248,7 +248,7 @@ def test_huge_image_is_refused(tmp_path: Path) -> None:
     side = 8200
     assert side**2 > MAX_PIXELS
     path = save(tmp_path / "a.png", Image.new("1", (side, side)))
-    with pytest.raises(DataError, match=r"a\.png .*8200 x 8200 pixels, of at most 67,108,864"):
+    with pytest.raises(DataError, match=r"a\.png .*8200 x 8200 pixels, at most 67,108,864"):
         read_image(path)
 
 

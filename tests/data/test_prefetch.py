@@ -137,7 +137,7 @@ def test_labels_of_a_stream_are_checked_as_they_come() -> None:
             yield from (Item(f"image {i}", i, lambda: pixel(0)) for i in range(5))
 
     checked = Source("made", 5, Stream()).within(3)
-    with pytest.raises(DataError, match="image 3: class index must be within 0 to 2, got 3"):
+    with pytest.raises(DataError, match="image 3: class index must be from 0 to 2, got 3"):
         list(batches(checked, RAW, 2))
 
 

@@ -43,7 +43,7 @@ def test_a_class_that_is_not_there_is_named() -> None:
 
 
 def test_a_refusal_lists_the_names_of_both() -> None:
-    match = r"those of the model, got 'x'. Name them alike. It has a, x, not a, b\.$"
+    match = r"those of the model, got 'x'. Use the same names. It has a, x, not a, b\.$"
     with pytest.raises(DataError, match=match):
         source(("a", "x"), [0, 1]).labelled_as(("a", "b"), "the model")
 
@@ -54,5 +54,5 @@ def test_items_that_are_read_when_asked_for_follow_the_names_too() -> None:
     changed = streamed.labelled_as(("a", "b", "c"))
     assert [item.label for item in changed.items] == [2, 0, 0]
     wrong = dataclasses.replace(source(("c", "a"), [0, 2]), items=list(source(None, [2]).items))
-    with pytest.raises(DataError, match="class index must be within 0 to 1, got 2"):
+    with pytest.raises(DataError, match="class index must be from 0 to 1, got 2"):
         list(wrong.labelled_as(("a", "b", "c")).items)

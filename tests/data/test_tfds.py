@@ -144,7 +144,7 @@ def test_splits(runs: list[dict[str, Any]], split: str, n: int) -> None:
     ("spec", "part"),
     [
         ("tfds:tiny_images:nowhere", "has no split 'nowhere'. It has: "),
-        ("tfds:tiny_images:test", "class index must be within 0 to 2, got 3"),
+        ("tfds:tiny_images:test", "class index must be from 0 to 2, got 3"),
         ("tfds:no_such_data_set", "tfds:no_such_data_set is not a data set"),
         ("tfds:mnist", "BNNZOO_OFFLINE is set"),
     ],

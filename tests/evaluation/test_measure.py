@@ -174,7 +174,7 @@ def test_label_out_of_range_is_named_before_any_work() -> None:
         raise AssertionError("an image was read")
 
     source = Source("made", 2, (Item("a", 0, never), Item("b", 6, never)))
-    with pytest.raises(DataError, match="b: class index must be within 0 to 5, got 6"):
+    with pytest.raises(DataError, match="b: class index must be from 0 to 5, got 6"):
         evaluate(source, brightness_network(), preprocessing="raw")
 
 

@@ -41,7 +41,7 @@ def names(classes: Labels) -> tuple[str, ...]:
         classes: `imagenet1k`, `mnist`, `fashion_mnist`, `cifar10` or `cifar100`; or the names.
 
     Raises:
-        ArgumentError: There is no label set of this id.
+        ArgumentError: The id is unknown.
     """
     if isinstance(classes, str):
         return tuple(row["name"] for row in _rows(classes))
@@ -49,26 +49,26 @@ def names(classes: Labels) -> tuple[str, ...]:
 
 
 def wnids(id: str) -> tuple[str, ...] | None:
-    """Returns the WordNet id of each class; None where the data set has none.
+    """Returns the WordNet id of each class; None if the label set has none.
 
     Raises:
-        ArgumentError: There is no label set of this id.
+        ArgumentError: The id is unknown.
     """
     rows = _rows(id)
     return tuple(row["wnid"] for row in rows) if "wnid" in rows[0] else None
 
 
 def index_of(classes: Labels) -> dict[str, int]:
-    """Returns the class index by name and by WordNet id, both as `normalise` writes them.
+    """Returns the class index by name and by WordNet id, both normalized.
 
-    A name that two classes share is left out: ImageNet's cardigan is a dog and a jacket. Names
-    that are given have their index as they are, too: `C` and `c` may be two folders.
+    A name shared by two classes is left out: ImageNet's cardigan is a dog and a jacket. If
+    `classes` are names, they are also keys as they are: `C` and `c` may be two folders.
 
     Args:
-        classes: As in `names`.
+        classes: See `names`.
 
     Raises:
-        ArgumentError: There is no label set of this id.
+        ArgumentError: The id is unknown.
     """
     known = names(classes)
     given = [*known, *(wnids(classes) or ())] if isinstance(classes, str) else known
@@ -81,11 +81,11 @@ def index_of(classes: Labels) -> dict[str, int]:
 
 
 def indices(given: Sequence[str], classes: Labels) -> list[int | None]:
-    """Returns the class index of each name, None where it names no class.
+    """Returns the class index of each name, None if it is not a class.
 
     Args:
-        given: Names or WordNet ids, as of folders.
-        classes: As in `names`.
+        given: Names or WordNet ids, such as those of folders.
+        classes: See `names`.
     """
     known = index_of(classes)
     return [known.get(printable(name), known.get(normalise(name))) for name in given]
@@ -97,7 +97,7 @@ def normalise(name: str) -> str:
 
 
 def printable(name: str) -> str:
-    """Returns a name in one spelling of Unicode, without what a terminal or a file cannot hold."""
+    """Returns a name in Unicode's composed form (NFC), with unprintable characters as `?`."""
     composed = unicodedata.normalize("NFC", name)
     return "".join(c if c.isprintable() else "?" for c in composed)
 
