@@ -1,8 +1,8 @@
 """File formats for networks: one module per format, one line per format in `FORMATS`.
 
-The module of a format has `write(network: Network) -> Written`, and, if such files are read,
+The module of a format has `write(network: Network) -> Written`, and if its files can be read,
 `read(path) -> tuple[Graph, NetworkInfo]`. The packed file is written by `convert` itself, which
-compares it with the model whatever format is asked for.
+compares it with the model for every format.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class Format:
     """One row of the table of formats.
 
     Attributes:
-        name: As `--format` takes it.
-        suffix: End of the file's name; "" for a format that is a folder.
-        summary: Who reads it, in a few words.
-        module: Where it is written and read.
-        is_read: Whether `convert` takes such a file as its source.
+        name: Name for `--format`.
+        suffix: Suffix of the file; "" for a format that is a folder.
+        summary: What reads it, in a few words.
+        module: The module that writes and reads it.
+        is_read: Whether `convert` can read such a file.
     """
 
     name: str
@@ -40,14 +40,14 @@ class Format:
 
 @dataclass(frozen=True)
 class Network:
-    """What a format writes.
+    """A network to be written.
 
     Attributes:
-        graph: As a front end or a file gives it, before any pass.
-        info: The facts beside it.
-        sample: An input for self-tests, float32 `(1, ...)`, preprocessed; several by name.
-        pixel_mean: Per channel; pixels (0 to 255) become the one input as (pixel - mean) / std.
-            None where the preprocessing is not known, or there are several inputs.
+        graph: The graph from a front end or a file, before any pass.
+        info: Metadata.
+        sample: A preprocessed input for self-tests, float32 `(1, ...)`; several inputs by name.
+        pixel_mean: Per channel; pixels (0 to 255) become the input as (pixel - mean) / std. None
+            if the preprocessing is unknown, or there are several inputs.
         pixel_std: See `pixel_mean`.
     """
 
@@ -60,13 +60,13 @@ class Network:
 
 @dataclass(frozen=True)
 class Written:
-    """The output of a format, before it is written.
+    """The output of a format, before it is written to disk.
 
     Attributes:
-        files: Content by name below the folder; a format of one file has the name "".
-        bytes: What the bytes are for -> how many, for the report.
-        notes: Sentences that the report repeats.
-        ram_bytes: Memory for values that the format plans; None where a runtime decides.
+        files: Contents by file name in the folder; the name is "" for a format of one file.
+        bytes: Number of bytes by purpose, for the report.
+        notes: Sentences for the report.
+        ram_bytes: Memory that the format plans for values; None if a runtime plans it.
     """
 
     files: Mapping[str, bytes]

@@ -1,4 +1,4 @@
-"""A graph as JSON: what the key `graph` of a packed file holds."""
+"""A graph as JSON, stored under the key `graph` of a packed file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_PORTS = 64  # inputs or outputs of a network
 _MAX_AXES = 8
 _INFINITY = {"inf": math.inf, "-inf": -math.inf}
 
-# What passes make for a runtime, and what they have taken out before a graph is stored.
+# Made by passes for a runtime only, or removed by passes before a graph is stored.
 _NO_OPS = ("batch_norm",)
 _NO_ROLES = ("threshold", "direction", "correction", "row_class", "column_class")
 
@@ -36,10 +36,10 @@ STORED_OPS = {
 
 
 def check_stored(graph: Graph) -> dict[str, Type]:
-    """Returns the type of every value, and checks that the graph may stand in a file.
+    """Returns the type of every value, and checks that the graph can be stored in a file.
 
     Raises:
-        GraphError: It breaks a rule of its operations, or has what only a runtime makes.
+        GraphError: It is invalid, or has operations or tensors that only a runtime makes.
     """
     types = infer_types(graph)
     for node in graph.nodes:
@@ -64,7 +64,7 @@ def check_stored(graph: Graph) -> dict[str, Type]:
 
 
 def least_version(graph: Graph, stored: Mapping[str, Stored]) -> int:
-    """Returns the first version of the format that can say what a graph does."""
+    """Returns the first version of the format that can express a graph."""
     old = (
         len(graph.inputs) == 1
         and all(node.op not in _OPS_OF_2 for node in graph.nodes)
@@ -109,10 +109,10 @@ def _attribute_document(value: Any) -> Any:
 
 
 def from_document(value: Any, version: int) -> tuple[Graph, dict[str, Stored]]:
-    """Returns the graph that JSON describes, without its tensors, and how those are stored.
+    """Returns the graph of a JSON document without its tensors, and how those are stored.
 
     Raises:
-        ModelFormatError: It has another form. What the operations ask is left to `check_stored`.
+        ModelFormatError: It has another form. `check_stored` checks the operations.
     """
     keys = ("input", "input_shape") if version == 1 else ("inputs",)
     value = expect_keys(value, "graph", (*keys, "nodes", "outputs", "tensors"))

@@ -1,13 +1,13 @@
 """Weights as memory images: hex words, one per line, as Verilog's `$readmemh` takes them.
 
-    tensor            a word is                                       words are in order
-    kernel of bits    `word_bits` products of a filter, the first     filter by filter; each begins
-                      one in its lowest bit; 1 is -1, the rest 0      with a word of its own
-    kernel in 8 bits  a level, two's complement                       of the shape, row-major
-    its scales        float32                                         of the output channels
-    all else          float32                                         of the shape, row-major
+    tensor            a word is                                       order of the words
+    kernel of bits    `word_bits` weights of a filter, the first      filter by filter; each begins
+                      in the lowest bit; 1 is -1, unused bits 0       with a new word
+    kernel in 8 bits  a level, two's complement                       row-major
+    its scales        float32                                         output channels
+    all else          float32                                         row-major
 
-`index.json` says which file holds which tensor, and which nodes use it.
+`index.json` lists the file of each tensor, and the nodes that use it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from bnnzoo.graph.packing import Int8Kernel, PackedSigns, pack
 
 __all__ = ["FORMAT", "INDEX", "MAX_WORD_BITS", "MEM", "WORD_BITS", "to_files"]
 
-# Of a packed file alone, so no row of `FORMATS`: `bnnzoo unpack` writes it, not `convert`.
+# Not in `FORMATS`, since `bnnzoo unpack` writes it from a packed file.
 MEM = Format("mem", "", "your own circuits", "bnnzoo.formats.mem")
 FORMAT = "bnnzoo-mem/1"
 INDEX = "index.json"
@@ -39,15 +39,15 @@ _NUMBER_ORDER = "row-major: the last axis runs first"
 
 
 def to_files(graph: Graph, info: NetworkInfo, word_bits: int = WORD_BITS) -> dict[str, bytes]:
-    """Returns the content of the files by name.
+    """Returns the contents of the files by name.
 
     Args:
         graph: The network; kernels of signs may be packed or not.
-        info: Facts about it, of which the index repeats name, tag and licence.
-        word_bits: Bits in a word of a binary kernel, a multiple of 4 from 4 to 4096.
+        info: Metadata; name, tag and licence are copied to the index.
+        word_bits: Bits per word of a binary kernel, a multiple of 4 from 4 to 4096.
 
     Raises:
-        ArgumentError: `word_bits` is another number.
+        ArgumentError: `word_bits` is out of range.
     """
     if word_bits % 4 or not 4 <= word_bits <= MAX_WORD_BITS:
         raise ArgumentError(
@@ -71,7 +71,7 @@ Part = tuple[str, dict[str, Any], list[str]]
 
 
 def _words(tensor: Tensor, word_bits: int) -> Iterator[Part]:
-    """Yields the files of a tensor: end of the name, entry of the index, words."""
+    """Yields the files of a tensor: suffix of the name, entry of the index, words."""
     if isinstance(tensor, np.ndarray) and tensor.dtype == np.int8:
         tensor = pack(tensor)
     if isinstance(tensor, PackedSigns):
@@ -119,7 +119,7 @@ def _hex_of_floats(array: NDArray[Any]) -> list[str]:
 
 
 def _file_name(name: str, taken: Iterable[str]) -> str:
-    """Returns a name that every file system has, and no other file."""
+    """Returns an unused file name that is valid on every file system."""
     plain = re.sub(r"[^A-Za-z0-9_.-]", "_", name).lstrip(".")[:120] or "tensor"
     known, found, number = {file.lower() for file in taken}, f"{plain}.mem", 2
     while found.lower() in known:

@@ -15,11 +15,11 @@ __all__ = ["NetworkInfo", "names_fit"]
 
 
 def names_fit(count: int, classes: int) -> bool:
-    """Returns whether so many names are those of an output; one sigmoid tells two classes apart."""
+    """Returns whether an output can have `count` names; one sigmoid has two classes."""
     return count == classes or (count, classes) == (2, 1)
 
 
-# A terminal obeys control characters, and labels and licences are printed.
+# Labels and licences are printed, and a terminal would interpret control characters.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 _MAX_NESTING = 16
 
@@ -67,15 +67,15 @@ class NetworkInfo:
         name: Canonical name of the architecture, or the Keras model's name.
         tag: Name of the pretrained weights.
         preprocessing: Id of the preprocessing.
-        labels: A name per class, in the order of the network's last axis; two names where it has
-            one element, the probability of the second class.
-        label_set: Id of the class names, as in `imagenet1k`.
-        output_names: Names of the outputs, where those of the graph's values are not the user's.
+        labels: A name per class, in the order of the network's last axis; two names if that has one
+            element, the probability of the second class.
+        label_set: Id of the label set, such as `imagenet1k`.
+        output_names: The user's names of the outputs, if the graph's values have other names.
         licence: Licence of the weights, as an SPDX id.
         weights_sha256: Digest of the file that the weights came from.
-        architecture: Of a zoo model: `{"name": ..., "arguments": {...}}`, JSON values.
-        keras_config: Of any other model: what `model.to_json()` returns.
-        versions: Tool -> version that the file was made with.
+        architecture: For a zoo model: `{"name": ..., "arguments": {...}}`, JSON values.
+        keras_config: For any other model: what `model.to_json()` returns.
+        versions: Versions of the tools that made the file.
     """
 
     name: Line
@@ -91,7 +91,7 @@ class NetworkInfo:
     versions: Versions = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the facts that are known, as JSON values."""
+        """Returns the known facts as JSON values."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         for name in ("labels", "output_names"):
             values[name] = None if values[name] is None else list(values[name])
@@ -111,7 +111,7 @@ class NetworkInfo:
             value = {name: value[name] for name in names if name in value}
             for name in names:
                 if value.get(name, "") is None:
-                    raise ModelFormatError(f"info {name} must be left out, got null.")
+                    raise ModelFormatError(f"info {name} must be omitted, got null.")
         try:
             return read_record(cls, value, "info ")
         except RecordError as error:

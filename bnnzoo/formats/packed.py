@@ -1,7 +1,7 @@
-"""`bnnzoo-packed`: one `.safetensors` file that holds a whole network; see docs/format.md.
+"""`bnnzoo-packed`: a `.safetensors` file with a whole network; see docs/format.md.
 
-The metadata of the file holds the graph, the facts about the network, and digests: of every
-array, and one of the metadata itself, so that a changed bit anywhere is found.
+The metadata of the file contains the graph, the facts about the network, and digests of every array
+and of the metadata itself, so that any changed bit is detected.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ __all__ = [
     "to_bytes",
 ]
 
-# By version. A file has the first one that can say what it holds, so that old readers read it.
+# By version. A file has the first one that can express it, so that old versions can read it.
 FORMATS = {1: "bnnzoo-packed/1", 2: "bnnzoo-packed/2"}
 WEIGHTS_DTYPES = ("float32", "float16", "int8")
 _KEYS = ("format", "graph", "info", "sha256", "digest")
 _DAMAGED = "The file is damaged; download or convert it again."
-# Place and bytes by which a file of another kind is known -> what it is, and what to do.
+# Offset and bytes that identify another type of file -> what it is, and what to do.
 _OTHERS = {
     (4, b"TFL3"): "a TensorFlow Lite file. Convert it: bnnzoo convert NAME.tflite NAME.safetensors",
     (0, b"\x89HDF"): "an HDF5 file of Keras, not a packed one. Load weights with bnnzoo.load(NAME, "
-    "weights=FILE); the page 'Coming from Larq' says how Larq's files are read.",
+    "weights=FILE); see the page 'Coming from Larq' for Larq's files.",
     (0, b"PK\x03\x04"): "a zip archive, as .keras files are. Convert a model: bnnzoo convert "
     "NAME.keras NAME.safetensors",
 }
@@ -59,17 +59,17 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class PackedFile:
-    """A file that has been read and checked.
+    """A file that was read and checked.
 
     Attributes:
         format: One of `FORMATS`.
         graph: The network; its tensors are float32, int8 kernels or packed bits.
-        info: Facts about the network.
+        info: Metadata of the network.
         stored: How each tensor of the graph is stored.
-        array_bytes: Bytes of each array of the file.
-        array_sha256: Digest of each array of the file.
+        array_bytes: Size of each array in the file.
+        array_sha256: Digest of each array in the file.
         header_bytes: Bytes before the first array: graph, facts, digests.
-        digest: Digest of the metadata, which has those of the arrays: of the whole file.
+        digest: Digest of the metadata, and thereby of the whole file.
     """
 
     format: str
@@ -86,15 +86,15 @@ def to_bytes(graph: Graph, info: NetworkInfo, *, weights_dtype: str = "float32")
     """Returns the bytes of a file; the same network gives the same bytes.
 
     Args:
-        graph: After the passes `STORED`.
-        info: Facts about the network.
-        weights_dtype: How kernels of real numbers are stored: `float32`, `float16` or `int8`, with
-            which convolutions take inputs of 8 bits too where that is faster. A kernel that the
-            type cannot hold stays float32, and one that is in 8 bits already stays so.
+        graph: The graph after the passes `STORED`.
+        info: Metadata of the network.
+        weights_dtype: Type of kernels of real numbers: `float32`, `float16` or `int8`. With `int8`,
+            inputs of convolutions are quantized as well if that is faster. A kernel that the type
+            cannot represent stays float32, and an 8-bit kernel stays as it is.
 
     Raises:
-        ArgumentError: `weights_dtype` is another one.
-        GraphError: The graph breaks a rule, or has a parameter that is not finite.
+        ArgumentError: `weights_dtype` is not one of these.
+        GraphError: The graph is invalid, or has a parameter that is not finite.
     """
     if weights_dtype not in WEIGHTS_DTYPES:
         raise ArgumentError(
@@ -130,7 +130,7 @@ def to_bytes(graph: Graph, info: NetworkInfo, *, weights_dtype: str = "float32")
 
 
 def read(path: str | os.PathLike[str]) -> tuple[Graph, NetworkInfo]:
-    """Returns the network of a file, and the facts about it.
+    """Returns the network of a file, and its metadata.
 
     Raises:
         ModelFormatError: The file does not exist, is damaged, or breaks the specification.
@@ -140,12 +140,12 @@ def read(path: str | os.PathLike[str]) -> tuple[Graph, NetworkInfo]:
 
 
 def open_file(path: str | os.PathLike[str]) -> PackedFile:
-    """Returns everything that is in a file. Raises as `read` does."""
+    """Returns the contents of a file; raises the same errors as `read`."""
     return from_file(path, from_bytes)
 
 
 def from_bytes(data: bytes) -> PackedFile:
-    """Parses the bytes of a file. Raises as `read` does."""
+    """Parses the bytes of a file; raises the same errors as `read`."""
     _check_kind(data)
     contents = safetensors_file.parse(data)
     version, sha256 = _check_metadata(contents.metadata)
@@ -154,8 +154,8 @@ def from_bytes(data: bytes) -> PackedFile:
     least = least_version(graph, stored)
     if least > version:
         raise ModelFormatError(
-            f"its format must be {FORMATS[least]!r} for what its graph has, got "
-            f"{FORMATS[version]!r}. Convert the network again."
+            f"its format must be {FORMATS[least]!r} for this graph, got {FORMATS[version]!r}. "
+            "Convert the network again."
         )
     _check_names(stored, contents.arrays)
     tensors = {name: restore(name, entry, contents.arrays) for name, entry in stored.items()}
@@ -181,21 +181,21 @@ def from_bytes(data: bytes) -> PackedFile:
 def _version_of(
     graph: Graph, stored: Mapping[str, Stored], info: NetworkInfo, types: Mapping[str, Type]
 ) -> int:
-    """Returns the first version that allows a graph and the names of its classes."""
+    """Returns the first version that can express a graph and the names of its classes."""
     classes = types[graph.outputs[0]].shape[-1]
     one_probability = len(graph.outputs) == 1 and len(info.labels or ()) == 2 > classes
     return 2 if one_probability else least_version(graph, stored)
 
 
 def _check_kind(data: bytes) -> None:
-    """Rejects files of other kinds by name, rather than as damaged."""
+    """Rejects other types of files with a message of their own."""
     for (place, signature), advice in _OTHERS.items():
         if data[place : place + len(signature)] == signature:
             raise ModelFormatError(f"it is {advice}")
 
 
 def _check_metadata(metadata: Mapping[str, str]) -> tuple[int, dict[str, str]]:
-    """Checks format and digest, and returns the version and the digests of the arrays."""
+    """Checks the format and the digest; returns the version and the digests of the arrays."""
     found = metadata.get("format")
     version = next((version for version, name in FORMATS.items() if name == found), None)
     if version is None:
@@ -213,7 +213,7 @@ def _check_metadata(metadata: Mapping[str, str]) -> tuple[int, dict[str, str]]:
             f"its metadata must have the key {missing[0]!r}, got none. {_DAMAGED}"
         )
     if metadata["digest"] != _digest(metadata):
-        raise ModelFormatError(f"its metadata does not have the digest that it states. {_DAMAGED}")
+        raise ModelFormatError(f"its metadata does not match its digest. {_DAMAGED}")
     sha256 = decode(metadata["sha256"], "sha256")
     if not isinstance(sha256, dict):
         raise ModelFormatError(f"sha256 must be an object, got {shown(sha256)}.")
@@ -221,7 +221,7 @@ def _check_metadata(metadata: Mapping[str, str]) -> tuple[int, dict[str, str]]:
 
 
 def _digest(metadata: Mapping[str, str]) -> str:
-    """Returns the digest of all metadata but the digest: keys in order, each with its text."""
+    """Returns the digest of all other metadata: keys in order, each with its text."""
     state = hashlib.sha256()
     for key in sorted(metadata, key=str.encode):
         if key != "digest":
@@ -239,9 +239,7 @@ def _check_arrays(sha256: Mapping[str, str], arrays: Mapping[str, Array]) -> Non
         if name not in sha256:
             raise ModelFormatError(f"tensor {shown(name)} must have a sha256, got none.")
         if sha256[name] != _sha256(array):
-            raise ModelFormatError(
-                f"tensor {shown(name)} does not have the sha256 that the file states. {_DAMAGED}"
-            )
+            raise ModelFormatError(f"tensor {shown(name)} does not match its sha256. {_DAMAGED}")
     for name in sha256:
         if name not in arrays:
             raise ModelFormatError(f"tensor {shown(name)} has a sha256 but is not in the file.")
@@ -263,7 +261,7 @@ def _check_names(stored: Mapping[str, Stored], arrays: Mapping[str, Array]) -> N
 
 
 def _check_names_of_outputs(info: NetworkInfo, outputs: Sequence[Type], version: int) -> None:
-    """Checks that there is a name per output, and a label per class."""
+    """Checks that each output has a name and each class a label."""
     if info.output_names is not None and len(info.output_names) != len(outputs):
         raise ModelFormatError(
             f"info must have {len(outputs)} output_names, got {len(info.output_names)}."

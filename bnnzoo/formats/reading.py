@@ -1,4 +1,4 @@
-"""Reads a file of any format, with the file's name in every error."""
+"""Reads a file and adds its name to every error."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ def from_file(path: str | os.PathLike[str], from_bytes: Callable[[bytes], T]) ->
 
     Args:
         path: The file.
-        from_bytes: Reads its format.
+        from_bytes: Parses its format.
 
     Raises:
-        ModelFormatError: There is no such file, it cannot be read, or `from_bytes` raised it.
+        ModelFormatError: The file does not exist or cannot be read, or `from_bytes` raised it.
     """
     try:
         data = (path if isinstance(path, Path) else Path(path)).read_bytes()
     except FileNotFoundError as error:
         raise ModelFormatError(
-            f"There is no file {os.fspath(path)}. Check its path; `bnnzoo convert NAME FILE` makes "
-            "one of a network of the zoo."
+            f"There is no file {os.fspath(path)}. Check its path; `bnnzoo convert NAME FILE` "
+            "writes one for a network of the zoo."
         ) from error
     except OSError as error:
         raise ModelFormatError(f"{os.fspath(path)} cannot be read: {error.strerror}.") from error

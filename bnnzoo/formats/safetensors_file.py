@@ -2,10 +2,10 @@
 
     8 bytes     length of the header, little endian
     header      {"__metadata__": {...}, name: {"dtype", "shape", "data_offsets"}, ...}
-    data        the arrays, one after the other, without a gap
+    data        the arrays, one after the other, without gaps
 
-The library of safetensors reads it, with its own checks. What stands here in front of it says
-which of the rules a file breaks, and refuses what the library lets pass: keys that come twice.
+The safetensors library reads it, with its own checks. The checks here come first: they report which
+rule a file breaks, and refuse what the library accepts, namely repeated keys.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["DTYPES", "MAX_HEADER_BYTES", "Contents", "parse", "serialize"]
 
 Array = NDArray[Any]
 
-# The largest types first: arrays then lie at multiples of their item's size.
+# The largest types first, so that arrays are aligned to their item size.
 DTYPES = {"F32": np.float32, "F16": np.float16, "I8": np.int8, "U8": np.uint8}
 MAX_HEADER_BYTES = 4 * 2**20
 _MAX_AXES = 8
@@ -36,7 +36,7 @@ _TRUNCATED = "It is truncated; download or convert it again."
 
 @dataclass(frozen=True)
 class Contents:
-    """What a file holds.
+    """The contents of a file.
 
     Attributes:
         metadata: Key -> text.
@@ -52,7 +52,7 @@ class Contents:
 def serialize(metadata: Mapping[str, str], arrays: Mapping[str, Array]) -> bytes:
     """Returns the bytes of a file; the same contents give the same bytes.
 
-    The library writes metadata in random order, hence this function.
+    The library is not used, since it writes metadata in random order.
     """
     order = list(DTYPES.values())
     names = sorted(arrays, key=lambda name: (order.index(arrays[name].dtype.type), name))
@@ -76,8 +76,8 @@ def parse(data: bytes) -> Contents:
     """Parses the bytes of a file.
 
     Raises:
-        ModelFormatError: They break a rule of safetensors, or one of these: the header is at most
-            4 MiB, no key comes twice, types are among `DTYPES`.
+        ModelFormatError: The file is not valid safetensors, its header is larger than 4 MiB, a key
+            is repeated, or a type is not in `DTYPES`.
     """
     import safetensors
 
@@ -139,8 +139,8 @@ def _check_layout(header: Mapping[str, Any], start: int, file_bytes: int) -> Non
     for (begin, end), name in sorted((_place(name, value), name) for name, value in header.items()):
         if start + begin != position:
             raise ModelFormatError(
-                f"tensor {shown(name)} begins at byte {start + begin} "
-                f"but what is before it ends at {position}. {_DAMAGED}"
+                f"tensor {shown(name)} begins at byte {start + begin} but the data before it ends "
+                f"at {position}. {_DAMAGED}"
             )
         position = start + end
         if position > file_bytes:
@@ -164,7 +164,9 @@ def _place(name: str, value: Any) -> tuple[int, int]:
     shape = expect_list(value["shape"], f"the shape of {what}", _MAX_AXES)
     offsets = expect_list(value["data_offsets"], f"the data_offsets of {what}", 2)
     if not all(type(n) is int and n >= 0 for n in (*shape, *offsets)):
-        raise ModelFormatError(f"the shape and data_offsets of {what} must be counts. {_DAMAGED}")
+        raise ModelFormatError(
+            f"the shape and data_offsets of {what} must be integers of at least 0. {_DAMAGED}"
+        )
     if len(offsets) != 2 or offsets[0] > offsets[1]:
         raise ModelFormatError(f"the data_offsets of {what} must be begin and end. {_DAMAGED}")
     needed = math.prod(shape) * np.dtype(DTYPES[value["dtype"]]).itemsize

@@ -63,7 +63,7 @@ class Stored:
 
     Attributes:
         encoding: One of `ENCODINGS`.
-        shape: Of the tensor in the graph.
+        shape: Shape of the tensor in the graph.
     """
 
     encoding: str
@@ -71,19 +71,19 @@ class Stored:
 
 
 def array_names(name: str, encoding: str) -> tuple[str, ...]:
-    """Returns the names of the arrays that a tensor takes in a file."""
+    """Returns the names of a tensor's arrays in a file."""
     return (name, name + SCALE_SUFFIX) if encoding == "int8" else (name,)
 
 
 def encoding_of(tensor: Tensor, *, kernel: bool, weights_dtype: str) -> str:
-    """Returns the encoding that a tensor gets.
+    """Returns the encoding of a tensor.
 
-    Kernels in few bits stay so; those that `weights_dtype` int8 puts there are in 8 bits already,
-    see `passes.eight_bits`. Vectors per channel stay float32, which is a hundredth of a network's
-    bytes and most of its accuracy. A kernel stays float32 too if float16 would lose more of one of
-    its channels than a rounding: with the largest magnitude m of a channel, it rounds to a relative
-    2^-11 of numbers from 2^-14 on, and to an absolute 2^-25 below; both are at most 2^-11 m where
-    m >= 2^-14. Above 65504 it overflows.
+    Kernels of few bits are kept; `passes.eight_bits` makes those of 8 bits for `weights_dtype`
+    int8. Vectors per channel stay float32: they are a hundredth of a network's size and matter most
+    for its accuracy. A kernel also stays float32 if float16 would lose more than a rounding in one
+    of its channels. float16 has a relative error of 2^-11 for numbers from 2^-14 on, and an
+    absolute error of 2^-25 below. With the largest magnitude m of a channel, both are at most
+    2^-11 m if m >= 2^-14. Above 65504 it overflows.
     """
     if isinstance(tensor, PackedSigns):
         return "bits"
@@ -100,7 +100,7 @@ def encoding_of(tensor: Tensor, *, kernel: bool, weights_dtype: str) -> str:
 
 
 def store(name: str, tensor: Tensor, encoding: str) -> dict[str, Array]:
-    """Returns the arrays that stand for a tensor in a file, in what `encoding_of` returned.
+    """Returns the arrays of a tensor in a file, in the encoding from `encoding_of`.
 
     Raises:
         GraphError: The tensor has a number that float32 cannot hold.
@@ -120,10 +120,10 @@ def store(name: str, tensor: Tensor, encoding: str) -> dict[str, Array]:
 
 
 def restore(name: str, stored: Stored, arrays: Mapping[str, Array]) -> Tensor:
-    """Returns the tensor that arrays of a file stand for: bits, int8, or float32.
+    """Returns the tensor stored in arrays of a file: bits, int8, or float32.
 
     Raises:
-        ModelFormatError: An array has another type or shape, or a value that must not occur.
+        ModelFormatError: An array has the wrong type or shape, or an invalid value.
     """
     array = arrays[name]
     if stored.encoding == "bits":

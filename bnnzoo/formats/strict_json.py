@@ -14,7 +14,7 @@ from bnnzoo.errors import ModelFormatError
 
 __all__ = ["decode", "encode", "expect_keys", "expect_list", "expect_name", "readable", "shown"]
 
-# Integers that every JSON reader has exactly.
+# Integers up to here are exact in every JSON reader.
 MAX_INTEGER = 2**53
 MAX_NAME_CHARACTERS = 1000
 _NOT_IN_NAMES = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -43,8 +43,8 @@ def decode(text: str, what: str) -> Any:
     """Returns the value of JSON text.
 
     Raises:
-        ModelFormatError: It is not JSON, repeats a key, nests too deep, or has a number that is
-            not finite or an integer beyond 2^53.
+        ModelFormatError: It is not JSON, repeats a key, is nested too deeply, or has a number that
+            is not finite or an integer beyond 2^53.
     """
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def decode(text: str, what: str) -> Any:
             text, object_pairs_hook=unique, parse_float=real, parse_int=integer,
             parse_constant=constant,
         )  # fmt: skip
-        if "\\ud" in text.lower():  # half a character, which no file or terminal can take
+        if "\\ud" in text.lower():  # half of a surrogate pair cannot be encoded
             encode(value).encode()
         return value
     except UnicodeEncodeError as error:
@@ -99,12 +99,12 @@ def expect_keys(
             f"{what} must have the key {missing[0]!r}, got {shown(list(value))}."
         )
     if extra:
-        raise ModelFormatError(f"{what} has the key {shown(extra[0])}, which is not known.")
+        raise ModelFormatError(f"{what} has the unknown key {shown(extra[0])}.")
     return value
 
 
 def expect_list(value: Any, what: str, most: int) -> list[Any]:
-    """Returns `value` if it is an array that is not too long."""
+    """Returns `value` if it is an array of at most `most` items."""
     if not isinstance(value, list):
         raise ModelFormatError(f"{what} must be an array, got {shown(value)}.")
     if len(value) > most:
@@ -125,8 +125,8 @@ def expect_name(value: Any, what: str) -> str:
 
 
 def readable(text: str) -> str:
-    """Returns a text as a valid name: without control characters, truncated.
+    """Returns text as a valid name: without control characters, truncated.
 
-    What is cut leaves room for the parts of names that are made from it.
+    Half of the length is left for suffixes.
     """
     return _NOT_IN_NAMES.sub("?", text)[: MAX_NAME_CHARACTERS // 2]

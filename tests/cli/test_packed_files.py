@@ -85,8 +85,8 @@ def test_a_broken_file_is_one_line_and_exit_code_4(command, broken, capsys, tmp_
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == (
-        f"Error: {broken}: tensor 'binary/kernel' does not have the sha256 that the file states. "
-        "The file is damaged; download or convert it again.\n"
+        f"Error: {broken}: tensor 'binary/kernel' does not match its sha256. The file is damaged; "
+        "download or convert it again.\n"
     )
     assert list(tmp_path.iterdir()) == [broken]
 

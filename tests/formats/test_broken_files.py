@@ -130,7 +130,7 @@ LAYOUT = {
         with_header(FILE, drop("binary/kernel", "dtype")),
         "tensor 'binary/kernel' must have the key 'dtype'",
     ),
-    "more keys": (entry(strides=[1]), "tensor 'binary/kernel' has the key 'strides'"),
+    "more keys": (entry(strides=[1]), "tensor 'binary/kernel' has the unknown key 'strides'"),
     "dtype": (
         entry(dtype="BF16"),
         "the dtype of tensor 'binary/kernel' must be one of F32, F16, I8, U8, got 'BF16'",
@@ -150,9 +150,9 @@ LAYOUT = {
     "overflow": (entry(shape=[2**40, 2**40]), "tensor 'binary/kernel' must have 1208925819614629"),
     "gap": (
         entry(data_offsets=[265, 277]),
-        f"tensor 'binary/kernel' begins at byte {START + 0} but what is before it ends at",
+        f"tensor 'binary/kernel' begins at byte {START + 0} but the data before it ends at",
     ),
-    "overlap": (entry(data_offsets=[263, 275]), "but what is before it ends at"),
+    "overlap": (entry(data_offsets=[263, 275]), "but the data before it ends at"),
 }
 
 
@@ -205,13 +205,13 @@ METADATA = {
     },
     "digest": (
         unsigned(graph=put("outputs", ["pool"])),
-        "its metadata does not have the digest that it states. The file is damaged",
+        "its metadata does not match its digest. The file is damaged",
     ),
-    "digest of info": (unsigned(info=put("name", "other")), "does not have the digest"),
-    "digest of more": (unsigned(metadata=put("more", "other")), "does not have the digest"),
+    "digest of info": (unsigned(info=put("name", "other")), "does not match its digest"),
+    "digest of more": (unsigned(metadata=put("more", "other")), "does not match its digest"),
     "array": (
         unsigned(arrays=flip),
-        "tensor 'binary/kernel' does not have the sha256 that the file states. The file is damaged",
+        "tensor 'binary/kernel' does not match its sha256. The file is damaged",
     ),
     "sha256 a list": (signed(metadata=put("sha256", "[]")), "sha256 must be an object, got []"),
     "sha256 no json": (signed(metadata=put("sha256", "{")), "sha256 is not JSON"),
@@ -254,7 +254,7 @@ def more_nodes(graph):
 GRAPH = {
     "a list": (signed(metadata=put("graph", "[]")), "graph must be an object, got []"),
     "no input": (signed(graph=drop("input")), "graph must have the key 'input'"),
-    "more keys": (signed(graph=put("extra", 1)), "graph has the key 'extra', which is not known"),
+    "more keys": (signed(graph=put("extra", 1)), "graph has the unknown key 'extra'"),
     "input": (signed(graph=put("input", 1)), "graph input must be a string, got 1"),
     "empty name": (signed(graph=put("input", "")), "graph input must be 1 to 1000 characters"),
     "long name": (
@@ -270,7 +270,7 @@ GRAPH = {
         "graph nodes must have at most 10000 items, got 10010",
     ),
     "node": (signed(graph=node(3, 7)), "node 3 must be an object, got 7"),
-    "epilogue": (signed(graph=node(0, "epilogue", [])), "node 0 has the key 'epilogue'"),
+    "epilogue": (signed(graph=node(0, "epilogue", [])), "node 0 has the unknown key 'epilogue'"),
     "inputs": (signed(graph=node(0, "inputs", "images")), "inputs of node 0 must be an array"),
     "attributes": (
         signed(graph=node(0, "attributes", [])),
@@ -300,7 +300,7 @@ GRAPH = {
     "output twice": (signed(graph=put("outputs", ["dense", "dense"])), "Outputs must be distinct"),
     "operation": (
         signed(graph=node(1, "op", "lstm")),
-        "Node 'norm' (lstm): the operation is not known",
+        "Node 'norm' (lstm): the operation is unknown",
     ),
     "name twice": (signed(graph=node(1, "name", "stem")), "name must be unique"),
     "order": (signed(graph=node(0, "inputs", ["norm"])), "input 'norm' must be computed before it"),
@@ -314,7 +314,7 @@ GRAPH = {
     ),
     "input_bits": (
         edited(INT8, graph=node(0, "attributes", "input_bits", 4)),
-        "input_bits must be 8, or left out, got 4",
+        "input_bits must be 8, or omitted, got 4",
     ),
     "input_bits of bits": (
         edited(INT8, graph=node(3, "attributes", "input_bits", 8)),
@@ -332,7 +332,7 @@ GRAPH = {
     ),
     "of another version": (
         signed(graph=lambda g: g["nodes"][-1].update(op="nearest_resize2d")),
-        "its format must be 'bnnzoo-packed/2' for what its graph has, got 'bnnzoo-packed/1'",
+        "its format must be 'bnnzoo-packed/2' for this graph, got 'bnnzoo-packed/1'",
     ),
     "threshold": (
         signed(graph=node(2, "tensors", {"threshold": "norm/bias", "direction": "norm/scale"})),
@@ -501,7 +501,7 @@ INFO = {
     ),
     "keras_config": (signed(info=put("keras_config", {})), "info keras_config must be a string"),
     "versions": (signed(info=put("versions", {"a": 1})), "info versions.a must be one line of"),
-    "nothing": (signed(info=put("tag", None)), "info tag must be left out, got null"),
+    "nothing": (signed(info=put("tag", None)), "info tag must be omitted, got null"),
     "half a character": (
         signed(metadata=put("info", '{"name": "\\ud800"}')),
         "info has half of a surrogate pair",

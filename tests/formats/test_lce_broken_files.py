@@ -179,9 +179,9 @@ NETWORKS = {
                            "must be height and width"),
     "an axis beyond": (of("CONCATENATION", 0, axis=9), "axis must be -4 to 3, got 9"),
     "joined along the batch": (of("CONCATENATION", 0, 0, axis=0, shape=(2, 4, 3, 2)),
-                               "of the batch"),
+                               "axis must not be the batch"),
     "a slice beyond": (of("SLICE", 0, np.int32([0, 3, 0, 0]), np.int32([1, 2, 3, 2]),
-                          shape=(1, 2, 3, 2)), "must lie inside"),
+                          shape=(1, 2, 3, 2)), "must be inside"),
     "a padded batch": (of("PAD", 0, np.int32([[1, 0]] + [[0, 0]] * 3), shape=(2, 4, 3, 2)),
                        "pad height, width and channels only"),
     "thousands of channels": (of("PAD", 0, np.int32([[0, 0]] * 3 + [[0, 4096]]),
@@ -205,9 +205,9 @@ NETWORKS = {
     "no thresholds": (bconv(TWO, TWO, ABSENT, dtype=WORDS, shape=(1, 4, 3, 1), pad_values=1),
                       "input 4 must be a constant"),
     "bits in a border of zeros": (bconv(*THRESHOLD, dtype=WORDS, shape=(1, 4, 3, 1)),
-                                  "no border of zeros"),
+                                  "neither zero padding"),
     "bits of an activation": (bconv(*THRESHOLD, dtype=WORDS, shape=(1, 4, 3, 1), pad_values=1,
-                                    fused_activation_function=1), "no border of zeros and no act"),
+                                    fused_activation_function=1), "neither zero padding nor"),
     "a border of 2": (bconv(TWO, TWO, ABSENT, pad_values=2), "pad_values must be 0 to 1"),
     "real numbers as bits": (of("LceBconv2d", 0, WEIGHTS, TWO, TWO, ABSENT, **BCONV),
                              "input 0 must be bits"),
@@ -241,7 +241,7 @@ def test_the_same_constant_unpacked_again_and_again_is_refused():
     kernel = b.constant(np.linspace(-1, 1, 4096, dtype=np.float32))
     for _ in range(100):
         b.add("ABS", [kernel], (4096,))
-    with pytest.raises(ModelFormatError, match="used for far more bytes than it has"):
+    with pytest.raises(ModelFormatError, match="must not become far larger than the file"):
         lce.from_bytes(b.bytes(relu(b)))
 
 

@@ -229,13 +229,13 @@ def five_axes(b):
 
 
 REFUSED = {
-    "levels": (levels, "'n0_quantize' (quantize)", "it makes 2 bits"),
-    "inputs in 8 bits": (eight_bits, "'n0_conv2d' (conv2d)", "its input counts in 8 bits"),
+    "levels": (levels, "'n0_quantize' (quantize)", "it quantizes to 2 bits"),
+    "inputs in 8 bits": (eight_bits, "'n0_conv2d' (conv2d)", "its input is quantized to 8 bits"),
     "a mean over odd padding": (mean, "'n0_avg_pool2d'", "its padding (0, 2, 1, 1) must be"),
-    "the least of bits": (minimum, "'n1_bmax_pool2d'", "knows no minimum"),
+    "the least of bits": (minimum, "'n1_bmax_pool2d'", "has no minimum"),
     "another size": (up_sampled, "'n0_nearest_resize2d'", "bnnzoo writes no resizing"),
     "transposed": (transposed, "'n1_bconv2d_transpose'", "no binary transposed convolution"),
-    "five axes": (five_axes, "'n1_softmax'", "its values have 5 axes"),
+    "five axes": (five_axes, "'n1_softmax'", "at most 4 axes with the batch, got 5"),
 }
 
 

@@ -346,8 +346,8 @@ def test_inputs_in_8_bits_are_refused_by_name(builder):
     tensors = {"kernel": quantize(builder.reals(6, 3, 3, 2))}
     y = builder.add("conv2d", "images", tensors=tensors, input_bits=8, **WINDOW)
     message = re.escape(
-        f"Cannot write node '{y}' (conv2d) as QONNX: its input counts in 8 bits of each image's "
-        "own range, and a Quant node has one scale for all images. Convert the network without "
+        f"Cannot write node '{y}' (conv2d) as QONNX: its input is quantized to 8 bits with a scale "
+        "per image, and a Quant node has one scale for all images. Convert the network without "
         "--weights-dtype int8."
     )
     with pytest.raises(ConversionError, match=message):
@@ -363,9 +363,7 @@ def test_what_a_runtime_adds_is_refused_by_name(builder):
 
 def test_a_file_that_onnx_cannot_hold_is_refused(monkeypatch):
     monkeypatch.setattr(model_proto, "MAX_BYTES", 500)
-    with pytest.raises(
-        ConversionError, match=r"at most 500 bytes, and the weights of net take 596"
-    ):
+    with pytest.raises(ConversionError, match=r"at most 500 bytes, got 596 for the weights of net"):
         written(tiny_graph())
 
 

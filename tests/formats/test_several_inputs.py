@@ -27,8 +27,14 @@ def port(place, **changes):
 INPUTS = {
     "none": (edited(PAIR, graph=put("inputs", [])), "The graph must have an input, got none"),
     "no key": (edited(PAIR, graph=drop("inputs")), "graph must have the key 'inputs'"),
-    "a key of version 1": (edited(PAIR, graph=put("input", "x")), "graph has the key 'input'"),
-    "a key of version 2": (edited(TINY, graph=put("inputs", [])), "graph has the key 'inputs'"),
+    "a key of version 1": (
+        edited(PAIR, graph=put("input", "x")),
+        "graph has the unknown key 'input'",
+    ),
+    "a key of version 2": (
+        edited(TINY, graph=put("inputs", [])),
+        "graph has the unknown key 'inputs'",
+    ),
     "an object": (edited(PAIR, graph=put("inputs", {})), "graph inputs must be an array, got {}"),
     "many": (
         edited(PAIR, graph=lambda g: g["inputs"].extend(g["inputs"] * 22)),

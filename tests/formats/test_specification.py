@@ -97,7 +97,7 @@ def test_the_other_tables_are_those_of_the_code():
         ("within ±2^53", strict_json.MAX_INTEGER == 2**53),
         ("at most 2^26 elements", ops.MAX_VALUE_ELEMENTS == 2**26),
         ("more than 2^17 weights", ops.MAX_INT8_PRODUCTS == 2**17),
-        ("below 2^-100 counts as zeros", interpreter.MIN_MAGNITUDE == 2**-100),
+        ("below 2^-100 is treated as zeros", interpreter.MIN_MAGNITUDE == 2**-100),
         ("sums of at least 16 products", eight_bits.MIN_PRODUCTS_PER_SUM == 16),
         ("least 32 products per number", eight_bits.MIN_PRODUCTS_PER_NUMBER == 32),
         ("1 to 1024", graph_document.MAX_INPUTS == 1024),

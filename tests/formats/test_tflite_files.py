@@ -149,7 +149,7 @@ def test_levels_are_rounded(bits):
 
 @pytest.mark.parametrize("case", [(2,), (511,), (3, -1), (3, 0, 2)], ids=str)
 def test_what_is_rounded_otherwise_is_refused(case):
-    with pytest.raises(ModelFormatError, match=r"ROUND'\): it must be of 2\^bits - 1 times what"):
+    with pytest.raises(ModelFormatError, match=r"ROUND'\): its input must be 2\^bits - 1 times"):
         lce.from_bytes(rounded(*case))
 
 

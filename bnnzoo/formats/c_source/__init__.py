@@ -1,8 +1,8 @@
 """C99 source for microcontrollers: `model.h`, `model.c`, and `selftest.c`.
 
-No allocation, no library but `string.h` and `math.h`, one static arena. Weights are constants of
-one bit each. Batch norms in front of a sign are thresholds on sums of signs, so that all between
-two signs is integers.
+The source does not allocate, uses only `string.h` and `math.h`, and has one static arena. Binary
+weights are constants of one bit. A batch norm before a sign becomes thresholds on sums of signs, so
+that everything between two signs is computed in integers.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ __all__ = ["write"]
 def write(network: Network) -> Written:
     """Returns the source of a network.
 
-    `model.h` declares `NAME_run`, from real numbers to the outputs, and `NAME_run_pixels` where
-    the preprocessing is known; NAME is made of the network's name and tag. `selftest.c` has
-    `NAME_self_test`, which returns 0 on a device that computes what the reference interpreter does.
+    `model.h` declares `NAME_run` for preprocessed inputs, and if the preprocessing is known,
+    `NAME_run_pixels`; NAME is made from the network's name and tag. `selftest.c` has
+    `NAME_self_test`, which returns 0 if the device computes what the reference interpreter does.
 
     Raises:
-        ConversionError: The network has something that the source cannot express.
-        GraphError: The graph breaks the rules.
+        ConversionError: The network has something that cannot be written as C.
+        GraphError: The graph is invalid.
     """
     graph = prepare(network.graph)
     source = Source(network, graph)
@@ -43,14 +43,14 @@ def write(network: Network) -> Written:
 
 
 def _notes(source: Source, network: Network, doubtful: int) -> list[str]:
-    notes = ["Code and tables take some more flash; the linker says how much."]
+    notes = ["Code and tables need some more flash; see the linker's map."]
     if pixel_scaling(network) is None:
         notes.append(f"Call {source.prefix}_run; its preprocessing is not part of the source.")
     else:
         notes.append(f"Call {source.prefix}_run_pixels, or {source.prefix}_run with real numbers.")
     if doubtful:
         notes.append(
-            f"{doubtful:,} signs of the self-test's input are within rounding of their threshold: "
-            "on a right device it may still fail."
+            f"In the self-test, {doubtful:,} values are within rounding of the threshold of a "
+            "sign: it may fail on a correct device."
         )
     return notes

@@ -1,4 +1,4 @@
-"""Calls of C functions, and the state of lowering a graph to them."""
+"""Calls of C functions, and the state while a graph is lowered to them."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ class Call:
     """One call of a C function.
 
     Attributes:
-        function: Name of the function, which is that of its part of the templates.
+        function: Name of the function and of its template.
         struct: Type of its settings.
-        settings: Their fields, as `text.initializer` takes them.
-        reads: Names of one or two values; none where only memory is filled.
-        writes: Name of a value.
-        nodes: What is computed, for the comment.
-        needs: Further parts of the templates.
-        over: Values that it may write over.
-        scratch: Cells that it works in; they take the place of a second input.
-        begin_x: Cells to leave out in front of the first input.
-        begin_y: Cells to leave out in front of what is written.
+        settings: Fields of the settings, as `text.initializer` takes them.
+        reads: Names of the values read, at most two.
+        writes: Name of the value written.
+        nodes: The nodes it computes, for the comment.
+        needs: Further templates.
+        over: Values that it may overwrite.
+        scratch: Cells of scratch memory, passed instead of a second input.
+        begin_x: Offset in the first input, in cells.
+        begin_y: Offset in the value written, in cells.
     """
 
     function: str
@@ -49,13 +49,13 @@ class Call:
 
 @dataclass
 class Lowering:
-    """A graph on its way to calls.
+    """A graph that is being lowered to calls.
 
     Attributes:
-        graph: After the passes.
-        types: Of its values.
+        graph: The graph, after the passes.
+        types: Types of its values.
         constants: Arrays of the source; nodes add theirs.
-        views: Reshape -> its source, where it needs no call.
+        views: Reshape -> its source, if it needs no call.
     """
 
     graph: Graph
@@ -64,7 +64,7 @@ class Lowering:
     views: dict[str, str] = field(default_factory=dict)
 
     def array(self, node: Node, role: str, values: NDArray[Any] | None = None) -> str | None:
-        """Returns the name in C of an array of a node, which is that tensor if none is given."""
+        """Returns the C name of an array of a node: of `values`, or by default of the tensor."""
         if values is None:
             tensor = self.graph.tensor(node, role)
             if tensor is None:
@@ -77,29 +77,29 @@ class Lowering:
         return self.types[name].shape
 
 
-# Yields the calls that a node becomes.
+# Yields the calls that compute a node.
 Lower = Callable[[Node, Lowering], Iterator[Call]]
 
 
 def words(channels: int) -> int:
-    """Returns how many words of 32 bits the channels of a pixel take."""
+    """Returns the number of 32-bit words for the channels of a pixel."""
     return -(-channels // 32)
 
 
 def planes(type_: Type) -> int:
-    """Returns the planes of levels, 0 for signs."""
+    """Returns the number of bit planes of levels, 0 for signs."""
     return type_.bits if type_.kind == "levels" else 0
 
 
 def cells(type_: Type) -> int:
-    """Returns how many cells a value takes."""
+    """Returns the size of a value in cells."""
     if type_.kind == "real":
         return math.prod(type_.shape)
     return math.prod(type_.shape[:-1]) * max(1, planes(type_)) * words(type_.shape[-1])
 
 
 def elementwise(node: Node, lowering: Lowering, function: str, struct: str, **fields: Any) -> Call:
-    """Returns a call over all numbers of a value, which it may write over if it makes numbers."""
+    """Returns an elementwise call, which may overwrite its input if both are real numbers."""
     (x,) = node.inputs
     kinds = {lowering.types[name].kind for name in (x, node.name)}
     return Call(

@@ -47,7 +47,7 @@ def _clip(node: Node, lowering: Lowering) -> Iterator[Call]:
 
 
 def _sign(node: Node, lowering: Lowering) -> Iterator[Call]:
-    """Compares with 0 where it has no thresholds; -0.0 and +0.0 are +1."""
+    """Compares with the thresholds, or with 0; -0.0 and +0.0 give +1."""
     if "threshold" not in node.tensors:
         yield _elements(node, lowering, "sign")
         return

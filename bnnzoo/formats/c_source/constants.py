@@ -1,4 +1,4 @@
-"""The arrays of the source: weights, thresholds, and parameters per channel."""
+"""The arrays of the source: weights, thresholds and parameters per channel."""
 
 from __future__ import annotations
 
@@ -29,28 +29,28 @@ class _Constant:
 
     @property
     def text(self) -> str:
-        """The definition."""
+        """The definition in C."""
         kind = _TYPES[self.values.dtype]
         head = f"static const {kind} {self.name}[{self.values.size}]"
         return f"/* {comment(self.about)} */\n{head} = {{\n{array(self.values)}\n}};"
 
 
 class Constants:
-    """Arrays by content: an array that several calls share is stored once."""
+    """Arrays by content: equal arrays are stored once."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, bytes], _Constant] = {}
 
     def add(self, values: NDArray[Any], role: str, about: str) -> str:
-        """Returns the name of an array in C.
+        """Adds an array and returns its name in C.
 
         Args:
-            values: uint32 for bits, int32, int8, or any other for float32.
-            role: What its name begins with.
-            about: What the comment says.
+            values: uint32 for bits, int32, int8, or any other type for float32.
+            role: Prefix of the name.
+            about: Node that uses it, for the comment.
         """
         if values.dtype not in _TYPES:
-            with np.errstate(over="ignore"):  # beyond float32 it is infinite
+            with np.errstate(over="ignore"):  # values beyond float32 become infinite
                 values = values.astype(np.float32)
         key = (values.dtype.str, values.tobytes())
         if key not in self._known:
@@ -59,11 +59,11 @@ class Constants:
         return self._known[key].name
 
     def definitions(self) -> Iterator[str]:
-        """Yields the definitions."""
+        """Yields the definitions in C."""
         return (constant.text for constant in self._known.values())
 
     def bytes(self, *, bits: bool) -> int:
-        """Returns how many bytes arrays of bits take, or all others."""
+        """Returns the size of the arrays of bits, or of all others."""
         return sum(
             constant.values.nbytes
             for constant in self._known.values()

@@ -1,7 +1,7 @@
-"""Calls for convolutions, with the sign of their sums where that is all that is read of them.
+"""Calls for convolutions, including the sign of the sums if nothing else reads them.
 
-A sign of direction -1 asks for x > t, which is -x < -t: the filter's weights change their sign,
-and the C code only ever asks for less. That is exact in floating point too.
+A sign of direction -1 compares x > t, which is -x < -t: the filter's weights are negated, and the C
+code only compares with less. This is exact in floating point as well.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ def convolution(node: Node, sign: Node | None, lowering: Lowering) -> Iterator[C
 
     Args:
         node: `bconv2d` or `conv2d`.
-        sign: The sign that alone reads it, if there is one.
+        sign: The sign that is its only reader, if there is one.
         lowering: The graph.
     """
     if "correction" in node.tensors:
         raise ConversionError(
             f"Cannot write node '{node.name}' ({node.op}) as C: it has a 'correction' of its "
-            "padding. Write the graph as it was before `passes.zero_padding`."
+            "padding. Write the graph before `passes.zero_padding`."
         )
     c_out, *taps, channels = lowering.graph.tensors[node.tensors["kernel"]].shape
     groups = node.attributes["groups"]
@@ -65,7 +65,7 @@ def convolution(node: Node, sign: Node | None, lowering: Lowering) -> Iterator[C
 
 
 def _compared(node: Node, lowering: Lowering, least: Array) -> Array:
-    """Returns what the sums are compared with: integers where they are integers."""
+    """Returns the thresholds of the sums, as integers if the sums are integers."""
     if node.op == "conv2d":
         return above_float32(least)
     type_ = lowering.types[node.inputs[0]]
@@ -73,7 +73,7 @@ def _compared(node: Node, lowering: Lowering, least: Array) -> Array:
 
 
 def _scratch(node: Node, lowering: Lowering, products: int) -> int:
-    """Returns the cells for what lies below the window, and for which taps are outside."""
+    """Returns the number of cells for the inputs in the window, and the mask of taps outside."""
     if node.op == "conv2d":
         return products
     return (max(1, planes(lowering.types[node.inputs[0]])) + 1) * words(products)
@@ -117,6 +117,6 @@ def _real(
 
 
 def _directed(node: Node, lowering: Lowering, direction: Array) -> Array:
-    """Returns the kernel with the filters of direction -1 turned round."""
+    """Returns the kernel with the filters of direction -1 negated."""
     kernel = numbers(lowering.graph.tensors[node.tensors["kernel"]])
     return np.asarray(kernel * direction.reshape(-1, 1, 1, 1))

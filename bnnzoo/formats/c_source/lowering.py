@@ -15,15 +15,15 @@ from bnnzoo.graph.passes.zero_padding import zero_padding
 
 __all__ = ["PASSES", "lower", "prepare"]
 
-# Those of the runtime without two: kernels in 8 bits stay so, with the scale behind them, and taps
-# outside the image are masked, so that zero padding needs no table of corrections.
+# The runtime's passes except two: 8-bit kernels are kept, followed by their scale, and taps outside
+# the image are masked, so that zero padding needs no table of corrections.
 _LEFT_OUT = (fold_into_conv, zero_padding)
 PASSES = tuple(run for run in passes.RUNTIME if run not in _LEFT_OUT)
 _LOWER = {**COMPUTING, **MOVING}
 
 
 def prepare(graph: Graph) -> Graph:
-    """Returns the graph that the source computes.
+    """Returns the graph to be lowered, after the passes.
 
     Raises:
         ConversionError: An output is bits or levels.
@@ -40,10 +40,10 @@ def prepare(graph: Graph) -> Graph:
 
 
 def lower(graph: Graph) -> tuple[list[Call], Lowering]:
-    """Returns the calls for a graph, and the constants and views that belong to them.
+    """Returns the calls for a graph, with their constants and views.
 
-    A convolution that only a sign reads is one call with it. Its sums are never stored: a map of
-    signs takes 1/32 of one of numbers.
+    A convolution read only by a sign is one call with it. Its sums are never stored: a map of signs
+    needs 1/32 of the memory.
     """
     lowering, readers = Lowering(graph, infer_types(graph)), graph.only_readers()
     calls: list[Call] = []

@@ -1,9 +1,9 @@
 """Places values in the arena; memory is reused after a value's last read.
 
-1. A value is alive from the call that writes it to the last one that reads it.
-2. Views (reshapes) lie where their source does. An elementwise call that is the last to read its
-   input writes over it. Both make one buffer of several values.
-3. What is alive at the same time lies apart: see `graph.arena`.
+1. A value is alive from the call that writes it to the last call that reads it.
+2. A view (reshape) shares the memory of its source, and an elementwise call overwrites its input if
+   it is the last reader. In both cases, several values have one buffer.
+3. Buffers that are alive at the same time do not overlap: see `graph.arena`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["Plan", "Step", "plan"]
 
 
 class Step(Protocol):
-    """What must be known of a call."""
+    """What `plan` needs of a call."""
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -30,20 +30,20 @@ class Step(Protocol):
 
     @property
     def over(self) -> tuple[str, ...]:
-        """Names of the values that it may write over, if nobody reads them any more."""
+        """Names of the values that it may overwrite if it is their last reader."""
 
     @property
     def scratch(self) -> int:
-        """Cells that it needs to work in."""
+        """Cells of scratch memory."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Places in the arena, in cells.
+    """Offsets in the arena, in cells.
 
     Attributes:
-        values: By name of the value.
-        scratch: By index of the call, of those that have some.
+        values: Offset by name of the value.
+        scratch: Offset by index of the call, if it needs scratch memory.
         cells: Size of the arena.
     """
 
@@ -69,10 +69,10 @@ def plan(
     """Returns the offsets of all values.
 
     Args:
-        steps: Calls in order.
-        cells: Sizes by name of the value.
+        steps: The calls, in order.
+        cells: Size by name of the value.
         views: View -> its source, which may be a view itself.
-        given: Values that are there before the first call.
+        given: Values that exist before the first call.
         kept: Values that are read after the last call.
     """
     ends = _ends(steps, views, kept)
@@ -124,7 +124,7 @@ def _ends(steps: Sequence[Step], views: Mapping[str, str], kept: Sequence[str]) 
 def _dying(
     step: Step, index: int, buffers: Mapping[str, _Buffer], views: Mapping[str, str]
 ) -> str | None:
-    """Returns a value that a call may write over."""
+    """Returns a value that a call may overwrite, if there is one."""
     for name in step.over:
         source = _root(name, views)
         if buffers[source].end == index:

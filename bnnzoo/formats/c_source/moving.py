@@ -1,6 +1,6 @@
 """Calls for data movement, and for sums and products of values of different shapes.
 
-All are a walk over an array with a step per axis: 0 along an axis that is repeated.
+All walk over an array with a step per axis, which is 0 along a repeated axis.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Ints = Sequence[int]
 
 
 def _steps(shape: Ints) -> list[int]:
-    """Returns the distance of neighbours along each axis."""
+    """Returns the stride along each axis, in cells."""
     return [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
 
 
@@ -100,7 +100,7 @@ def _resize(node: Node, lowering: Lowering) -> Iterator[Call]:
 
 
 def _reshape(node: Node, lowering: Lowering) -> Iterator[Call]:
-    """No call where numbers, or words of bits, stay in their order."""
+    """Makes a view if the order of numbers, or of words of bits, does not change."""
     (x,) = node.inputs
     type_, before, after = lowering.types[x], lowering.shape(x)[-1], lowering.shape(node.name)[-1]
     whole = before % 32 == after % 32 == 0 and planes(type_) <= 1

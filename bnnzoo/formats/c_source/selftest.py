@@ -1,9 +1,9 @@
 """`selftest.c`: one input and the expected outputs.
 
-The expected numbers are the reference interpreter's. Sums of signs have to be equal, real numbers
-within what float32 may lose (`graph.tolerance`). Where a sign is taken of a number that is nearer
-to its threshold than that, two right devices may disagree, and all after it: so an input is looked
-for that has none: the sample, or the sample a little darker.
+The expected outputs are the reference interpreter's. Sums of signs must be equal, real numbers
+within the rounding error of float32 (`graph.tolerance`). If a value is nearer to the threshold of a
+sign than this error, two correct devices may disagree on the sign and everything after it. The test
+therefore uses an input without such values: the sample, or a slightly darker one.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ __all__ = ["SelfTest", "doubts", "self_test"]
 
 Array = NDArray[Any]
 
-# The sample, and darker ones.
+# Factors of the sample: itself, then darker ones.
 _SHADES = tuple(1 - k / 64 for k in range(16))
-# Numbers to compute in search of one; a network of many signs has hardly any without doubt.
+# Limits the search; with many signs, hardly any input is without doubtful values.
 _NUMBERS = 2**24
 
 _SOURCE = """\
 /* {title}
 
-   Whether this device computes what it has to. With {macros}_SELF_TEST_MAIN
-   defined it is a program of its own, which returns 0 if so. */
+   Tests whether this device computes the expected outputs. With
+   {macros}_SELF_TEST_MAIN defined, it is a program that returns 0 if so. */
 #include "model.h"
 
 #include <math.h>
@@ -49,7 +49,7 @@ static const float expected[{macros}_OUTPUT_SIZE] = {{
 {expected}
 }};
 
-/* What rounding may change; nothing where an output is a sum of signs. */
+/* Allowed rounding error; 0 if an output is a sum of signs. */
 static const float allowed[{macros}_OUTPUT_SIZE] = {{
 {allowed}
 }};
@@ -78,13 +78,13 @@ int main(void)
 
 @dataclass(frozen=True)
 class SelfTest:
-    """One input and its outputs.
+    """An input and its expected outputs.
 
     Attributes:
         inputs: uint8 pixels, or float32, by name.
-        expected: float32, the outputs one after another.
-        allowed: How far each may be off; 0 for sums of signs.
-        doubtful: Signs and levels of the input that rounding may change.
+        expected: float32, all outputs in sequence.
+        allowed: Allowed error of each; 0 for sums of signs.
+        doubtful: Number of signs and levels that rounding may change.
     """
 
     inputs: Mapping[str, Array]
@@ -115,8 +115,8 @@ def self_test(network: Network, graph: Graph) -> SelfTest:
     """Returns the self-test of a network.
 
     Args:
-        network: What is written.
-        graph: What is computed, after the passes.
+        network: The network to write.
+        graph: The graph after the passes.
     """
     best: SelfTest | None = None
     numbers = sum(math.prod(type_.shape) for type_ in infer_types(graph).values())
@@ -156,12 +156,12 @@ def _computed(network: Network, graph: Graph, shade: np.float32) -> SelfTest:
 def doubts(
     graph: Graph, values: Mapping[str, Array], lost: Mapping[str, Array]
 ) -> NDArray[np.int_]:
-    """Returns how many signs and levels of each input rounding may change.
+    """Returns how many signs and levels rounding may change, for each input.
 
     Args:
-        graph: What is computed.
-        values: What the reference interpreter returned for some inputs.
-        lost: How far each value may be off.
+        graph: The graph.
+        values: Values of the reference interpreter for some inputs.
+        lost: Rounding error of each value.
     """
     found = np.zeros(len(values[next(iter(graph.inputs))]), int)
     for node in graph.nodes:

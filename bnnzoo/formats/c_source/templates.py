@@ -1,6 +1,6 @@
 """The C functions of generated source; only those that a network needs are included.
 
-They are plain C in `templates/`, each behind a line that names it and the ones it needs:
+They are plain C in `templates/`, each after a line with its name and the names of those it needs:
 
     /* @sign needs elements words */
 """
@@ -27,7 +27,7 @@ class _Part:
 
 @functools.cache
 def _parts() -> dict[str, _Part]:
-    """Returns all parts by name, in an order in which each stands behind those that it needs."""
+    """Returns all parts by name, each after those that it needs."""
     parts = {}
     folder = resources.files("bnnzoo.formats.c_source") / "templates"
     for name in _FILES:
@@ -41,11 +41,11 @@ def _parts() -> dict[str, _Part]:
 
 
 def source(names: Iterable[str], macros: str) -> str:
-    """Returns the C of some parts and of what they need.
+    """Returns the C source of some parts and of all that they need.
 
     Args:
-        names: Parts, as `conv2d`.
-        macros: Begin of the names of macros that a user may define.
+        names: Names of parts, such as `conv2d`.
+        macros: Prefix of the macros that a user may define.
     """
     parts = _parts()
     needed: set[str] = set()

@@ -1,7 +1,7 @@
 """Text of C source: names, numbers, arrays, and sanitized strings.
 
-Names of layers, models and classes come from files. They reach a comment as plain words, a name of
-C as letters and digits, and a string with everything escaped that C could read as something else.
+Names of layers, models and classes come from files. In comments they are plain words, in C names
+letters and digits, and in strings everything that is special in C is escaped.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["array", "comment", "identifier", "initializer", "number", "shape", "
 
 MAX_COMMENT = 200
 MAX_NAME = 48
-# C99 promises 4095 bytes of a string, and a character may take four, of four bytes of source each.
+# C99 guarantees strings of 4095 bytes; a character may be four bytes, each four bytes of source.
 MAX_STRING = 200
 _WIDTH = 100
 _PLAIN = (string_module.ascii_letters + string_module.digits + " _-.,:;()/+=").encode()
@@ -38,7 +38,7 @@ def identifier(text: str) -> str:
 
 
 def string(text: str) -> str:
-    """Returns a literal of the text in UTF-8; question marks too are escaped, for trigraphs."""
+    """Returns a string literal in UTF-8; question marks are escaped too, because of trigraphs."""
     bytes_ = text[:MAX_STRING].encode("utf-8", "replace")
     escaped = (chr(byte) if byte in _PLAIN else f"\\{byte:03o}" for byte in bytes_)
     return f'"{"".join(escaped)}"'
@@ -58,10 +58,10 @@ def number(value: Any) -> str:
 
 
 def initializer(fields: Mapping[str, Any]) -> str:
-    """Returns the value of a struct, in lines.
+    """Returns the initializer of a struct, in lines.
 
     Args:
-        fields: By name: numbers, sequences of them, fields of a struct inside, names, or None.
+        fields: By name: numbers, sequences of numbers, fields of a nested struct, names, or None.
     """
     return "\n".join(_lines(_fields(fields, "")))
 
@@ -97,7 +97,7 @@ def array(values: NDArray[Any]) -> str:
 
 
 def _lines(texts: Iterable[str]) -> Iterator[str]:
-    """Yields lines of texts with commas behind them, none longer than a line may be."""
+    """Yields lines of texts, each followed by a comma, wrapped at the maximal width."""
     line = "   "
     for text in texts:
         if len(line) + len(text) + 2 > _WIDTH:

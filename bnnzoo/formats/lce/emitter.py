@@ -1,4 +1,4 @@
-"""Collects the tensors and operators of a file while the graph is walked."""
+"""Collects the tensors and operators of a file while the graph is traversed."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def refuse(node: Node, why: str, instead: str) -> ConversionError:
 class Emitter:
     """A file under construction.
 
-    A value of the graph may have two tensors: one of float32 numbers and one of packed bits. Each
-    is made when it is first asked for.
+    A value of the graph may have two tensors, one of float32 numbers and one of packed bits. Each
+    is made on first use.
 
     Attributes:
-        graph: What is written, after `prepare`.
-        types: Of its values.
-        only_readers: As of the graph.
-        absorbed: Names of nodes that an operator before them has done already.
-        bytes: What constants are for -> how many bytes they take.
+        graph: The graph to write, after `prepare`.
+        types: Types of its values.
+        only_readers: The only reader of a value, by its name.
+        absorbed: Names of nodes that are part of an operator before them.
+        bytes: Size of the constants by purpose.
         notes: Sentences for the report.
     """
 
@@ -71,7 +71,7 @@ class Emitter:
         )
 
     def constant(self, name: str, values: NDArray[Any], purpose: str) -> int:
-        """Returns the tensor of a constant; equal constants are one."""
+        """Returns the tensor of a constant; equal constants share a tensor."""
         dtype = "INT32" if np.issubdtype(values.dtype, np.integer) else "FLOAT32"
         with np.errstate(over="ignore"):
             values = np.ascontiguousarray(values, "<i4" if dtype == "INT32" else "<f4")
@@ -85,13 +85,13 @@ class Emitter:
     def operator(
         self, kind: str, inputs: Sequence[int], name: str, shape: Sequence[int], **options: Any
     ) -> int:
-        """Adds an operator with one float32 result of a shape without batch axis."""
+        """Adds an operator with a float32 result; `shape` is without the batch axis."""
         return self._operator(kind, inputs, self._tensor(name, shape), options)
 
     def packed_operator(
         self, kind: str, inputs: Sequence[int], name: str, shape: Sequence[int], **options: Any
     ) -> int:
-        """Adds an operator whose result is bits; `shape` is that of the bits."""
+        """Adds an operator whose result is packed bits; `shape` is that of the bits."""
         *rest, channels = shape
         target = self._tensor(name, (*rest, words(channels)), "INT32")
         return self._operator(kind, inputs, target, options)
@@ -108,15 +108,15 @@ class Emitter:
         return len(self._tensors) - 1
 
     def set_real(self, value: str, tensor: int) -> None:
-        """Says which tensor has a value as float32."""
+        """Sets the tensor of a value as float32."""
         self._real[value] = tensor
 
     def set_packed(self, value: str, tensor: int) -> None:
-        """Says which tensor has a value as packed bits."""
+        """Sets the tensor of a value as packed bits."""
         self._packed[value] = tensor
 
     def real(self, value: str) -> int:
-        """Returns the tensor of a value as float32, bits as -1 and +1."""
+        """Returns the tensor of a value as float32, with bits as -1 and +1."""
         if value not in self._real:
             shape = self.types[value].shape
             self._real[value] = self.operator(
@@ -125,11 +125,11 @@ class Emitter:
         return self._real[value]
 
     def packed(self, value: str) -> int:
-        """Returns the tensor of bits."""
+        """Returns the tensor of a value as packed bits."""
         return self._packed[value]
 
     def fuse(self, node: Node, activation: int) -> bool:
-        """Fuses a clip into the operator before it, where possible."""
+        """Fuses a clip into the operator before it, if possible."""
         value = node.inputs[0]
         tensor = self._real.get(value, ABSENT)
         made = self._makers.get(tensor)

@@ -1,4 +1,4 @@
-"""Every other operation as an operator of TensorFlow Lite."""
+"""All operations except convolutions, as operators of TensorFlow Lite."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _VECTORS = "scales, biases and thresholds"
 _RELUS = {1: "RELU", 2: "RELU_N1_TO_1", 3: "RELU6"}
 _LOWEST = float(np.finfo(np.float32).min)
 _MANY_PIXELS = 256
-_MAX_AXES = 4  # with the batch axis; kernels of TensorFlow Lite know no more
+_MAX_AXES = 4  # with the batch axis, for kernels of TensorFlow Lite
 
 
 def _axes(emitter: Emitter, node: Node) -> None:
-    """Checks that a node's values have no more axes than the kernels know."""
+    """Checks that a node's values have no more axes than the kernels support."""
     for name in (*node.inputs, node.name):
         axes = len(emitter.types[name].shape) + 1
         if axes > _MAX_AXES:
             raise refuse(
-                node, f"its values have {axes} axes with the batch, at most {_MAX_AXES} can be",
-                "Reshape in front of it.",
+                node, f"its values must have at most {_MAX_AXES} axes with the batch, got {axes}",
+                "Reshape before it.",
             )  # fmt: skip
 
 
@@ -59,7 +59,7 @@ def _dequantize(emitter: Emitter, node: Node) -> None:
 def _quantize(emitter: Emitter, node: Node) -> None:
     raise refuse(
         node,
-        f"it makes {node.attributes['bits']} bits, and only signs can be packed",
+        f"it quantizes to {node.attributes['bits']} bits, and only signs can be packed",
         "Train the network with signs, or write a packed file (.safetensors).",
     )
 
@@ -140,9 +140,9 @@ def _pool(kind: str, emitter: Emitter, node: Node) -> None:
     if rule is None and kind == "AVERAGE_POOL_2D":
         raise refuse(
             node, f"its padding {tuple(pads)} must be that of 'same' or 'valid'",
-            "Pad with a layer of its own in front of it.",
+            "Pad with a separate layer before it.",
         )  # fmt: skip
-    if rule is None:  # the largest of a window is never the lowest number there is
+    if rule is None:  # the lowest number is never the maximum of a window
         tensor, _ = padded(emitter, tensor, f"{node.name}/padded", shape, pads, _LOWEST)
         rule = "valid"
     options = _pool_options(node, rule, "filter")
@@ -155,7 +155,7 @@ def _bmax_pool2d(emitter: Emitter, node: Node) -> None:
     falling = parameter(emitter.graph, node, "direction")
     if falling is not None and np.any(falling < 0):
         raise refuse(
-            node, "LceBMaxPool2d knows no minimum", "Pool real numbers instead, before the sign."
+            node, "LceBMaxPool2d has no minimum", "Pool real numbers instead, before the sign."
         )  # fmt: skip
     size, pool = emitter.types[source].shape[:2], node.attributes["pool"]
     rule = rule_of(pads, size, pool, node.attributes["strides"])
@@ -172,7 +172,7 @@ def _bmax_pool2d(emitter: Emitter, node: Node) -> None:
 
 
 def _bmax_pool2d_as_real(emitter: Emitter, node: Node) -> None:
-    """Writes a pooling of -1 and +1, in a border of -1: LceBMaxPool2d knows SAME and VALID only."""
+    """Writes a pooling of -1 and +1 padded with -1: LceBMaxPool2d has only SAME and VALID."""
     source, shape = node.inputs[0], emitter.types[node.name].shape
     tensor, _ = padded(
         emitter, emitter.real(source), f"{node.name}/padded", emitter.types[source].shape,
@@ -186,9 +186,9 @@ def _bmax_pool2d_as_real(emitter: Emitter, node: Node) -> None:
 
 
 def _global_pool(kind: str, emitter: Emitter, node: Node) -> None:
-    """Writes MEAN or REDUCE_MAX over all pixels; a mean of many in two steps.
+    """Writes MEAN or REDUCE_MAX over all pixels; a mean of many pixels in two steps.
 
-    TensorFlow Lite adds one number after the other: the mean of 56 x 56 pixels is off by 4e-5.
+    TensorFlow Lite sums sequentially: in one step, the mean of 56 x 56 pixels has an error of 4e-5.
     """
     tensor = emitter.real(node.inputs[0])
     height, width, channels = emitter.types[node.inputs[0]].shape
@@ -235,7 +235,7 @@ def _permute(emitter: Emitter, node: Node) -> None:
 
 
 def _reshape(emitter: Emitter, node: Node) -> None:
-    """Writes RESHAPE; of bits in words where the words stay whole, else of real numbers."""
+    """Writes RESHAPE: of packed bits if words are not split, otherwise of real numbers."""
     source, shape = emitter.types[node.inputs[0]], node.attributes["shape"]
     if source.kind != "bits":
         _with_table("RESHAPE", emitter, node, (1, *shape))

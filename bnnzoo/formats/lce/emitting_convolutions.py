@@ -24,23 +24,23 @@ Array = NDArray[Any]
 # Bounds of a clip -> fused_activation_function.
 CLIPS = {(0.0, math.inf): 1, (-1.0, 1.0): 2, (0.0, 6.0): 3}
 _VECTORS = "scales, biases and thresholds"
-# Above, the kernel of TensorFlow Lite 2.15 never ends: no pixel fits into its buffer.
+# Above this, the kernel of TensorFlow Lite 2.15 never ends: no pixel fits into its buffer.
 _MAX_DEPTHWISE_CHANNELS = 4832
 
 
 def conv2d(emitter: Emitter, node: Node) -> None:
-    """Writes CONV_2D or DEPTHWISE_CONV_2D; an affine behind it goes into kernel and bias."""
+    """Writes CONV_2D or DEPTHWISE_CONV_2D, with a following affine in the kernel and bias."""
     if "input_bits" in node.attributes:
         raise refuse(
             node,
-            "its input counts in 8 bits",
-            "Convert the Keras model, or a file with weights of float32 or float16.",
+            "its input is quantized to 8 bits",
+            "Convert the Keras model, or a file with float32 or float16 weights.",
         )
     _as_real(emitter, node, emitter.real(node.inputs[0]), 0.0)
 
 
 def bconv2d(emitter: Emitter, node: Node) -> None:
-    """Writes LceBconv2d, or a convolution of real numbers where there is no binary one."""
+    """Writes LceBconv2d, or a convolution of real numbers if LceBconv2d cannot express it."""
     source, pads = node.inputs[0], node.attributes["padding"]
     if emitter.types[source].kind == "levels":
         raise refuse(
@@ -51,9 +51,9 @@ def bconv2d(emitter: Emitter, node: Node) -> None:
     rule = _rule(emitter, node)
     pad_value = node.attributes["pad_value"]
     if node.attributes["groups"] > 1 or (rule is None and pad_value == 0):
-        why = "groups" if node.attributes["groups"] > 1 else "a border of zeros unlike SAME"
+        why = "groups" if node.attributes["groups"] > 1 else "zero padding other than SAME"
         emitter.notes.append(
-            f"Node '{node.name}' has {why}, which LceBconv2d does not know: it computes in float32."
+            f"Node '{node.name}' has {why}, which LceBconv2d lacks: it is computed in float32."
         )
         _as_real(emitter, node, emitter.real(source), float(pad_value))
         return
@@ -69,7 +69,7 @@ def bconv2d(emitter: Emitter, node: Node) -> None:
 
 
 def _rule(emitter: Emitter, node: Node) -> str | None:
-    """Returns the rule of a convolution's padding, None where it has none."""
+    """Returns the rule of a convolution's padding, "same" or "valid"; None for other padding."""
     size = emitter.types[node.inputs[0]].shape[:2]
     taps = emitter.graph.tensors[node.tensors["kernel"]].shape[1:3]
     return rule_of(
@@ -95,7 +95,7 @@ def padded(
 
 
 def _padded_bits(emitter: Emitter, node: Node) -> int:
-    """Writes a border around bits, by way of real numbers: LceBconv2d knows SAME of +1 only."""
+    """Pads bits as real numbers, since LceBconv2d can only pad with +1 and SAME."""
     source, value = node.inputs[0], float(node.attributes["pad_value"])
     tensor, shape = padded(
         emitter, emitter.real(source), f"{node.name}/padded", emitter.types[source].shape,
@@ -124,8 +124,8 @@ def _to_bits(emitter: Emitter, node: Node, sign: Node, bits: int, rule: str) -> 
 
     1. A sum is K - 2 p, p the number of products that are -1. LCE's bit is p > threshold.
     2. K - 2 p < t is p > (K - t) / 2, for an integer p the same as p > floor((K - t) / 2).
-    3. Where the sign is -1 above t, the kernel is negated: -sum < -t.
-    4. Beyond -1 and K thresholds say nothing new: always and never.
+    3. If the sign is -1 above t, the kernel is negated: -sum < -t.
+    4. Thresholds are clipped to -1 (always) and K (never).
     """
     kernel = numbers(emitter.graph.tensors[node.tensors["kernel"]]).astype(np.int8)
     channels, K = len(kernel), math.prod(kernel.shape[1:])
@@ -146,11 +146,11 @@ def _to_bits(emitter: Emitter, node: Node, sign: Node, bits: int, rule: str) -> 
 
 
 def _to_numbers(emitter: Emitter, node: Node, bits: int, rule: str) -> None:
-    """Writes a convolution whose sums are clipped, multiplied and shifted."""
+    """Writes a convolution whose sums are clipped, scaled and shifted."""
     kernel = numbers(emitter.graph.tensors[node.tensors["kernel"]])
     last, activation = node.name, 0
     clip = emitter.only_readers.get(last)
-    # LCE refuses an activation where it corrects a border of zeros behind it.
+    # LCE refuses an activation with zero padding, which it corrects after the convolution.
     if clip is not None and clip.op == "clip" and packs_output(node, emitter.types):
         activation = CLIPS.get((clip.attributes["low"], clip.attributes["high"]), 0)
         if activation:
@@ -173,7 +173,7 @@ def _absorb(emitter: Emitter, node: Node) -> str:
 
 
 def _affine_behind(emitter: Emitter, value: str, channels: int) -> tuple[Array, Array, str]:
-    """Absorbs the affine that alone reads a value; returns scale, bias and the last value."""
+    """Absorbs an affine that is the only reader; returns scale, bias and the last value."""
     affine = emitter.only_readers.get(value)
     if affine is None or affine.op != "affine":
         return np.ones(channels), np.zeros(channels), value
@@ -182,7 +182,7 @@ def _affine_behind(emitter: Emitter, value: str, channels: int) -> tuple[Array, 
 
 
 def _as_real(emitter: Emitter, node: Node, tensor: int, value: float) -> None:
-    """Writes a convolution of real numbers; `value` is what stands in its border."""
+    """Writes a convolution of real numbers, padded with `value`."""
     kernel = numbers(emitter.graph.tensors[node.tensors["kernel"]]).astype(np.float64)
     shape, pads = emitter.types[node.inputs[0]].shape, node.attributes["padding"]
     rule = _rule(emitter, node) if not value or not any(pads) else None

@@ -1,6 +1,6 @@
-"""Operators on constants: computed when a file is read.
+"""Operators on constants, which are computed when a file is read.
 
-Converters leave some in: XNOR-Net's files compute the scales of a kernel from the kernel.
+Converters do not fold all of them: XNOR-Net's files compute the scales of a kernel.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Array = NDArray[Any]
 
 
 def fold(operation: Operation) -> Constant:
-    """Returns what an operator computes from constants."""
+    """Returns the result of an operator on constants."""
     if is_shape(operation) and operation.kind != "FILL":
         return fold_shapes(operation)
     if operation.kind not in FOLD:
@@ -49,7 +49,7 @@ def _binary(compute: Callable[[Array, Array], Array]) -> Callable[[Operation], C
     def folded(operation: Operation) -> Constant:
         operation.operands(2, 2)
         if operation.option("fusedActivationFunction"):
-            raise operation.wrong("an activation of constants is not read")
+            raise operation.wrong("an activation of constants is not supported")
         first, second = operation.constant(0), operation.constant(1)
         try:
             shape = np.broadcast_shapes(first.shape, second.shape)
@@ -97,7 +97,7 @@ def _transpose(operation: Operation) -> Constant:
     array = operation.constant(0)
     axes = _axes(operation, array)
     if sorted(axes) != list(range(array.ndim)):
-        raise operation.wrong(f"its axes must be an order of {array.ndim} axes, got {axes}")
+        raise operation.wrong(f"its axes must be a permutation of {array.ndim} axes, got {axes}")
     operation.reading.spend(array.nbytes)
     return _real(np.ascontiguousarray(array.transpose(axes)))
 
@@ -109,11 +109,11 @@ def _reshape(operation: Operation) -> Constant:
     try:
         return _real(array.reshape(operation.target.shape))
     except ValueError as error:
-        raise operation.wrong("its elements must stay as many") from error
+        raise operation.wrong("it must keep the number of elements") from error
 
 
 def _broadcast_to(operation: Operation) -> Constant:
-    """BROADCAST_TO: whatever reads a constant repeats it itself."""
+    """BROADCAST_TO: not repeated, since readers of a constant broadcast it."""
     operation.operands(2, 2)
     array, shape = operation.constant(0), operation.table(1, (-1,))
     try:

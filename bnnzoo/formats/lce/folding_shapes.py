@@ -20,7 +20,7 @@ __all__ = ["FOLD_SHAPES", "fold_shapes", "is_shape"]
 Array = NDArray[Any]
 
 _MAX_AXES = 8
-_MAX_ELEMENTS = 2**31  # beyond it, no shape has as many
+_MAX_ELEMENTS = 2**31  # no shape has more
 
 
 def is_shape(operation: Operation) -> bool:

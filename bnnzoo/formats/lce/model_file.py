@@ -1,4 +1,4 @@
-"""What a `.tflite` file holds, as plain data."""
+"""The contents of a `.tflite` file as plain data."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = [
     "TensorEntry",
 ]
 
-# The types that matter here, by the schema's names.
+# The supported types, by the schema's names.
 DTYPES: dict[str, np.dtype[Any]] = {
     "FLOAT32": np.dtype("<f4"),
     "FLOAT16": np.dtype("<f2"),
@@ -30,7 +30,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "INT32": np.dtype("<i4"),
     "INT64": np.dtype("<i8"),
 }
-ABSENT = -1  # the index of an input that is left out
+ABSENT = -1  # the index of an omitted input
 PADDING = {"same": 0, "valid": 1}  # in the schema's numbers
 
 # Larq Compute Engine's operators, and the fields of their options.
@@ -52,9 +52,9 @@ class Quantization:
     """The quantization of real numbers as integers q: scale * (q - zero_point).
 
     Attributes:
-        scale: `(1,)`, or one for each place on the axis.
-        zero_point: The same.
-        axis: Of the tensor.
+        scale: `(1,)`, or one number per index of the axis.
+        zero_point: Likewise.
+        axis: Axis of the tensor.
     """
 
     scale: NDArray[Any]
@@ -67,11 +67,11 @@ class TensorEntry:
     """A value or a constant.
 
     Attributes:
-        name: Of the tensor; need not be unique.
-        dtype: The schema's name of its type: `FLOAT32`, `INT32`, or another one.
-        shape: With the batch axis, where it is a value.
-        values: What a constant holds, of `shape`; None for values and for types not in `DTYPES`.
-        quantization: Of integers that stand for real numbers.
+        name: Name of the tensor; need not be unique.
+        dtype: Type by the schema's name, such as `FLOAT32` or `INT32`.
+        shape: The shape; that of a value has the batch axis.
+        values: Elements of a constant; None for values and for types not in `DTYPES`.
+        quantization: Set if integers represent real numbers.
     """
 
     name: str
@@ -82,17 +82,17 @@ class TensorEntry:
 
     @property
     def is_real(self) -> bool:
-        """Whether it is of real numbers, quantized or not."""
+        """Whether it has real numbers, quantized or not."""
         return self.dtype in ("FLOAT32", "FLOAT16") or self.quantization is not None
 
     @property
     def is_words(self) -> bool:
-        """Whether it is of integers that stand for themselves, or for bits."""
+        """Whether it has INT32 integers that are not quantized, or packed bits."""
         return self.dtype == "INT32" and self.quantization is None
 
     @property
     def is_integers(self) -> bool:
-        """Whether it is of integers that stand for themselves, as those of shapes."""
+        """Whether it has integers that are not quantized, such as those of shapes."""
         return self.dtype in ("INT32", "INT64") and self.quantization is None
 
     def numbers(self) -> NDArray[np.float32]:
@@ -115,10 +115,10 @@ class OperatorEntry:
     """An operation.
 
     Attributes:
-        kind: The schema's name, as `CONV_2D`, or that of a custom operator, as `LceBconv2d`.
-        inputs: Indices of tensors; `ABSENT` where one is left out.
+        kind: The schema's name, such as `CONV_2D`, or that of a custom operator, `LceBconv2d`.
+        inputs: Indices of tensors; `ABSENT` for an omitted input.
         outputs: Indices of tensors.
-        options: Its settings by the schema's names.
+        options: Options by the schema's names.
     """
 
     kind: str
@@ -132,10 +132,10 @@ class ModelFile:
     """A file with one network.
 
     Attributes:
-        tensors: All of them; operators point into this list.
-        operators: In the order in which they run.
-        inputs: Indices of the tensors that are fed.
-        outputs: Indices of those that are returned.
+        tensors: All tensors; operators refer to them by index.
+        operators: The operators, in execution order.
+        inputs: Indices of the input tensors.
+        outputs: Indices of the output tensors.
         metadata: Name -> bytes.
     """
 

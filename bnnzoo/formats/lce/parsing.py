@@ -1,8 +1,8 @@
 """From the bytes of a `.tflite` file to plain data.
 
-Nothing in the file is believed. The Python accessors of flatbuffers check nothing, so every count
-is compared with the bytes that are there before something of that size is made, and what the
-accessors raise on nonsense is caught in one place, `parse`. Arrays are views of the file's bytes.
+Nothing in the file is trusted. The Python accessors of flatbuffers check nothing. Every count is
+therefore compared with the size of the file before anything of that size is allocated, and what the
+accessors raise for invalid bytes is caught in one place, `parse`. Arrays are views of the bytes.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ _MAX_CODES = 1024
 _MAX_OPTION_BYTES = 2**16
 _CUSTOM = "CUSTOM"
 _DAMAGED = "The file is damaged; download or convert it again."
-# What reading beyond the bytes, or bytes of another kind, makes the accessors raise.
+# What the accessors raise for bytes beyond the end or of another type.
 _NONSENSE = (
     *(struct.error, LookupError, ValueError, TypeError, OverflowError, AttributeError),
-    AssertionError,  # of flexbuffers, where a key is none
+    AssertionError,  # of flexbuffers, for a key that is not one
 )
 
 
@@ -51,7 +51,7 @@ def parse(data: bytes) -> ModelFile:
     """Parses the bytes of a file.
 
     Raises:
-        ModelFormatError: They are not a TensorFlow Lite file with one network, or are damaged.
+        ModelFormatError: They are not a TensorFlow Lite file with one network, or damaged.
         MissingDependencyError: No package that ships the schema is installed.
     """
     if data[4:8] != b"TFL3":
@@ -101,7 +101,7 @@ class _Reader:
         )
 
     def each(self, what: str, count: int, most: int, get: Callable[[int], Any]) -> tuple[Any, ...]:
-        """Returns the items of a vector of tables, whose offsets have four bytes each."""
+        """Returns the items of a vector of tables, which has an offset of four bytes for each."""
         if count > min(most, self.size // 4):
             raise ModelFormatError(
                 f"it must have at most {min(most, self.size // 4)} {what}, got {count}. {_DAMAGED}"
@@ -136,7 +136,7 @@ class _Reader:
         return TensorEntry(name, dtype, shape, values, quantization)
 
     def buffer(self, index: int) -> NDArray[np.uint8] | None:
-        """Returns the bytes of a buffer as a view, None where it is empty."""
+        """Returns the bytes of a buffer as a view; None if it is empty."""
         if not 0 <= index < self.model.BuffersLength():
             raise ModelFormatError(f"there is no buffer {index}. {_DAMAGED}")
         buffer = self.model.Buffers(index)
@@ -161,7 +161,7 @@ class _Reader:
         return OperatorEntry(kind, inputs, outputs, options)
 
     def options(self, operator: Any, table: str, fields: tuple[str, ...]) -> dict[str, int | float]:
-        """Returns the options of a built-in operator; their defaults where it has none."""
+        """Returns the options of a built-in operator, or the defaults if it has none."""
         if not fields:
             return {}
         if operator.BuiltinOptionsType() != getattr(self.schema.BuiltinOptions, table):
@@ -215,7 +215,7 @@ def _text(data: bytes | None) -> str:
 
 
 def _integers(vector: Any) -> tuple[int, ...]:
-    """Returns a vector of integers; the accessors say 0 where there is none."""
+    """Returns a vector of integers; the accessors return 0 for a missing one."""
     return () if isinstance(vector, int) else tuple(vector[: MAX_OPERANDS + 1].tolist())
 
 

@@ -1,8 +1,8 @@
 """Prepares a graph to be written for Larq Compute Engine.
 
-Its binary convolution has one multiplier and one bias per channel behind it, or a threshold where
-the next one takes bits. So every affine goes into the convolution in front of it, and every affine
-that only a sign reads becomes that sign's threshold.
+Its binary convolution is followed by a multiplier and a bias per channel, or by a threshold if the
+next one takes bits. Every affine is therefore moved into the convolution before it, or becomes the
+threshold of a sign that is its only reader.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ __all__ = ["packs_output", "prepare"]
 
 
 def prepare(graph: Graph) -> Graph:
-    """Returns the graph with affines and signs where the writer looks for them."""
-    # What a sign and something else read is computed in float32.
+    """Returns the graph with affines and signs where the writer expects them."""
+    # Values read by a sign and by something else are computed in float32.
     graph = fold_batch_norm(steady_signs(graph))
-    # Brings affines and signs of dense layers next to their convolution, past the reshape.
+    # Moves affines and signs of dense layers past the reshape, next to their convolution.
     graph = merge_affines(fold_padding(drop_identities(hoist_elementwise(graph))))
     graph = sign_thresholds(graph, shared=False)
-    # Bits are pooled with LceBMaxPool2d, which knows no minimum.
+    # Bits are pooled with LceBMaxPool2d, which has no minimum.
     graph = sign_before_pool(graph, falling=False)
-    # Again: a sign that went below a pooling meets the affine in front of it.
+    # Again: a sign moved before a pooling now follows an affine.
     graph = sign_thresholds(graph, shared=False)
-    # After the thresholds: those that no convolution takes are affines again, for `fold_into_conv`.
+    # After the thresholds: those that no convolution uses become affines for `fold_into_conv`.
     return drop_unused(fold_into_conv(_shifted_signs(graph)))
 
 
 def packs_output(node: Node, types: Mapping[str, Type]) -> bool:
     """Returns whether LceBconv2d can write the signs of this convolution as bits.
 
-    With zero padding it cannot: the popcount knows nothing of zeros.
+    With zero padding it cannot, since a popcount has no zeros.
     """
     attributes = node.attributes
     return (
@@ -57,11 +57,11 @@ def packs_output(node: Node, types: Mapping[str, Type]) -> bool:
 
 
 def _shifted_signs(graph: Graph) -> Graph:
-    """Replaces thresholds that no convolution takes by an affine in front of the sign.
+    """Replaces thresholds that no convolution uses by an affine before the sign.
 
-    x < t is x - t < 0 and x > t is t - x < 0, without any rounding error in the sign of a float32
-    difference, once t is the float32 that has the same numbers below (or above) it. A sign that
-    does not depend on x is that of 0 * x - 1 or 0 * x + 1.
+    x < t is x - t < 0 and x > t is t - x < 0. The sign of a float32 difference is exact if t is
+    rounded to the float32 that has the same numbers below (or above) it. A sign that does not
+    depend on x is that of 0 * x - 1 or 0 * x + 1.
     """
     types, readers = infer_types(graph), graph.only_readers()
     producers = {node.name: node for node in graph.nodes}

@@ -30,7 +30,7 @@ _NAMELESS = "tflite"
 
 
 def read(path: str | os.PathLike[str]) -> tuple[Graph, NetworkInfo]:
-    """Returns the network of a file; one without a name gets that of the file. See `from_bytes`."""
+    """Returns the network of a file, named after the file if it has no name; see `from_bytes`."""
     graph, info = from_file(path, from_bytes)
     if info.name == _NAMELESS:
         info = dataclasses.replace(info, name=readable(Path(path).stem) or _NAMELESS)
@@ -38,10 +38,10 @@ def read(path: str | os.PathLike[str]) -> tuple[Graph, NetworkInfo]:
 
 
 def from_bytes(data: bytes) -> tuple[Graph, NetworkInfo]:
-    """Returns the network of a `.tflite` file, and what the file says of it.
+    """Returns the network of a `.tflite` file, and its metadata.
 
     Raises:
-        ModelFormatError: The file is damaged, or holds something that has no meaning here.
+        ModelFormatError: The file is damaged, or has something that is not supported.
         MissingDependencyError: No package that ships the schema is installed.
     """
     file = parse(data)
@@ -86,13 +86,13 @@ def _check_kinds(file: ModelFile) -> None:
     )
     if unknown:
         raise ModelFormatError(
-            f"it has unsupported operators: {shown(', '.join(unknown))}. The page on Larq "
-            "Compute Engine lists those that are; convert the Keras model itself, if you have it."
+            f"it has unsupported operators: {shown(', '.join(unknown))}. The page on Larq Compute "
+            "Engine lists the supported ones; convert the Keras model itself, if you have it."
         )
 
 
 def _single_results(file: ModelFile) -> Iterator[tuple[int, OperatorEntry]]:
-    """Yields operators with their index; those of several results once for each of them."""
+    """Yields operators with their index; one with several results once per result."""
     for index, entry in enumerate(file.operators):
         if entry.kind != "SPLIT":
             yield index, entry

@@ -23,14 +23,14 @@ __all__ = ["Condition", "Constant", "Operation", "Reading", "Value", "uniform"]
 
 Array = NDArray[Any]
 
-# Bytes of constants that may be made, per byte of the file: a few of each, where they are folded.
+# Bytes of constants that may be made per byte of the file; folding makes several of each.
 _CONSTANT_BYTES_PER_BYTE = 16
 _BATCH = 1
 
 
 @dataclass(frozen=True)
 class Value:
-    """What an operator computes for one image: a value of the graph and its type."""
+    """A value of the graph and its type: the result of an operator for one image."""
 
     name: str
     type: Type
@@ -38,10 +38,10 @@ class Value:
 
 @dataclass(frozen=True)
 class Constant:
-    """What does not depend on the image.
+    """A value that does not depend on the image.
 
     Attributes:
-        array: As the file has it, with all axes.
+        array: The array in the file, with all axes.
         kind: `real` numbers, `integers` of a table or of packed words, or `bits`, -1 and +1.
     """
 
@@ -51,14 +51,14 @@ class Constant:
 
 @dataclass(frozen=True)
 class Condition:
-    """A comparison, for each element.
+    """An elementwise comparison.
 
     Attributes:
-        bits: -1 where it holds if it is strict, where it does not hold if it is not.
-        strict: Equal ones do not count.
-        value: What is compared.
-        below: It asks whether that is less.
-        bound: The one number that it is compared with; None where it is compared with more.
+        bits: -1 where a strict comparison holds, or where one that is not strict does not hold.
+        strict: Whether it is false for equal numbers.
+        value: The value that is compared.
+        below: Whether it is "less than".
+        bound: The number that it is compared with; None if there is more than one.
     """
 
     bits: Value
@@ -69,7 +69,7 @@ class Condition:
 
 
 def uniform(array: Array) -> float | None:
-    """Returns the number that all elements are; None where they differ or there are none."""
+    """Returns the value of all elements; None if they differ or there are none."""
     if array.size == 0:
         return None
     first = array.reshape(-1)[0]
@@ -80,9 +80,9 @@ class Reading:
     """A graph under construction.
 
     Attributes:
-        file: What is read.
-        values: Tensor -> what is known of it by now.
-        builder: The graph.
+        file: The file.
+        values: Tensor -> its value, if it was read already.
+        builder: Builds the graph.
     """
 
     def __init__(self, file: ModelFile, file_bytes: int) -> None:
@@ -132,17 +132,17 @@ class Reading:
         return Value(name, self.builder.types[name])
 
     def spend(self, count: int) -> None:
-        """Says that a constant of so many bytes will be made.
+        """Accounts for a constant of `count` bytes that will be made.
 
         Raises:
-            ModelFormatError: Together they are out of proportion to the file.
+            ModelFormatError: The constants would be far larger than the file.
         """
         self._bytes_left -= count
         if self._bytes_left < 0:
-            raise ModelFormatError("its constants are used for far more bytes than it has.")
+            raise ModelFormatError("its constants must not become far larger than the file.")
 
     def keep(self, name: str, index: int, role: str, tensor: Tensor) -> str:
-        """Returns the name of a tensor of the graph; that of a shared constant is shared."""
+        """Adds a tensor to the graph and returns its name; a shared constant is added once."""
         key = (index, role)
         if index == ABSENT or key not in self._kept:
             self.builder.tensors[name] = tensor
@@ -151,11 +151,11 @@ class Reading:
         return self._kept[key]
 
     def clipped(self, value: Value, source: str | None = None) -> tuple[str, float, float]:
-        """Returns what a value is the clip of, and the range that it lies in.
+        """Returns the input of a chain of clips, and the range of its result.
 
         Args:
-            value: What may be a clip, or one of another.
-            source: Where the search ends; None goes as far as there are clips.
+            value: The result of the clips, if there are any.
+            source: Value at which the search ends; None follows all clips.
         """
         nodes, name, chain = self.builder.nodes, value.name, []
         while name != source and name in nodes and nodes[name].op == "clip":
@@ -167,7 +167,7 @@ class Reading:
         return name, low, high
 
     def scaled(self, value: Value) -> tuple[Value, float | None]:
-        """Returns what a value is a multiple of, and how often; None times where it is of none."""
+        """Returns the input and the factor of a scaled value; the value and None for others."""
         node = self.builder.nodes.get(value.name)
         if node is None or node.op != "affine" or set(node.tensors) != {"scale"}:
             return value, None
@@ -176,11 +176,11 @@ class Reading:
 
 
 class Operation:
-    """One operator while it is read: what it is fed, and the nodes that it becomes.
+    """An operator that is being read: its inputs, and the nodes that compute it.
 
     Attributes:
-        kind: Of the operator.
-        reading: Of the file.
+        kind: Kind of the operator.
+        reading: The graph under construction.
     """
 
     def __init__(self, reading: Reading, entry: OperatorEntry, index: int) -> None:
@@ -191,7 +191,7 @@ class Operation:
         if len(entry.outputs) != 1 or not 0 <= entry.outputs[0] < len(reading.file.tensors):
             raise self.wrong(f"it must have one result, got {shown(entry.outputs)}")
         if entry.outputs[0] in reading.values:
-            raise self.wrong("its result must not be there before it")
+            raise self.wrong("its result must not be computed before it")
         self.target = reading.file.tensors[entry.outputs[0]]
         self._first = len(reading.builder.nodes)
         self._name = reading.builder.names.free(readable(self.target.name) or "value")
@@ -201,10 +201,10 @@ class Operation:
         return ModelFormatError(f"{self._what}: {rule}.")
 
     def operands(self, least: int, most: int) -> int:
-        """Returns how many inputs the operator has.
+        """Returns the number of inputs.
 
         Raises:
-            ModelFormatError: They are fewer or more than it takes.
+            ModelFormatError: There are fewer than `least` or more than `most`.
         """
         count = len(self._entry.inputs)
         if not least <= count <= most:
@@ -212,7 +212,7 @@ class Operation:
         return count
 
     def operand(self, place: int) -> Value | Constant | Condition | None:
-        """Returns an input, None where it is left out."""
+        """Returns an input; None if it is omitted."""
         inputs = self._entry.inputs
         if place >= len(inputs) or inputs[place] == ABSENT:
             return None
@@ -241,7 +241,7 @@ class Operation:
             raise self.wrong(f"input {place} must be finite numbers")
 
     def table(self, place: int, shape: tuple[int, ...]) -> list[Any]:
-        """Returns a constant of integers as nested lists; -1 in a shape stands for any length."""
+        """Returns a constant of integers as nested lists; -1 in `shape` allows any length."""
         array = self.constant(place, "integers")
         fits = len(array.shape) == len(shape) and all(
             wanted in (-1, got) for wanted, got in zip(shape, array.shape, strict=True)
@@ -252,7 +252,7 @@ class Operation:
         return found
 
     def option(self, name: str, least: int = 0, most: int = 2**20) -> int:
-        """Returns a setting that is an integer of a range."""
+        """Returns an option that is an integer in a range."""
         value = self._entry.options[name]
         value = int(value) if isinstance(value, bool) else value
         if not is_int(value, least, most):
@@ -260,7 +260,7 @@ class Operation:
         return int(value)
 
     def number(self, name: str) -> float:
-        """Returns a setting that is a finite number."""
+        """Returns an option that is a finite number."""
         value = float(self._entry.options[name])
         if not math.isfinite(value):
             raise self.wrong(f"{name} must be a finite number, got {value}")
@@ -277,11 +277,12 @@ class Operation:
         """Adds a node.
 
         Args:
-            part: What it is, in its name.
+            part: Last part of its name.
             op: Operation of the graph.
             inputs: Values that it reads.
-            tensors: Role -> the place of the input that it comes from (`ABSENT`: none), and it.
-            attributes: Settings of the operation.
+            tensors: Role -> index of the input that the tensor comes from (or `ABSENT`), and the
+                tensor.
+            attributes: Attributes of the operation.
         """
         builder = self.reading.builder
         name = builder.names.free(readable(f"{self._name}/{part}"))
@@ -298,11 +299,11 @@ class Operation:
         return self.reading.value(name)
 
     def same(self, place: int, other: int) -> bool:
-        """Returns whether two inputs are one and the same."""
+        """Returns whether two inputs are the same tensor."""
         return self._entry.inputs[place] == self._entry.inputs[other]
 
     def finish(self, value: Value | Constant | Condition) -> None:
-        """Says what the operator computes, and checks the shape that the file says."""
+        """Sets the operator's result, and compares its shape with that in the file."""
         if isinstance(value, Condition):
             self._check_condition(value)
         if isinstance(value, Value):
@@ -330,10 +331,10 @@ class Operation:
             )
 
     def reshaped_bits(self, value: Value) -> tuple[int, ...]:
-        """Returns the shape of bits that the result's words stand for."""
+        """Returns the shape of the bits that are packed in the result's words."""
         channels, count = value.type.shape[-1], self.target.shape[-1]
         if channels % WORD_BITS == 0:
             return (*self.target.shape[1:-1], count * WORD_BITS)
         if count == words(channels):
             return (*self.target.shape[1:-1], channels)
-        raise self.wrong(f"words of {channels} channels must stay whole")
+        raise self.wrong(f"words of {channels} channels must not be split")

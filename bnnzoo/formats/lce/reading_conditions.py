@@ -1,13 +1,13 @@
-"""Comparisons and choices: what TensorFlow's own converter makes of a quantizer.
+"""Comparisons and selections: how TensorFlow's own converter writes a quantizer.
 
 It has no operator for a sign, which becomes SELECT(LESS(x, 0), -1, 1). A comparison is read as
-bits, so that this choice is a sign again:
+bits, so that this selection becomes a sign again:
 
     x < t    is    sign(x - t) = -1        x > t    is    sign(t - x) = -1
 
-and <=, >= are the other sign of these. The difference of two float32 is 0 only where they are
-equal, so that nothing is rounded. A choice between a bound and what is compared with it is a clip,
-one between two numbers an affine of the signs, and any other one a sum of products with 0 and 1.
+and <=, >= are the opposite signs. The difference of two float32 is 0 only if they are equal, so
+that the sign is exact. A selection between a bound and the value compared with it is a clip, one
+between two numbers is an affine of the signs, and any other is a sum of products with 0 and 1.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _MAX_LEVEL_BITS = 8
 
 
 def per_channel(operation: Operation, place: int, value: Value) -> tuple[int, Array]:
-    """Returns a constant as one number per channel, and the place it may be shared by.
+    """Returns the input that a constant may be shared by, and the constant, a number per channel.
 
-    One number for all channels is not shared: elsewhere there may be more channels.
+    A single number for all channels is not shared, since other values may have more channels.
     """
     array, channels = operation.constant(place), value.type.shape[-1]
     last = array.shape[-1] if array.ndim else 1
@@ -44,11 +44,11 @@ def per_channel(operation: Operation, place: int, value: Value) -> tuple[int, Ar
 
 
 def compare(below: bool, strict: bool, operation: Operation) -> Condition:
-    """LESS, GREATER, LESS_EQUAL and GREATER_EQUAL: of a value and a number per channel, or another.
+    """LESS, GREATER, LESS_EQUAL and GREATER_EQUAL of a value and a constant or another value.
 
     Args:
-        below: It asks whether input 0 is less.
-        strict: Equal ones do not count.
+        below: Whether it is "less than".
+        strict: Whether it is false for equal numbers.
         operation: The operator.
     """
     operation.operands(2, 2)
@@ -70,7 +70,7 @@ def compare(below: bool, strict: bool, operation: Operation) -> Condition:
 
 
 def _difference(operation: Operation, value: Value, vector: Array, rising: bool) -> Value:
-    """Returns value - vector, or what is opposite to it."""
+    """Returns value - vector if `rising`, otherwise vector - value."""
     if rising and not vector.any():
         return value
     tensors = {"bias": (ABSENT, -vector if rising else vector)}
@@ -80,11 +80,11 @@ def _difference(operation: Operation, value: Value, vector: Array, rising: bool)
 
 
 def select(operation: Operation) -> Value:
-    """SELECT and SELECT_V2: (condition, what is taken where it holds, what is taken elsewhere)."""
+    """SELECT and SELECT_V2: (condition, result where it holds, result elsewhere)."""
     operation.operands(3, 3)
     condition = operation.operand(0)
     if not isinstance(condition, Condition):
-        raise operation.wrong("input 0 must be a comparison of what depends on the network's input")
+        raise operation.wrong("input 0 must be a comparison that depends on the network's input")
     clipped = _clipped(operation, condition)
     if clipped is not None:
         return clipped
@@ -96,9 +96,9 @@ def select(operation: Operation) -> Value:
 
 
 def _clipped(operation: Operation, condition: Condition) -> Value | None:
-    """Returns a choice between a bound and the value that it bounds; None where it is another one.
+    """Returns a selection between a bound and the value that it bounds; None for any other.
 
-    The value may have been clipped before, to a range that holds the bound.
+    The value may have been clipped before, to a range that includes the bound.
     """
     for place in (1, 2):
         bound, value = operation.operand(place), operation.operand(3 - place)
@@ -115,7 +115,7 @@ def _clipped(operation: Operation, condition: Condition) -> Value | None:
 
 
 def _levels(operation: Operation, condition: Condition) -> Value:
-    """Returns a choice of two numbers as an affine of signs."""
+    """Returns a selection between two numbers as an affine of signs."""
     signs = operation.add("signs", "dequantize", condition.bits)
     holds, other = (per_channel(operation, place, signs)[1] for place in (1, 2))
     minus, plus = (holds, other) if condition.strict else (other, holds)
@@ -128,7 +128,7 @@ def _levels(operation: Operation, condition: Condition) -> Value:
 
 
 def _masked(operation: Operation, condition: Condition, place: int) -> Value | None:
-    """Returns an input where it is taken and 0 elsewhere; None for one of zeros."""
+    """Returns an input where it is selected and 0 elsewhere; None for an input of zeros."""
     taken = operation.operand(place)
     if isinstance(taken, Constant) and uniform(taken.array) == 0:
         return None
@@ -147,14 +147,14 @@ def _masked(operation: Operation, condition: Condition, place: int) -> Value | N
 
 
 def round_levels(operation: Operation) -> Value:
-    """ROUND of 2^bits - 1 times what lies between 0 and 1: levels, as DoReFa-Net has them."""
+    """ROUND of 2^bits - 1 times a value between 0 and 1: levels, as in DoReFa-Net."""
     operation.operands(1, 1)
     value = operation.value(0)
     source, steps = operation.reading.scaled(value)
     _, low, high = operation.reading.clipped(source)
     bits = next((n for n in range(1, _MAX_LEVEL_BITS + 1) if 2**n - 1 == steps), None)
     if bits is None or low < 0 or high > 1:
-        raise operation.wrong("it must be of 2^bits - 1 times what is clipped to 0 and 1")
+        raise operation.wrong("its input must be 2^bits - 1 times a value clipped to [0, 1]")
     levels = operation.add("levels", "quantize", source, bits=bits)
     numbers = operation.add("numbers", "dequantize", levels)
     scale = np.full(value.type.shape[-1], steps, np.float32)

@@ -1,4 +1,4 @@
-"""Operators that convolve, as nodes of a graph."""
+"""Convolutions and dense layers, as nodes of a graph."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Array = NDArray[Any]
 
 # fused_activation_function -> bounds.
 _BOUNDS = {1: (0.0, math.inf), 2: (-1.0, 1.0), 3: (0.0, 6.0)}
-_MAX_PRODUCTS = 2**24  # float32 has every integer below
+_MAX_PRODUCTS = 2**24  # float32 represents every integer below it
 
 
 def activated(operation: Operation, value: Value, option: str) -> Value:
@@ -35,7 +35,7 @@ def activated(operation: Operation, value: Value, option: str) -> Value:
 
 
 def map_shape(operation: Operation, value: Value) -> tuple[int, int, int]:
-    """Returns the shape of a map."""
+    """Returns the shape of a feature map."""
     if len(value.type.shape) != 3:
         raise operation.wrong(f"input 0 must be (1, h, w, c), got {(1, *value.type.shape)}")
     height, width, channels = value.type.shape
@@ -45,7 +45,7 @@ def map_shape(operation: Operation, value: Value) -> tuple[int, int, int]:
 def _window(
     operation: Operation, value: Value, kernel: tuple[int, ...], names: tuple[str, ...]
 ) -> dict[str, Any]:
-    """Returns strides, dilation and padding; `names` are those of the four options."""
+    """Returns strides, dilation and padding; `names` are the names of the four options."""
     strides = tuple(operation.option(name, least=1) for name in names[:2])
     dilation = tuple(operation.option(name, least=1) for name in names[2:])
     rule = list(PADDING)[operation.option("padding", most=1)]
@@ -133,7 +133,7 @@ def bconv2d(operation: Operation) -> Value:
         return _scaled(operation, sums)
     zeros = pad_value == 0 and any(window["padding"])
     if zeros or operation.option("fused_activation_function"):
-        raise operation.wrong("bits must have no border of zeros and no activation")
+        raise operation.wrong("a result of bits must have neither zero padding nor an activation")
     return _compared(operation, sums, kernel.K)
 
 
@@ -158,7 +158,7 @@ def _binary_kernel(operation: Operation, channels: int) -> PackedSigns:
 
 
 def _scaled(operation: Operation, sums: Value) -> Value:
-    """Adds activation, multiplier and bias, in this order."""
+    """Adds the activation, the multiplier and the bias, in this order."""
     value = activated(operation, sums, "fused_activation_function")
     tensors = {}
     for place, role, neutral in ((2, "scale", 1.0), (3, "bias", 0.0)):

@@ -1,4 +1,4 @@
-"""Every other operator as nodes of a graph."""
+"""All other operators, as nodes of a graph."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _simple(op: str, operation: Operation, **attributes: Any) -> Value:
 
 
 def _same(operation: Operation) -> Value:
-    """QUANTIZE and DEQUANTIZE: other integers, or none, for the same real numbers."""
+    """QUANTIZE and DEQUANTIZE: the real numbers do not change."""
     operation.operands(1, 1)
     return operation.value(0)
 
@@ -98,14 +98,14 @@ def _hard_swish(operation: Operation) -> Value:
 
 
 def _zero(operation: Operation) -> Constant:
-    """Returns 0, which has any shape."""
+    """Returns 0, which broadcasts to any shape."""
     return Constant(np.zeros((1,) * len(operation.target.shape), np.float32), "real")
 
 
 def _two(op: str, operation: Operation) -> Value | Constant:
     """ADD, SUB and MUL: of two values, or of a value and one constant per channel.
 
-    A value minus itself is 0: what is left of a straight-through estimator's gradient.
+    A value minus itself is 0; it remains from a straight-through estimator.
     """
     operation.operands(2, 2)
     if op == "subtract" and operation.same(0, 1):
@@ -125,7 +125,7 @@ def _two(op: str, operation: Operation) -> Value | Constant:
 
 
 def _widened(operation: Operation, value: Value, axes: int) -> Value:
-    """Gives a value as many axes as the other has; missing ones stand in front."""
+    """Adds leading axes to a value until it has `axes`."""
     missing = axes - len(value.type.shape)
     if not missing:
         return value
@@ -204,13 +204,13 @@ def _concat(operation: Operation) -> Value:
     axes = len(values[0].type.shape) + 1
     axis = operation.option("axis", least=-axes, most=axes - 1) % axes
     if axis == 0:
-        raise operation.wrong("its axis must not be that of the batch")
+        raise operation.wrong("its axis must not be the batch")
     joined = operation.add("concat", "concat", *values, axis=axis - 1)
     return activated(operation, joined, "fusedActivationFunction")
 
 
 def _reshape(operation: Operation) -> Value:
-    """RESHAPE, SQUEEZE and EXPAND_DIMS: the result's shape says everything."""
+    """RESHAPE, SQUEEZE and EXPAND_DIMS: defined by the shape of the result."""
     operation.operands(1, 2)
     source, shape = operation.operand(0), operation.target.shape
     if not isinstance(source, Value):
@@ -250,9 +250,9 @@ def _pad(operation: Operation) -> Value:
 def _more_channels(
     operation: Operation, value: Value, counts: Sequence[int], number: float
 ) -> Value:
-    """Puts channels of one number before and behind those of a value.
+    """Adds channels of one number before and after those of a value.
 
-    They are channels of the value between bounds that are that number.
+    They are channels of the value, clipped to that number.
     """
     channels = value.type.shape[-1]
     if sum(counts) > (_MAX_CONCATENATED - 3) * channels:

@@ -1,4 +1,4 @@
-"""Operators that take a part of a value."""
+"""Operators that return a part of a value."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from bnnzoo.formats.lce.reading import Operation, Value
 
 __all__ = ["RESULT", "slice_", "split", "strided_slice"]
 
-# Option of an operator with several results, which is read once for each: which one it is.
+# Option with the index of the result: an operator with several results is read once for each.
 RESULT = "result"
 
 
 def slice_(operation: Operation) -> Value:
-    """SLICE: a range of one axis after the other."""
+    """SLICE: a range of each axis."""
     operation.operands(3, 3)
     value = operation.value(0)
     axes = len(value.type.shape) + 1
@@ -27,7 +27,7 @@ def slice_(operation: Operation) -> Value:
 
 
 def strided_slice(operation: Operation) -> Value:
-    """STRIDED_SLICE with steps of one; a bit of a mask stands for an end of its axis."""
+    """STRIDED_SLICE with steps of 1; a bit of a mask means the begin or end of its axis."""
     operation.operands(4, 4)
     value = operation.value(0)
     lengths = (1, *value.type.shape)
@@ -48,7 +48,7 @@ def strided_slice(operation: Operation) -> Value:
 
 
 def split(operation: Operation) -> Value:
-    """SPLIT: one of its results, a part of an axis that is divided evenly."""
+    """SPLIT: one of its results, a part of an evenly divided axis."""
     operation.operands(2, 2)
     value = operation.value(1)
     lengths = (1, *value.type.shape)
@@ -65,7 +65,7 @@ def split(operation: Operation) -> Value:
 
 
 def _end(place: int, length: int) -> int:
-    """Returns a place on an axis; a negative one counts from the end."""
+    """Returns an index on an axis; a negative one counts from the end."""
     return min(max(place + length if place < 0 else place, 0), length)
 
 
@@ -78,7 +78,7 @@ def _ranges(
     for axis, (begin, size) in enumerate(zip(begins[1:], sizes[1:], strict=True)):
         length = value.type.shape[axis]
         if begin < 0 or size < 1:
-            raise operation.wrong(f"{begin} + {size} must lie inside {length}")
+            raise operation.wrong(f"{begin} + {size} must be at most {length}")
         if (begin, size) != (0, length) or axis == last:
             value = operation.add(f"axis{axis}", "slice", value, axis=axis, begin=begin, size=size)
     return value

@@ -1,4 +1,4 @@
-"""The flatbuffer schema of TensorFlow Lite, as Python code that other packages ship."""
+"""The flatbuffer schema of TensorFlow Lite, as Python code from other packages."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from bnnzoo.errors import MissingDependencyError
 
 __all__ = ["OPTIONS", "schema"]
 
-# Package -> folder in it. Only this one file is loaded: TensorFlow itself takes ten seconds.
+# Package -> folder in it. Only this file is loaded: importing TensorFlow takes ten seconds.
 _SHIPPED_BY = {"ai_edge_litert": "", "tensorflow": "lite/python"}
 _FILE = "schema_py_generated.py"
 
-# Built-in operator -> table of its options, and the scalar fields that matter.
+# Built-in operator -> table of its options, and the scalar fields that are used.
 _CONV = ("padding", "strideH", "strideW", "dilationHFactor", "dilationWFactor")
 _POOL = ("padding", "strideH", "strideW", "filterHeight", "filterWidth")
 _FUSED = ("fusedActivationFunction",)

@@ -19,8 +19,8 @@ __all__ = ["serialize"]
 
 _VERSION = 3
 _DESCRIPTION = b"bnnzoo"
-_ALIGNMENT = 16  # of constants, so that kernels may load them in whole vectors
-_MAX_DEPRECATED_CODE = 127  # readers from before 2020 know no larger ones
+_ALIGNMENT = 16  # of constants, so that kernels can load whole vectors
+_MAX_DEPRECATED_CODE = 127  # the largest code for readers from before 2020
 _CUSTOM = "CUSTOM"
 
 
@@ -30,7 +30,7 @@ def serialize(file: ModelFile) -> bytes:
     Raises:
         MissingDependencyError: No package that ships the schema is installed.
     """
-    schema()  # whatever ships it brings flatbuffers
+    schema()  # a package that ships it also requires flatbuffers
     import flatbuffers
 
     builder = flatbuffers.Builder(1 << 16)
@@ -44,7 +44,7 @@ class _Assembly:
     def __init__(self, file: ModelFile) -> None:
         self.file = file
         self.schema = schema()
-        self.buffers = [self.schema.BufferT()]  # the first one is that of tensors without data
+        self.buffers = [self.schema.BufferT()]  # the first one is for tensors without data
         self.codes: list[str] = []
 
     def model(self) -> Any:
@@ -114,7 +114,7 @@ class _Assembly:
 
 def _aligned(generated: Any) -> type[Any]:
     class Aligned(generated.BufferT):  # type: ignore[misc]
-        """A buffer whose data begins at a multiple of 16 bytes, as the schema asks."""
+        """A buffer whose data begins at a multiple of 16 bytes, as the schema requires."""
 
         def Pack(self, builder: Any) -> Any:  # noqa: N802 (the schema's name)
             builder.Prep(_ALIGNMENT, len(self.data))

@@ -1,7 +1,7 @@
-"""Bits in words of 32 channels, as Larq Compute Engine has them.
+"""Bits in words of 32 channels, as in Larq Compute Engine.
 
-The bits of a pixel's channels lie one after the other, the first one the lowest bit of the first
-word. A bit of 1 is -1. The last word is filled up with 0.
+The channels of a pixel are consecutive bits, starting at the lowest bit of the first word. A bit of
+1 is -1. Unused bits of the last word are 0.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ WORD_BITS = 32
 
 
 def words(channels: int) -> int:
-    """Returns how many words some channels take."""
+    """Returns the number of words for `channels` bits."""
     return -(-channels // WORD_BITS)
 
 
 def to_words(signs: NDArray[Any]) -> NDArray[np.int32]:
-    """Returns numbers `(..., channels)` as the words of their signs, `(..., words)`."""
+    """Returns the signs of numbers `(..., channels)` as words `(..., words)`."""
     *rest, channels = signs.shape
     bits = np.zeros((*rest, words(channels) * WORD_BITS), bool)
     bits[..., :channels] = signs < 0
@@ -31,7 +31,7 @@ def to_words(signs: NDArray[Any]) -> NDArray[np.int32]:
 
 
 def from_words(packed: NDArray[np.int32], channels: int) -> NDArray[np.bool_] | None:
-    """Returns which of the channels `(..., channels)` are -1; None where an unused bit is 1."""
+    """Returns which of the channels `(..., channels)` are -1; None if an unused bit is 1."""
     data = np.ascontiguousarray(packed.astype("<i4", copy=False)).view(np.uint8)
     bits = np.unpackbits(data, axis=-1, bitorder="little")
     if bits[..., channels:].any():

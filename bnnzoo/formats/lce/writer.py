@@ -14,7 +14,7 @@ from bnnzoo.formats.strict_json import encode
 
 __all__ = ["INFO_KEY", "write"]
 
-# Name of the metadata that holds the facts about a network; other readers skip it.
+# Name of the metadata entry with the facts about a network; other readers ignore it.
 INFO_KEY = "bnnzoo_info"
 
 
@@ -37,6 +37,6 @@ def write(network: Network) -> Written:
 
 
 def _facts(info: NetworkInfo) -> bytes:
-    """Returns the facts that stay true: the file has other layers than the Keras model."""
+    """Returns the facts without those about the layers of the Keras model."""
     kept = dataclasses.replace(info, architecture=None, keras_config=None)
     return encode(kept.to_dict()).encode()

@@ -1,8 +1,8 @@
 """QONNX: standard ONNX with operators of few bits, as FINN and hls4ml read it.
 
-Bits stay float32 -1 and +1 between BipolarQuant nodes, so that the file means the same to a tool
-that knows nothing of bits; the data types of tensors are annotated for those that do. Images are
-channels first, as the tools of the field expect; nothing is fused.
+Bits stay float32 -1 and +1 between BipolarQuant nodes, so that tools without support for bits can
+run the file; the data types of tensors are annotated for the others. Images are channels first, as
+these tools expect; nothing is fused.
 
 See the specification, https://github.com/fastmachinelearning/qonnx/tree/main/docs.
 """
@@ -28,12 +28,12 @@ from bnnzoo.graph.passes.steady_signs import steady_signs
 __all__ = ["drawn", "write"]
 
 _PASSES = (
-    # ONNX multiplies and adds in float32 where the runtime compares counts.
+    # ONNX multiplies and adds in float32; the runtime compares integer counts.
     steady_signs,
     drop_identities,
     fold_padding,
     drop_unused,
-    # After them: what stands between an image and a dense layer is then one reshape.
+    # After these passes, there is one reshape between an image and a dense layer.
     flatten_channels_first,
 )
 
@@ -42,8 +42,8 @@ def write(network: Network) -> Written:
     """Returns the ONNX file of a network, for one image at a time.
 
     Raises:
-        ConversionError: A node counts in 8 bits of each image's own range, or the file would be
-            larger than ONNX allows.
+        ConversionError: A node quantizes its input to 8 bits, or the file would be larger than ONNX
+            allows.
         MissingDependencyError: The package `onnx` is not installed.
     """
     page = drawn(network.graph)
@@ -61,12 +61,12 @@ def _note(page: Arrangement, name: str) -> str:
 
 
 def drawn(graph: Graph) -> Arrangement:
-    """Returns the ONNX graph of a graph, after the passes that prepare it."""
+    """Prepares a graph and returns its ONNX graph."""
     return draw(passes.apply(graph, _PASSES)[0])
 
 
 def _sizes(drawing: Drawing) -> dict[str, int]:
-    """Returns the bytes of the constants by what they are."""
+    """Returns the size of the constants by kind."""
     sizes = {"binary kernels": 0, "float kernels": 0, "scales and biases": 0}
     kernels = {n.inputs[1] for n in drawing.nodes if n.op in ("Conv", "ConvTranspose", "MatMul")}
     kernels |= {n.inputs[0] for n in drawing.nodes if n.domain and n.output in kernels}
@@ -78,7 +78,7 @@ def _sizes(drawing: Drawing) -> dict[str, int]:
 
 
 def _facts(network: Network) -> Mapping[str, str]:
-    """Returns the facts about a network as texts; others than texts as JSON."""
+    """Returns the facts about a network as strings; other values as JSON."""
     info: NetworkInfo = network.info
     facts = {
         key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,8 +1,8 @@
 """Tracks the axis order in which tensors hold the values of a graph.
 
-Values of a graph are channels last, ONNX computes on images with channels first. No value is moved
-before somebody asks for it in another order: a permutation is a new reading of the same tensor, and
-so is a reshape that only adds or drops axes of one element.
+Values of a graph are channels last, images in ONNX are channels first. A value is transposed only
+when a node needs another order: a permutation is another view of the same tensor, and so is a
+reshape that only adds or removes axes of one element.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class Held:
     """A tensor that holds a value.
 
     Attributes:
-        tensor: Its name; its first axis is the batch.
+        tensor: Name of the tensor, whose first axis is the batch.
         axes: Axes of the value in the order of the tensor's other axes. Axes of one element may be
-            left out.
+            missing.
     """
 
     tensor: str
@@ -37,17 +37,17 @@ class Held:
 
 
 def usual_axes(rank: int) -> Axes:
-    """Returns the order that ONNX computes in: images channels first, all else as it is."""
+    """Returns the axis order of ONNX: channels first for images, unchanged for others."""
     return (2, 0, 1) if rank == 3 else tuple(range(rank))
 
 
 class Arrangement:
-    """The tensors that hold each value, and how to get others.
+    """The tensors that hold each value, in one or several axis orders.
 
     Attributes:
-        graph: What is drawn.
-        types: Of its values.
-        drawing: Where it is drawn.
+        graph: The graph to write.
+        types: Types of its values.
+        drawing: The ONNX graph.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -61,7 +61,7 @@ class Arrangement:
         return self.types[value].shape
 
     def hold(self, value: str, tensor: str, axes: Axes) -> None:
-        """Says that a tensor holds a value."""
+        """Records that a tensor holds a value."""
         self._held.setdefault(value, []).append(Held(tensor, axes))
 
     def values(self) -> dict[str, Held]:
@@ -79,16 +79,16 @@ class Arrangement:
             variants[:] = [Held(new, h.axes) if h.tensor == old else h for h in variants]
 
     def tensor(self, name: str) -> OnnxTensor:
-        """Returns what is known of a tensor."""
+        """Returns the shape and type of a tensor."""
         return self.drawing.tensors[name]
 
     def long_axes(self, value: str, axes: Axes) -> Axes:
-        """Returns those axes of more than one element; the last one where there is none."""
+        """Returns the axes with more than one element, or the last axis if there are none."""
         shape = self.shape(value)
         return tuple(a for a in axes if shape[a] > 1) or (len(shape) - 1,)
 
     def want(self, value: str, axes: Axes) -> str:
-        """Returns a tensor that holds a value in this order, made where there is none."""
+        """Returns a tensor that holds a value in this order; adds nodes if there is none yet."""
         variants = self._held[value]
         for held in variants:
             if held.axes == axes:

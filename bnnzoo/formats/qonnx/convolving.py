@@ -1,4 +1,4 @@
-"""Convolutions and dense layers, and their kernels: binary ones, in 8 bits, and real ones."""
+"""Convolutions and dense layers, with binary, 8-bit and real kernels."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from bnnzoo.graph.windows import extent, span
 
 __all__ = ["convolve", "onnx_pads", "transposed"]
 
-# Greatest magnitude of the integers that a value of so many bits has.
+# Largest magnitude of the integers of a data type.
 _MAGNITUDES = {"BIPOLAR": 1, "BINARY": 1, **{f"UINT{b}": 2**b - 1 for b in range(2, 9)}}
 
 
 def convolve(page: Arrangement, node: Node) -> None:
-    """Draws a convolution; that of a vector is a dense layer, a product with a matrix."""
+    """Draws a convolution; that of a vector is a dense layer, a matrix product."""
     if "input_bits" in node.attributes:
         raise ConversionError(
-            f"Cannot write node '{node.name}' (conv2d) as QONNX: its input counts in 8 bits of "
-            "each image's own range, and a Quant node has one scale for all images. Convert the "
+            f"Cannot write node '{node.name}' (conv2d) as QONNX: its input is quantized to 8 bits "
+            "with a scale per image, and a Quant node has one scale for all images. Convert the "
             "network without --weights-dtype int8."
         )
     kernel, source = page.graph.tensors[node.tensors["kernel"]], node.inputs[0]
@@ -74,7 +74,7 @@ def _window(node: Node, kernel: tuple[int, ...], padding: Sequence[int]) -> dict
 
 
 def _padded(page: Arrangement, node: Node, x: str) -> tuple[str, Sequence[int]]:
-    """Pads bits with -1 or +1, which Conv cannot, and returns what is left for Conv to pad."""
+    """Pads bits with -1 or +1, which Conv cannot; returns the padding that Conv has to do."""
     padding, value = node.attributes["padding"], node.attributes.get("pad_value", 0)
     if value == 0 or not any(padding) or page.types[node.inputs[0]].kind != "bits":
         return x, padding
@@ -89,13 +89,13 @@ def _padded(page: Arrangement, node: Node, x: str) -> tuple[str, Sequence[int]]:
 
 
 def onnx_pads(padding: Sequence[int]) -> NDArray[np.int64]:
-    """Returns (top, bottom, left, right) as a Pad of images takes it."""
+    """Returns (top, bottom, left, right) as the input of Pad for images."""
     top, bottom, left, right = padding
     return np.array([0, 0, top, left, 0, 0, bottom, right], np.int64)
 
 
 def transposed(page: Arrangement, node: Node) -> None:
-    """Draws a transposed convolution; what it leaves out at the end may also be missing."""
+    """Draws a transposed convolution, cropped or extended at the end."""
     axes, source = usual_axes(3), node.inputs[0]
     kernel = page.graph.tensors[node.tensors["kernel"]]
     inputs = [page.want(source, axes), _kernel(page, node, (3, 0, 1, 2), (1, -1, 1, 1))]
@@ -121,13 +121,13 @@ def transposed(page: Arrangement, node: Node) -> None:
 def _kernel(
     page: Arrangement, node: Node, order: tuple[int, ...], channels: tuple[int, ...]
 ) -> str:
-    """Returns the kernel, its axes (c_out, h, w, c_in / groups) in another order.
+    """Returns the kernel with its axes (c_out, h, w, c_in / groups) in another order.
 
     Args:
-        page: What is drawn.
+        page: The ONNX graph.
         node: The convolution.
-        order: Its axes; those that are left out have one element.
-        channels: The shape of a number per output channel beside it.
+        order: Order of the axes; omitted axes have one element.
+        channels: Shape of a number per output channel that broadcasts with it.
     """
     name = node.tensors["kernel"]
     kernel = page.graph.tensors[name]
@@ -157,7 +157,7 @@ def _quantized(
 
 
 def _sum_type(page: Arrangement, node: Node, x: str) -> str | None:
-    """Returns the smallest type of integers that holds every sum, None for real sums."""
+    """Returns the smallest integer type for all sums; None for real sums."""
     kernel = page.graph.tensors[node.tensors["kernel"]]
     largest = _MAGNITUDES.get(page.tensor(x).datatype or "")
     if largest is None or not signs(kernel):

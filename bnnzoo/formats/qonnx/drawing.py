@@ -1,6 +1,6 @@
 """Builds an ONNX graph node by node: tensors with shape, data type and name.
 
-Nothing here needs the package `onnx`; `model_proto` makes the file of it.
+This does not need the package `onnx`; `model_proto` writes the file.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class OnnxNode:
     Attributes:
         op: Name of the operator.
         inputs: Names of tensors.
-        output: Name of the tensor that it computes; the node has it too.
+        output: Name of the tensor that it computes, and of the node.
         attributes: Integers, floats, strings and sequences of integers.
         domain: "" for ONNX itself.
     """
@@ -42,9 +42,9 @@ class OnnxTensor:
     """Shape and data type of a tensor.
 
     Attributes:
-        shape: With the batch axis, which is 1.
-        datatype: QONNX's name of the numbers in it, as `BIPOLAR` or `INT6`; None for real ones.
-        layout: What its axes are, as `NCHW`; said of the input, from which tools infer the others.
+        shape: The shape with the batch axis, which is 1.
+        datatype: QONNX's data type, such as `BIPOLAR` or `INT6`; None for real numbers.
+        layout: Meaning of the axes, such as `NCHW`; set for inputs, tools infer the others.
     """
 
     shape: tuple[int, ...]
@@ -56,7 +56,7 @@ class Drawing:
     """Nodes, constants and tensors, added one by one.
 
     Args:
-        reserved: Names that tensors get only by `node(..., output=name)`.
+        reserved: Names that only `node(..., output=name)` may use.
     """
 
     def __init__(self, reserved: Sequence[str] = ()) -> None:

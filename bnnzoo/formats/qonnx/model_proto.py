@@ -1,7 +1,7 @@
-"""From a drawing to the bytes of an ONNX file.
+"""Writes a drawing as the bytes of an ONNX file.
 
-QONNX's two operators are also defined in the file, as functions of ONNX operators. Tools that know
-them take no notice; ONNX Runtime, which does not, runs the file by these definitions.
+QONNX's two operators are also defined in the file, as functions of ONNX operators. Tools that
+support them ignore these definitions; ONNX Runtime uses them.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = ["to_bytes"]
 
-# 13 is read by all tools of the field; 8 is the first version of files with functions.
+# All QONNX tools read opset 13; 8 is the first IR version with functions.
 OPSET = 13
 IR_VERSION = 8
-# Of Protocol Buffers, for one message.
+# Limit of Protocol Buffers for one message.
 MAX_BYTES = 2**31 - 1
 
 _BIPOLAR_QUANT = """
@@ -37,8 +37,8 @@ BipolarQuant (x, scale) => (y) {
     y = Mul (bit, scale)
 }
 """
-# Least level: -signed (2^(bits - 1) - narrow). Greatest: 2^(bits - signed) - 1, less narrow where
-# it is not signed. Round takes halves to the even number, as `rounding_mode` ROUND does.
+# Lowest level: -signed (2^(bits - 1) - narrow). Highest: 2^(bits - signed) - 1, minus narrow if
+# not signed. Round rounds half to even, as `rounding_mode` ROUND does.
 _QUANT = """
 <opset_import: ["" : 13], domain: "qonnx.custom_op.general">
 Quant <signed, narrow, rounding_mode> (x, scale, zero_point, bits) => (y) {
@@ -81,10 +81,10 @@ def to_bytes(
     """Returns the file of a drawing.
 
     Args:
-        drawing: With every tensor that a node reads.
+        drawing: The drawing, with every tensor that a node reads.
         inputs: Names of its inputs.
         outputs: Names of its outputs.
-        name: Of the graph.
+        name: Name of the graph.
         facts: The file's metadata.
 
     Raises:
@@ -94,8 +94,8 @@ def to_bytes(
     size = sum(array.nbytes for array in drawing.constants.values())
     if size > MAX_BYTES:
         raise ConversionError(
-            f"An ONNX file must have at most {MAX_BYTES:,} bytes, and the weights of {name} take "
-            f"{size:,} there. Convert a smaller network, or to another format."
+            f"An ONNX file must have at most {MAX_BYTES:,} bytes, got {size:,} for the weights of "
+            f"{name}. Convert a smaller network, or to another format."
         )
     try:
         from onnx import helper

@@ -1,7 +1,7 @@
-"""What each operation of a graph is in ONNX and QONNX.
+"""Each operation of a graph in ONNX and QONNX.
 
-A function of the table gets the node and draws it; the value of the node is then held by a tensor
-of its name, or by one that was there already.
+A function of the table draws a node; its value is then held by a tensor of its name, or by one that
+existed before.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from bnnzoo.graph.resizing import between
 
 __all__ = ["OPERATIONS", "draw"]
 
-# Of an input by its rank.
+# Layout of an input by its rank.
 _LAYOUTS = {1: "NC", 2: "NWC", 3: "NCHW"}
-# What a runtime adds to a graph when it loads it.
+# Tensors that a runtime adds to a graph when it loads it.
 _OF_A_RUNTIME = ("threshold", "direction", "correction", "row_class", "column_class")
 
 
@@ -31,7 +31,7 @@ def draw(graph: Graph) -> Arrangement:
     """Draws a graph.
 
     Raises:
-        ConversionError: QONNX cannot say what a node does.
+        ConversionError: QONNX cannot express a node.
     """
     page = Arrangement(graph)
     for name, size in graph.inputs.items():
@@ -44,7 +44,7 @@ def draw(graph: Graph) -> Arrangement:
             if role in _OF_A_RUNTIME:
                 raise ConversionError(
                     f"Cannot write node '{node.name}' ({node.op}) as QONNX: it has a {role}, which "
-                    "a runtime makes when it loads a network. Convert the network itself."
+                    "a runtime adds when it loads a network. Convert the original network."
                 )
         OPERATIONS[node.op](page, node)
     for name in graph.outputs:
@@ -53,12 +53,12 @@ def draw(graph: Graph) -> Arrangement:
 
 
 def _finish(page: Arrangement, output: str) -> None:
-    """Gives the tensor that holds an output the output's name."""
+    """Renames the tensor that holds an output to the output's name."""
     tensor = page.want(output, usual_axes(len(page.shape(output))))
     if tensor == output:
         return
     given = {*page.graph.inputs, *page.graph.outputs}
-    if output in page.drawing.tensors:  # it is held in another order there
+    if output in page.drawing.tensors:  # which holds it in another axis order
         page.rename(output, page.drawing.fresh(f"{output}/value"))
     if tensor in given:
         page.drawing.node("Identity", [tensor], output, page.tensor(tensor))
@@ -105,7 +105,7 @@ def _sign(page: Arrangement, node: Node) -> None:
 
 
 def _quantize(page: Arrangement, node: Node) -> None:
-    """Levels are integers, as in the graph: the Quant node has scale 1, so that sums are exact."""
+    """Draws levels as integers, as in the graph: with scale 1, their sums are exact."""
     held, bits = page.held(node.inputs[0]), node.attributes["bits"]
     steps = _number(page, node, "steps", 2**bits - 1)
     levels = _before(page, node, "Mul", [held.tensor, steps], "scaled")
@@ -118,13 +118,13 @@ def _quantize(page: Arrangement, node: Node) -> None:
 
 
 def levels_type(bits: int) -> str:
-    """Returns QONNX's name of levels."""
+    """Returns QONNX's data type of levels."""
     return "BINARY" if bits == 1 else f"UINT{bits}"
 
 
 def _dequantize(page: Arrangement, node: Node) -> None:
     held, type_ = page.held(node.inputs[0]), page.types[node.inputs[0]]
-    if type_.kind == "bits":  # they are -1.0 and +1.0 already
+    if type_.kind == "bits":  # they are -1.0 and +1.0
         page.hold(node.name, held.tensor, held.axes)
         return
     step = _number(page, node, "step", 1 / (2**type_.bits - 1))
@@ -132,7 +132,7 @@ def _dequantize(page: Arrangement, node: Node) -> None:
 
 
 def _vector(page: Arrangement, node: Node, role: str, held: Held) -> str:
-    """Returns a parameter per channel in the shape that goes with a tensor."""
+    """Returns a parameter per channel in a shape that broadcasts with a tensor."""
     last = len(page.shape(node.inputs[0])) - 1
     vector = np.asarray(page.graph.tensors[node.tensors[role]])
     shape = [1, *(-1 if axis == last else 1 for axis in held.axes)]
@@ -213,7 +213,7 @@ def _softmax(page: Arrangement, node: Node) -> None:
 
 
 def _chain(op: str) -> Callable[[Arrangement, Node], None]:
-    """An operator of two inputs, from the left to the right."""
+    """Applies an operator of two inputs from left to right."""
 
     def drawn(page: Arrangement, node: Node) -> None:
         axes = page.held(node.inputs[0]).axes
@@ -292,7 +292,7 @@ def _pad(page: Arrangement, node: Node) -> None:
 
 
 def _nearest(page: Arrangement, node: Node) -> None:
-    """Whole factors are a Resize, which repeats pixels; others are said pixel by pixel."""
+    """Draws integer factors as Resize, which repeats pixels, and others as Gather."""
     axes, size = usual_axes(3), node.attributes["pixels"]
     x, before = page.want(node.inputs[0], axes), page.shape(node.inputs[0])
     datatype = page.tensor(x).datatype
@@ -331,7 +331,7 @@ def _reshape(page: Arrangement, node: Node) -> None:
     order = page.long_axes(source, page.held(source).axes)
     before, after = page.shape(source), page.long_axes(node.name, tuple(range(len(shape))))
     if [n for n in before if n > 1] == [n for n in shape if n > 1]:
-        # The same axes but for those of one element: the i-th long one stays the i-th.
+        # Only axes of one element change: the i-th long axis stays the i-th.
         place = dict(zip(sorted(order), after, strict=True))
         page.hold(node.name, page.want(source, order), tuple(place[axis] for axis in order))
         return

@@ -230,7 +230,7 @@ def test_the_self_test_avoids_numbers_next_to_a_threshold():
     )
     doubtful = network(zeros, np.ones((1, 4, 4, 3)))
     assert self_test(doubtful, zeros).doubtful == 32
-    assert any("32 signs" in note for note in write(doubtful).notes)
+    assert any("32 values" in note for note in write(doubtful).notes)
 
 
 # What is given ------------------------------------------------------------------------------------
@@ -359,7 +359,7 @@ def test_a_correction_is_named():
     kernel = {"kernel": builder.signs(2, 3, 3, 3)}
     bits = builder.add("sign", "images")
     graph = builder.graph(builder.add("bconv2d", bits, tensors=kernel, pad_value=0, **window))
-    with pytest.raises(ConversionError, match="node 'n1_bconv2d'.* as it was before"):
+    with pytest.raises(ConversionError, match="node 'n1_bconv2d'.* the graph before"):
         write(network(zero_padding(graph)))
 
 
