@@ -1,9 +1,9 @@
 """Places blocks of memory by their live ranges.
 
-Blocks are placed one after another, each at the lowest offset where none lies that is in use at the
-same time: from the largest to the smallest, which TensorFlow Lite calls greedy by size
-(https://arxiv.org/abs/2001.03288), or in the order in which they come into use, or go out of it,
-backwards. The best of the three is hardly above the least, which is hard to find.
+Blocks are placed one after another, each at the lowest free offset, that is one that no block with
+an overlapping live range uses. Three orders are tried: by descending size, which TensorFlow Lite
+calls greedy by size (https://arxiv.org/abs/2001.03288), by first use, and by descending last use.
+The best of the three is close to the minimum, which is hard to find.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ class Block:
     """A block of memory and its live range.
 
     Attributes:
-        size: In any unit; multiples of an alignment stay aligned.
-        first: When it is written first.
-        last: When it is read last.
+        size: Size in any unit; multiples of an alignment stay aligned.
+        first: Time of the first write.
+        last: Time of the last read.
     """
 
     size: int

@@ -17,7 +17,7 @@ def is_int(value: Any, least: int, greatest: int = 2**20) -> bool:
 
 
 def ints(count: int, least: int) -> Check:
-    """Returns the test of a tuple of so many integers."""
+    """Returns the check for a tuple of `count` integers of at least `least`."""
 
     def check(value: Any) -> bool:
         return (
@@ -30,7 +30,7 @@ def ints(count: int, least: int) -> Check:
 
 
 def is_shape(value: Any) -> bool:
-    """Returns whether a value is the shape of a value of a graph."""
+    """Returns whether a value is the shape of a graph's value."""
     return isinstance(value, tuple) and 0 < len(value) <= 8 and all(is_int(v, 1) for v in value)
 
 

@@ -21,7 +21,7 @@ class Names:
         self._repeated: collections.Counter[str] = collections.Counter()
 
     def free(self, wanted: str) -> str:
-        """Reserves an unused name: the given one, or it with a number."""
+        """Reserves an unused name: `wanted`, or `wanted` with a number."""
         name = wanted
         while name in self._taken:
             self._repeated[wanted] += 1
@@ -34,11 +34,11 @@ class GraphBuilder:
     """A graph under construction.
 
     Attributes:
-        inputs: As of the graph; further ones come from `add_input`.
-        nodes: By name, in order.
+        inputs: Inputs by name; see `add_input`.
+        nodes: Nodes by name, in order.
         tensors: Parameters by name.
-        types: Of all values.
-        names: Of all values.
+        types: Types of all values.
+        names: Names of all values.
     """
 
     def __init__(self, inputs: Mapping[str, tuple[int, ...]] | None = None) -> None:
@@ -74,10 +74,10 @@ class GraphBuilder:
         Args:
             op: The operation.
             inputs: Names of the values that it reads.
-            name: Of the node, a free one; None makes one of `op`.
-            tensors: Role -> name of a tensor that the graph has, or a new tensor, which gets the
-                name of the node and the role.
-            attributes: Settings of the operation.
+            name: An unused name for the node; None makes one from `op`.
+            tensors: Role -> name of an existing tensor, or a new tensor, which is named after the
+                node and the role.
+            attributes: Attributes of the operation.
 
         Raises:
             GraphError: The inputs, attributes or tensors do not fit the operation.
@@ -94,7 +94,7 @@ class GraphBuilder:
         return name
 
     def rename(self, old: str, new: str) -> str:
-        """Gives a node that nothing reads yet another name; it becomes the last one."""
+        """Renames a node that nothing reads yet, and moves it to the end."""
         self.nodes[new] = dataclasses.replace(self.nodes.pop(old), name=new)
         self.types[new] = self.types.pop(old)
         return new

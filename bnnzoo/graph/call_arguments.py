@@ -14,9 +14,9 @@ def by_name(names: Iterable[str], given: Sequence[Any]) -> dict[str, Any]:
     """Returns the array for each input of a network.
 
     Args:
-        names: Of the inputs, in order.
-        given: The arguments of a call: a value for each input, or one dict of them; where there are
-            several inputs, also one list or tuple of them.
+        names: Names of the inputs, in order.
+        given: The arguments of a call: a value for each input, or one dict; for several inputs also
+            one list or tuple.
 
     Raises:
         ArgumentError: There are more values than inputs, or fewer, or a name is wrong.
@@ -34,7 +34,7 @@ def by_name(names: Iterable[str], given: Sequence[Any]) -> dict[str, Any]:
     if len(given) != len(names):
         count = f"{len(names)} inputs" if len(names) > 1 else "1 input"
         raise ArgumentError(
-            f"The network must be called with {count} ({', '.join(names)}), got {len(given)}. Give "
+            f"The network must be called with {count} ({', '.join(names)}), got {len(given)}. Pass "
             "an array for each, or a dict."
         )
     return dict(zip(names, given, strict=True))

@@ -1,8 +1,8 @@
 """The reference interpreter: runs a graph in plain NumPy, every operation in its unfused form.
 
-It is slow, short and meant to be obviously right. Bits are arrays of -1 and +1, levels arrays of
-integers, and all arithmetic is float64: sums of products of signs are exact, and so is the sign of
-scale * x + bias for float32 parameters and inputs (the product has 48 bits).
+It is slow and short, and meant to be obviously correct. Bits are arrays of -1 and +1, levels arrays
+of integers, and all arithmetic is float64: sums of products of signs are exact, and so is the sign
+of scale * x + bias for float32 parameters and inputs (the product has 48 bits).
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ __all__ = ["MIN_MAGNITUDE", "Call", "input_levels", "parameters", "run"]
 
 Array = Any  # NumPy arrays; arithmetic of mixed dtypes has no static type
 
-# An input in 8 bits whose largest magnitude is below counts as zeros.
+# An input that is quantized to 8 bits is zero if its largest magnitude is below this.
 MIN_MAGNITUDE = 2.0**-100
 
 
 @dataclass(frozen=True)
 class Call:
-    """What an operation computes its value `(n, ...)` from.
+    """What an operation is computed from.
 
     Attributes:
-        attributes: The node's settings.
+        attributes: Attributes of the node.
         inputs: Values `(n, ...)`.
-        types: Their types.
+        types: Types of the inputs.
         tensors: Parameters by role, as numbers.
     """
 
@@ -59,17 +59,17 @@ def run(
     """Returns every value of a graph by name.
 
     Args:
-        graph: A graph of any level.
-        x: The input, `(n, *graph.input_shape)`; several as a list or by name.
-        given: Values by name that replace what nodes would compute, so that what comes after is
-            computed from them: bits as -1 and +1, levels as integers.
+        graph: A graph before or after any passes.
+        x: The input, `(n, *graph.input_shape)`; several inputs as a list or by name.
+        given: Values by name that replace those of nodes, so that later nodes are computed from
+            them: bits as -1 and +1, levels as integers.
 
     Returns:
         Real values as float64, bits as int8 -1 and +1, levels as uint8; each `(n, ...)`.
 
     Raises:
-        ArgumentError: `x` has another shape, or is not as many inputs.
-        GraphError: The graph breaks the rules.
+        ArgumentError: `x` has the wrong shape or number of inputs.
+        GraphError: The graph is invalid.
     """
     types = infer_types(graph)
     values: dict[str, Array] = {}
@@ -101,8 +101,8 @@ _DTYPES = {"real": np.float64, "bits": np.int8, "levels": np.uint8}
 def parameters(graph: Graph, node: Node) -> dict[str, Array]:
     """Returns the parameters of a node by role.
 
-    An int8 kernel that meets an input in 8 bits stays apart from its scale: `kernel` has levels,
-    `kernel_scale` what they are multiplied by.
+    An int8 kernel that is applied to an 8-bit input is kept as levels, `kernel`, and their scale,
+    `kernel_scale`.
     """
     found = {role: _real(graph.tensors[name]) for role, name in node.tensors.items()}
     kernel = graph.tensor(node, "kernel")
@@ -113,7 +113,7 @@ def parameters(graph: Graph, node: Node) -> dict[str, Array]:
 
 
 def _real(tensor: Tensor) -> Array:
-    """Returns a parameter as numbers; bits by the words of docs/format.md, not by our packing."""
+    """Returns a parameter as numbers; bits as docs/format.md says, independent of `packing`."""
     if isinstance(tensor, PackedSigns):
         K = int(np.prod(tensor.shape[1:]))
         bits = np.unpackbits(tensor.bits, axis=-1, count=K, bitorder="little")
@@ -122,7 +122,7 @@ def _real(tensor: Tensor) -> Array:
 
 
 def _number(x: Array, type_: Type) -> Array:
-    """Returns bits or levels as the real numbers that they stand for."""
+    """Returns the real numbers that bits or levels represent."""
     return x / (2.0**type_.bits - 1.0) if type_.kind == "levels" else x.astype(np.float64)
 
 
@@ -135,14 +135,14 @@ def _pad(x: Array, padding: Sequence[int], value: float) -> Array:
 def _windows(
     x: Array, kernel: Sequence[int], strides: Sequence[int], dilation: Sequence[int]
 ) -> Array:
-    """Returns what a window sees at each place: `(n, h_out, w_out, c, kernel_h, kernel_w)`."""
+    """Returns the pixels in the window at each position: `(n, h_out, w_out, c, h, w)`."""
     extent = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
     windows = sliding_window_view(x, extent, axis=(1, 2))
     return windows[:, :: strides[0], :: strides[1], :, :: dilation[0], :: dilation[1]]
 
 
 def _convolve(x: Array, kernel: Array, call: Call) -> Array:
-    """Convolves an image that is padded already; kernel `(c_out, h, w, c_in / groups)`."""
+    """Convolves a padded image; kernel `(c_out, h, w, c_in / groups)`."""
     windows = _windows(
         x, kernel.shape[1:3], call.attributes["strides"], call.attributes["dilation"]
     )
@@ -179,15 +179,15 @@ def _conv2d(call: Call) -> Array:
 
 
 def input_levels(x: Array) -> tuple[Array, Array]:
-    """Returns maps `(n, h, w, c)` as levels -127 to 127, and what a level is worth, `(n, 1, 1, 1)`.
+    """Returns maps `(n, h, w, c)` as levels -127 to 127, and the value of one level `(n, 1, 1, 1)`.
 
-    With m the largest magnitude of a map, level = round(x * (127 / m)), halves to even, and m / 127
-    is its worth. The levels are a matter of float32: x, the quotient and the product are rounded to
-    it, so that everybody has the same ones.
+    With m the largest magnitude of a map, level = round(x * (127 / m)), half to even, and one level
+    is m / 127. The levels are defined in float32: x, the quotient and the product are rounded to
+    it, so that every implementation has the same levels.
     """
     with np.errstate(over="ignore"):
         x = np.asarray(x, np.float32)
-    largest = np.abs(x).max(axis=(1, 2, 3), keepdims=True)  # NaN where there is one
+    largest = np.abs(x).max(axis=(1, 2, 3), keepdims=True)  # NaN if there is a NaN
     some = np.isfinite(largest) & (largest >= MIN_MAGNITUDE)
     zero, one = np.float32(0), np.float32(1)
     scale = np.where(some, np.float32(LEVELS) / np.where(some, largest, one), zero)
@@ -198,7 +198,7 @@ def input_levels(x: Array) -> tuple[Array, Array]:
 
 
 def _conv2d_transpose(call: Call) -> Array:
-    """Adds what each tap gives to the pixels that it reaches, then cuts the image out."""
+    """Adds each tap's product to its output pixel, then crops the image."""
     kernel = call.tensors["kernel"].astype(np.float64)
     (s_h, s_w), (d_h, d_w) = call.attributes["strides"], call.attributes["dilation"]
     (top, left), (height, width) = call.attributes["crop"], call.attributes["pixels"]
@@ -213,7 +213,7 @@ def _conv2d_transpose(call: Call) -> Array:
 
 
 def _nearest(call: Call) -> Array:
-    """Takes the pixel whose square the middle of the new pixel is in; integers round nothing."""
+    """Takes the pixel that contains the centre of the new pixel, in exact integer arithmetic."""
     x = call.x
     for axis, size in enumerate(call.attributes["pixels"], 1):
         places = (2 * np.arange(size) + 1) * x.shape[axis] // (2 * size)

@@ -1,8 +1,8 @@
 """The graph of a network: nodes over named values, and the table of operations.
 
-A graph is frozen; passes return new ones. Values have no batch axis. Every node computes one
-value, which has the node's name. A graph says what is computed, never how: what is computed at once
-is decided by whoever runs or writes it.
+A graph is frozen; passes return new graphs. Values have no batch axis. Every node computes one
+value, which has the node's name. A graph defines what is computed, not how: the runtime or the
+writer of a format decides what is fused.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bnnzoo.graph.packing import Int8Kernel, PackedSigns
 
 __all__ = ["Graph", "Node", "Tensor", "Type"]
 
-# A parameter: real numbers, the same in 8 bits, int8 signs of a binary kernel, or these as bits.
+# A parameter: real numbers, a kernel in 8 bits, int8 signs of a binary kernel, or packed signs.
 Tensor = NDArray[Any] | Int8Kernel | PackedSigns
 
 
@@ -28,9 +28,9 @@ class Type:
     """The type of a value, for one image.
 
     Attributes:
-        kind: `real` numbers; `bits`, each -1 or +1; or `levels` 0 .. 2^bits - 1, which stand for
+        kind: `real` numbers; `bits`, each -1 or +1; or `levels` 0 .. 2^bits - 1, which represent
             level / (2^bits - 1).
-        shape: Without the batch axis, channels last.
+        shape: Shape without the batch axis, channels last.
         bits: Bits per element: 32, 1, or those of the levels.
     """
 
@@ -44,11 +44,11 @@ class Node:
     """One operation.
 
     Attributes:
-        name: Unique; also the name of its value. The last node of a Keras layer has the layer's
-            path, those before it the path and a part: `stage1_conv/sign`.
-        op: A row of `bnnzoo.graph.ops.OPS`.
+        name: Unique name of the node and its value. The last node of a Keras layer is named by the
+            layer's path, those before it by the path and a part: `stage1_conv/sign`.
+        op: Name of an operation in `bnnzoo.graph.ops.OPS`.
         inputs: Names of values.
-        attributes: Settings of the operation, JSON values; sequences are tuples.
+        attributes: Attributes of the operation, JSON values; sequences are tuples.
         tensors: Role -> name of a tensor of the graph.
     """
 
@@ -64,10 +64,10 @@ class Graph:
     """A network.
 
     Attributes:
-        inputs: Name -> shape, `(h, w, c)` or any other without the batch axis; real numbers. Their
-            order is that of the network's arguments.
-        nodes: In an order in which every value is computed before it is used.
-        outputs: Names of the values that the network returns, inputs among them.
+        inputs: Name -> shape without the batch axis, such as `(h, w, c)`; real numbers, in the
+            order of the network's arguments.
+        nodes: The nodes, each after those it reads.
+        outputs: Names of the values that the network returns; they may be inputs.
         tensors: Parameters by name.
     """
 
@@ -78,10 +78,10 @@ class Graph:
 
     @property
     def input(self) -> str:
-        """Name of the one input.
+        """Name of the input, if there is only one.
 
         Raises:
-            GraphError: There are several.
+            GraphError: There are several inputs.
         """
         if len(self.inputs) != 1:
             raise GraphError(f"The graph must have one input, got {', '.join(self.inputs)}.")
@@ -89,13 +89,14 @@ class Graph:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of the one input. Raises as `input` does."""
+        """Shape of the input; raises the same error as `input`."""
         return self.inputs[self.input]
 
     def only_readers(self) -> dict[str, Node]:
-        """Returns the node that alone reads a value, for each value that has one.
+        """Returns the only reader of each value that has exactly one.
 
-        Only such a node can be fused with what computes the value. Outputs are read by the caller.
+        Only such a node can be fused with the node that computes the value. Outputs of the graph
+        are not included, since the caller reads them.
         """
         readers: dict[str, list[Node]] = {}
         for node in self.nodes:
@@ -106,7 +107,7 @@ class Graph:
         return {value: nodes[0] for value, nodes in readers.items() if len(nodes) == 1}
 
     def tensor(self, node: Node, role: str) -> Tensor | None:
-        """Returns the tensor that has a role at a node, None where it has none."""
+        """Returns the tensor with a role in a node; None if the node has none."""
         name = node.tensors.get(role)
         return None if name is None else self.tensors[name]
 
@@ -119,5 +120,5 @@ def signs(tensor: Tensor) -> bool:
 
 
 def numbers(tensor: Tensor) -> NDArray[Any]:
-    """Returns a parameter as an array, one in fewer bits unpacked."""
+    """Returns a parameter as an array, unpacked if it is stored in fewer bits."""
     return tensor if isinstance(tensor, np.ndarray) else tensor.unpack()

@@ -1,7 +1,7 @@
-"""The table of operations: what each takes, and the type of what it returns.
+"""The table of operations: their inputs, attributes and tensors, and the type of their result.
 
-A row says everything that must be known of an operation to check a graph. What the operation
-computes is restated in `interpreter`, without any shortcut.
+A row has everything that is needed to check a node. `interpreter` defines what an operation
+computes.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ __all__ = [
     "infer_types",
 ]
 
-# Elements of one value of one image; 256 MiB as float32. What a broken file may ask for.
+# Elements of a value for one image; 256 MiB as float32. Limits what a broken file can allocate.
 MAX_VALUE_ELEMENTS = 2**26
 Infer = Callable[[Node, Sequence[Type], Tensors], Type]
 
@@ -52,12 +52,12 @@ class Op:
     """One row of the table.
 
     Attributes:
-        inputs: Least and greatest number of inputs.
-        infer: Returns the result's type; raises `GraphError` where inputs do not fit.
-        attributes: Name -> the rule in words, and the test of it.
-        required: Roles of the tensors that must be there.
-        optional: Roles of those that may be.
-        optional_attributes: The same of attributes that may be left out.
+        inputs: Minimal and maximal number of inputs.
+        infer: Returns the result's type; raises `GraphError` if the inputs do not fit.
+        attributes: Name -> the rule in words, and its check.
+        required: Roles of the required tensors.
+        optional: Roles of the optional tensors.
+        optional_attributes: Optional attributes, like `attributes`.
     """
 
     inputs: tuple[int, int]
@@ -92,7 +92,7 @@ def _vectors(node: Node, types: Sequence[Type], tensors: Tensors) -> Type:
 def _sign(node: Node, types: Sequence[Type], tensors: Tensors) -> Type:
     expect_kind(node, types, "real")
     if ("threshold" in tensors) != ("direction" in tensors):
-        raise fail(node, "threshold and direction must come together")
+        raise fail(node, "threshold and direction must be given together")
     for role in ("threshold", "direction"):
         vector(node, tensors, role, types[0].shape[-1])
     return Type("bits", types[0].shape, 1)
@@ -117,7 +117,7 @@ def _broadcast(node: Node, types: Sequence[Type], tensors: Tensors) -> Type:
     expect_kind(node, types, "real")
     shapes = [type_.shape for type_ in types]
     if len({len(shape) for shape in shapes}) > 1:
-        raise fail(node, f"inputs must have as many axes, got {shapes}")
+        raise fail(node, f"inputs must have the same number of axes, got {shapes}")
     try:
         return Type("real", tuple(np.broadcast_shapes(*shapes)))
     except ValueError as error:
@@ -141,7 +141,7 @@ def _slice(node: Node, types: Sequence[Type], tensors: Tensors) -> Type:
     axis, shape = node.attributes["axis"], types[0].shape
     begin, size = node.attributes["begin"], node.attributes["size"]
     if axis >= len(shape) or begin + size > shape[axis]:
-        raise fail(node, f"{begin} + {size} on axis {axis} must lie inside {shape}")
+        raise fail(node, f"{begin} + {size} on axis {axis} must be inside {shape}")
     return Type("real", (*shape[:axis], size, *shape[axis + 1 :]))
 
 
@@ -163,7 +163,7 @@ def _permute(node: Node, types: Sequence[Type], tensors: Tensors) -> Type:
     expect_kind(node, types, "real")
     axes, shape = node.attributes["axes"], types[0].shape
     if sorted(axes) != list(range(len(shape))):
-        raise fail(node, f"axes must be an order of {len(shape)} axes, got {axes}")
+        raise fail(node, f"axes must be a permutation of {len(shape)} axes, got {axes}")
     return Type("real", tuple(shape[axis] for axis in axes))
 
 
@@ -177,7 +177,7 @@ OPS: dict[str, Op] = {
     # Real numbers to bits, bit = -1 where scale * x + bias < 0. With `threshold` and `direction`:
     # -1 where x < threshold (direction +1) or x > threshold (direction -1).
     "sign": Op((1, 1), _sign, {}, (), ("threshold", "direction")),
-    # round(clip(x, 0, 1) * (2^bits - 1)), halves to even.
+    # round(clip(x, 0, 1) * (2^bits - 1)), half to even.
     "quantize": Op((1, 1), _quantize, {"bits": _LEVEL_BITS}),
     # Bits to -1.0 and +1.0, levels to level / (2^bits - 1).
     "dequantize": Op((1, 1), _dequantize, {}),
@@ -188,14 +188,14 @@ OPS: dict[str, Op] = {
         ("kernel",), ("correction", "row_class", "column_class"),
     ),
     # Real input, zero border; the kernel may be binary. groups = c_in is a depthwise convolution.
-    # With `input_bits` the input counts as level * m / 127: m is its largest magnitude,
-    # level = round(x * (127 / m)) in float32, halves to even.
+    # With `input_bits`, the input is quantized to level * m / 127: m is its largest magnitude,
+    # level = round(x * (127 / m)) in float32, half to even.
     "conv2d": Op(
         (1, 1), conv, _CONV, ("kernel",),
-        optional_attributes={"input_bits": ("8, or left out", lambda value: is_int(value, 8, 8))},
+        optional_attributes={"input_bits": ("8, or omitted", lambda value: is_int(value, 8, 8))},
     ),
-    # The sums that a convolution of these strides takes an input from, given back to it: pixel i
-    # adds kernel[:, u] * x[i] to pixel i * stride + u * dilation - crop. Others are 0.
+    # Pixel i adds kernel[:, u] * x[i] to output pixel i * stride + u * dilation - crop. Output
+    # pixels that are not reached are 0.
     "conv2d_transpose": Op((1, 1), conv_transpose, _TRANSPOSED, ("kernel",)),
     "bconv2d_transpose": Op((1, 1), conv_transpose, _TRANSPOSED, ("kernel",)),
     # gamma * (x - mean) / sqrt(variance + epsilon) + beta
@@ -222,8 +222,8 @@ OPS: dict[str, Op] = {
     "bmax_pool2d": Op((1, 1), pool, _POOL, (), ("direction",)),
     "global_avg_pool2d": Op((1, 1), global_pool, {}),
     "global_max_pool2d": Op((1, 1), global_pool, {}),
-    # Pixel i of n is at (i + 1/2) * (pixels of x) / n - 1/2 of x: the pixel whose square that is
-    # in, or between the two next to it.
+    # Pixel i of n is at (i + 1/2) * (pixels of x) / n - 1/2 in x: the pixel that contains it, or
+    # an interpolation between its two neighbours.
     "nearest_resize2d": Op((1, 1), resize, {"pixels": _PAIR}),
     "bilinear_resize2d": Op((1, 1), resize, {"pixels": _PAIR}),
     "concat": Op((1, 1024), _concat, {"axis": _AXIS}),
@@ -235,11 +235,11 @@ OPS: dict[str, Op] = {
 
 
 def infer_types(graph: Graph) -> dict[str, Type]:
-    """Returns the type of every value, and checks the graph on the way.
+    """Returns the type of every value, and checks the graph.
 
     Raises:
-        GraphError: A name is used twice or not defined, an attribute or tensor is missing, left
-            over or out of range, or the inputs of a node do not fit it.
+        GraphError: A name is used twice or undefined, an attribute or tensor is missing, unknown or
+            out of range, or the inputs of a node do not fit.
     """
     if not graph.inputs:
         raise GraphError("The graph must have an input, got none.")
@@ -266,16 +266,16 @@ def infer_type(node: Node, types: Mapping[str, Type], tensors: Tensors) -> Type:
 
     Args:
         node: The node.
-        types: Of the values that are there before it.
-        tensors: Of the graph.
+        types: Types of the values computed before it.
+        tensors: Tensors of the graph.
 
     Raises:
-        GraphError: An attribute or tensor is missing, left over or out of range, or the inputs do
-            not fit the operation.
+        GraphError: An attribute or tensor is missing, unknown or out of range, or the inputs do not
+            fit the operation.
     """
     op = OPS.get(node.op)
     if op is None:
-        raise fail(node, "the operation is not known")
+        raise fail(node, "the operation is unknown")
     least, greatest = op.inputs
     if not least <= len(node.inputs) <= greatest:
         raise fail(node, f"it must have {least} to {greatest} inputs, got {len(node.inputs)}")
@@ -305,7 +305,7 @@ def _node_tensors(node: Node, op: Op, tensors: Tensors) -> dict[str, Tensor]:
     missing = [role for role in op.required if role not in node.tensors]
     extra = [role for role in node.tensors if role not in (*op.required, *op.optional)]
     if missing or extra:
-        raise fail(node, f"tensors missing: {missing}, not known: {extra}")
+        raise fail(node, f"tensors missing: {missing}, unknown: {extra}")
     for role, name in node.tensors.items():
         if name not in tensors:
             raise fail(node, f"tensor '{name}' ({role}) is not in the graph")

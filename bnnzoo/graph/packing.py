@@ -1,4 +1,4 @@
-"""Kernels in few bits, as `bnnzoo-packed/1` has them: signs as one bit, real numbers as eight."""
+"""Kernels of few bits, as in `bnnzoo-packed`: signs as one bit, real numbers as eight."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = [
     "unpack_ternary",
 ]
 
-_PAIRS = np.arange(0, 8, 2, dtype=np.uint8)  # where the bits of a byte's four weights begin
+_PAIRS = np.arange(0, 8, 2, dtype=np.uint8)  # first bits of the four weights in a byte
 LEVELS = 127  # of an int8 kernel, on each side of 0
 _MIN_SCALE = float(np.finfo(np.float32).tiny)
 _MAX_WEIGHT = float(np.finfo(np.float32).max) / 2
@@ -31,8 +31,8 @@ class PackedSigns:
 
     Attributes:
         bits: uint8 `(c_out, ceil(K / 8))`. The K bits of an output channel are in
-            (kernel_h, kernel_w, c_in) order, the first one the lowest bit of the first byte;
-            bit 1 = -1, unused bits 0.
+            (kernel_h, kernel_w, c_in) order, from the lowest bit of the first byte; bit 1 = -1,
+            unused bits 0.
         shape: `(c_out, kernel_h, kernel_w, c_in / groups)`; K is the product of the last three.
     """
 
@@ -45,7 +45,7 @@ class PackedSigns:
         return math.prod(self.shape[1:])
 
     def unpack(self) -> NDArray[np.int8]:
-        """Returns the -1 and +1, int8 of `shape`."""
+        """Returns int8 -1 and +1, in `shape`."""
         bits = np.unpackbits(self.bits, axis=-1, count=self.K, bitorder="little")
         return (1 - 2 * bits.astype(np.int8)).reshape(self.shape)
 
@@ -56,7 +56,7 @@ class Int8Kernel:
 
     Attributes:
         levels: -127 to 127, `(c_out, kernel_h, kernel_w, c_in / groups)`.
-        scale: `(c_out)`; float32 in a file.
+        scale: `(c_out,)`; float32 in a file.
     """
 
     levels: NDArray[np.int8]
@@ -84,14 +84,14 @@ def pack(signs: NDArray[np.int8]) -> PackedSigns:
 
 
 def is_ternary(kernel: Any) -> bool:
-    """Returns whether a kernel of real numbers has -1, 0 and +1 only."""
+    """Returns whether a kernel of real numbers contains only -1, 0 and +1."""
     return isinstance(kernel, np.ndarray) and bool(np.isin(kernel, (-1, 0, 1)).all())
 
 
 def pack_ternary(kernel: NDArray[Any]) -> NDArray[np.uint8]:
-    """Returns a kernel of -1, 0 and +1 as uint8 `(c_out, ceil(K / 4))`, two bits a weight.
+    """Returns a kernel of -1, 0 and +1 as uint8 `(c_out, ceil(K / 4))`, two bits per weight.
 
-    The bits are those of the integer in two's complement, the first weight in the lowest ones.
+    A weight is an integer in two's complement; the first one is in the lowest bits.
     """
     codes = kernel.reshape(len(kernel), -1).astype(np.int8).view(np.uint8) & 3
     codes = np.pad(codes, ((0, 0), (0, -codes.shape[1] % 4))).reshape(len(kernel), -1, 4)
@@ -100,11 +100,11 @@ def pack_ternary(kernel: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def unpack_ternary(codes: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.int8]:
-    """Returns the integers -2 to +1 that two bits each are, those behind the last weight too.
+    """Returns all two-bit integers, -2 to +1, including the unused ones after the last weight.
 
     Args:
-        codes: What `pack_ternary` returned.
-        shape: Of the kernel.
+        codes: The result of `pack_ternary`.
+        shape: Shape of the kernel.
 
     Returns:
         `(c_out, 4 * ceil(K / 4))`.
@@ -115,10 +115,10 @@ def unpack_ternary(codes: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[
 
 
 def quantize(kernel: NDArray[Any]) -> Int8Kernel | None:
-    """Returns the nearest int8 kernel, whose scales are max|w| / 127 of each channel.
+    """Returns the nearest int8 kernel, with the scale max|w| / 127 for each channel.
 
-    None where the scale of a channel would be no normal number of float32, or 127 times it too
-    large for one: it would lose more than a rounding of the channel's largest weight.
+    Returns None if a scale would not be a normal float32, or 127 times it would be too large: the
+    channel's largest weight would lose more than a rounding.
     """
     rows = kernel.reshape(len(kernel), -1).astype(np.float64)
     largest = np.abs(rows).max(axis=1)

@@ -13,10 +13,10 @@ Places = NDArray[np.int32]
 
 
 def between(op: str, before: int, after: int) -> tuple[Places, Places, NDArray[np.float32]]:
-    """Returns for each new pixel along an axis the old ones before and behind it, and its place.
+    """Returns, for each new pixel along an axis, the old pixels before and after it and its weight.
 
-    The place is 0 at the first of them and 1 at the second; `nearest_resize2d` has 0 only. Its
-    pixels come from integers, so that nobody rounds a pixel to its neighbour.
+    The weight is 0 at the first of them and 1 at the second; for `nearest_resize2d` it is 0, and
+    the pixels are computed in integers, so that no implementation rounds to another one.
     """
     first: NDArray[Any]
     if op == "nearest_resize2d":

@@ -1,7 +1,7 @@
 """Thresholds of sums, rounded to the type of the sum.
 
-A sign is -1 where direction * x < direction * threshold. For x of float32 or an integer that is
-exact with the least number of that type at or above direction * threshold.
+A sign is -1 where direction * x < direction * threshold. For float32 or integer x, this is exact
+with the least number of that type at or above direction * threshold.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _INT32 = np.iinfo(np.int32)
 
 
 def directed(graph: Graph, sign: Node, channels: int) -> tuple[Vector, Vector]:
-    """Returns direction * threshold of a sign, and direction; 0 and +1 where it has none."""
+    """Returns direction * threshold and direction of a sign, by default 0 and +1."""
     threshold, direction = graph.tensor(sign, "threshold"), graph.tensor(sign, "direction")
     if threshold is None or direction is None:
         return np.zeros(channels), np.ones(channels)
@@ -38,9 +38,9 @@ def above_float32(threshold: Vector) -> NDArray[np.float32]:
 
 
 def above_integer(threshold: Vector, unit: int) -> NDArray[np.int32]:
-    """Returns the least integer s with s / unit at or above each number, division in float64.
+    """Returns the least integer s with s / unit at or above each number, divided in float64.
 
-    Beyond the integers of 32 bits, which no sum reaches, it is the last of them.
+    It is clipped to 32-bit integers, which no sum exceeds.
     """
     limited = np.clip(threshold, _INT32.min / unit, _INT32.max / unit)
     least = np.ceil(limited * unit)

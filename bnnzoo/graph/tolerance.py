@@ -3,19 +3,20 @@
 The reference interpreter computes in float64, everything else in float32, where every operation
 rounds by a factor of at most 1 + u, u = 2^-24. To first order:
 
-1. A sum of n terms t_i, in any order, is wrong by at most n u sum |t_i|, and hardly ever by more
-   than 8 sqrt(n) u sum |t_i|: the roundings are as good as random, and cancel (Higham and Mary
-   2019, https://doi.org/10.1137/18M1226312, theorem 2.4, with probability 1 - 2 exp(-32) each).
-2. scale * x + bias is wrong by a few u of (|scale x| + |bias|), however much of it cancels.
-3. An error e in what comes in adds |f'| e: |scale| e, |w| * e, at most e for clip, sigmoid, tanh.
+1. The error of a sum of n terms t_i, in any order, is at most n u sum |t_i|, and hardly ever more
+   than 8 sqrt(n) u sum |t_i|, because rounding errors are close to random and cancel (Higham and
+   Mary 2019, https://doi.org/10.1137/18M1226312, theorem 2.4, with probability 1 - 2 exp(-32)
+   each).
+2. The error of scale * x + bias is a few u of (|scale x| + |bias|), even if most of it cancels.
+3. An error e of the input adds |f'| e: |scale| e, |w| * e, at most e for clip, sigmoid, tanh.
 4. Moving, comparing and counting bits are exact, and so are sums of signs.
-5. Inputs that count in 8 bits are level * m / 127. Levels of equal inputs are equal: they are
-   defined in float32. Where x may be e off, m is between the largest |x| - e and the largest
-   |x| + e, x * 127 / m between two ends, and the level between those that the ends are rounded to:
-   mostly one and the same, and two where a half is between them. Sums of levels are exact.
+5. Inputs quantized to 8 bits are level * m / 127. Levels of equal inputs are equal: they are
+   defined in float32. If x has an error of e, m is between the largest |x| - e and the largest
+   |x| + e, x * 127 / m is between two ends, and the level is between the levels that the ends are
+   rounded to, which are usually the same. Sums of levels are exact.
 
-This admits any order of summation and fused multiply-adds. It excludes a wrong epsilon, a bias
-that is left out, and a border that is counted wrong, all of which are larger by orders.
+This admits any order of summation and fused multiply-adds. It excludes a wrong epsilon, a missing
+bias, and a wrongly counted border, whose errors are larger by orders of magnitude.
 """
 
 from __future__ import annotations
@@ -39,22 +40,22 @@ __all__ = ["FEW", "Losses", "errors", "sum_of"]
 Array = NDArray[Any]
 
 U = 2.0**-24
-# What a chain of a few operations, or an approximation of exp, may lose.
+# Relative error of a chain of a few operations, or of an approximation of exp.
 FEW = 8 * U
-# Below the smallest normal number, 2^-126, everything may be flushed to zero: a result, which then
-# is wrong by that, and a factor, which makes a product wrong by that much of the other factor.
+# Numbers below the smallest normal number, 2^-126, may be flushed to zero: results, and factors of
+# a product, whose error is then this multiple of the other factor.
 TINY = 2.0**-120
 
 
 @dataclass(frozen=True)
 class Losses:
-    """How somebody computes what the reference interpreter computes, where that loses more.
+    """How an implementation computes with larger errors than the runtime.
 
     Attributes:
-        rounded: Names of binary convolutions whose sums are sums of rounded numbers: of levels as
-            real numbers, or with a scale as part of the kernel.
-        terms: By name of an affine, the magnitudes per channel of what its bias is the sum of:
-            those of a batch norm cancel in the bias, but not in what Keras rounds.
+        rounded: Names of binary convolutions whose sums are of rounded numbers: of levels as real
+            numbers, or with a scale as part of the kernel.
+        terms: By name of an affine, the sum of the magnitudes of its bias's terms, per channel: in
+            a batch norm they cancel in the bias, but Keras rounds each of them.
     """
 
     rounded: Collection[str] = ()
@@ -63,7 +64,7 @@ class Losses:
 
 @dataclass(frozen=True)
 class _Case:
-    """One operation: what it was computed from, and how wrong that may be."""
+    """One operation: its inputs and value, and the errors of the inputs."""
 
     call: Call
     op: str
@@ -84,7 +85,7 @@ class _Case:
         return np.asarray(np.abs(self.call.tensors.get(role, np.float64(default))))
 
     def same(self, x: Array, **tensors: Array) -> Array:
-        """Returns the operation of another first input, with other tensors."""
+        """Returns the result of the operation for another input and other tensors."""
         known = {**self.call.tensors, **tensors}
         call = dataclasses.replace(self.call, inputs=[x], tensors=known)
         return np.asarray(MEANINGS[self.op](call))
@@ -93,12 +94,12 @@ class _Case:
 def errors(
     graph: Graph, values: Mapping[str, Array], losses: Losses | None = None
 ) -> dict[str, Array]:
-    """Returns how far each value of a graph may be from that of the reference interpreter.
+    """Returns a bound on the difference of each value from that of the reference interpreter.
 
     Args:
-        graph: Of any level.
-        values: What the reference interpreter returned for it.
-        losses: Of who is compared; the runtime has none.
+        graph: A graph before or after any passes.
+        values: Its values from the reference interpreter.
+        losses: The larger errors of an implementation; None for the runtime.
     """
     losses = losses or Losses()
     types = infer_types(graph)
@@ -121,12 +122,12 @@ def errors(
 
 
 def sum_of(n: int) -> float:
-    """Returns what a sum of n terms may lose of the sum of their magnitudes."""
+    """Returns the error of a sum of n terms, relative to the sum of their magnitudes."""
     return (FEW + 8 * math.sqrt(n) * U) if n > 1 else FEW
 
 
 def _moved(case: _Case) -> Array:
-    """Operations that choose or move numbers choose or move their errors."""
+    """Operations that select or move numbers select or move their errors."""
     return np.asarray(MEANINGS[case.op](dataclasses.replace(case.call, inputs=case.errors)))
 
 
@@ -172,14 +173,14 @@ def _int8_conv2d(case: _Case) -> Array:
 
 
 def _level_errors(x: Array, error: Array) -> Array:
-    """Returns how far inputs in 8 bits may be off where the inputs themselves may be by `error`."""
+    """Returns the error of inputs quantized to 8 bits if the inputs have `error`."""
     levels, unit = input_levels(x)
     axes = (1, 2, 3)
     size = np.abs(x)
     largest = size.max(axis=axes, keepdims=True)
     most = (size + error).max(axis=axes, keepdims=True)
     least = np.maximum((size - error).max(axis=axes, keepdims=True), np.finfo(np.float64).tiny)
-    # Where in units of a level the inputs may be, and the levels of both ends.
+    # The ends of each input's range in units of a level, and their levels.
     place = x * np.divide(LEVELS, largest, out=np.zeros_like(largest), where=largest > 0)
     with np.errstate(over="ignore"):
         off = LEVELS * error / least + size * LEVELS * (1 / least - 1 / most) + LEVELS * FEW
@@ -224,7 +225,7 @@ def _sigmoid(case: _Case) -> Array:
 
 
 def _softmax(case: _Case) -> Array:
-    """The exponents' error is relative to the result, and so is that of their sum."""
+    """The error of the exponents is relative to the result, and so is that of their sum."""
     largest = case.error.max(axis=-1, keepdims=True)
     size = np.abs(case.x).max(axis=-1, keepdims=True)
     relative = 2 * largest + FEW * (2 + size) + sum_of(case.x.shape[-1])
@@ -250,7 +251,7 @@ def _mean(case: _Case) -> Array:
 
 
 def _mixed(case: _Case) -> Array:
-    """Weights of four pixels, and where they are: both are rounded, in proportion to the pixels."""
+    """The weights and positions of four pixels are rounded, in proportion to the pixels."""
     size = case.same(np.abs(case.x))
     largest = np.abs(case.x).max(axis=(1, 2), keepdims=True)
     places = max(case.call.x.shape[1:3])

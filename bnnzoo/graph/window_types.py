@@ -33,9 +33,9 @@ __all__ = [
     "vector",
 ]
 
-# Strides of a transposed convolution: a runtime makes so many kernels of one, per axis.
+# Largest stride of a transposed convolution: a runtime splits its kernel into as many per axis.
 MAX_GROWTH = 32
-# Products of one sum of `conv2d` with `input_bits`, each at most 127 * 127: 32 bits hold the sum.
+# Products per sum of `conv2d` with `input_bits`, each at most 127 * 127: the sum fits in 32 bits.
 MAX_INT8_PRODUCTS = 2**17
 
 # Convolutions of bits or levels with a kernel of signs: their sums are integers.
@@ -46,7 +46,7 @@ Tensors = Mapping[str, Tensor]
 
 
 def fail(node: Node, rule: str) -> GraphError:
-    """Returns the error that a node breaks a rule."""
+    """Returns the error for a node that breaks a rule."""
     return GraphError(f"Node '{node.name}' ({node.op}): {rule}.")
 
 
@@ -66,7 +66,7 @@ def map_shape(node: Node, type_: Type) -> tuple[int, int, int]:
 
 
 def _window(node: Node, type_: Type, kernel: Sequence[int], dilation: Sequence[int]) -> Shape:
-    """Returns the height and width of what a sliding window gives."""
+    """Returns the height and width of the result of a sliding window."""
     height, width, _ = map_shape(node, type_)
     top, bottom, left, right = node.attributes["padding"]
     sizes = []
@@ -82,7 +82,7 @@ def _window(node: Node, type_: Type, kernel: Sequence[int], dilation: Sequence[i
 
 
 def vector(node: Node, tensors: Tensors, role: str, channels: int) -> None:
-    """Checks a tensor of one number per channel, where there is one."""
+    """Checks a tensor of one number per channel, if the node has it."""
     tensor = tensors.get(role)
     if tensor is not None and tensor.shape != (channels,):
         raise fail(node, f"tensor '{role}' must be ({channels},), got {tensor.shape}")
@@ -135,7 +135,7 @@ def resize(node: Node, types: Sequence[Type], tensors: Tensors) -> Type:
 
 
 def _int8(node: Node, kernel: Tensor) -> None:
-    """Checks the kernel of a convolution of inputs in 8 bits."""
+    """Checks the kernel of a convolution of 8-bit inputs."""
     if not isinstance(kernel, Int8Kernel):
         raise fail(node, "with input_bits its kernel must be int8")
     if kernel.levels.min() < -LEVELS or kernel.scale.shape != kernel.shape[:1]:

@@ -1,8 +1,8 @@
 """Sliding windows: receptive extent, output size and padding.
 
 Pairs are (vertical, horizontal). A border is (top, bottom, left, right). Keras and TensorFlow Lite
-know it by a rule: "same" has a window for every stride of the image, "valid" has none, and "causal"
-lets no window see what comes later.
+define it by a rule: "same" has a window for every stride of the image, "valid" has no border, and
+with "causal", no window sees later inputs.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ __all__ = ["ONE_BY_ONE", "Padding", "count", "extent", "padding_of", "rule_of", 
 
 Padding = tuple[int, int, int, int]
 
-# Settings of a convolution that sees one pixel at a time.
+# Attributes of a 1 x 1 convolution.
 ONE_BY_ONE: Mapping[str, Any] = {
     "strides": (1, 1), "dilation": (1, 1), "padding": (0, 0, 0, 0), "groups": 1,
 }  # fmt: skip
 
 
 def extent(taps: int, dilation: int) -> int:
-    """Returns how many pixels a window of so many taps covers."""
+    """Returns the number of pixels that a window of `taps` covers."""
     return (taps - 1) * dilation + 1
 
 
 def span(windows: int, extent: int, stride: int) -> int:
-    """Returns how many pixels so many windows cover together."""
+    """Returns the number of pixels that `windows` cover together."""
     return (windows - 1) * stride + extent
 
 
 def count(pixels: int, extent: int, stride: int) -> int:
-    """Returns how many windows fit into pixels, those of the border included."""
+    """Returns the number of windows that fit into `pixels`, which include the border."""
     return (pixels - extent) // stride + 1
 
 
@@ -42,7 +42,7 @@ def padding_of(
     strides: Sequence[int],
     dilation: Sequence[int] = (1, 1),
 ) -> Padding:
-    """Returns the border that a rule gives an image of a size."""
+    """Returns the border that a rule gives to an image of a size."""
     (top, bottom), (left, right) = map(_sides, (rule, rule), size, taps, strides, dilation)
     return top, bottom, left, right
 
@@ -62,7 +62,7 @@ def rule_of(
     strides: Sequence[int],
     dilation: Sequence[int] = (1, 1),
 ) -> str | None:
-    """Returns the rule, "valid" or "same", that gives a border; None where neither does."""
+    """Returns the rule, "valid" or "same", that gives this border; None if neither does."""
     if not any(padding):
         return "valid"
     same = padding_of("same", size, taps, strides, dilation)

@@ -28,7 +28,7 @@ def test_the_one_input_may_be_a_list(given):
         (
             PAIR,
             (1,),
-            r"must be called with 2 inputs \(left, right\), got 1. Give an array for each",
+            r"must be called with 2 inputs \(left, right\), got 1. Pass an array for each",
         ),
         (PAIR, (1, 2, 3), "with 2 inputs .* got 3"),
         (PAIR, ([1],), "with 2 inputs .* got 1"),

@@ -69,7 +69,7 @@ BROKEN = {
     "tensor missing": (graph(node("prelu", "images")), r"tensors missing: \['alpha'\]"),
     "role not known": (
         graph(node("tanh", "images", tensors={"a": "v"}), tensors=VECTOR),
-        r"not known: \['a'\]",
+        r"unknown: \['a'\]",
     ),
     "tensor not there": (
         graph(node("affine", "images", tensors={"bias": "v"})),
@@ -85,7 +85,7 @@ BROKEN = {
     ),
     "threshold alone": (
         graph(node("sign", "images", tensors={"threshold": "v"}), tensors=VECTOR),
-        "threshold and direction must come together",
+        "threshold and direction must be given together",
     ),
     "bits where reals are due": (graph(SIGN, node("tanh", "s")), "must be real, got bits"),
     "not a map": (
@@ -101,7 +101,7 @@ BROKEN = {
     ),
     "ranks differ": (
         graph(node("global_avg_pool2d", "images", name="g"), node("add", "images", "g")),
-        "inputs must have as many axes",
+        "inputs must have the same number of axes",
     ),
     "shapes do not broadcast": (
         graph(
@@ -119,10 +119,10 @@ BROKEN = {
     ),
     "concat axis": (graph(node("concat", "images", axis=3)), "axis must be below 3, got 3"),
     "slice outside": (
-        graph(node("slice", "images", axis=2, begin=2, size=3)), r"2 \+ 3 on axis 2 must lie inside"
+        graph(node("slice", "images", axis=2, begin=2, size=3)), r"2 \+ 3 on axis 2 must be inside"
     ),
     "reshape": (graph(node("reshape", "images", shape=(7,))), "must have as many elements"),
-    "permute": (graph(node("permute", "images", axes=(0, 1, 1))), "must be an order of 3 axes"),
+    "permute": (graph(node("permute", "images", axes=(0, 1, 1))), "a permutation of 3 axes"),
     "too large": (
         graph(node("pad", "images", padding=(2**19, 0, 2**19, 0), value=0.0)), "has more than"
     ),
@@ -144,8 +144,8 @@ def test_a_broken_graph_is_refused(broken, message):
         pytest.param({"kernel": KERNEL[0]}, "kernel must be", id="rank"),
         pytest.param({"op": "bconv2d"}, "must be bits or levels, got real", id="real input"),
         pytest.param({"input_bits": 8}, "its kernel must be int8", id="signs and input_bits"),
-        pytest.param({**INT8, "input_bits": 7}, "input_bits must be 8, or left out", id="7 bits"),
-        pytest.param({**INT8, "input_bits": 8.0}, "or left out, got 8.0", id="8.0 bits"),
+        pytest.param({**INT8, "input_bits": 7}, "input_bits must be 8, or omitted", id="7 bits"),
+        pytest.param({**INT8, "input_bits": 8.0}, "or omitted, got 8.0", id="8.0 bits"),
         pytest.param(
             {**INT8, "op": "bconv2d", "input_bits": 8}, "attributes must be", id="bconv2d in 8 bits"
         ),

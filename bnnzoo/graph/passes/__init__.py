@@ -1,8 +1,8 @@
-"""Passes: pure functions from graph to graph that leave the reference's output as it is.
+"""Passes: pure functions from graph to graph that do not change the reference output.
 
-`STORED` runs before a file is written and keeps every layer recognisable, so that the file turns
-back into a Keras model. `RUNTIME` runs when a file is loaded. Where order matters, the reason
-stands beside the list.
+`STORED` runs before a file is written and keeps every layer recognizable, so that the file can be
+turned back into a Keras model. `RUNTIME` runs when a file is loaded. If the order of passes
+matters, a comment in the list gives the reason.
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ Pass = Callable[[Graph], Graph]
 STORED: tuple[Pass, ...] = (
     fold_batch_norm,
     drop_identities,
-    # After it: reshapes of sequences would stand between a border and its convolution.
+    # After it: reshapes of sequences would be between a border and its convolution.
     fold_padding,
-    # After the passes that take nodes out of use.
+    # After the passes that leave nodes unused.
     drop_unused,
     pack_kernels,
 )
 
 RUNTIME: tuple[Pass, ...] = (
     fold_batch_norm,
-    # Brings affines and signs of dense layers next to their convolution, past the reshape.
+    # Moves affines and signs of dense layers past the reshape, next to their convolution.
     hoist_elementwise,
     drop_identities,
-    # Before the next, which look for a sign right behind the affine.
+    # Before the next passes, which need a sign directly after the affine.
     fold_padding,
-    # One affine per chain, so that the next two see all of it.
+    # Merges a chain into one affine for the next two passes.
     merge_affines,
     sign_thresholds,
     sign_before_pool,
-    # Again: a sign that went below a pooling meets the affine in front of it.
+    # Again: a sign moved before a pooling now follows an affine.
     sign_thresholds,
-    # After the thresholds, which take affines of binary convolutions out of use.
+    # After the thresholds, which leave affines of binary convolutions unused.
     fold_into_conv,
-    # After the thresholds, which look for sums of signs, and before what only convolutions have.
+    # After the thresholds, which look for sums of signs, and before passes on convolutions.
     phases,
     zero_padding,
     drop_unused,
@@ -58,11 +58,11 @@ RUNTIME: tuple[Pass, ...] = (
 
 
 def apply(graph: Graph, passes: Sequence[Pass]) -> tuple[Graph, dict[str, int]]:
-    """Returns the graph after the passes, and how many nodes each of them made, changed or took.
+    """Returns the graph after the passes, and how many nodes each of them changed or removed.
 
     Args:
-        graph: A graph that obeys the rules; the result does as well.
-        passes: In the order in which they run.
+        graph: A valid graph; so is the result.
+        passes: The passes, in order.
     """
     fired: dict[str, int] = {}
     for run in passes:

@@ -1,12 +1,12 @@
-"""A convolution of signs whose kernel is signs times a scale per channel becomes a binary one.
+"""A convolution of signs with a kernel of signs times a scale per channel becomes binary.
 
-Files of other tools keep dense layers, and those with a scale, as convolutions of real numbers,
-though what they multiply is -1 and +1 on both sides, or levels and signs:
+Files of other tools store dense layers, and layers with a scale, as real convolutions, even if they
+multiply signs by signs or levels by signs:
 
     conv2d(factor * dequantize(bits), scale * signs) = factor * scale * bconv2d(bits, signs)
 
-Zeros around the image stay zeros. The kernel takes one bit per weight, and sums become exact. A
-convolution behind a border of its own takes the binary kernel only; `fold_padding` does the rest.
+Zeros around the image stay zeros. The kernel needs one bit per weight, and sums become exact. For a
+convolution after a `pad`, only the kernel becomes binary; `fold_padding` does the rest.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ __all__ = ["binary_kernels"]
 
 
 def binary_kernels(graph: Graph) -> Graph:
-    """Makes `bconv2d` and `affine` of every `conv2d` that computes the same."""
+    """Replaces every `conv2d` that computes the same by `bconv2d` and `affine`."""
     types = infer_types(graph)
     names = Names((*types, *graph.tensors))
     tensors = dict(graph.tensors)
-    # Real value -> the bits or levels whose numbers it is, and how often; None behind a border.
+    # Real value -> the bits or levels that it is a multiple of, None after a `pad`; and the factor.
     counted: dict[str, tuple[str | None, float]] = {}
     nodes: list[Node] = []
     for node in graph.nodes:
@@ -57,7 +57,7 @@ def binary_kernels(graph: Graph) -> Graph:
 
 
 def _scale(kernel: Tensor) -> NDArray[Any] | None:
-    """Returns what the signs of each channel are multiplied by; None where a kernel has more."""
+    """Returns the scale of each channel's signs; None if the kernel is not of this form."""
     if not isinstance(kernel, np.ndarray) or kernel.dtype == np.int8:
         return None
     magnitudes = np.abs(kernel.reshape(len(kernel), -1))
@@ -66,7 +66,7 @@ def _scale(kernel: Tensor) -> NDArray[Any] | None:
 
 
 def _factor(node: Node, tensors: dict[str, Tensor]) -> float | None:
-    """Returns the one number that an affine multiplies by; None where it does more."""
+    """Returns the factor of an affine that only multiplies by one number; None for others."""
     if set(node.tensors) != {"scale"}:
         return None
     scale = np.asarray(tensors[node.tensors["scale"]])
@@ -76,7 +76,7 @@ def _factor(node: Node, tensors: dict[str, Tensor]) -> float | None:
 def _binary(
     node: Node, bits: str | None, scale: NDArray[Any], tensors: dict[str, Tensor], names: Names
 ) -> list[Node]:
-    """Returns the nodes in the place of a convolution; without bits, it stays one of numbers."""
+    """Returns the nodes that replace a convolution; without `bits`, it stays a `conv2d`."""
     kernel = numbers(tensors[node.tensors["kernel"]])
     sums, signs, by = (
         names.free(f"{node.name}/{part}") for part in ("sums", "signs", "kernel_scale")

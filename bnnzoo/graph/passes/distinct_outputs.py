@@ -1,7 +1,7 @@
-"""Outputs of different names: a value that a network returns twice is copied.
+"""Distinct output names: a value that a network returns twice is copied.
 
-A reshape to the same shape is the copy, which costs a runtime nothing. As an output it stays: see
-`drop_identities`.
+The copy is a reshape to the same shape, which costs nothing at run time. `drop_identities` keeps it
+because it is an output.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["distinct_outputs"]
 
 
 def distinct_outputs(graph: Graph) -> Graph:
-    """Gives the k-th output of a value, k >= 2, the name `value:k`, or the next that is free."""
+    """Names the k-th output of a value, k >= 2, `value:k`, or uses the next unused number."""
     types = infer_types(graph)
     names: list[str] = []
     copies: list[Node] = []

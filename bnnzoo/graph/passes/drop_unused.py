@@ -12,7 +12,7 @@ __all__ = ["drop_identities", "drop_unused", "with_inputs"]
 
 
 def drop_unused(graph: Graph) -> Graph:
-    """Drops nodes that no output depends on, and tensors that no node has."""
+    """Drops nodes that no output depends on, and tensors that no node uses."""
     needed = set(graph.outputs)
     kept: list[Node] = []
     for node in reversed(graph.nodes):
@@ -28,9 +28,9 @@ def drop_unused(graph: Graph) -> Graph:
 
 
 def drop_identities(graph: Graph) -> Graph:
-    """Drops nodes whose value is their input; reads past a reshape of a reshape.
+    """Drops nodes whose value is their input, and skips a reshape of a reshape.
 
-    An identity that is an output stays, so that outputs keep their names.
+    Identities that are outputs are kept, so that outputs keep their names.
     """
     types = infer_types(graph)
     source: dict[str, str] = {}
@@ -52,7 +52,7 @@ def drop_identities(graph: Graph) -> Graph:
 
 
 def with_inputs(node: Node, inputs: tuple[str, ...]) -> Node:
-    """Returns the node with other inputs; itself where they are the same."""
+    """Returns the node with other inputs, or the node itself if they are the same."""
     return node if inputs == node.inputs else dataclasses.replace(node, inputs=inputs)
 
 

@@ -18,16 +18,15 @@ MIN_PRODUCTS_PER_SUM = 16
 
 
 def eight_bits(graph: Graph) -> Graph:
-    """Puts the kernels of real numbers in 8 bits, and the inputs of those that are faster so.
+    """Quantizes real kernels to 8 bits, and the inputs of convolutions that become faster.
 
-    This pass changes the reference interpreter's output: what it costs is to be
-    measured.
+    This pass changes the reference output, so that its cost must be measured.
     """
     tensors: dict[str, Tensor] = dict(graph.tensors)
     for name in {node.tensors["kernel"] for node in graph.nodes if "kernel" in node.tensors}:
         kernel = graph.tensors[name]
         if is_ternary(kernel):
-            continue  # two bits are fewer, and lose nothing
+            continue  # needs only two bits, without loss
         if isinstance(kernel, np.ndarray) and np.issubdtype(kernel.dtype, np.floating):
             tensors[name] = quantize(kernel) or kernel
     graph = dataclasses.replace(graph, tensors=tensors)
@@ -41,10 +40,11 @@ def eight_bits(graph: Graph) -> Graph:
 
 
 def _is_faster(node: Node, graph: Graph) -> bool:
-    """Returns whether the products of a convolution pay for rounding its input.
+    """Returns whether a convolution becomes faster if its input is quantized.
 
-    To round a number takes as long as about 30 products in 8 bits save, and a sum of a few products
-    saves nothing. Groups, above all those of depthwise convolutions, have few products per number.
+    Rounding a number takes the time that about 30 products in 8 bits save, and a sum of a few
+    products saves nothing. Grouped, and above all depthwise, convolutions have few products per
+    number.
     """
     kernel = graph.tensor(node, "kernel")
     if node.op != "conv2d" or not isinstance(kernel, Int8Kernel) or node.attributes["groups"] > 1:

@@ -1,8 +1,8 @@
-"""Flattens images channels first, and moves the weights behind instead of the image.
+"""Flattens images channels first, and permutes the weights after it instead of the image.
 
-Where images are (c, h, w), as in ONNX, flattening in the order (h, w, c) takes a transposition of
-the whole image. The dense layer that reads the result may as well have its weights in the other
-order: sum over i of w[i] x[i] = sum over i of w[order[i]] x[order[i]].
+If images are (c, h, w), as in ONNX, flattening in the order (h, w, c) requires a transposition of
+the whole image. Instead, the weights of the dense layer that reads the result are permuted:
+sum over i of w[i] x[i] = sum over i of w[order[i]] x[order[i]].
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _VECTORS = ("affine", "batch_norm", "prelu")
 
 
 def flatten_channels_first(graph: Graph) -> Graph:
-    """Flattens real images channels first where only dense layers read them, at any distance.
+    """Flattens real images channels first if only dense layers read them.
 
-    What lies between may be elementwise; its parameters move along.
+    There may be elementwise operations in between, whose parameters are permuted too.
     """
     types = infer_types(graph)
     for node in graph.nodes:
@@ -44,7 +44,7 @@ def flatten_channels_first(graph: Graph) -> Graph:
 
 
 def _flattened(graph: Graph, reshape: Node, order: NDArray[Any]) -> Graph:
-    """Returns the graph with one image flattened channels first, itself where it cannot be."""
+    """Returns the graph with one image flattened channels first, or unchanged if impossible."""
     moved = {reshape.name}
     changed: dict[str, Node] = {}
     tensors: dict[str, Tensor] = dict(graph.tensors)
@@ -82,7 +82,7 @@ def _is_dense(node: Node, graph: Graph) -> bool:
 
 
 def _with_moved(node: Node, tensors: dict[str, Tensor], order: NDArray[Any]) -> Node:
-    """Returns the node with its parameters in another order of their last axis."""
+    """Returns the node with the last axis of its parameters permuted."""
     names = {role: f"{node.name}/{role}/channels_first" for role in node.tensors}
     for role, name in node.tensors.items():
         tensor = tensors[name]

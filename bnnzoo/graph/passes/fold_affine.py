@@ -1,4 +1,4 @@
-"""Chains of scale * x + bias become one, and the scale goes into the kernel in front of it."""
+"""Merges chains of scale * x + bias, and folds the scale into the kernel before it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Vector = NDArray[Any]
 
 
 def parameter(graph: Graph, node: Node, role: str) -> Vector | None:
-    """Returns a vector of a node as float64, None where the node has none."""
+    """Returns a vector of a node as float64; None if the node has none."""
     tensor = graph.tensor(node, role)
     return None if tensor is None else np.asarray(tensor, np.float64)
 
 
 def scale_and_bias_of(graph: Graph, node: Node, channels: int) -> tuple[Vector, Vector]:
-    """Returns what an affine multiplies by and adds, 1 and 0 where it leaves that out."""
+    """Returns the scale and bias of an affine, by default 1 and 0."""
     scale, bias = parameter(graph, node, "scale"), parameter(graph, node, "bias")
     return (
         np.ones(channels) if scale is None else scale,
@@ -73,10 +73,10 @@ def _compose(graph: Graph, first: Node, second: Node) -> dict[str, NDArray[Any]]
 
 
 def fold_into_conv(graph: Graph) -> Graph:
-    """Multiplies the kernel of a real convolution by the scale of the affine that alone reads it.
+    """Folds the scale of an affine into the kernel of a real convolution that only it reads.
 
     conv2d is linear in its kernel: scale * conv2d(x, w) = conv2d(x, scale * w). A binary kernel
-    stays binary. One of levels that meet inputs in 8 bits keeps them, and gets another scale.
+    stays binary. An 8-bit kernel for 8-bit inputs keeps its levels, and its scale changes.
     """
     producers = {node.name: node for node in graph.nodes}
     readers = graph.only_readers()

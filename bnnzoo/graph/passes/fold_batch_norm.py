@@ -1,9 +1,9 @@
-"""Batch norm of a trained network is one multiplication and one addition per channel.
+"""The batch norm of a trained network is one multiplication and one addition per channel.
 
     gamma * (x - mean) / sqrt(variance + epsilon) + beta = scale * x + bias
     scale = gamma / sqrt(variance + epsilon),   bias = beta - mean * scale
 
-Computed in float64, so that nothing is lost before a file rounds it.
+They are computed in float64, and rounded only when they are stored.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def fold_batch_norm(graph: Graph) -> Graph:
 
 
 def scale_and_bias(graph: Graph, node: Node) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Returns what a batch norm multiplies by, and what it adds, in float64."""
+    """Returns the scale and bias of a batch norm, in float64."""
     mean, variance, gamma, beta = (
         None if (tensor := graph.tensor(node, role)) is None else np.asarray(tensor, np.float64)
         for role in ("mean", "variance", "gamma", "beta")

@@ -1,14 +1,14 @@
 """Folds padding into the convolution that reads it.
 
-PyTorch pads every side alike, at stride 2 too, which no rule of Keras does: there the border is a
-layer of its own, in front of the sign or behind it. What the convolution of bits sees of it is
+PyTorch pads all sides equally, at stride 2 as well, which no padding rule of Keras does: in Keras,
+the border is a separate layer, before or after the sign. Folded, it is
 
     bconv2d(sign(pad(x, v))) = bconv2d(sign(x)) with a border of sign(v), +1 for zeros
     conv2d(pad(signs, v)) = bconv2d(signs) with a border of v = -1, 0 or +1, if its kernel is binary
 
-Behind a sign, zeros make a map of numbers that are no longer signs: without this pass such a
-convolution would compute in real numbers. Levels and real convolutions have a border of zeros, and
-take one of zeros in the same way.
+After a sign, a border of zeros gives values that are not signs: without this pass, such a
+convolution would be computed in real numbers. Convolutions of levels and real numbers are padded
+with zeros, so that a border of zeros is folded in the same way.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["fold_padding"]
 
 
 def fold_padding(graph: Graph) -> Graph:
-    """Moves borders of `pad` into the convolutions that read them."""
+    """Folds the border of each `pad` into the convolutions that read it."""
     folder = _Folder(graph)
     for node in graph.nodes:
         folder.add(node)
@@ -38,12 +38,12 @@ def fold_padding(graph: Graph) -> Graph:
 
 @dataclass(frozen=True)
 class _Border:
-    """What a value is: another one with a border around it.
+    """A value that is another value with a border around it.
 
     Attributes:
-        source: What lies inside.
-        sides: Pixels of border: top, bottom, left, right.
-        value: What the border holds; of levels, the level.
+        source: The value inside.
+        sides: Width of the border in pixels: top, bottom, left, right.
+        value: Number in the border; for levels, the level.
     """
 
     source: str
@@ -52,7 +52,7 @@ class _Border:
 
 
 class _Folder:
-    """The graph while its nodes are looked at, in order."""
+    """The state while the nodes are visited in order."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -64,7 +64,7 @@ class _Folder:
         self.folded = False
 
     def add(self, node: Node) -> None:
-        """Appends a node, and knows of its value whether it has a border."""
+        """Appends a node, and records the border of its value if it has one."""
         border = self.borders.get(node.inputs[0])
         if node.op == "pad":
             self._pad(node, border)
@@ -96,7 +96,7 @@ class _Folder:
             self.borders[node.name] = _Border(node.inputs[0], sides, value)
 
     def _quantize(self, node: Node, border: _Border) -> None:
-        """Quantizes what lies inside a border; drops out again where nothing reads it."""
+        """Quantizes the value inside a border; removed again if nothing reads it."""
         source, type_ = self._counted(border.source), self.types[node.name]
         if source is None or dataclasses.replace(self.types[source], shape=type_.shape) != type_:
             source = self._added(node, border.source)
@@ -107,7 +107,7 @@ class _Folder:
         self.borders[node.name] = _Border(source, border.sides, value)
 
     def _added(self, node: Node, source: str) -> str:
-        """Appends a node once more, of another value."""
+        """Appends a copy of a node that reads another value."""
         name = self.names.free(f"{node.name}/inside")
         shape = self.types[source].shape
         self._append(Node(name, node.op, (source,), node.attributes))
@@ -115,7 +115,7 @@ class _Folder:
         return name
 
     def _counted(self, value: str) -> str | None:
-        """Returns the bits or levels that a value is the numbers of, None where it is of none."""
+        """Returns the bits or levels that a value was dequantized from; None for other values."""
         node = self.producers.get(value)
         if node is None or node.op not in ("dequantize", "reshape"):
             return None
@@ -130,7 +130,7 @@ class _Folder:
         return name
 
     def _convolve(self, node: Node, border: _Border) -> Node:
-        """Returns a convolution with the border as its own, itself where it cannot have that."""
+        """Returns a convolution with the border folded into it, or unchanged if impossible."""
         source, kind = border.source, self.types[border.source].kind
         if node.op == "conv2d" and self._is_binary(node):
             counted = self._counted(source)
@@ -149,13 +149,13 @@ class _Folder:
         return Node(node.name, "bconv2d", (source,), attributes, node.tensors)
 
     def _is_binary(self, node: Node) -> bool:
-        """Returns whether bits are worth counting: a depthwise kernel has few products."""
+        """Returns whether it is worth computing in bits: a depthwise kernel has few products."""
         depthwise = node.attributes["groups"] == self.types[node.inputs[0]].shape[-1] > 1
         return signs(self.graph.tensors[node.tensors["kernel"]]) and not depthwise
 
 
 def _holds(kind: str, value: float) -> bool:
-    """Returns whether a convolution of a kind of values can have a border of a value."""
+    """Returns whether a convolution of values of this kind can be padded with `value`."""
     return value in (-1, 0, 1) if kind == "bits" else value == 0
 
 

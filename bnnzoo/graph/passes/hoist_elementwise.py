@@ -1,8 +1,8 @@
-"""Elementwise operations go above a reshape: f(reshape(x)) = reshape(f(x)).
+"""Moves elementwise operations before a reshape: f(reshape(x)) = reshape(f(x)).
 
-Dense layers are 1 x 1 convolutions between reshapes, and Flatten stands between a convolution and
-the sign of the dense layer after it. Above the reshape, a batch norm or sign is next to the
-convolution again, where the other passes find it.
+Dense layers are 1 x 1 convolutions between reshapes, and Flatten is between a convolution and the
+sign of the dense layer after it. Before the reshape, a batch norm or sign directly follows the
+convolution, as the other passes expect.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _UNARY = ("affine", "clip", "prelu", "sigmoid", "tanh", "sign", "quantize")
 
 
 def hoist_elementwise(graph: Graph) -> Graph:
-    """Swaps a reshape with the elementwise operations behind it.
+    """Swaps a reshape with the elementwise operations after it.
 
-    One with parameters per channel only where the reshape keeps the last axis. The value of a
-    swapped operation keeps its name: the reshape after it has it now.
+    Operations with parameters per channel are swapped only if the reshape keeps the last axis. The
+    result keeps its name, which the reshape takes over.
     """
     types = infer_types(graph)
     nodes: list[Node] = []

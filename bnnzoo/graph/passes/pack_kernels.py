@@ -1,4 +1,4 @@
-"""Binary kernels take one bit per weight; what the kernels of a runtime start from."""
+"""Packs binary kernels to one bit per weight, as a runtime reads them."""
 
 from __future__ import annotations
 

@@ -1,18 +1,18 @@
 """A transposed convolution becomes one convolution per phase of its strides.
 
-Along an axis of stride s, tap u and input i give to output p where i s + u d = p + crop. Of the
+Along an axis of stride s, tap u and input i contribute to output p if i s + u d = p + crop. Of the
 outputs p = s m + r, r = 0 .. s - 1, those of phase r are reached only by taps with
-u d = r + crop modulo s, which are every (s / g)-th one, g = gcd(s, d). With u = u0 + (s / g) a,
+u d = r + crop modulo s, which are every (s / g)-th tap, g = gcd(s, d). With u = u0 + (s / g) a,
 a = 0 .. A - 1,
 
     i = m - e - a d / g,    e = (u0 d - r - crop) / s
 
-so that, taps in reverse order, phase r is a convolution with A taps at dilation d / g and
+so that, with the taps in reverse order, phase r is a convolution with A taps at dilation d / g and
 
     e + (A - 1) d / g pixels of border before the image.
 
-No product with a zero between the inputs is ever taken, and signs stay signs, with zeros around the
-image only. The phases lie side by side as channels; the last step deals them out:
+No zeros are inserted between the inputs, so that signs stay signs, with zeros around the image
+only. The phases are concatenated as channels; the last step interleaves them:
 
     (m, n, (r, q, c)) -> (m, r, n, q, c) -> (m s + r, n s + q, c)
 """
@@ -40,7 +40,7 @@ _PER_CHANNEL = ("affine", "clip", "prelu")
 
 
 def phases(graph: Graph) -> Graph:
-    """Makes convolutions of every transposed one, with what follows per channel in each phase."""
+    """Splits transposed convolutions, with the per-channel operations after them, into phases."""
     if not any(node.op.endswith("conv2d_transpose") for node in graph.nodes):
         return graph
     splitter = _Splitter(graph)
@@ -55,9 +55,9 @@ class _Phase:
     """The taps that reach every s-th output along an axis.
 
     Attributes:
-        taps: In reverse order.
-        dilation: From one tap to the next.
-        offset: e of the module's docstring.
+        taps: The taps, in reverse order.
+        dilation: Distance of two taps.
+        offset: e in the module's docstring.
     """
 
     taps: range
@@ -66,13 +66,13 @@ class _Phase:
 
     @property
     def before(self) -> int:
-        """Pixels of border in front of the image, for outputs from m = 0 on."""
+        """Pixels of border before the image, for outputs from m = 0 on."""
         return self.offset + (len(self.taps) - 1) * self.dilation if self.taps else 0
 
 
 @dataclass(frozen=True)
 class _Axis:
-    """All phases along an axis, and which outputs m of each are computed."""
+    """All phases along an axis, and the range of outputs m computed for each."""
 
     phases: tuple[_Phase, ...]
     inputs: int
@@ -91,7 +91,7 @@ class _Axis:
             offset = (first * rate - r - crop) // stride
             reverse = range(first, taps, step)[::-1]
             found.append(_Phase(reverse, rate * step // stride, offset))
-        # A convolution has no border of less than nothing: it begins earlier and ends later.
+        # A border cannot be negative: the convolution begins earlier and ends later instead.
         begin = min(0, *(phase.before for phase in found))
         last = max(inputs - 1 + phase.offset for phase in found if phase.taps)
         return cls(tuple(found), inputs, begin, max(-(-size // stride), last + 1))
@@ -112,7 +112,7 @@ class _Splitter:
         self.done: set[str] = set()
 
     def add(self, node: Node) -> None:
-        """Appends a node, or what a transposed convolution becomes."""
+        """Appends a node, or the convolutions that replace a transposed one."""
         if not node.op.endswith("conv2d_transpose"):
             self.nodes += [node] if node.name not in self.done else []
             return
@@ -129,7 +129,7 @@ class _Splitter:
         self._deal([node, *chain][-1].name, node, axes, parts)
 
     def _chain(self, node: Node) -> Iterator[Node]:
-        """Yields the operations behind a node that are the same for every pixel."""
+        """Yields the operations after a node that are the same for every pixel."""
         reader = self.readers.get(node.name)
         while reader is not None and reader.op in _PER_CHANNEL:
             yield reader
@@ -138,14 +138,14 @@ class _Splitter:
     def _phase(
         self, node: Node, chain: list[Node], axes: tuple[_Axis, _Axis], row: _Phase, column: _Phase
     ) -> str:
-        """Appends the convolution of one phase and the operations behind it."""
+        """Appends the convolution of one phase and the operations after it."""
         reached = bool(row.taps and column.taps)
         row, column = (
             phase if phase.taps else next(p for p in axis.phases if p.taps)
             for phase, axis in ((row, axes[0]), (column, axes[1]))
         )
         name = self._convolution(node, axes, row, column)
-        if not reached:  # by no tap, as where strides are larger than the kernel
+        if not reached:  # by any tap, if strides are larger than the kernel
             zeros = self.names.free(f"{name}/zeros")
             self.nodes.append(Node(zeros, "clip", (name,), {"low": 0.0, "high": 0.0}))
             name = zeros
@@ -174,7 +174,7 @@ class _Splitter:
         return name
 
     def _deal(self, name: str, node: Node, axes: tuple[_Axis, _Axis], parts: list[str]) -> None:
-        """Appends what brings the phases to their places, and cuts the image out."""
+        """Appends the nodes that interleave the phases and crop the image."""
         strides, pixels = node.attributes["strides"], node.attributes["pixels"]
         rows, columns = (axis.end - axis.begin for axis in axes)
         channels = self.types[node.name].shape[2]

@@ -17,11 +17,11 @@ __all__ = ["sign_before_pool"]
 
 
 def sign_before_pool(graph: Graph, *, falling: bool = True) -> Graph:
-    """Swaps a max pooling with the sign that alone reads it.
+    """Swaps a max pooling with the sign that is its only reader.
 
     Args:
         graph: Any graph.
-        falling: Also where the sign falls in some channels, so that these take the minimum.
+        falling: Also swap if the sign falls in some channels, which then take the minimum.
     """
     producers = {node.name: node for node in graph.nodes}
     readers = graph.only_readers()

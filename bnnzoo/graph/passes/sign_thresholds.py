@@ -1,14 +1,14 @@
 """sign(scale * x + bias) is a comparison of x with one number per channel.
 
-1. scale * x + bias < 0 is monotone in x, so that it holds on one side of a threshold.
-2. With scale > 0 it is x < t, t the least x with scale * x + bias >= 0.
-   With scale < 0 it is x > t, t the greatest such x; `direction` is -1.
-   With scale = 0 it is always or never: t = +inf or -inf, direction +1.
+1. scale * x + bias < 0 is monotone in x: it holds on one side of a threshold.
+2. With scale > 0, it is x < t, t the least x with scale * x + bias >= 0.
+   With scale < 0, it is x > t, t the greatest such x; `direction` is -1.
+   With scale = 0, it holds always or never: t = +inf or -inf, direction +1.
 3. t is found in float64 as the exact turning point of the float64 expression, by stepping from
    -bias / scale to the neighbour where the expression changes.
 4. Sums of signs are integers: x < t is x < ceil(t), and x > t is x > floor(t).
 
-A sign that has thresholds already takes a further affine the same way, with its own t for 0.
+A sign that already has thresholds absorbs a further affine in the same way, with t instead of 0.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ Vector = NDArray[Any]
 
 
 def sign_thresholds(graph: Graph, *, shared: bool = True) -> Graph:
-    """Lets every sign of an affine read the affine's input, with thresholds.
+    """Makes every sign of an affine read the affine's input, with thresholds.
 
     Args:
         graph: Any graph.
-        shared: Also where something else reads the affine, which then is computed all the same.
+        shared: Also if other nodes read the affine, which is then still computed.
     """
     readers = graph.only_readers()
     producers = {node.name: node for node in graph.nodes}
@@ -64,7 +64,7 @@ def _through(graph: Graph, sign: Node, affine: Node, channels: int) -> tuple[Vec
     """Returns threshold and direction on the affine's input."""
     scale, bias = scale_and_bias_of(graph, affine, channels)
     threshold, direction = directed(graph, sign, channels)
-    # x > t is -x < -t: every sign becomes "less than", every scale positive.
+    # x > t is -x < -t: all comparisons become "less than", all scales positive.
     scale, bias = scale * direction, bias * direction
     flipped = scale < 0
     constant = (scale == 0) | np.isinf(threshold)
@@ -88,7 +88,7 @@ def _least_at_or_above(scale: Vector, bias: Vector, threshold: Vector) -> Vector
 
 
 def _is_integer(name: str, graph: Graph, producers: dict[str, Node]) -> bool:
-    """Returns whether a value is a sum of signs, or a maximum of such."""
+    """Returns whether a value is a sum of signs, or a maximum of such sums."""
     node = producers.get(name)
     while node is not None and node.op in ("max_pool2d", "reshape"):
         node = producers.get(node.inputs[0])

@@ -1,15 +1,15 @@
-"""sign(scale * n + bias) of a count n, written so that float32 has the sign that float64 has.
+"""Moves the bias in sign(scale * n + bias), n a count, so that float32 gives the sign of float64.
 
-The runtime compares counts with a threshold and rounds nothing. Keras, ONNX and LCE multiply and
-add in float32: where the threshold is next to an integer, they may get zero, or the other sign.
+The runtime compares counts with a threshold, without rounding. Keras, ONNX and LCE multiply and add
+in float32: if the threshold is next to an integer, they may get zero or the opposite sign.
 
 1. n is an integer, |n| <= K. scale * n + bias is nearest to zero at n0 = round(-bias / scale).
-2. Whatever the order of its operations, float32 is wrong by at most m = FEW * (|scale| K + |bias|),
-   each |bias| being the magnitudes that it is the sum of.
-3. Where |scale * n0 + bias| < m, the bias moves by the difference, away from zero. Half a count,
-   |scale| / 2, is the farthest that it can be from both neighbours.
+2. In any order of operations, the error of float32 is at most m = FEW * (|scale| K + |bias|), with
+   |bias| the sum of the magnitudes of its terms.
+3. If |scale * n0 + bias| < m, the bias is moved by the difference, away from zero, but at most to
+   |scale| / 2, half a count, where it is farthest from both neighbours.
 
-What else reads the affine gets numbers that differ by roundings.
+For other readers of the affine, the numbers change by rounding errors.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _MOVING = ("max_pool2d", "reshape", "pad")
 
 
 def steady_signs(graph: Graph) -> Graph:
-    """Moves biases between counts and signs off what float32 takes for zero.
+    """Moves biases between counts and signs away from zero by more than float32's error.
 
     Args:
-        graph: Batch norms folded or not.
+        graph: A graph with or without folded batch norms.
     """
     types = infer_types(graph)
     producers = {node.name: node for node in graph.nodes}
@@ -51,7 +51,7 @@ def steady_signs(graph: Graph) -> Graph:
 
 
 def _chain(sign: Node, producers: dict[str, Node]) -> list[Node]:
-    """Returns the affines in front of a sign, in order, behind the node that the first reads."""
+    """Returns the node before the affines of a sign, and the affines in order."""
     found = [sign]
     node = producers.get(sign.inputs[0])
     while node is not None and node.op in ("affine", "batch_norm", *_MOVING):
@@ -68,11 +68,13 @@ def _settle(graph: Graph, conv: Node, chain: list[Node], tensors: dict[str, Tens
     for node in chain:
         factor, term, terms = _parts(graph, node)
         if len(factor) % len(scale):
-            return  # reshaped to something else than features of all channels
+            return  # the last axis is not a multiple of the channels
         scale, bias, size = (np.resize(vector, len(factor)) for vector in (scale, bias, size))
         scale, bias, size = factor * scale, factor * bias + term, np.abs(factor) * size + terms
         if node.tensors.get("scale", "").endswith("kernel_scale"):
-            lost = sum_of(K)  # Keras has the scale in the kernel, and its sums are not integers
+            lost = sum_of(
+                K
+            )  # in Keras the scale is part of the kernel, so that sums are not integers
     nearest = np.rint(np.divide(-bias, scale, out=np.zeros_like(bias), where=scale != 0))
     value = scale * nearest + bias
     missing = np.minimum(lost * size, np.abs(scale) / 2) - np.abs(value)
@@ -82,7 +84,7 @@ def _settle(graph: Graph, conv: Node, chain: list[Node], tensors: dict[str, Tens
 
 
 def _parts(graph: Graph, node: Node) -> tuple[Vector, Vector, Vector]:
-    """Returns scale and bias of a node, and the magnitudes that its bias is the sum of."""
+    """Returns the scale and bias of a node, and the sum of the magnitudes of the bias's terms."""
     if node.op == "batch_norm":
         scale, bias = scale_and_bias(graph, node)
         mean, beta = parameter(graph, node, "mean"), parameter(graph, node, "beta")
@@ -98,11 +100,11 @@ def _parts(graph: Graph, node: Node) -> tuple[Vector, Vector, Vector]:
 
 
 def _move(graph: Graph, chain: list[Node], move: Vector, tensors: dict[str, Tensor]) -> None:
-    """Adds to what a chain gives, through the last bias that is a weight of its layer."""
+    """Adds `move` to the result of a chain, in the last bias that is a weight of its layer."""
     for node in reversed(chain):
         scale, _, _ = _parts(graph, node)
         for role, factor in (("bias", 1.0), ("beta", 1.0), ("mean", -scale)):
-            # The offset of a Rescaling has another name: a Keras model has it in its config.
+            # The offset of a Rescaling has another name, since it is in the Keras model's config.
             if node.tensors.get(role, "").endswith(f"/{role}"):
                 old = np.asarray(graph.tensor(node, role), np.float64)
                 safe = np.where(factor == 0, 1.0, factor)

@@ -1,12 +1,12 @@
-"""A border of zeros becomes a border of +1, which bits can hold, and a constant that corrects it.
+"""Zero padding becomes padding with +1, which bits can represent, and a constant correction.
 
-A tap on the border contributes 0 with zero padding and its weights' sum with padding +1:
+A tap on the border contributes 0 with zero padding, and the sum of its weights with padding +1:
 
     zero padding = padding +1 - sum over the taps outside the image of their weights
 
 The sum depends on the output channel and on which taps are outside, that is on the class of the
-output row (which kernel rows are inside) and that of the column: nine corrections per channel for
-a 3 x 3 kernel on an image of at least 3 x 3. They are integers; nothing is rounded.
+output row (which kernel rows are inside) and of the column: nine corrections per channel for a
+3 x 3 kernel on an image of at least 3 x 3. They are integers and therefore exact.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _corrected(node: Node, types: dict[str, Type], tensors: dict[str, Tensor]) -
     (rows, row_class), (columns, column_class) = (
         np.unique(i, axis=0, return_inverse=True) for i in inside
     )
-    # In two steps: one of all three takes rows * columns * c_out * taps operations.
+    # In two steps, since one would take rows * columns * c_out * taps operations.
     in_rows = np.einsum("rh,ohw->row", rows.astype(np.int32), taps)
     kept = np.einsum("row,cw->rco", in_rows, columns.astype(np.int32))
     added = {
