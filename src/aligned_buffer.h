@@ -8,7 +8,7 @@
 
 namespace bnnzoo {
 
-// Zeroed bytes at a multiple of 64. Pages that are never written take no memory.
+// Zeroed bytes, aligned to 64. Pages that are never written need no memory.
 class AlignedBuffer {
  public:
   explicit AlignedBuffer(size_t bytes) : block_(std::calloc(bytes + kSlack, 1)) {
@@ -26,7 +26,7 @@ class AlignedBuffer {
   uint8_t* data() const { return data_; }
 
  private:
-  static constexpr size_t kSlack = 64;  // to align
+  static constexpr size_t kSlack = 64;  // for the alignment
   void* block_;
   uint8_t* data_;
 };

@@ -9,7 +9,7 @@
 
 namespace bnnzoo {
 
-// While one lives, its thread takes subnormal inputs as zero and returns none.
+// During its lifetime, its thread treats subnormal inputs and results as zero.
 class DenormalsAsZero {
  public:
 #if defined(__x86_64__) || defined(__i386__) || defined(_M_X64)

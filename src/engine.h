@@ -12,7 +12,7 @@
 
 namespace bnnzoo {
 
-// What one image needs while it is computed: an arena, and the operations bound to it.
+// The state for computing one image: an arena, and the operations bound to it.
 class Context {
  public:
   Context(const Program& program, int32_t threads);
@@ -25,8 +25,8 @@ class Context {
   std::vector<std::unique_ptr<BoundOperation>> operations_;
 };
 
-// Results do not depend on the number of threads: every output element is computed by one chunk,
-// the same way whatever the chunk.
+// Results do not depend on the number of threads: every output element is computed by one chunk, in
+// the same way for every chunk.
 class Engine {
  public:
   // Seals the program.
@@ -53,7 +53,7 @@ class Engine {
   const std::shared_ptr<const Program> program_;
   ThreadPool pool_;
   const std::vector<Section> serial_, parallel_;  // for one thread, for all of them
-  // Idle contexts, at most one per thread, or null. Without a lock, which a fork could copy locked.
+  // Idle contexts, at most one per thread, or null. There is no lock that a fork could copy locked.
   std::vector<std::atomic<Context*>> idle_;
 };
 

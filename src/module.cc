@@ -1,4 +1,4 @@
-// The Python module `bnnzoo.runtime._engine`: a narrow door that checks what comes through it.
+// The Python module `bnnzoo.runtime._engine`: a narrow interface that checks its arguments.
 
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
@@ -40,7 +40,7 @@ Span<const T> span(const OptionalArray<T>& array) {
   return array ? span(*array) : Span<const T>{nullptr, 0};
 }
 
-// An epilogue that is being written; it keeps the arrays alive until the program has copied them.
+// An epilogue under construction; it keeps the arrays alive until the program has copied them.
 class EpilogueBuilder {
  public:
   void add(StepKind kind, const OptionalArray<float>& a, const OptionalArray<float>& b) {
@@ -95,7 +95,7 @@ std::vector<std::string> isas() {
   return names;
 }
 
-// operands: (offset, strides) of the result and of what it is computed from.
+// operands: (offset, strides) of the result and of its inputs.
 StridedLoop loop_of(const std::vector<int64_t>& shape,
                     const std::vector<std::vector<int64_t>>& strides,
                     const std::vector<int64_t>& offsets, size_t operands) {
@@ -127,11 +127,11 @@ Binary binary_of(const std::string& name) {
   return Binary::multiply;
 }
 
-// Leaves the interpreter's lock to other threads while it lives.
+// Releases the interpreter's lock during its lifetime.
 //
-// Where the interpreter ends meanwhile, Python before 3.14 ends the thread that wants its lock
-// back, by an unwinding that nanobind's functions, which are noexcept, turn into an abort. The
-// thread stays here instead, as Python 3.14 has it, until the process is gone.
+// If the interpreter ends meanwhile, Python before 3.14 ends a thread that requests the lock by
+// unwinding it, which aborts in nanobind's noexcept functions. The thread waits here instead, as in
+// Python 3.14, until the process ends.
 class LockReleased {
  public:
   LockReleased() : state_(PyEval_SaveThread()) {}
@@ -156,7 +156,7 @@ using Output = nb::ndarray<float, nb::c_contig, nb::device::cpu>;
 std::vector<int64_t> run(Engine& engine, const std::vector<Array<float>>& inputs,
                          const std::vector<Output>& outputs, bool profile) {
   const Program& program = engine.program();
-  require(inputs.size() == program.inputs().size(), "inputs", "must be as many as expected");
+  require(inputs.size() == program.inputs().size(), "inputs", "must be one per input");
   require(inputs[0].ndim() > 0, "input", "must have a batch axis");
   const auto images = static_cast<int64_t>(inputs[0].shape(0));
   const auto holds = [&](size_t size, const Program::Port& port) {
@@ -168,7 +168,7 @@ std::vector<int64_t> run(Engine& engine, const std::vector<Array<float>>& inputs
     require(holds(inputs[i].size(), program.inputs()[i]), "input", "must have the program's shape");
     given.push_back(inputs[i].data());
   }
-  require(outputs.size() == program.outputs().size(), "outputs", "must be as many as promised");
+  require(outputs.size() == program.outputs().size(), "outputs", "must be one per output");
   std::vector<float*> results;
   for (size_t i = 0; i < outputs.size(); ++i) {
     require(holds(outputs[i].size(), program.outputs()[i]), "output",
@@ -348,16 +348,16 @@ void bind_plain(nb::class_<Program>& program) {
 NB_MODULE(_engine, m) {
   using namespace bnnzoo;
   m.doc() = "The native engine of bnnzoo.runtime; bnnzoo.runtime.planner writes its programs.";
-  // A daemon thread keeps its network until the process is gone, and the runtime prints nothing.
+  // A daemon thread keeps its network until the process ends, and the runtime must not print.
   nb::set_leak_warnings(false);
   m.attr("MAGNITUDE_PARTS") = kMagnitudeParts;
   m.def("isas", &isas, "Names of the instruction sets of this CPU that have kernels, best first.");
   m.def(
       "expansion", [](const std::string& isa) { return find_kernels(isa).expansion; }, "isa"_a,
-      "How many times each byte of a bits view is there.");
+      "How many times each byte of a bits view is repeated.");
   m.def(
       "level_bytes", [](const std::string& isa) { return find_kernels(isa).level_bytes; }, "isa"_a,
-      "Bytes of a level of an input in 8 bits.");
+      "Bytes per level of an 8-bit input.");
   bind_records(m);
   nb::class_<Program> program(m, "Program");
   program

@@ -10,10 +10,10 @@
 namespace bnnzoo {
 namespace {
 
-// What the rows of a strip should take, so that they stay in a second-level cache.
+// Size of the rows of a strip, which should fit in a second-level cache.
 constexpr int64_t kStripBytes = 1 << 16;
 
-// The rows of the map that rows of the pooling need, of which some may lie outside.
+// The rows of the map that rows of the pooling need; some may be outside of it.
 struct Rows {
   int64_t stride, top, window, height;
 
@@ -22,7 +22,7 @@ struct Rows {
   int64_t inside(int64_t row) const { return std::clamp<int64_t>(row, 0, height); }
 };
 
-// What one thread works with.
+// The state of one thread.
 struct Tile {
   AlignedBuffer memory;
   int64_t base, done;  // the rows of the map that it holds
@@ -79,7 +79,7 @@ class BoundPooledConv2d final : public BoundOperation {
   }
 
  private:
-  // Moves the rows that are needed again to the begin of the tile.
+  // Moves the rows that are needed again to the start of the tile.
   void keep_from(Tile& tile, int64_t row) const {
     if (row < tile.done) {
       std::memmove(tile.data(), tile.data() + (row - tile.base) * row_floats_,

@@ -58,7 +58,7 @@ void Program::fill_bits(int64_t offset, int64_t pixels, Span<const uint64_t> wor
   check_strides({offset}, "fill_bits");
   std::vector<uint8_t> pattern = expanded(words);
   require(offset + pixels * static_cast<int64_t>(pattern.size()) <= arena_bytes_, "fill_bits",
-          "must lie inside the arena");
+          "must be inside the arena");
   fills_.push_back({offset, pixels, std::move(pattern)});
 }
 
@@ -93,7 +93,7 @@ void Program::check_floats(const View& view, const Extent& extent, const char* n
   check_strides({view.offset, view.row, view.pixel}, name);
   const int64_t end = view.offset + (extent.rows - 1) * view.row +
                       (extent.columns - 1) * view.pixel + extent.channels;
-  require(end <= arena_bytes_ / 4, name, "must lie inside the arena");
+  require(end <= arena_bytes_ / 4, name, "must be inside the arena");
 }
 
 void Program::check_bits(const View& view, const Extent& extent, int32_t planes,
@@ -104,7 +104,7 @@ void Program::check_bits(const View& view, const Extent& extent, int32_t planes,
   const int64_t end = view.offset + (extent.rows - 1) * view.row +
                       (extent.columns - 1) * view.pixel + (planes - 1) * view.plane +
                       pixel_bytes(extent.channels);
-  require(end <= arena_bytes_, name, "must lie inside the arena");
+  require(end <= arena_bytes_, name, "must be inside the arena");
 }
 
 // The last quad of a run is read as a whole.
@@ -116,8 +116,8 @@ void Program::check_levels(const LevelsSpec& levels, const View& view, const Ext
       kMagnitudeBytes + kernels_.level_bytes * (view.offset + (extent.rows - 1) * view.row +
                                                 (extent.columns - 1) * view.pixel);
   const int64_t run = (int64_t{extent.channels} * kernels_.level_bytes + 3) / 4 * 4;
-  require(first + run <= 4 * levels.size, name, "must lie inside its levels");
-  require(levels.offset + levels.size <= arena_bytes_ / 4, name, "must lie inside the arena");
+  require(first + run <= 4 * levels.size, name, "must be inside its levels");
+  require(levels.offset + levels.size <= arena_bytes_ / 4, name, "must be inside the arena");
 }
 
 void Program::check_loop(const StridedLoop& loop, int operands) const {
@@ -136,7 +136,7 @@ void Program::check_loop(const StridedLoop& loop, int operands) const {
       check_strides({loop.strides[operand][axis]}, "loop");
       last += (loop.shape[axis] - 1) * loop.strides[operand][axis];
     }
-    require(last < arena_bytes_ / 4, "loop", "must lie inside the arena");
+    require(last < arena_bytes_ / 4, "loop", "must be inside the arena");
   }
 }
 

@@ -19,7 +19,7 @@ struct Span {
   size_t size;
 };
 
-// Where a map lies in the arena. Of real numbers every field counts floats, of bits bytes.
+// The location of a map in the arena, in floats for real numbers and in bytes for bits.
 struct View {
   int64_t offset;      // of pixel (0, 0), channel 0, plane 0
   int64_t row, pixel;  // from one to the next; 0 broadcasts
@@ -79,7 +79,7 @@ struct BlendSpec {
   Span<const float> weight;           // (pixels), 0 to 1
 };
 
-// Where in the arena a kernel reads, in bytes.
+// Offsets in the arena at which a kernel reads, in bytes.
 struct Operands {
   int64_t input;
   int64_t largest = 0;  // magnitudes, of a convolution of levels
@@ -100,12 +100,12 @@ class Operation {
 
   Range whole{};        // all blocks and pixels
   int32_t columns = 1;  // pixels per row
-  double cost_ns = 0;   // what it takes roughly, on one fast core
+  double cost_ns = 0;   // rough time on a fast core
   bool joined = false;  // may run at the same time as the operation before it
 };
 
-// Every function that adds something checks its arguments and throws std::invalid_argument: that
-// whatever runs stays inside the arena and inside its parameters is decided here.
+// Every function that adds something checks its arguments and throws std::invalid_argument. These
+// checks guarantee that operations stay inside the arena and their parameters.
 class Program {
  public:
   Program(const Kernels& kernels, int64_t arena_bytes);
@@ -125,8 +125,8 @@ class Program {
   void levels(const View& input, const Extent& extent, const LevelsSpec& levels, int32_t top,
               int32_t bottom, int32_t left, int32_t right);
   void int8_conv2d(const Int8Conv2dSpec& spec, const Extent& output, const EpilogueSpec& epilogue);
-  // A convolution, an epilogue without views, a pooling of what it gives, and its epilogue. The map
-  // between the two is never in memory as a whole.
+  // A convolution, an epilogue without views, a pooling of the result, and its epilogue. The map
+  // between the two is never completely in memory.
   void pooled_conv2d(const Conv2dSpec& spec, const Extent& map, const EpilogueSpec& inner,
                      const Window& window, bool maximum, const Extent& output,
                      const EpilogueSpec& epilogue);
@@ -148,7 +148,7 @@ class Program {
                 const BlendSpec& columns, const View& output, const Extent& to);
   void dequantize(const View& input, int32_t planes, bool levels, const View& output,
                   const Extent& extent);
-  // Copy maps: into another shape with as many elements in the same order, or some channels.
+  // Copy maps: into another shape with the same elements in the same order, or some channels.
   void reshape(const View& input, const Extent& from, const View& output, const Extent& to);
   void reshape_bits(const View& input, const Extent& from, const View& output, const Extent& to,
                     int32_t planes);

@@ -11,19 +11,19 @@
 namespace bnnzoo {
 namespace {
 
-// Rough nanoseconds on one fast core; they only decide into how many chunks work is divided.
+// Rough nanoseconds on a fast core; they only determine the number of chunks.
 constexpr double kBinaryPerNs = 500, kRealPerNs = 60, kInt8PerNs = 200, kDepthwisePerNs = 12,
                  kElementsPerNs = 8, kBytesPerNs = 25;
 
-// Rows of the map of a pooled convolution are in memory beside the arena.
+// Rows of the map of a pooled convolution are outside the arena.
 constexpr int64_t kMaxMapFloats = int64_t{1} << 26;
 
-// Beyond, a sum might not fit into 32 bits.
+// With more products, a sum might not fit in 32 bits.
 constexpr size_t kMaxInt8Products = size_t{1} << 17;
 
 int32_t ceil_div(int64_t a, int64_t b) { return static_cast<int32_t>((a + b - 1) / b); }
 
-// Every window must hold a pixel of the image, else there is nothing to pool.
+// Every window must contain a pixel of the image, or there is nothing to pool.
 void check_window(const Window& window, const Extent& output) {
   for (int64_t size : {window.height, window.width, window.pool_h, window.pool_w, window.stride_h,
                        window.stride_w}) {
@@ -48,7 +48,7 @@ int64_t greatest(Span<const T> offsets, const char* name) {
   return *most;
 }
 
-// A convolution of few pixels waits for its weights, which come once from far memory.
+// A convolution of few pixels is limited by reading its weights from memory once.
 double weights_ns(double bytes) { return bytes / kBytesPerNs; }
 
 double conv2d_ns(const Conv2dSpec& spec, const Extent& output) {

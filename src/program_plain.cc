@@ -1,4 +1,4 @@
-// The operations that need no kernel, in plain C++.
+// The operations without a kernel, in plain C++.
 
 #include <algorithm>
 #include <cstring>
@@ -33,7 +33,7 @@ class FunctionOperation final : public Operation {
   Function function_;
 };
 
-// One channel of one pixel of bits, each byte of which is there `expansion` times.
+// One channel of one pixel of bits, in which each byte is repeated `expansion` times.
 bool get_bit(const uint8_t* pixel, int64_t channel, int32_t expansion) {
   return (pixel[channel / 8 * expansion] >> (channel % 8) & 1) != 0;
 }
@@ -173,7 +173,7 @@ void Program::softmax(const View& input, const View& output, const Extent& exten
       pixels, 5.0 * static_cast<double>(pixels) * extent.channels);
 }
 
-// Bit 1 is -1; of levels it is a 0 in the binary digits of the level.
+// A bit of 1 is -1; for levels, it is a 0 in the binary digits of the level.
 void Program::dequantize(const View& input, int32_t planes, bool levels, const View& output,
                          const Extent& extent) {
   check_bits(input, extent, planes, "dequantize");
@@ -234,14 +234,14 @@ void Program::reshape_bits(const View& input, const Extent& from, const View& ou
       input.plane);
 }
 
-// Word by word: it stands before every binary convolution whose groups do not fill words.
+// Word by word, since it precedes every binary convolution whose groups do not fill words.
 void Program::slice_bits(const View& input, const Extent& from, int32_t first, const View& output,
                          const Extent& to, int32_t planes) {
   check_bits(input, from, planes, "slice_bits");
   check_bits(output, to, planes, "slice_bits");
   require(from.rows == to.rows && from.columns == to.columns && first >= 0 &&
               int64_t{first} + to.channels <= from.channels,
-          "slice_bits", "must lie inside its source");
+          "slice_bits", "must be inside its source");
   const int32_t expansion = kernels_.expansion;
   const int64_t pixels = int64_t{to.rows} * to.columns, bytes = pixel_bytes(from.channels);
   add_function(

@@ -1,4 +1,4 @@
-// The one way in which arguments are refused.
+// Checks of arguments.
 #pragma once
 
 #include <stdexcept>

@@ -5,13 +5,13 @@
 namespace bnnzoo {
 namespace {
 
-// To hand a chunk to another thread takes about a microsecond.
+// Handing a chunk to another thread takes about a microsecond.
 constexpr double kMinChunkNs = 5000;
-// A section ends when its last chunk does: with two chunks a thread, a thread that was held up
-// leaves work to the others.
+// A section ends with its last chunk: with two chunks per thread, a delayed thread leaves work to
+// the others.
 constexpr int32_t kChunksPerThread = 2;
-// With fewer pixels a chunk, kernels have no full tiles, and each chunk reads all weights again:
-// then the channels are divided.
+// With fewer pixels per chunk, kernels have no full tiles, and each chunk reads all weights again:
+// the channels are divided instead.
 constexpr int64_t kMinPixels = 32;
 
 int64_t part_of(int64_t total, int64_t part, int64_t parts) { return total * part / parts; }

@@ -13,7 +13,7 @@ struct Chunk {
   Range range;
 };
 
-// What runs between two joins of the threads, in any order and at the same time.
+// The operations between two joins of the threads, which run in any order and concurrently.
 using Section = std::vector<Chunk>;
 
 std::vector<Section> schedule(const Program& program, int32_t threads);

@@ -40,7 +40,7 @@ void for_each_run(const StridedLoop& loop, float* arena, int64_t begin, int64_t 
 template <class Function>
 void unary(const StridedLoop& loop, float* arena, int64_t begin, int64_t end, Function function) {
   const int last = loop.axes - 1;
-  // With one axis that axis itself is divided.
+  // If there is only one axis, it is divided.
   const int64_t from = last == 0 ? begin : 0, to = last == 0 ? end : loop.shape[last];
   const int64_t out = loop.strides[0][last], in = loop.strides[1][last];
   for_each_run(loop, arena, begin, end, [&](float* result, const float* x, const float*) {
@@ -62,7 +62,7 @@ void binary(const StridedLoop& loop, float* arena, int64_t begin, int64_t end, F
 }  // namespace
 
 void run_fill(float value, const StridedLoop& loop, float* arena, int64_t begin, int64_t end) {
-  StridedLoop filled = loop;  // its operand is the result, which is not used
+  StridedLoop filled = loop;  // its operand, the result, is not used
   filled.offsets[1] = loop.offsets[0];
   filled.strides[1] = loop.strides[0];
   unary(filled, arena, begin, end, [value](float) { return value; });
@@ -101,7 +101,7 @@ void softmax_pixel(const float* input, float* output, int32_t channels) {
 void blend_pixel(const std::array<const float*, 4>& corners, float down, float right, float* output,
                  int32_t channels) {
   const auto [top, top_right, bottom, bottom_right] = corners;
-  if (down == 0 && right == 0) {  // a copy, of infinite numbers too
+  if (down == 0 && right == 0) {  // a copy, which is exact for infinities too
     std::copy_n(top, channels, output);
     return;
   }

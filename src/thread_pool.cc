@@ -12,12 +12,12 @@
 namespace bnnzoo {
 namespace {
 
-// Tens of microseconds, longer than what lies between two sections of one image.
+// Tens of microseconds, longer than the time between two sections of an image.
 constexpr int kSpins = 2000;
 constexpr int64_t kMaxChunks = 65535;
 
-// How many forks lie between this process and the one that loaded the library. Unlike a process id,
-// it is never the same in a parent and in its descendants. Windows has no forks.
+// Number of forks between the process that loaded the library and this one. Unlike a process id, it
+// always differs between a parent and its descendants. Windows has no forks.
 std::atomic<uint32_t> forks{0};
 #if !defined(_WIN32)
 [[maybe_unused]] const int counted = pthread_atfork(nullptr, nullptr, [] { ++forks; });
@@ -46,14 +46,14 @@ ThreadPool::ThreadPool(int32_t threads)
     for (; threads_ < threads; ++threads_) {
       started.emplace_back([this, i = threads_] { work(i); });
     }
-  } catch (const std::exception&) {  // the system has no thread left, or no memory for one
+  } catch (const std::exception&) {  // no thread or no memory for one is available
   }
 }
 
 ThreadPool::~ThreadPool() {
   if (forked()) {
-    // The workers are the parent's. To destroy what they sleep on would wait for them for ever, and
-    // the memory of a thread may be gone.
+    // The workers are the parent's. Destroying the objects on which they sleep would wait for them
+    // forever, and the memory of a thread may be gone.
     static_cast<void>(workers_.release());
     return;
   }
@@ -91,7 +91,7 @@ void ThreadPool::run_section(uint32_t chunks) {
     shares_[i].state.store(uint64_t{number} << 32 | end << 16 | begin);
   }
   section_number_.store(number);
-  // A worker counts itself as a sleeper before it looks at the number for the last time, so that
+  // A worker counts itself as a sleeper before it reads the number for the last time, so that
   // either it sees this section or it is seen here.
   if (sleepers_.load() > 0) {
     std::lock_guard<std::mutex> lock(workers_->sleep);
@@ -102,7 +102,7 @@ void ThreadPool::run_section(uint32_t chunks) {
     if (++spins < kSpins) {
       pause();
     } else {
-      std::this_thread::yield();  // the worker that we wait for may need this processor
+      std::this_thread::yield();  // the awaited worker may need this processor
     }
   }
 }

@@ -11,13 +11,13 @@
 
 namespace bnnzoo {
 
-// The caller takes chunks as the workers do, and waits for chunks, never for workers: a worker
-// that gets no processor costs nothing. Each thread begins with chunks of its own, the same ones in
-// every section, because what it wrote in the section before is in its cache; then it takes those
-// that others have not begun. Idle workers spin for a moment, then sleep.
+// The caller takes chunks like the workers, and waits for chunks, never for workers: a worker that
+// gets no processor costs nothing. Each thread begins with its own chunks, the same ones in every
+// section, because their data from the section before is in its cache; then it takes chunks that
+// others have not begun. Idle workers spin briefly, then sleep.
 class ThreadPool {
  public:
-  // `threads` counts the caller: one less are started, or as many as the system grants. At least 1.
+  // `threads`, at least 1, includes the caller; the system may grant fewer.
   explicit ThreadPool(int32_t threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -50,7 +50,7 @@ class ThreadPool {
     std::atomic<uint64_t> state{0};
   };
 
-  // What a forked child, which has no workers, must leave as it is.
+  // What a forked child, which has no workers, must not touch.
   struct Workers {
     std::mutex sleep;
     std::condition_variable wake;

@@ -1,7 +1,7 @@
 """Finds the borders that values need for padded convolutions.
 
-A border is constant, so that kernels need no test for it: zeros around real numbers, +1 or -1
-around bits, level 0 around levels. It is written once, when memory is made.
+A border is part of the memory of a value, so that kernels need not test for it: zeros around real
+numbers, +1 or -1 around bits, level 0 around levels. It is written once, when memory is allocated.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Borders:
     """The borders that values need.
 
     Attributes:
-        widths: By name of the value.
+        widths: Border by name of the value.
         negative: Names of bits whose border is -1, and of levels: level 0 is -1 in every plane.
         separate: Names of reshapes that cannot share memory with their source, which has another
             border.

@@ -1,7 +1,7 @@
 """Convolutions of 8-bit inputs, which are quantized first.
 
-Levels lie in memory of their own, which the layout takes for a row of real numbers: the engine
-knows what is in it. It has the border that the convolution needs; a level of 0 is 0.
+Levels have their own memory, which is a row of real numbers for the layout; only the engine knows
+its contents. It includes the border that the convolution needs, of level 0.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ __all__ = ["EIGHT_BITS", "with_levels"]
 
 
 def with_levels(calls: Sequence[Call], types: dict[str, Type], level_bytes: int) -> list[Call]:
-    """Returns the calls with one that makes levels before each convolution of inputs in 8 bits.
+    """Returns the calls with a call that computes levels before each convolution of 8-bit inputs.
 
-    Adds the types of the levels. Convolutions that need the same ones share them.
+    Adds the types of the levels. Convolutions that need the same levels share them.
     """
     found: list[Call] = []
     for call in calls:
@@ -60,8 +60,8 @@ def _padded(type_: Type, padding: Sequence[int]) -> tuple[int, int, int]:
 def _floats(type_: Type, padding: Sequence[int], level_bytes: int) -> int:
     """Returns the size of the memory of levels.
 
-    Before them are the largest magnitudes of parts of the map, and the last ones are read four
-    bytes at a time.
+    It begins with the largest magnitudes of parts of the map, and ends with room for the last
+    levels to be read four bytes at a time.
     """
     levels = math.prod(_padded(type_, padding))
     parts: int = engine().MAGNITUDE_PARTS

@@ -1,12 +1,12 @@
 """Assigns each value a storage, a channel offset and a border.
 
 Few operations move data. A slice of channels is a view of its source. The inputs of a concat are
-computed inside its result, and so on, so that all of a dense block lies in one storage. A sum
-overwrites a summand that nobody reads later. What cannot be placed like that is copied: these are
-savings, never conditions.
+computed inside its result, so that a whole dense block has one storage. A sum overwrites a summand
+that is not read later. These are optimizations: a value that cannot be placed in this way is
+copied.
 
 Values share channels of a storage as long as nothing is overwritten that is read later.
-`_overwrites` decides that for a pair, and no two storages become one without asking it.
+`_overwrites` decides this for a pair of values, and storages are never merged without it.
 """
 
 from __future__ import annotations
@@ -23,23 +23,25 @@ __all__ = ["Layout", "Place", "Storage", "place_values"]
 
 Shape3 = tuple[int, int, int]  # rows, columns, channels
 
-# Pairs of values that a merge may have to look at, so that planning time stays in proportion to
-# the graph. Networks of papers need up to 100.
+# Pairs of values that a merge may compare, so that planning time is proportional to the graph's
+# size. Networks of papers need up to 100.
 _MAX_PAIRS = 1000
 
 
 @dataclass(eq=False)
 class Storage:
-    """Memory of a map of pixels and its border.
+    """Memory of a feature map and its border.
 
     Attributes:
-        kind: `real`, or `bits` of which levels have several planes.
+        kind: `real` or `bits`; levels are bits in several planes.
         shape: Rows, columns and channels, without the border.
-        planes: Of bits.
-        border: Pixels above, below, left and right. They are 0, of bits +1 or, if `negative`, -1.
+        planes: Number of bit planes.
+        border: Pixels above, below, left and right: 0, or for bits +1, or if `negative`, -1.
         negative: See `border`.
-        groups: Of bits: how many times channels begin with a new word, and how many each time.
-        dense: Read with other shapes too: it has no border, and no other channels.
+        groups: For bits: number of groups of channels, each of which begins with a new word, and
+            the channels per group.
+        dense: Whether it is also read in other shapes, so that it has neither a border nor other
+            channels.
         members: The values in it.
     """
 
@@ -58,10 +60,10 @@ class Place:
     """The location of a value.
 
     Attributes:
-        storage: What it is part of.
-        first: Its first channel there.
+        storage: Its storage.
+        first: Its first channel in the storage.
         shape: Its rows, columns and channels.
-        view: The shape as which it sees all of the storage; None where that is the storage's own.
+        view: The shape in which it sees the whole storage; None if it is the storage's own shape.
     """
 
     storage: Storage
@@ -84,12 +86,12 @@ class Place:
 
 @dataclass(frozen=True)
 class Layout:
-    """The places of all values that are in memory.
+    """The places of all values in memory.
 
     Attributes:
-        values: By name.
-        places: By name.
-        views: Names of the values that need no call: they are views of others.
+        values: Values by name.
+        places: Places by name.
+        views: Names of the values that are views of others and need no call.
         copied: Name of a concat -> positions of the inputs that its call has to copy.
     """
 
@@ -138,7 +140,7 @@ class _Placer:
         self.places = self.layout.places
 
     def write(self, value: Value) -> None:
-        """Gives a value a storage of its own."""
+        """Gives a value its own storage."""
         type_ = self.types[value.name]
         kind = "real" if type_.kind == "real" else "bits"
         planes = type_.bits if type_.kind == "levels" else 1
@@ -186,7 +188,7 @@ class _Placer:
         return Place(storage, 0, shape, shape if shape != storage.shape else None)
 
     def concat(self, call: Call) -> None:
-        """Places the inputs of a concat inside its result, as many as can be."""
+        """Places as many inputs of a concat as possible inside its result."""
         value = self.values[call.node.name]
         self.write(value)
         if call.node.attributes["axis"] != len(self.types[value.name].shape) - 1:
@@ -204,7 +206,7 @@ class _Placer:
         value.first = min(source.time for source in value.sources)
 
     def _copies(self, value: Value, call: Call) -> list[Value]:
-        """Makes values for what a concat copies itself: at first all of its inputs."""
+        """Adds a value for each input that a concat copies: at first for all of them."""
         result, first = self.places[value.name], 0
         copies = []
         for position, name in enumerate(call.inputs):
@@ -227,12 +229,12 @@ class _Placer:
             return False
         if place.storage is target.storage:
             return place.first == target.first
-        # The result is complete when it is read: what is written for it does not spoil it.
+        # The result is read only when it is complete, so that writing its parts is allowed.
         shift = target.first - place.first
         return self._merge(place.storage, target.storage, shift, (value, copy))
 
     def overwrite(self, value: Value, call: Call) -> None:
-        """Places a value over an operand of its call, where nobody reads that later."""
+        """Places a value over an operand of its call that is not read later."""
         place = self.places[value.name]
         if place.storage.kind != "real" or call.op == "concat":
             return
@@ -249,7 +251,7 @@ class _Placer:
                 return
 
     def _merge_places(self, place: Place, over: Place) -> bool:
-        """Makes two places one; the smaller storage becomes a part of the larger."""
+        """Merges two places; the smaller storage becomes a part of the larger one."""
         if over.view is not None or place.view is not None:
             return False
         if place.storage.shape[2] <= over.storage.shape[2]:
@@ -261,7 +263,7 @@ class _Placer:
     ) -> bool:
         """Moves a storage into another, from channel `shift` on; returns False if impossible.
 
-        Members of `whole` in `spare` do not matter.
+        Members of `whole` in `spare` are ignored.
         """
         border = widest(part.border, whole.border)
         resized = part.shape != whole.shape
@@ -297,13 +299,13 @@ def _word_groups(call: Call, types: Mapping[str, Type]) -> tuple[int, int]:
 
 
 def _overwrites(writer: Value, value: Value, its_place: Place, place: Place) -> bool:
-    """Returns whether writing `writer` destroys something of `value` that is read later."""
+    """Returns whether writing `writer` overwrites a part of `value` that is read later."""
     written = writer in writer.sources
     if not written or writer in value.sources or not its_place.overlaps(place):
         return False
     matches = its_place.matches(place)
     if not matches and any(source.call == writer.call for source in value.sources):
-        return True  # pixels of both are written in turns
+        return True  # pixels of both are written alternately
     if value.first > writer.time:
         return False
     for read in value.reads:

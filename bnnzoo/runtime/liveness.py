@@ -14,12 +14,12 @@ __all__ = ["Read", "Value", "extent", "liveness"]
 
 @dataclass(frozen=True)
 class Read:
-    """That a value is read.
+    """A read of a value.
 
     Attributes:
-        time: When. A time is one node of one call, in order.
+        time: Time of the read; each node of each call has a time, in order.
         end: Time of the last node of the same call.
-        pixelwise: Nothing is read but the channels of a pixel that the call writes next.
+        pixelwise: Whether only the channels of the pixel that the call writes next are read.
     """
 
     time: float
@@ -32,11 +32,11 @@ class Value:
     """A value in memory.
 
     Attributes:
-        name: As in the graph.
-        time: When it is written.
-        call: Index of the call that writes it; -1 of an input.
-        reads: Who reads it. Outputs are read at the end of time.
-        first: When the first of its sources is written.
+        name: Its name in the graph.
+        time: Time of the write.
+        call: Index of the call that writes it; -1 for an input.
+        reads: Its reads. Outputs are read after all calls.
+        first: Time of the first write of its sources.
         sources: The written values that it consists of: itself, or those that it is a view of.
     """
 
@@ -60,7 +60,7 @@ def extent(call: Call, types: Mapping[str, Type]) -> tuple[int, ...]:
 
 
 def liveness(graph: Graph, types: Mapping[str, Type], calls: Sequence[Call]) -> dict[str, Value]:
-    """Returns the values that must be in memory, by name: those read from there by anything."""
+    """Returns the values that must be in memory, by name."""
     needed = {*graph.inputs, *graph.outputs}
     needed.update(name for call in calls for name in call.inputs)
     needed.update(name for call in calls for part in call.epilogue for name in part.inputs[1:])

@@ -1,10 +1,9 @@
 """Lowers a graph to an ordered list of engine calls.
 
-A call is a head and an epilogue: elementwise operations that run over the channels of a pixel while
-they are in registers, so that nothing is stored that only the next operation reads. What is fused
-is decided here, and nowhere else in the runtime. The order of the calls is valid at every step: one
-takes an operation only if the operation's other inputs are computed before it, or if it can move
-behind them.
+A call is a head and an epilogue: elementwise operations on the channels of a pixel while they are
+in registers, so that values read only by the next operation are not stored. Only this module of the
+runtime decides what is fused. The order of the calls is valid at every step: an operation joins a
+call only if its other inputs are computed before the call, or if the call can be moved after them.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ __all__ = ["BLOCK", "OWN", "TAPS", "Call", "calls", "legalize", "map_shape"]
 
 # Channels per word of bits: `kBlock` of the kernels.
 BLOCK = 64
-# In names of the planner's own values, so that none is a name of the graph.
+# Part of the names of the planner's own values, which no name in a graph contains.
 OWN = "\0"
-# Each group of a convolution is an operation of its own, unless it is a depthwise one.
+# Each group of a convolution is a separate operation, except in a depthwise convolution.
 _MAX_GROUPS = 4096
 
-# Operations of an epilogue: those that read the running value and leave it as it is, and others.
+# Operations of an epilogue that read the running value without changing it.
 TAPS = ("sign", "quantize")
 _BINARY = ("add", "subtract", "multiply")
 _STEPS = ("affine", "batch_norm", "clip", "prelu", *_BINARY, *TAPS)
@@ -41,18 +40,18 @@ Types = Mapping[str, Type]
 
 @dataclass(frozen=True)
 class Call:
-    """What one operation of the engine computes.
+    """The computation of one operation of the engine.
 
     Attributes:
-        node: The head; of an elementwise call the first node of the epilogue.
-        op: The head's operation, or `elementwise`: the epilogue of a value in memory.
-        inputs: What the head reads. Of an elementwise call, the value that the epilogue starts
+        node: The head; for an elementwise call, the first node of the epilogue.
+        op: The head's operation, or `elementwise`: an epilogue of a value in memory.
+        inputs: Inputs of the head; for an elementwise call, the value that the epilogue starts
             from.
-        value: The head's own value; None of an elementwise call.
-        epilogue: Operations on the running value, which the first input of each is. `TAPS` leave
-            it as it is; of others, further inputs are read pixel by pixel.
-        inner: Of a `pooled_conv2d`, the epilogue of the convolution.
-        pool: Of a `pooled_conv2d`, the pooling after it, whose epilogue is `epilogue`.
+        value: The head's value; None for an elementwise call.
+        epilogue: Operations on the running value, which is the first input of each. `TAPS` do not
+            change it; further inputs of the others are read pixel by pixel.
+        inner: For a `pooled_conv2d`, the epilogue of the convolution.
+        pool: For a `pooled_conv2d`, the pooling after it, whose epilogue is `epilogue`.
     """
 
     node: Node
@@ -65,7 +64,7 @@ class Call:
 
 
 def map_shape(shape: Sequence[int]) -> tuple[int, int, int]:
-    """Returns the rows, columns and channels as which a value of any rank lies in memory."""
+    """Returns the rows, columns and channels in memory of a value of any rank."""
     rows = 1
     for size in shape[:-2]:
         rows *= size
@@ -76,8 +75,8 @@ class _Group:
     """A head, or the first operation of an elementwise call, with the operations that joined it.
 
     Attributes:
-        running: The last real value; None where nothing can join.
-        takes_bits: Whether bits and levels can be made of its values.
+        running: The last real value; None if nothing can join.
+        takes_bits: Whether bits and levels can be computed from its values.
     """
 
     def __init__(self, node: Node, types: Types) -> None:
@@ -95,7 +94,7 @@ class _Group:
 
     @property
     def nodes(self) -> list[Node]:
-        """All of them, in order."""
+        """All nodes, in order."""
         return self.epilogue if self.head is None else [self.head, *self.epilogue]
 
     def extend(self, node: Node) -> None:
@@ -104,7 +103,7 @@ class _Group:
         self.running = node.name
 
     def tap(self, node: Node) -> None:
-        """Computes bits or levels right after the value that they are made of."""
+        """Computes bits or levels directly after the value that they are computed from."""
         names = [part.name for part in self.nodes]
         behind = names.index(node.inputs[0]) + (self.head is None)
         self.epilogue.insert(behind, node)
@@ -114,7 +113,7 @@ class _Group:
         return any(name in names for node in self.nodes for name in node.inputs)
 
     def calls(self, types: dict[str, Type]) -> Iterator[Call]:
-        """Yields the call, behind one that gives every group of channels words of its own."""
+        """Yields the call, after one that gives each group of channels its own words if needed."""
         node, epilogue = self.head, tuple(self.epilogue)
         if node is None:
             yield Call(epilogue[0], "elementwise", epilogue[0].inputs[:1], None, epilogue)
@@ -127,10 +126,10 @@ class _Group:
 
 
 def calls(graph: Graph, types: dict[str, Type]) -> list[Call]:
-    """Returns the calls of a graph that `legalize` returned; adds types of values of its own.
+    """Returns the calls of a graph from `legalize`; adds the types of its own values.
 
-    Slices and reshapes stand right behind what they are views of: nothing else in between can
-    write over their source.
+    Slices and reshapes directly follow what they are views of, so that nothing in between can
+    overwrite their source.
     """
     behind: list[list[Call]] = [[]]
     place = dict.fromkeys(graph.inputs, 0)
@@ -162,7 +161,7 @@ def _grouped(graph: Graph, types: Types) -> list[_Group]:
 def _join(
     node: Node, schedule: list[_Group], group_of: Mapping[str, _Group], types: Types
 ) -> _Group | None:
-    """Adds the node to a group that can take it, the latest first; None where there is none."""
+    """Adds the node to the latest group that can take it; returns None if no group can."""
     sources = node.inputs if node.op in ("add", "multiply") else node.inputs[:1]
     groups = [(schedule.index(group_of[v]), v) for v in sources if v in group_of]
     for position, value in sorted(groups, reverse=True):
@@ -191,7 +190,7 @@ def _make_ready(
     schedule: list[_Group],
     group_of: Mapping[str, _Group],
 ) -> bool:
-    """Brings the group behind all of the others; False where something in between reads it."""
+    """Moves the group after all of the others; returns False if something in between reads it."""
     needed = [group_of[name] for name in others if name in group_of]
     if group in needed:
         return False
@@ -212,7 +211,7 @@ def _shares_words(node: Node, types: Types) -> bool:
 
 
 def _regrouped(node: Node, types: dict[str, Type]) -> str:
-    """Names a value with the bits of the node's input, every group in words of its own."""
+    """Names the value with the bits of the node's input in which each group has its own words."""
     name, source = f"{node.name}{OWN}regrouped", types[node.inputs[0]]
     groups = node.attributes["groups"]
     words = -(-source.shape[-1] // groups // BLOCK)
@@ -222,7 +221,7 @@ def _regrouped(node: Node, types: dict[str, Type]) -> str:
 
 
 def _separate_groups(head: Node, types: Types) -> int:
-    """Returns how many convolutions a head is; a depthwise one of real numbers is one."""
+    """Returns the number of convolutions for a head; 1 for a depthwise one of real numbers."""
     groups: int = head.attributes.get("groups", 1)
     channels = types[head.inputs[0]].shape[-1], types[head.name].shape[-1]
     real = head.op == "conv2d" and "input_bits" not in head.attributes
@@ -233,7 +232,7 @@ def _check_groups(head: Node, types: Types) -> None:
     groups = _separate_groups(head, types)
     if groups > _MAX_GROUPS:
         raise GraphError(
-            f"Node '{head.name}' ({head.op}): the runtime takes at most {_MAX_GROUPS} groups, "
+            f"Node '{head.name}' ({head.op}): the runtime supports at most {_MAX_GROUPS} groups, "
             f"got {groups}."
         )
 
@@ -251,7 +250,7 @@ def _is_blockwise(node: Node, types: Types) -> bool:
 
 
 def _ordered(node: Node, types: Types) -> Node:
-    """Puts an input of the result's shape first, where the order does not matter."""
+    """Puts an input of the result's shape first, if the order does not matter."""
     if node.op not in ("add", "multiply"):
         return node
     full = [types[name].shape == types[node.name].shape for name in node.inputs]
@@ -263,7 +262,7 @@ def _ordered(node: Node, types: Types) -> Node:
 
 
 def _fits(operand: tuple[int, ...], shape: tuple[int, ...]) -> bool:
-    """Returns whether steps of 0 or 1 row and pixel read an operand beside a result."""
+    """Returns whether an operand can be read with steps of 0 or 1 rows and pixels."""
     if operand == shape:
         return True
     above = list(zip(operand[:-2], shape[:-2], strict=True))
@@ -275,7 +274,7 @@ def _fits(operand: tuple[int, ...], shape: tuple[int, ...]) -> bool:
 
 
 def legalize(graph: Graph) -> Graph:
-    """Returns the same network with real outputs, and with bits that have a border of one value."""
+    """Returns the network with real outputs, and with at most one border value per bits."""
     graph = zero_padding(phases(graph))
     types = infer_types(graph)
     outputs = tuple(
@@ -291,7 +290,7 @@ def legalize(graph: Graph) -> Graph:
 
 
 def _with_one_border(graph: Graph, types: Types) -> Graph:
-    """Computes bits twice whose borders must be -1 for some convolutions and +1 for others."""
+    """Computes bits twice if some convolutions need a border of -1 and others of +1."""
     borders: dict[str, set[int]] = {}
     for node in graph.nodes:
         if _has_border(node, types):

@@ -12,7 +12,7 @@ from bnnzoo.runtime.lowering import BLOCK
 
 __all__ = ["MAX_ARENA_BYTES", "Memory", "View"]
 
-# Of one image. What a broken file may ask for, and far more than any network for images needs.
+# For one image. Limits what a broken file can allocate; far more than any network needs.
 MAX_ARENA_BYTES = 2**30
 
 _ALIGNMENT = 64
@@ -20,13 +20,13 @@ _ALIGNMENT = 64
 
 @dataclass(frozen=True)
 class View:
-    """A map in the arena; real numbers count floats, bits count bytes.
+    """A map in the arena, in floats for real numbers and in bytes for bits.
 
     Attributes:
-        offset: Of the first pixel's first channel.
-        row: From one row to the next.
-        pixel: From one pixel to the next.
-        plane: From one plane of bits to the next.
+        offset: Offset of the first pixel's first channel.
+        row: Distance of two rows.
+        pixel: Distance of two pixels.
+        plane: Distance of two bit planes.
     """
 
     offset: int
@@ -38,8 +38,8 @@ class View:
 class Memory:
     """The arena: an offset for every storage.
 
-    Storages that are not alive at the same time may overlap. One with a border shares memory only
-    with others of the same shape and border, because the border is never written again.
+    Storages that are not alive at the same time may overlap. A storage with a border shares memory
+    only with others of the same shape and border, because the border is written only once.
     """
 
     def __init__(self, layout: Layout, expansion: int) -> None:
@@ -79,7 +79,7 @@ class Memory:
             self._offsets[id(storage)] = int(slot[0])
 
     def pixel(self, storage: Storage, channels: int) -> int:
-        """Returns the size of a pixel: floats, or bytes of bits."""
+        """Returns the size of a pixel, in floats, or in bytes for bits."""
         if storage.kind == "real":
             return channels
         return -(-channels // BLOCK) * 8 * self._expansion
@@ -97,7 +97,7 @@ class Memory:
         return -(-size // _ALIGNMENT) * _ALIGNMENT
 
     def view(self, place: Place, first: int = 0) -> View:
-        """Returns how to reach a value, from a channel of it on."""
+        """Returns the view of a value, from one of its channels on."""
         storage = place.storage
         top, bottom, left, right = storage.border
         rows, columns, channels = place.view or storage.shape
@@ -113,7 +113,7 @@ class Memory:
 
 
 def _lifetime(storage: Storage) -> tuple[float, float]:
-    """Returns the first time that a storage is written and the last that it is read."""
+    """Returns the times of a storage's first write and last read."""
     first = min(value.first for value in storage.members)
     last = max(_ends(storage))
     return first, last

@@ -35,10 +35,10 @@ class NodeTime:
     """The measured cost of one node.
 
     Attributes:
-        name: Of the node; the elementwise nodes that run with it are not listed.
-        op: Its operation.
-        ms: Milliseconds for one image, the least of all runs.
-        macs: Multiply-accumulates of a convolution, real or binary; 0 of anything else.
+        name: Name of the node; the elementwise nodes fused with it are not listed.
+        op: Operation of the node.
+        ms: Milliseconds for one image, the minimum of all runs.
+        macs: Multiply-accumulates of a convolution, real or binary; 0 for other nodes.
     """
 
     name: str
@@ -48,34 +48,33 @@ class NodeTime:
 
     @property
     def gmacs_per_second(self) -> float | None:
-        """Giga-multiply-accumulates per second; None where there are none."""
+        """Giga-multiply-accumulates per second; None if the node has none."""
         return self.macs / (self.ms * 1e6) if self.macs and self.ms > 0 else None
 
 
 class Model:
     """A network for inference.
 
-    May be called from several threads at once. Results do not depend on the number of threads. A
-    forked child gets the same results, on one thread. Pickles and copies have the network with the
-    arguments that were given: what was None is chosen anew where they are opened.
+    A model can be called from several threads at once. Results do not depend on the number of
+    threads. A forked child process gets the same results, on one thread. Pickles and copies keep
+    the given arguments: those that were None are chosen again where they are opened.
 
     Args:
-        graph: The network, at any stage of its passes.
-        info: What is known of it.
-        threads: As of `load`.
-        isa: As of `load`.
-        passes: What to do to the graph before it is planned.
+        graph: The network, before or after any passes.
+        info: Metadata of the network.
+        threads: See `load`.
+        isa: See `load`.
+        passes: Passes to run before the graph is planned.
 
     Raises:
-        GraphError: The graph breaks the rules of its operations.
-        ArgumentError: `threads` or `isa` cannot be used.
+        GraphError: The graph is invalid.
+        ArgumentError: `threads` or `isa` is invalid.
 
     Attributes:
-        graph: The network as it was given.
-        info: What is known of it.
+        graph: The given graph.
+        info: Metadata of the network.
         isa: The instruction set of its kernels.
-        threads: On how many threads one call runs; fewer than asked for where the system grants
-            no more.
+        threads: Number of threads of a call; the system may grant fewer than requested.
     """
 
     def __init__(
@@ -107,15 +106,15 @@ class Model:
             model(left, right), model([left, right]) or model({"left": left, "right": right})
 
         Args:
-            x: float32 `(n, h, w, c)`. Several inputs are given in the order of `input_names`, or as
-                a dict of these names.
+            x: float32 `(n, h, w, c)`. Several inputs are passed in the order of `input_names`, or
+                as a dict with these names.
 
         Returns:
-            float32 `(n, classes)`; where the network has several outputs, a tuple in the order of
+            float32 `(n, classes)`; if the network has several outputs, a tuple in the order of
             `output_names`.
 
         Raises:
-            ArgumentError: `x` has another shape or type, or is not as many inputs.
+            ArgumentError: `x` has the wrong shape, type or number of inputs.
         """
         results = self._run(self._plan, x)
         return results[0] if len(results) == 1 else tuple(results)
@@ -124,12 +123,12 @@ class Model:
         """Returns the network's output for raw images.
 
         Args:
-            images: uint8; `(h, w)`, `(h, w, c)`, `(n, h, w, c)`, or a list of images of any size;
-                images of Pillow too.
+            images: uint8 arrays `(h, w)`, `(h, w, c)` or `(n, h, w, c)`, a Pillow image, or a list
+                of images of any size.
 
         Raises:
-            ArgumentError: The preprocessing of this network is not known.
-            DataError: The images have another type or shape.
+            ArgumentError: The preprocessing of this network is unknown.
+            DataError: The images have the wrong type or shape.
         """
         return self(self.preprocess(images))
 
@@ -137,18 +136,16 @@ class Model:
         """Preprocesses raw images: float32 `(n, h, w, c)`.
 
         Raises:
-            ArgumentError: The preprocessing of this network is not known, or it takes something
-                else beside images.
-            DataError: The images have another type or shape.
+            ArgumentError: The preprocessing of this network is unknown, or it has several inputs.
+            DataError: The images have the wrong type or shape.
         """
         from bnnzoo.data import preprocessing
 
         shape = self.input_shape
         if self.info.preprocessing is None:
             raise ArgumentError(
-                f"{self.info.name} has no preprocessing in its file. "
-                "Choose one with bnnzoo.data.preprocessing.get(id) and call the model with its "
-                "result."
+                f"{self.info.name} has no preprocessing in its file. Preprocess images with "
+                "bnnzoo.data.preprocessing.get(id) and call the model with the result."
             )
         return preprocessing.get(self.info.preprocessing, shape)(images)
 
@@ -169,10 +166,10 @@ class Model:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of one image, `(h, w, c)`, of a network with one input.
+        """Shape of one image, `(h, w, c)`, for a network with one input.
 
         Raises:
-            ArgumentError: It has several.
+            ArgumentError: It has several inputs.
         """
         if len(self.input_shapes) > 1:
             raise ArgumentError(
@@ -189,7 +186,7 @@ class Model:
 
     @property
     def labels(self) -> tuple[str, ...] | None:
-        """A name per class, None where they are not known."""
+        """Name of each class; None if they are unknown."""
         if self.info.labels is None and self.info.label_set is not None:
             from bnnzoo.data import labels
 
@@ -204,14 +201,14 @@ class Model:
     def run_values(self, x: Input, names: Sequence[str]) -> dict[str, Floats]:
         """Returns chosen values of the graph for preprocessed images.
 
-        Bits are -1 and +1, levels are level / (2^bits - 1), as their `dequantize` would be.
+        Bits are -1 and +1, levels are level / (2^bits - 1), as `dequantize` would return them.
 
         Args:
             x: float32 `(n, h, w, c)`; several inputs as a list or a dict.
-            names: Values of `graph`.
+            names: Names of values of `graph`.
 
         Raises:
-            ArgumentError: `x` has another shape or type, or there is no value of a name.
+            ArgumentError: `x` has the wrong shape or type, or a name is unknown.
         """
         known = {*self.graph.inputs, *(node.name for node in self.graph.nodes)}
         for name in names:
@@ -227,17 +224,17 @@ class Model:
         return dict(zip(wanted, self._run(self._plans[wanted], (x,)), strict=True))
 
     def profile(self, x: Input | None = None, runs: int = 20) -> list[NodeTime]:
-        """Measures every node, in the order in which they run.
+        """Measures every node, in execution order.
 
-        A pooling does not take turns with the convolution before it then, as it does otherwise.
+        Unlike in a normal call, a pooling is not interleaved with the convolution before it.
 
         Args:
             x: One preprocessed image `(1, h, w, c)`; several inputs as a list or a dict. Random
                 numbers by default.
-            runs: How often.
+            runs: Number of runs.
 
         Raises:
-            ArgumentError: `x` has another shape or type, or `runs` is not positive.
+            ArgumentError: `x` has the wrong shape or type, or `runs` is not positive.
         """
         runs = check_integer(runs, "runs")
         plan = self._plan
@@ -251,7 +248,7 @@ class Model:
         return [NodeTime(*node, ms, plan.macs.get(node[0], 0)) for node, ms in times.items()]
 
     def random_inputs(self, count: int) -> dict[str, Floats]:
-        """Returns standard normal numbers for `count` images, the same ones at every call."""
+        """Returns standard normal numbers for `count` images, always the same ones."""
         rng = np.random.default_rng(0)
         return {
             name: rng.standard_normal((count, *shape), np.float32)
@@ -272,7 +269,7 @@ class Model:
         return outputs
 
     def _arrays(self, plan: Plan, x: Sequence[Input]) -> tuple[list[Floats], list[Floats]]:
-        """Checks the inputs; returns them and memory for the outputs."""
+        """Checks the inputs; returns them and empty arrays for the outputs."""
         one, inputs = len(self.graph.inputs) == 1, self.graph.inputs
         arrays = {
             name: _checked(array, inputs[name], "x" if one else name)
@@ -297,11 +294,11 @@ def _checked(x: ArrayLike, shape: tuple[int, ...], name: str) -> Floats:
         images: NDArray[Any] = np.asarray(x)
     except ValueError as error:  # of lists whose entries have several shapes
         raise ArgumentError(
-            f"{rule}, got images of several shapes. Give raw images to predict, which resizes them."
+            f"{rule}, got images of several shapes. Pass raw images to predict, which resizes them."
         ) from error
     if images.dtype != np.float32:
         raise ArgumentError(
-            f"{name} must be float32, got {images.dtype}. Give raw uint8 images to predict, and "
+            f"{name} must be float32, got {images.dtype}. Pass raw uint8 images to predict, and "
             f"other arrays as {name}.astype(np.float32)."
         )
     if images.shape[1:] != shape or images.ndim == 0:
@@ -314,13 +311,13 @@ def load(path: str | os.PathLike[str], threads: int | None = None, isa: str | No
 
     Args:
         path: A packed file.
-        threads: On how many threads a call runs. None takes `BNNZOO_NUM_THREADS`, or as many as
-            the process has cores, at most 8.
-        isa: One of `isas()`. None takes `BNNZOO_FORCE_ISA`, or the best that this CPU has.
+        threads: Number of threads of a call. None takes `BNNZOO_NUM_THREADS`, or the number of
+            available cores, at most 8.
+        isa: One of `isas()`. None takes `BNNZOO_FORCE_ISA`, or the best one of this CPU.
 
     Raises:
-        ModelFormatError: The file is broken.
-        ArgumentError: `threads` or `isa` cannot be used, or there is no such file.
+        ModelFormatError: The file does not exist or is broken.
+        ArgumentError: `threads` or `isa` is invalid.
     """
     from bnnzoo.formats import packed
 

@@ -27,12 +27,12 @@ __all__ = [
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
-# The least normal float32; the engine takes those as 0.
+# The smallest normal float32; the engine flushes smaller numbers to 0.
 _TINY = float(np.finfo(np.float32).tiny)
 
 
 def float32(values: Any) -> Floats:
-    """Returns the nearest float32 numbers; beyond their range, infinities."""
+    """Returns the nearest float32 numbers, infinities beyond their range."""
     with np.errstate(over="ignore"):
         return np.ascontiguousarray(values, np.float32)
 
@@ -45,10 +45,10 @@ def affine(graph: Graph, node: Node) -> tuple[Doubles | None, Doubles | None]:
 
 
 def thresholds(graph: Graph, node: Node) -> tuple[Floats | None, Floats | None]:
-    """Returns threshold * direction and direction of a `sign`, None where it compares with 0.
+    """Returns threshold * direction and direction of a `sign`; None if it compares with 0.
 
-    To the engine subnormal numbers are 0, so that a threshold must be none: it is rounded up to the
-    next number that is not.
+    The engine flushes subnormal numbers to 0, so that a subnormal threshold is rounded up to the
+    next number that is not subnormal.
     """
     if "threshold" not in node.tensors:
         return None, None
@@ -59,7 +59,7 @@ def thresholds(graph: Graph, node: Node) -> tuple[Floats | None, Floats | None]:
 
 
 def kernel_words(kernel: Tensor, rows: slice) -> NDArray[np.uint64]:
-    """Returns output channels of a binary kernel as words of 64 input channels, tap by tap.
+    """Returns some output channels of a binary kernel as words of 64 input channels, tap by tap.
 
     Returns:
         `(c_out, taps * ceil(c_in / 64))`, unused bits 0.
@@ -92,7 +92,7 @@ def real_kernel(kernel: Tensor) -> Floats:
 
 
 def border_words(groups: tuple[int, int]) -> NDArray[np.uint64]:
-    """Returns one pixel of bits that are all -1; each group of channels begins with a word."""
+    """Returns a pixel whose bits are all -1; each group of channels begins with a new word."""
     count, channels = groups
     words = np.full((count, -(-channels // BLOCK)), ~np.uint64(0))
     if channels % BLOCK:

@@ -29,12 +29,12 @@ __all__ = ["Plan", "plan"]
 
 @dataclass(frozen=True)
 class Plan:
-    """A network that is planned and ready to run.
+    """A planned network, ready to run.
 
     Attributes:
-        engine: The engine's.
+        engine: The native engine with its program.
         owners: Name and operation of the node that each operation of the engine belongs to.
-        output_shapes: Without the batch axis.
+        output_shapes: Shapes of the outputs without the batch axis.
         arena_bytes: Memory for the values of one image.
         macs: Multiply-accumulates for one image, by name of the convolution.
     """
@@ -50,8 +50,8 @@ def plan(graph: Graph, isa: str, threads: int) -> Plan:
     """Plans and builds a graph for an instruction set.
 
     Raises:
-        GraphError: The graph breaks the rules of its operations, needs too much memory, or has
-            sizes that the engine does not take.
+        GraphError: The graph is invalid, needs too much memory, or has sizes that the engine does
+            not support.
     """
     graph = legalize(graph)
     types = infer_types(graph)
@@ -71,7 +71,7 @@ def plan(graph: Graph, isa: str, threads: int) -> Plan:
 
 
 def _macs(graph: Graph, types: Mapping[str, Type]) -> dict[str, int]:
-    """Returns the multiply-accumulates of every convolution; all taps count, on borders too."""
+    """Returns the multiply-accumulates of every convolution, including taps on the border."""
     return {
         node.name: math.prod(types[node.name].shape)
         * math.prod(graph.tensors[node.tensors["kernel"]].shape[1:])

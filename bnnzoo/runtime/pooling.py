@@ -1,7 +1,7 @@
 """Fuses the first convolution with the pooling after it.
 
-The map between the two is the largest of a network, larger than the cache. The engine computes a
-few rows of it at a time, pools them, and forgets them.
+The map between them is the largest of a network, larger than the cache. The engine computes a few
+rows of it at a time, pools them, and discards them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bnnzoo.runtime.lowering import Call
 
 __all__ = ["pool_in_strips"]
 
-# A smaller map stays in the cache anyway.
+# A smaller map fits in the cache.
 _MIN_BYTES = 2**18
 _WITHOUT_VIEWS = ("affine", "batch_norm", "clip", "prelu")
 
@@ -24,7 +24,7 @@ _WITHOUT_VIEWS = ("affine", "batch_norm", "clip", "prelu")
 def pool_in_strips(
     calls: Sequence[Call], types: Mapping[str, Type], outputs: Collection[str]
 ) -> list[Call]:
-    """Returns the calls with every such pair as one `pooled_conv2d`."""
+    """Returns the calls with each convolution and its pooling as one `pooled_conv2d`."""
     reads = Counter(outputs)
     for call in calls:
         reads.update(call.inputs)
@@ -42,7 +42,7 @@ def pool_in_strips(
 
 
 def _pools(conv: Call, call: Call, types: Mapping[str, Type], reads: Mapping[str, int]) -> bool:
-    """Returns whether nothing but a pooling reads what a convolution computes."""
+    """Returns whether a pooling is the only reader of a large convolution's result."""
     if conv.op != "conv2d" or call.op not in ("max_pool2d", "avg_pool2d"):
         return False
     values = [conv.node.name, *(part.name for part in conv.epilogue)]

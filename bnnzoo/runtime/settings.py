@@ -11,7 +11,7 @@ from bnnzoo.runtime.extension import engine
 
 __all__ = ["available_cores", "choose_isa", "choose_threads", "isas"]
 
-# One image of a small network does not keep more threads busy.
+# An image of a small network does not use more threads.
 _MAX_BY_DEFAULT = 8
 _MAX = 1024
 

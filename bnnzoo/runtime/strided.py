@@ -1,4 +1,4 @@
-"""Writes the operations that have no kernel of their own: plain loops over any number of axes."""
+"""Writes operations without a specialized kernel, as plain loops over any number of axes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _unary(writer: Writer, call: Call) -> None:
 
 
 def _combine(writer: Writer, call: Call) -> None:
-    """Operands that repeat channels, or rows of more than three axes."""
+    """Combines operands that repeat channels, or rows of more than three axes."""
     name, (first, second, *rest) = call.node.name, call.inputs
     shape, result = writer.types[name].shape, _strides(writer, call.node.name)
     _loop(
@@ -78,7 +78,7 @@ def _slice(writer: Writer, call: Call) -> None:
 
 
 def _concat(writer: Writer, call: Call) -> None:
-    """Copies the inputs that could not be computed in their place."""
+    """Copies the inputs that could not be computed in place."""
     name, axis = call.node.name, call.node.attributes["axis"]
     offset, strides = _strides(writer, name)
     copied = writer.layout.copied.get(name, range(len(call.inputs)))
@@ -127,7 +127,7 @@ def _dequantize(writer: Writer, call: Call) -> None:
 
 
 def _reshape(writer: Writer, call: Call) -> None:
-    """Copies what could not be a view."""
+    """Copies a value that could not be a view."""
     name, source = call.node.name, call.inputs[0]
     maps = writer.view(source), writer.extent(source), writer.view(name), writer.extent(name)
     if writer.types[name].kind == "real":
@@ -137,7 +137,7 @@ def _reshape(writer: Writer, call: Call) -> None:
 
 
 def _regroup(writer: Writer, call: Call) -> None:
-    """Gives every group of a binary convolution words of its own."""
+    """Gives each group of a binary convolution its own words."""
     source, name = call.inputs[0], str(call.value)
     groups = call.node.attributes["groups"]
     channels = writer.types[source].shape[-1] // groups

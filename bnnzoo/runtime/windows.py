@@ -15,12 +15,12 @@ __all__ = ["native", "pool_window", "runs_of", "taps_of"]
 
 
 def native(view: View) -> Any:
-    """Returns the engine's own record of a view."""
+    """Returns the engine's object for a view."""
     return engine().View(view.offset, view.row, view.pixel, view.plane)
 
 
 def taps_of(node: Node, kernel_shape: Sequence[int], view: View) -> tuple[Any, View]:
-    """Returns how far the taps of a window lie from the first, and where that one begins."""
+    """Returns the offsets of a window's taps from the first tap, and the view of the first tap."""
     strides, dilation = node.attributes["strides"], node.attributes["dilation"]
     top, _, left, _ = node.attributes["padding"]
     rows = np.arange(kernel_shape[1]) * dilation[0] * view.row
@@ -35,12 +35,12 @@ def runs_of(node: Node, kernel_shape: Sequence[int], place: View) -> tuple[Any, 
     taps, view = taps_of(node, kernel_shape, place)
     offsets, run = taps.reshape(-1), kernel_shape[3]
     if place.pixel == run and node.attributes["dilation"][1] == 1:
-        offsets, run = taps[:, 0], kernel_shape[2] * run  # the pixels of a kernel row touch
+        offsets, run = taps[:, 0], kernel_shape[2] * run  # the pixels of a kernel row are adjacent
     return native(view), np.ascontiguousarray(offsets, np.int64), run
 
 
 def pool_window(node: Node, shape: Sequence[int]) -> Any:
-    """Returns the engine's window of a pooling of a map; of a global one, all of the map."""
+    """Returns the engine's window of a pooling; a global pooling covers the whole map."""
     height, width, _ = shape
     if node.op.startswith("global"):
         return engine().Window(height, width, height, width, 1, 1, 0, 0)

@@ -28,7 +28,7 @@ class Writer:
     """A program under construction.
 
     Attributes:
-        program: The engine's.
+        program: The program of the engine.
         owners: Name and operation of the node that each operation of the program belongs to.
     """
 
@@ -55,12 +55,12 @@ class Writer:
         if call.value in self.layout.views and not copied:
             return
         if call.value is not None and not call.epilogue and call.value not in self.layout.places:
-            return  # nobody reads it
+            return  # never read
         _HANDLERS[call.op](self, call)
         owner = call.node.name, call.node.op
         self.owners += [owner] * (len(self.program) - len(self.owners))
 
-    # --- where values are
+    # --- locations of values
 
     def place(self, name: str, first: int = 0) -> View:
         """Returns the location of a value, from one of its channels on."""
@@ -76,7 +76,7 @@ class Writer:
         return engine().Extent(rows, columns, channels or all_channels)
 
     def operand(self, name: str, shape: Sequence[int], first: int = 0) -> Any:
-        """Returns a view that repeats rows and pixels of an operand as a result needs them."""
+        """Returns a view of an operand that repeats rows and pixels to a result's shape."""
         place = self.place(name, first)
         rows, columns, _ = map_shape(self.types[name].shape)
         to_rows, to_columns, _ = map_shape(shape)
@@ -87,7 +87,7 @@ class Writer:
     def groups(self, node: Node) -> Iterator[tuple[int, slice]]:
         """Yields each group of a convolution and its output channels.
 
-        What is written for one may run at the same time as what is written for the others.
+        Operations written for different groups may run at the same time.
         """
         groups, channels = node.attributes["groups"], self.types[node.name].shape[-1]
         for group in range(groups):
@@ -109,8 +109,8 @@ class Writer:
     ) -> Any:
         """Returns the engine's epilogue of a call, for some of the channels.
 
-        With `skip_first` the head has computed the first of them already. Its result has to be
-        multiplied by `unit`.
+        With `skip_first`, the head has already computed the first node of the epilogue. The head's
+        result is first multiplied by `unit`.
         """
         epilogue, shape, first = engine().Epilogue(), extent(call, self.types), rows.start or 0
         if unit != 1.0:
@@ -182,10 +182,10 @@ def _bconv2d(writer: Writer, call: Call) -> None:
 
 @dataclass(frozen=True)
 class _Sums:
-    """What turns the counts of a binary convolution into its value, or into that of its affine.
+    """Converts the counts of a binary convolution to its value, or to that of its affine.
 
-    count is the number of products that are -1, so that K - 2 count is their sum; K counts all
-    taps, also those on the border. With levels, s_p = +1 or -1 is plane p, level = sum over p of
+    count is the number of products that are -1, so that their sum is K - 2 count; K includes the
+    taps on the border. With levels, s_p = +1 or -1 is plane p, level = sum over p of
     2^p (s_p + 1) / 2, and with N = 2^planes - 1
 
         sum level w / N = (sum over p of 2^p (K - 2 count_p) + N sum w) / (2 N)
@@ -194,10 +194,10 @@ class _Sums:
     Level 0 on the border is s_p = -1 in every plane, which contributes 0.
 
     Attributes:
-        scale: Of a count, float64.
-        bias: Added to it: integers, or (row classes, column classes, c).
-        unit: What is left to multiply: 1 / (2 N), so that integers stay exact until then.
-        folded: Whether the first node of the epilogue is in the others.
+        scale: Factor of a count, float64.
+        bias: Added to the product: per channel, or (row classes, column classes, c).
+        unit: Remaining factor, 1 / (2 N), so that integers stay exact until then.
+        folded: Whether the first node of the epilogue is folded into the others.
     """
 
     scale: Any
@@ -268,7 +268,7 @@ def _pool(writer: Writer, call: Call) -> None:
 
 
 def _bmax_pool2d(writer: Writer, call: Call) -> None:
-    """Ones are -1, so that a maximum is the AND of bits, and a minimum the OR."""
+    """A bit of 1 is -1, so that a maximum is the AND of bits, and a minimum the OR."""
     source, name = call.inputs[0], call.node.name
     words = parameters.border_words((1, writer.types[name].shape[-1]))
     direction = parameter(writer.graph, call.node, "direction")

@@ -33,9 +33,9 @@ struct Available {
 };
 
 #if defined(__x86_64__)
-// What CPUID says of the CPU, and XGETBV of the registers that the system saves for each thread.
-// __builtin_cpu_supports asks a compiler's own library: zig's answered no to everything, and
-// clang-cl links none.
+// CPUID describes the CPU, and XGETBV the registers that the system saves for each thread.
+// __builtin_cpu_supports needs the compiler's own library: that of zig answered no to everything,
+// and clang-cl links none.
 struct Cpu {
   unsigned leaf1_ecx = 0, leaf7_ebx = 0, leaf7_ecx = 0, leaf7_edx = 0, saved = 0;
 
@@ -53,8 +53,8 @@ constexpr unsigned kSavesAvx = 0x06, kSavesAvx512 = 0xe6;  // bits of XCR0
 #endif
 
 #if defined(BNNZOO_AMX)
-// Linux saves tiles for a process that has asked for them, once and for all its threads. It may
-// refuse, as where a thread has a signal stack that is too small to hold them.
+// Linux saves tiles only for a process that requests them, once for all its threads. It may refuse,
+// for example if the signal stack of a thread is too small for them.
 bool ask_for_tiles() {
   constexpr long kRequest = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
   return syscall(SYS_arch_prctl, kRequest, kTileData) == 0;

@@ -1,7 +1,7 @@
 // What every instruction set offers: one table of functions over plain structs.
 //
-// All pointers are resolved by the engine before a kernel runs, for one image. Kernels allocate
-// nothing, check nothing and throw nothing; the engine has checked every shape before.
+// The engine resolves all pointers before a kernel runs, for one image. Kernels do not allocate,
+// check or throw; the engine has checked every shape before.
 #pragma once
 
 #include <cstddef>

@@ -73,7 +73,7 @@ def test_what_the_engine_refuses_is_an_error_of_the_graph(monkeypatch):
     monkeypatch.setattr(
         Memory, "view", lambda self, *place: dataclasses.replace(view(self, *place), offset=2**30)
     )
-    with pytest.raises(GraphError, match="runtime cannot run this network: input must lie inside"):
+    with pytest.raises(GraphError, match="runtime cannot run this network: input must be inside"):
         runtime.Model(sums(3))
 
 

@@ -83,7 +83,7 @@ def test_several_outputs_are_a_tuple(rng):
 
 REFUSED = {
     "another type": (np.zeros((1, 28, 28, 1)), "x must be float32, got float64"),
-    "uint8": (np.zeros((1, 28, 28, 1), np.uint8), "Give raw uint8 images to predict"),
+    "uint8": (np.zeros((1, 28, 28, 1), np.uint8), "Pass raw uint8 images to predict"),
     "another shape": (
         np.zeros((1, 28, 27, 1), np.float32),
         r"x must be \(n, 28, 28, 1\), got \(1, 28, 27, 1\)",
