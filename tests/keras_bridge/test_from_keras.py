@@ -256,7 +256,7 @@ REFUSED: dict[str, tuple[Callable[[], keras.Model], str]] = {
     ),
     "operands of other axes": (
         lambda: of(lambda x: x * layers.GlobalMaxPooling2D()(x)),
-        r"values with as many axes, got \(6, 7, 4\) and \(4,\). Reshape one of them",
+        r"with the same number of axes, got \(6, 7, 4\) and \(4,\). Reshape one of them",
     ),
     "a quotient of values": (
         lambda: of(lambda x: x / x),
@@ -293,7 +293,7 @@ REFUSED: dict[str, tuple[Callable[[], keras.Model], str]] = {
     ),
     "reshape of the batch": (
         lambda: of(lambda x: keras.ops.reshape(x, (-1, 4))),
-        r"\(Reshape\): it must keep the axis of the batch, got \(4,\). Begin newshape with -1",
+        r"\(Reshape\): it must keep the batch axis, got \(4,\). Begin newshape with -1",
     ),
     "volumes": (
         lambda: of(nn.QuantConv3D(2, 3, **BINARY, name="layer"), (5, 5, 5, 2)),
@@ -318,11 +318,11 @@ REFUSED: dict[str, tuple[Callable[[], keras.Model], str]] = {
     ),
     "own ternary kernel": (
         conv(kernel_quantizer=HalfTern()),
-        r"must give -scale and \+scale per output channel, at every call the same, got .*HalfTern",
+        r"must return -scale and \+scale per output channel, the same at every call, got .*HalfTern",
     ),
     "own random kernel": (
         conv(kernel_quantizer=RandomSign()),
-        r"must give -scale and \+scale per output channel, at every call the same, got .*RandomSi",
+        r"must return -scale and \+scale per output channel, the same at every call, got .*RandomSi",
     ),
     "heaviside kernel": (
         conv(kernel_quantizer="ste_heaviside"),

@@ -1,8 +1,8 @@
-"""From a Keras model to a graph: the one room of the deployment that knows Keras layers.
+"""Converts Keras models to graphs.
 
-A layer becomes nodes by its exact type: a subclass may compute something else. The last node of a
-layer has the layer's path, and its value is the layer's output; nodes before it have the path and
-a part, `stage1_conv/sign`. What a quantizer makes of a kernel comes from the quantizer itself.
+A layer is converted by its exact type, since a subclass may compute something else. The last node
+of a layer has the layer's path, and its value is the layer's output; nodes before it have the path
+and a part, `stage1_conv/sign`. Quantized kernels are computed by the quantizers themselves.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class TracedCall:
 
     Attributes:
         call: The call.
-        inputs: Names of the values that it takes.
-        outputs: Names of the values that it returns; an input's where it does nothing.
-        quantized: Name of what its input quantizer gives, where it has one.
+        inputs: Names of its inputs.
+        outputs: Names of its outputs; that of an input if the layer does nothing.
+        quantized: Name of the output of its input quantizer, if it has one.
     """
 
     call: LayerCall
@@ -65,12 +65,12 @@ def from_keras(model: Any) -> Graph:
     """Returns the graph of a functional or sequential Keras 3 model, batch norm unfolded.
 
     Args:
-        model: Made of the layers in `HANDLERS`, nested models and shared layers included; inputs
-            of fixed shape.
+        model: A model of layers in `HANDLERS`, which may have nested models and shared layers, and
+            inputs of fixed shape.
 
     Raises:
-        ConversionError: A layer, a setting of it or a quantizer cannot be converted; the message
-            names it and says what to do.
+        ConversionError: A layer, one of its settings or a quantizer cannot be converted; the
+            message names it and says what to do.
     """
     return trace(model).graph
 
@@ -79,7 +79,7 @@ def trace(model: Any) -> Trace:
     """Returns the graph of a Keras model with the calls that its values came from.
 
     Raises:
-        ConversionError: As `from_keras` does.
+        ConversionError: See `from_keras`.
     """
     steps = walk(model)
     builder = GraphBuilder({name: _fixed(name, shape) for name, shape in steps.inputs.items()})
@@ -130,7 +130,7 @@ def _refuse_layer(emit: Emitter) -> NoReturn:
     if type(emit.layer).__name__.endswith("3D"):
         emit.refuse(
             "volumes are not supported, only sequences and images",
-            "Build the model of layers for one or two dimensions.",
+            "Use layers for one or two dimensions.",
         )
     unnamed = (*AUGMENTING, *OPERATING, keras.layers.InputLayer)
     names = ", ".join(sorted(kind.__name__ for kind in HANDLERS if kind not in unnamed))

@@ -45,7 +45,7 @@ def clip(emit: Emitter, x: str, low: float, high: float) -> str:
 
 
 def affine(emit: Emitter, x: str, part: str, scale: Any = None, bias: Any = None) -> str:
-    """Writes scale * x + bias; single numbers count for every channel."""
+    """Writes scale * x + bias; single numbers apply to every channel."""
     channels = emit.shape(x)[-1]
     given = {"scale": scale, "bias": bias}
     tensors = {
@@ -83,8 +83,8 @@ def _thresholded(emit: Emitter, x: str, slope: float, high: float, threshold: fl
     """Writes a ReLU that jumps at its threshold.
 
     1. threshold - x < 0 where x > threshold, so that `above` is -1 there and +1 elsewhere.
-    2. (1 - above) / 2 is 1 or 0; it multiplies x, and the product is limited.
-    3. slope * min(x - threshold, 0) is what lies below.
+    2. (1 - above) / 2 is 1 or 0; it is multiplied by x, and the product is clipped.
+    3. slope * min(x - threshold, 0) is added for the values below.
     """
     above = emit.add("above", "sign", affine(emit, x, "below", -1.0, threshold))
     mask = affine(emit, above, "mask", -0.5, 0.5)
@@ -117,7 +117,7 @@ def _hard_sigmoid(emit: Emitter, x: str) -> str:
 
 
 def _functions() -> dict[Any, Callable[[Emitter, str], str]]:
-    """Returns what is known of the functions that this version of Keras has."""
+    """Returns the supported functions of this version of Keras, and how they are written."""
     known = keras.activations
     hard_tanh = getattr(known, "hard_tanh", nn.hard_tanh)  # since Keras 3.6
     return {

@@ -19,12 +19,12 @@ from bnnzoo.keras_bridge.from_keras.quantizing import Kernel, quantize, quantize
 __all__ = ["CONVOLVING", "channels_last", "convolution", "dense"]
 
 
-# Settings of a binary convolution as a graph has them; pad_value is 0 where it is left out.
+# Attributes of a binary convolution in a graph; pad_value defaults to 0.
 Window = Mapping[str, Any]
 
 
 def channels_last(emit: Emitter) -> None:
-    """Refuses layers that take channels first."""
+    """Refuses layers with channels first."""
     if getattr(emit.layer, "data_format", "channels_last") != "channels_last":
         emit.refuse(
             f"data_format must be 'channels_last', got {emit.layer.data_format!r}",
@@ -59,7 +59,7 @@ def convolution(emit: Emitter) -> str:
 
 
 def depthwise(emit: Emitter) -> str:
-    """Writes a convolution of each channel by itself."""
+    """Writes a convolution of each channel separately."""
     layer = emit.layer
     x = _image(emit, _quantized_input(emit))
     y = _depthwise(emit, x, "kernel")
@@ -68,7 +68,7 @@ def depthwise(emit: Emitter) -> str:
 
 
 def separable(emit: Emitter) -> str:
-    """Writes a depthwise and a 1 x 1 convolution; what lies between them is real."""
+    """Writes a depthwise and a 1 x 1 convolution, with real values between them."""
     layer = emit.layer
     x = _image(emit, _quantized_input(emit))
     y = _depthwise(emit, x, "depthwise_kernel")
@@ -86,7 +86,7 @@ def transposed(emit: Emitter) -> str:
     x = _image(emit, _quantized_input(emit))
     kernel = _spatial(_kernel(emit, "kernel"))
     if kernel.scale is not None:
-        # Its last axis is that of the input: no factor of the sums.
+        # The scale is along the input channels, so that it is not a factor of the sums.
         kernel = Kernel(kernel.values * kernel.scale, None)
     binary = kernel.binary and emit.type(x).kind != "real"
     strides, dilation = _pair(layer.strides), _pair(layer.dilation_rate)
@@ -116,7 +116,7 @@ def _sizes(emit: Emitter) -> tuple[int, ...]:
 
 
 def _cropped(inputs: int, outputs: int, taps: int, stride: int, rate: int, padding: str) -> int:
-    """Returns the pixels that Keras cuts off in front: those that "same" pads the way back."""
+    """Returns the pixels that Keras crops at the start: those that "same" would pad."""
     total = max(span(inputs, extent(taps, rate), stride) - outputs, 0)
     return total // 2 if padding == "same" else 0
 
@@ -131,7 +131,7 @@ def _quantized_input(emit: Emitter) -> str:
 
 
 def _kernel(emit: Emitter, name: str) -> Kernel:
-    """Returns a kernel of the layer as it computes with it."""
+    """Returns a kernel of the layer, quantized."""
     if getattr(emit.layer, "quantization_mode", None) is not None:
         emit.refuse(
             f"it is quantized by Keras ({emit.layer.quantization_mode})",
@@ -144,7 +144,7 @@ def _kernel(emit: Emitter, name: str) -> Kernel:
 
 
 def _spatial(kernel: Kernel) -> Kernel:
-    """Returns a kernel over one axis as one over two, of height 1."""
+    """Returns a kernel over one axis as a kernel over two axes, of height 1."""
     return Kernel(kernel.values[None], kernel.scale) if kernel.values.ndim == 3 else kernel
 
 
@@ -155,7 +155,7 @@ def _image(emit: Emitter, x: str) -> str:
 
 
 def _sequence(emit: Emitter, y: str) -> str:
-    """Returns the image of a layer over one axis as a sequence again."""
+    """Returns the image of a layer over one axis as a sequence."""
     return emit.reshape("sequence", y, emit.shape(y)[1:]) if len(emit.call.shapes[0]) == 2 else y
 
 
@@ -164,7 +164,7 @@ def _pair(values: Sequence[int]) -> tuple[int, int]:
 
 
 def _window(emit: Emitter, x: str, kernel: Kernel, groups: int) -> Window:
-    """Returns how the layer's kernel moves over its input."""
+    """Returns strides, dilation, padding and groups of the layer."""
     layer = emit.layer
     strides, dilation = _pair(layer.strides), _pair(layer.dilation_rate)
     if isinstance(layer.padding, str):
@@ -188,7 +188,7 @@ def _convolve(emit: Emitter, x: str, kernel: Kernel, window: Window, name: str) 
 
 
 def _border(window: Window) -> int:
-    """Returns what a border of something else than zeros holds, 0 where there is none."""
+    """Returns the value of the border, 0 if there is none."""
     return int(window.get("pad_value", 0)) if any(window["padding"]) else 0
 
 

@@ -24,7 +24,7 @@ def numbers(variable: Any) -> NDArray[np.float32]:
 
 
 def real(builder: GraphBuilder, value: str) -> str:
-    """Returns a value as real numbers, through a `dequantize` that its readers share."""
+    """Returns a value as real numbers, from a `dequantize` shared by its readers."""
     if builder.types[value].kind == "real":
         return value
     name = f"{value}/dequantize"
@@ -40,8 +40,8 @@ class Emitter:
     Attributes:
         call: The call.
         layer: Its layer.
-        inputs: Names of the values that the layer takes.
-        quantized: The value that the layer's input quantizer gives, where it has one.
+        inputs: Names of the layer's inputs.
+        quantized: The output of the layer's input quantizer, if it has one.
     """
 
     def __init__(self, builder: GraphBuilder, call: LayerCall, inputs: Sequence[str]) -> None:
@@ -80,11 +80,11 @@ class Emitter:
         """Appends a node.
 
         Args:
-            part: What comes behind the layer's path in the node's name.
+            part: Part of the node's name after the layer's path.
             op: The operation.
-            inputs: Names of values; bits and levels are made real where the operation wants that.
-            tensors: Role -> name behind the layer's path, and the tensor.
-            attributes: The operation's.
+            inputs: Names of values; bits and levels are dequantized if the operation needs it.
+            tensors: Role -> name after the layer's path, and the tensor.
+            attributes: Attributes of the operation.
 
         Returns:
             The name of the node.
@@ -98,7 +98,7 @@ class Emitter:
         return self.builder.add(op, *values, name=name, tensors=names, **attributes)
 
     def tensor(self, name: str, value: NDArray[Any]) -> str:
-        """Keeps a tensor under the layer's path; calls of a shared layer share equal ones."""
+        """Adds a tensor under the layer's path; calls of a shared layer share equal tensors."""
         tensors = self.builder.tensors
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             self.refuse(f"its {name} has values that are not finite", "Train it again.")
@@ -112,13 +112,13 @@ class Emitter:
         raise ConversionError(f"Tensor '{self.call.path}/{name}' must be unique. Rename the layer.")
 
     def reshape(self, part: str, value: str, shape: tuple[int, ...]) -> str:
-        """Returns the value in another shape; itself where it has that shape."""
+        """Returns the value in another shape, or unchanged if it has that shape."""
         if self.shape(value) == shape:
             return value
         return self.add(part, "reshape", value, shape=shape)
 
     def finish(self, value: str) -> str:
-        """Gives the layer's name to its result, if the layer has computed it."""
+        """Names the layer's result after the layer, if the layer computed it."""
         if self._emitted and next(reversed(self.builder.nodes)) == value:
             return self.builder.rename(value, self.call.path)
         return value

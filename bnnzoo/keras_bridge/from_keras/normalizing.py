@@ -14,7 +14,7 @@ __all__ = ["AUGMENTING", "NORMALIZING"]
 
 
 def batch_normalization(emit: Emitter) -> str:
-    """Writes the batch norm of inference, unfolded."""
+    """Writes a batch norm for inference, unfolded."""
     layer, rank = emit.layer, len(emit.shape(emit.x)) + 1
     if layer.axis not in (-1, rank - 1):
         emit.refuse(f"axis must be the last one, got {layer.axis}", "Build it with axis=-1.")
@@ -106,11 +106,11 @@ def normalization(emit: Emitter) -> str:
 
 
 def nothing(emit: Emitter) -> str:
-    """Writes nothing: the layer changes nothing at inference."""
+    """Writes nothing, since the layer does nothing at inference."""
     return emit.x
 
 
-# Layers that change images in training only; which of them there are depends on Keras's version.
+# Layers that change images only in training; not every version of Keras has all of them.
 AUGMENTING = tuple(
     getattr(layers, name)
     for name in (

@@ -1,7 +1,7 @@
 """Converts operations of keras.ops: `x / 255 - 0.5`, `x + y`, `x[..., :3]`.
 
-Keras records them in functional models as it does layers. Numbers among their arguments are not
-values of the graph: `emit.call.others` has them by place.
+Keras records them in functional models like layers. Numbers among their arguments are not values of
+the graph: `emit.call.others` has them by position.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bnnzoo.keras_bridge.from_keras.shaping import concatenate, global_pool, pad
 
 __all__ = ["OPERATING"]
 
-# From a number and whether it stands in front to scale and bias; None where that cannot be said.
+# From a number, and whether it is the first operand, to scale and bias; None if impossible.
 Affine = Callable[[float, bool], tuple[float | None, float | None] | None]
 
 
@@ -31,7 +31,8 @@ def _arithmetic(op: str | None, with_number: Affine) -> Callable[[Emitter], str]
             if op is None or len(emit.shape(left)) != len(emit.shape(right)):
                 emit.refuse(
                     "it must be of a value and a number, or a sum, difference or product of values "
-                    f"with as many axes, got {emit.shape(left)} and {emit.shape(right)}",
+                    "with the same number of axes, got "
+                    f"{emit.shape(left)} and {emit.shape(right)}",
                     "Reshape one of them, or use a layer.",
                 )
             return emit.add(op, op, emit.inputs)
@@ -57,19 +58,19 @@ def _activated(name: str) -> Callable[[Emitter], str]:
 
 def _softmax(emit: Emitter) -> str:
     if emit.layer.axis not in (-1, len(emit.shape(emit.x))):
-        emit.refuse(f"axis must be the last one, got {emit.layer.axis}", "Permute the axes before.")
+        emit.refuse(f"axis must be the last one, got {emit.layer.axis}", "Permute the axes first.")
     return activate(emit, emit.x, keras.activations.softmax)
 
 
 def _clip(emit: Emitter) -> str:
     low, high = emit.layer.x_min, emit.layer.x_max
     if not (isinstance(low, Real) and isinstance(high, Real)):
-        emit.refuse(f"limits must be numbers, got {low!r:.40} and {high!r:.40}", "Give numbers.")
+        emit.refuse(f"limits must be numbers, got {low!r:.40} and {high!r:.40}", "Pass numbers.")
     return clip(emit, emit.x, float(low), float(high))
 
 
 def _bounded(low: bool) -> Callable[[Emitter], str]:
-    """Writes the larger or the smaller one of a value and a number."""
+    """Writes the maximum or the minimum of a value and a number."""
 
     def write(emit: Emitter) -> str:
         bounds = [x for x in emit.call.others.values() if isinstance(x, Real)]
@@ -105,7 +106,7 @@ def _reshape(emit: Emitter) -> str:
     """Writes another shape of each image."""
     shape = tuple(size or 0 for size in emit.call.shapes[0])
     if math.prod(shape) != math.prod(emit.shape(emit.x)):
-        emit.refuse(f"it must keep the axis of the batch, got {shape}", "Begin newshape with -1.")
+        emit.refuse(f"it must keep the batch axis, got {shape}", "Begin newshape with -1.")
     return emit.reshape("reshaped", emit.x, shape)
 
 
@@ -113,13 +114,13 @@ def _transpose(emit: Emitter) -> str:
     """Writes another order of axes."""
     axes = tuple(emit.layer.axes or ())
     if not axes or axes[0] != 0:
-        emit.refuse(f"axes must begin with 0, that of the batch, got {axes}", "Give all axes.")
+        emit.refuse(f"axes must begin with 0, the batch axis, got {axes}", "Pass all axes.")
     rank = len(axes)
     return emit.add("permuted", "permute", emit.x, axes=tuple(axis % rank - 1 for axis in axes[1:]))
 
 
 def _get_item(emit: Emitter) -> str:
-    """Writes a part of each image: ranges of axes, or single places of them."""
+    """Writes a part of each image: ranges or single indices of axes."""
     key = emit.call.others[1]
     parts = list(key) if isinstance(key, (tuple, list)) else [key]
     rank = len(emit.shape(emit.x)) + 1
@@ -132,7 +133,7 @@ def _get_item(emit: Emitter) -> str:
         begin, end, step = _range(part, size)
         if step != 1 or (axis == 0 and part != slice(None)) or (axis and not begin < end):
             emit.refuse(
-                "it must take ranges without steps of all axes but that of the batch, got "
+                "it must be ranges without steps of axes other than the batch, got "
                 f"{part!r:.40} for axis {axis}",
                 "Slice with x[:, begin:end].",
             )
@@ -142,7 +143,7 @@ def _get_item(emit: Emitter) -> str:
 
 
 def _range(part: Any, size: int) -> tuple[int, int, int]:
-    """Returns begin, end and step of a part of a key; step 0 where it is none."""
+    """Returns begin, end and step of an entry of a key; step 0 if it is neither slice nor index."""
     if isinstance(part, slice):
         return part.indices(size)
     if isinstance(part, int):

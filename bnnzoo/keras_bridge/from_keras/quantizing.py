@@ -27,17 +27,17 @@ KERNEL_QUANTIZERS = (
     nn.SteTern,
     nn.NoOp,
 )
-# The most bits of a level that the graph has.
+# The largest number of bits of levels in a graph.
 _MAX_BITS = 8
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """A kernel as a layer computes with it: `scale * values`.
+    """A quantized kernel, `scale * values`.
 
     Attributes:
-        values: In Keras's order of axes; int8 -1 and +1, or float32.
-        scale: One factor per index of the last axis; None where every factor is 1.
+        values: int8 -1 and +1, or float32, in Keras's order of axes.
+        scale: One factor per index of the last axis; None if every factor is 1.
     """
 
     values: NDArray[Any]
@@ -75,7 +75,7 @@ def _levels(emit: Emitter, x: str, bits: int) -> str:
 
 
 def quantized_kernel(emit: Emitter, latent: Any, quantizer: Any) -> Kernel:
-    """Returns the values of a kernel, from the quantizer itself, which may be the user's own."""
+    """Returns the values of a kernel, computed by its quantizer, which may be the user's own."""
     if quantizer is None or (type(quantizer) is nn.NoOp and quantizer.bits != 1):
         return Kernel(numbers(latent), None)
     if type(quantizer) is nn.SteTern:
@@ -84,13 +84,13 @@ def quantized_kernel(emit: Emitter, latent: Any, quantizer: Any) -> Kernel:
         _refuse(emit, quantizer, KERNEL_QUANTIZERS, "kernels")
     found = binary_kernel(latent, quantizer)
     if found is None and type(quantizer) is nn.NoOp:
-        return Kernel(numbers(latent), None)  # marked as binary, but not made so yet
+        return Kernel(numbers(latent), None)  # marked as binary, but not binary yet
     again = binary_kernel(latent, quantizer)
     if found is None or again is None or not np.array_equal(found.values, again.values):
         emit.refuse(
-            "quantizer of kernels must give -scale and +scale per output channel, at every call "
-            f"the same, got {quantizer!r}",
-            "Choose one of bnnzoo.nn that does, and train again.",
+            "quantizer of kernels must return -scale and +scale per output channel, the same at "
+            f"every call, got {quantizer!r}",
+            "Choose a quantizer of bnnzoo.nn and train again.",
         )
     return Kernel(found.values, found.scale)
 
@@ -100,11 +100,11 @@ def _refuse(emit: Emitter, quantizer: Any, known: tuple[type, ...], what: str) -
     names = ", ".join(kind.__name__ for kind in known)
     hint = "Choose one of them and train again."
     if what == "kernels":
-        names += ", or one of your own with bits = 1"
+        names += ", or a custom one with bits = 1"
         hint = "Kernels must have 1 bit. " + hint
     elif type(quantizer) not in nn.quantizers.ALIASES.values():
         hint = (
-            "What one of your own makes of a number is not known. If it has the values of one of "
-            "them, put that one in its place: only gradients differ."
+            "The values of a custom quantizer are unknown. If they are those of one of these, use "
+            "that one instead: only gradients differ."
         )
     emit.refuse(f"quantizer of {what} must be one of {names}, got {name}", hint)

@@ -57,7 +57,7 @@ def global_pool(emit: Emitter, op: str, keepdims: bool) -> str:
 
 
 def _aligned(emit: Emitter) -> list[str]:
-    """Returns the inputs with axes of size 1 in front where others have more axes."""
+    """Returns the inputs with leading axes of size 1, so that all have the same number of axes."""
     rank = max(len(emit.shape(value)) for value in emit.inputs)
     return [
         emit.reshape("aligned", value, (1,) * (rank - len(emit.shape(value))) + emit.shape(value))
@@ -82,11 +82,11 @@ def average(emit: Emitter) -> str:
 
 
 def concatenate(emit: Emitter) -> str:
-    """Writes a concatenation along any axis but that of the batch."""
+    """Writes a concatenation along any axis except the batch."""
     axis, rank = emit.layer.axis, len(emit.shape(emit.x)) + 1
     axis = axis % rank
     if axis == 0:
-        emit.refuse("axis must not be that of the batch, got 0", "Concatenate channels: axis=-1.")
+        emit.refuse("axis must not be the batch axis, got 0", "Concatenate channels: axis=-1.")
     return emit.add("concat", "concat", emit.inputs, axis=axis - 1)
 
 
@@ -138,7 +138,7 @@ def cropping(emit: Emitter) -> str:
 
 
 def up_sampling(emit: Emitter) -> str:
-    """Writes an image with each pixel several times, or with pixels in between."""
+    """Writes an image with repeated or interpolated pixels."""
     return _resized(emit, getattr(emit.layer, "interpolation", "nearest"))
 
 
@@ -164,7 +164,7 @@ def _resized(emit: Emitter, interpolation: str) -> str:
 
 
 def pad(emit: Emitter) -> str:
-    """Writes `keras.ops.pad` of an image or a sequence by one number."""
+    """Writes `keras.ops.pad` of an image or a sequence with one number."""
     rank, sides = len(emit.shape(emit.x)), emit.layer.pad_width
     sides = [tuple(map(int, axis)) for axis in (sides if len(sides) > 1 else sides * (rank + 1))]
     spatial = sides[1:-1]
@@ -189,7 +189,7 @@ def split_channels(emit: Emitter) -> list[str]:
 
 
 def add_to_last_channels(emit: Emitter) -> str:
-    """Writes the sum of the last channels behind those that stay."""
+    """Writes the unchanged first channels, followed by the sums of the last channels."""
     wide, narrow = emit.inputs
     axis = len(emit.shape(wide)) - 1
     added = emit.shape(narrow)[-1]

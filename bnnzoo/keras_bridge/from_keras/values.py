@@ -28,7 +28,7 @@ class KerasValues:
         self._model = _Calls(steps)
 
     def __call__(self, *inputs: Any) -> tuple[dict[int, Array], dict[str, Array]]:
-        """Returns every value by its number, and by path what input quantizers give."""
+        """Returns every value by its number, and the outputs of input quantizers by path."""
         given = [np.asarray(x, np.float32) for x in inputs]
         found = self._model.predict_on_batch(given)
         arrays = [np.asarray(array, np.float32) for array in found]
@@ -44,16 +44,16 @@ def _quantizer(call: LayerCall) -> Any:
 
 
 class _Calls(keras.Model):  # type: ignore[misc]
-    """Returns what every call of a model returns, and what its input quantizers return."""
+    """Returns the outputs of all calls of a model, and of their input quantizers."""
 
     def __init__(self, steps: Walk) -> None:
         super().__init__(name="calls")
         self.steps = steps
-        # Keras has to know the layers, whose variables a compiled function takes as arguments.
+        # Keras must track the layers, whose variables are arguments of a compiled function.
         self.called = [call.layer for call in steps.calls]
 
     def call(self, given: Any, training: bool = False) -> list[Any]:
-        """Runs the calls in order; `training` is what Keras tells layers that do not ask."""
+        """Runs the calls in order; Keras passes `training` on to layers by itself."""
         values: dict[int, Any] = dict(enumerate(given))
         quantized = []
         for call in self.steps.calls:

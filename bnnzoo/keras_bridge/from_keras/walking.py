@@ -1,8 +1,8 @@
-"""The calls of layers that a Keras model is made of, in order, with nested models taken apart.
+"""Lists the layer calls of a Keras model in order, including those of nested models.
 
-What is read of Keras is what `Functional` itself is built on, and the same since Keras 3.0:
-`model.inputs` and `model.outputs`, the `_keras_history` of a tensor, and the nodes in
-`operation._inbound_nodes` that it points at.
+It reads only what `Functional` itself uses, unchanged since Keras 3.0: `model.inputs` and
+`model.outputs`, the `_keras_history` of a tensor, and the nodes in `operation._inbound_nodes` to
+which it points.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ class LayerCall:
     """One call of a layer.
 
     Attributes:
-        path: Unique; the layer's name behind those of the models around it, `outer/inner`. The
+        path: Unique path: the layer's name after those of the enclosing models, `outer/inner`. The
             k-th call of a shared layer, k >= 2, ends in `:k`.
-        first_path: The path of the layer's first call, for what its calls share.
+        first_path: Path of the layer's first call, for what its calls share.
         layer: The layer, or the operation of `keras.ops`.
-        inputs: Numbers of the values that it takes.
-        outputs: Numbers of the values that it returns.
-        shapes: Shapes of these, without the batch axis.
+        inputs: Numbers of its inputs.
+        outputs: Numbers of its outputs.
+        shapes: Shapes of its outputs, without the batch axis.
         listed: Whether it takes its inputs as a list.
         others: Non-tensor arguments of an operation of `keras.ops`, by position.
-        settings: The same of arguments with a name.
+        settings: Keyword arguments of an operation of `keras.ops`.
     """
 
     path: str
@@ -45,7 +45,7 @@ class LayerCall:
     settings: Mapping[str, Any]
 
     def arguments(self, inputs: list[Any]) -> list[Any]:
-        """Returns what the layer or operation is called with, for what its inputs are."""
+        """Returns the arguments for calling the layer or operation on some inputs."""
         if self.listed or _is_layer(self.layer):
             return [inputs] if self.listed else inputs[:1]
         values = iter(inputs)
@@ -55,12 +55,12 @@ class LayerCall:
 
 @dataclass(frozen=True)
 class Walk:
-    """A Keras model as a list; values are numbers, and the first ones are the model's inputs.
+    """A Keras model as a list of calls. Values have numbers, beginning with the model's inputs.
 
     Attributes:
         inputs: Name of each input -> its shape without the batch axis, in the model's order.
-        calls: In an order in which every value is computed before it is used.
-        outputs: What the model returns.
+        calls: The calls, each after those it depends on.
+        outputs: Numbers of the model's outputs.
     """
 
     inputs: Mapping[str, tuple[int | None, ...]]
@@ -72,7 +72,7 @@ def walk(model: Any) -> Walk:
     """Returns the calls of a functional or sequential model.
 
     Raises:
-        ConversionError: It is another kind of model, is not built, or calls a layer in training
+        ConversionError: The model is of another kind, is not built, or calls a layer in training
             mode.
     """
     inputs, _ = _ends(model, str(getattr(model, "name", type(model).__name__)))
@@ -86,10 +86,10 @@ def walk(model: Any) -> Walk:
 
 
 def output_names(model: Any) -> tuple[str, ...] | None:
-    """Returns the names of a model's outputs: keys of dicts, or those of the layers, as Keras has.
+    """Returns the names of a model's outputs: keys of dicts, or Keras's names of the layers.
 
-    Keys inside each other are joined by slashes. None where there is one output without a key, or
-    where layers return several.
+    Nested keys are joined by slashes. Returns None for a single output without a key, or if layers
+    have several outputs.
     """
     import keras
 
@@ -104,14 +104,14 @@ def output_names(model: Any) -> tuple[str, ...] | None:
 
 def _ends(model: Any, path: str) -> tuple[list[Any], list[Any]]:
     """Returns the symbolic inputs and outputs of a model."""
-    built = getattr(model, "built", False)  # Sequential raises where it is not
+    built = getattr(model, "built", False)  # Sequential raises if it is not
     inputs = getattr(model, "inputs", None) if built else None
     outputs = getattr(model, "outputs", None) if built else None
     if not inputs or not outputs:
         raise ConversionError(
             f"'{path}' ({type(model).__name__}) must be a functional or built Sequential model, "
-            "got one without symbolic inputs and outputs. Give a Sequential model a keras.Input, "
-            "or write the model with the functional interface."
+            "got one without symbolic inputs and outputs. Add a keras.Input to a Sequential model, "
+            "or write the model with the functional API."
         )
     return list(inputs), list(outputs)
 
@@ -129,7 +129,7 @@ def _is_layer(operation: Any) -> bool:
 
 
 def _is_cast(operation: Any) -> bool:
-    """Returns whether Keras wrote a change of dtype by itself, as 3.5 does for mixed precision."""
+    """Returns whether Keras added a change of dtype, as 3.5 does for mixed precision."""
     kind = type(operation)
     return kind.__name__ == "Cast" and kind.__module__.startswith("keras.src.ops")
 
@@ -159,7 +159,7 @@ class _Walker:
         return self._values - 1
 
     def enter(self, model: Any, prefix: str, arguments: Sequence[int]) -> list[int]:
-        """Records the calls inside a model that is called with some values; returns its results."""
+        """Records the calls inside a model that is called on some values; returns its outputs."""
         inputs, outputs = _ends(model, prefix.rstrip("/") or model.name)
         values = {id(tensor): value for tensor, value in zip(inputs, arguments, strict=True)}
         for node in _nodes(inputs, outputs):
@@ -178,7 +178,7 @@ class _Walker:
 
     def _record(self, node: Any, path: str, taken: list[int]) -> list[int]:
         layer = node.operation
-        # Keras records defaults too: layers that augment images have training=True.
+        # Keras also records defaults: layers that augment images have training=True.
         if node.arguments.kwargs.get("training") and not _trains_by_default(layer):
             raise ConversionError(
                 f"Cannot convert layer '{path}' ({type(layer).__name__}): it is called with "
@@ -211,9 +211,9 @@ class _Walker:
 
 
 def _ordered(node: Any, taken: list[int]) -> list[int]:
-    """Returns what a nested model is called with in the order of its inputs.
+    """Returns the arguments of a nested model in the order of its inputs.
 
-    A model of a list of inputs may be called with a dict of their names, which is sorted by them.
+    A model with a list of inputs may be called with a dict by name, which Keras sorts by name.
     """
     given = next(iter(node.arguments.args), None)
     if not isinstance(given, dict) or isinstance(node.operation.input, dict):
@@ -223,7 +223,7 @@ def _ordered(node: Any, taken: list[int]) -> list[int]:
 
 
 def _nodes(inputs: list[Any], outputs: list[Any]) -> Iterator[Any]:
-    """Yields the nodes between tensors, each after those that it depends on; without recursion."""
+    """Yields the nodes between tensors, each after those it depends on, without recursion."""
     known = {id(tensor) for tensor in inputs}
     done: set[int] = set()
     stack = [(tensor, False) for tensor in reversed(outputs)]
@@ -243,7 +243,7 @@ def _nodes(inputs: list[Any], outputs: list[Any]) -> Iterator[Any]:
         if not node.input_tensors:
             raise ConversionError(
                 f"Cannot convert layer '{operation.name}' ({type(operation).__name__}): it does "
-                "not depend on the model's input. Leave it out."
+                "not depend on the model's input. Remove it."
             )
         stack.append((tensor, True))
         stack.extend((source, False) for source in reversed(node.input_tensors))

@@ -1,10 +1,10 @@
 """Converts a packed network back to a trainable Keras model.
 
-A binary kernel has its signs as latent weights. Their magnitude is what the quantizer makes the
-filter's scale of, where it has one, and `LATENT_MAGNITUDE` elsewhere: small, so that training can
-flip them. A batch norm that was folded to scale * x + bias becomes gamma = scale, beta = bias,
-mean 0 and variance 1 - epsilon; the outputs are the same, but the statistics of the data are gone.
-`recalibrate` brings them back before training.
+The latent weights of a binary kernel are its signs times a magnitude: the filter's scale if the
+quantizer computes one, otherwise `LATENT_MAGNITUDE`, which is small so that training can flip them.
+A batch norm that was folded to scale * x + bias becomes gamma = scale, beta = bias, mean 0 and
+variance 1 - epsilon; the outputs are the same, but the statistics of the data are lost.
+`recalibrate` restores them before training.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from bnnzoo.model_spec import ModelSpec
 
 __all__ = ["LATENT_MAGNITUDE", "assign_weights", "recalibrate", "to_keras"]
 
-# Small, as few steps must be able to flip a weight: some thirty at Adam's usual rate of 0.001.
-# docs/finetuning.md has what that is worth.
+# Small, so that a weight can be flipped in some thirty steps at Adam's usual rate of 0.001. See
+# docs/finetuning.md for its effect.
 LATENT_MAGNITUDE = 0.03
-# What a model may have beyond twice the numbers of its file.
+# Numbers that a model may have in addition to twice those of its file.
 SPARE_NUMBERS = 4096
-# Quantizers that take the scale of a filter from the magnitude of its latent weights.
+# Quantizers that compute the scale of a filter from the magnitude of its latent weights.
 _SCALED = (nn.MagnitudeAwareSign, nn.XnorWeightScale, nn.DoReFaSign)
 _TRANSPOSED = (
     keras.layers.Conv1DTranspose,
@@ -54,17 +54,17 @@ Array = NDArray[Any]
 
 
 def to_keras(graph: Graph, info: NetworkInfo) -> keras.Model:
-    """Returns the Keras model that a packed network came from, with the same outputs.
+    """Returns the Keras model that a packed network was converted from, with the same outputs.
 
-    A network of another tool, which came from none, becomes a model with a layer for each node.
+    A network of another tool becomes a model with a layer for each node.
 
     Args:
-        graph: After the passes `STORED`, or straight from the front end.
-        info: Says how the empty model is built.
+        graph: The graph after the passes `STORED`, or from the front end.
+        info: Metadata, which defines how the model is built.
 
     Raises:
-        ModelFormatError: `info` describes another network than `graph`, or no layer of Keras is
-            what a node computes.
+        ModelFormatError: `info` and `graph` describe different networks, or Keras has no layer for
+            a node.
     """
     if info.architecture is None and info.keras_config is None:
         model = model_of(graph, info.name, LATENT_MAGNITUDE)
@@ -76,13 +76,13 @@ def to_keras(graph: Graph, info: NetworkInfo) -> keras.Model:
 
 
 def assign_weights(model: keras.Model, graph: Graph) -> None:
-    """Gives every layer of a model the weights that a packed network has under the layer's path.
+    """Assigns to every layer of a model the weights of a packed network under the layer's path.
 
-    Biases between counts and signs move by a rounding where Keras, which adds in float32, would
-    get another sign than the file has.
+    Biases between counts and signs are changed by a rounding error if Keras, which adds in float32,
+    would get another sign than the file.
 
     Raises:
-        ModelFormatError: The network lacks a weight of the model, or has it in another shape.
+        ModelFormatError: A weight of the model is missing, or has another shape.
     """
     tensors = steady_signs(graph).tensors
     assigned: set[int] = set()
@@ -93,10 +93,10 @@ def assign_weights(model: keras.Model, graph: Graph) -> None:
 
 
 def _build(info: NetworkInfo, graph: Graph) -> keras.Model:
-    """Returns the model that `info` describes, with its `model_spec` and without its weights.
+    """Returns the model described by `info`, with its `model_spec` but without its weights.
 
     Raises:
-        ModelFormatError: It describes one that takes or holds something else than `graph`.
+        ModelFormatError: Its inputs or its size differ from those of `graph`.
     """
     if info.architecture is not None:
         make = functools.partial(_build_architecture, info.architecture, graph)
@@ -109,22 +109,22 @@ def _build(info: NetworkInfo, graph: Graph) -> keras.Model:
     check_values(steps)
     expected, taken = _taken(graph.inputs), _taken(steps.inputs)
     if expected != taken:
-        raise ModelFormatError(f"{info.name} must take {expected}, as its graph does, got {taken}.")
+        raise ModelFormatError(f"{info.name} must take {expected}, as its graph, got {taken}.")
     model.model_spec = _spec(info, model) if len(graph.inputs) == 1 else None
     return model
 
 
 def _taken(inputs: Mapping[str, tuple[int | None, ...]]) -> str:
-    """Returns the shape of the one input, or names and shapes of several."""
+    """Returns the shape of a single input, or the names and shapes of several."""
     if len(inputs) == 1:
         return str(*inputs.values())
     return ", ".join(f"{name} {shape}" for name, shape in inputs.items())
 
 
 def _check_size(name: str, claimed: int, graph: Graph) -> None:
-    """Checks that a model is about as large as its file: no file asks for more memory."""
+    """Checks that a model is not much larger than its file, which limits the memory it needs."""
     held = sum(math.prod(tensor.shape) for tensor in graph.tensors.values())
-    # A batch norm has four numbers for two of the file; the rest is seeds of random numbers.
+    # A batch norm has four numbers for two in the file; the rest are seeds of random numbers.
     largest = 2 * held + SPARE_NUMBERS
     if claimed > largest:
         raise ModelFormatError(
@@ -136,13 +136,13 @@ def _check_size(name: str, claimed: int, graph: Graph) -> None:
 def _build_architecture(architecture: Mapping[str, Any], graph: Graph) -> Any:
     name, arguments = architecture["name"], dict(architecture.get("arguments", {}))
     input_shape, *others = graph.inputs.values()
-    # A number of layers is at most the width of one: no file asks for a million.
+    # A number of layers is at most the width of one: a file cannot request a million.
     largest = max((size for tensor in graph.tensors.values() for size in tensor.shape), default=1)
     for argument, value in arguments.items():
         if isinstance(value, (int, float)) and value > largest:
             raise ModelFormatError(
                 f"{argument} of {name} must be at most {largest}, the largest axis of the file's "
-                f"tensors, got {value}. The file describes another network than it holds."
+                f"tensors, got {value}. The file describes another network than it contains."
             )
     if others or list(arguments.get("input_shape", input_shape)) != list(input_shape):
         raise ModelFormatError(f"input_shape of {name} must be {input_shape}, as in its graph.")
@@ -154,7 +154,7 @@ def _build_architecture(architecture: Mapping[str, Any], graph: Graph) -> Any:
     except (UnknownModelError, ArgumentError, TypeError, ValueError) as error:
         raise ModelFormatError(
             f"architecture {name!r} cannot be built with {arguments}: {error} The file may be "
-            "of a newer version of bnnzoo."
+            "from a newer version of bnnzoo."
         ) from error
 
 
@@ -194,11 +194,11 @@ class _Weights:
             if value.shape != tuple(variable.shape):
                 raise ModelFormatError(
                     f"Tensor '{self.path}/{variable.name}' must be {tuple(variable.shape)}, got "
-                    f"{value.shape}. The file describes another network than it holds."
+                    f"{value.shape}. The file describes another network than it contains."
                 )
             variable.assign(value)
         if isinstance(self.layer, keras.layers.Normalization):
-            self.layer.finalize_state()  # what it computes with is made of the variables
+            self.layer.finalize_state()  # recomputes its constants from the variables
 
     def _find(self, name: str) -> Tensor | None:
         return self.tensors.get(f"{self.path}/{name}")
@@ -208,7 +208,7 @@ class _Weights:
         if tensor is None:
             raise ModelFormatError(
                 f"Tensor '{self.path}/{name}' is missing. The file describes another network "
-                "than it holds."
+                "than it contains."
             )
         return tensor
 
@@ -217,7 +217,7 @@ class _Weights:
             return self._kernel(variable)
         value = _numbers(self._take(variable.name))
         if variable.name == "alpha":
-            # A slope that the channels share is there once for each of them.
+            # A slope that the channels share is stored once per channel.
             value = value[: variable.shape[-1]]
         return _shaped(value, variable)
 
@@ -242,15 +242,15 @@ class _Weights:
         return np.multiply(kernel, scale if scaled else LATENT_MAGNITUDE)
 
     def _latent(self, variable: Any, quantizer: Any, kernel: Array, scale: Array) -> Array:
-        """Returns weights that a quantizer of the user's own turns into `scale * kernel`."""
+        """Returns weights that a custom quantizer turns into `scale * kernel`."""
         for magnitude in (LATENT_MAGNITUDE, scale):
             latent = np.multiply(kernel, magnitude, dtype=np.float32)
             value = keras.ops.convert_to_numpy(quantizer(keras.ops.convert_to_tensor(latent)))
             if np.allclose(value, kernel * scale, rtol=1e-5, atol=0):
                 return latent
         raise ModelFormatError(
-            f"Tensor '{self.path}/{variable.name}' must be what {quantizer!r} makes of latent "
-            "weights, got other scales. Register the quantizer that the network was converted with."
+            f"Tensor '{self.path}/{variable.name}' must have the scales of {quantizer!r}, got "
+            "others. Register the quantizer that the network was converted with."
         )
 
     def _scale(self, variable: Any, *, depthwise: bool) -> Array | None:
@@ -261,18 +261,18 @@ class _Weights:
 
     def _batch_norm(self) -> dict[str, Array]:
         layer = self.layer
-        if self._find("mean") is not None:  # as the front end leaves it
+        if self._find("mean") is not None:  # as from the front end
             roles = {"moving_mean": "mean", "moving_variance": "variance"}
             return {v.name: _numbers(self._take(roles.get(v.name, v.name))) for v in layer.weights}
         scale = _numbers(self._take("scale")).astype(np.float64)
         bias = _numbers(self._take("bias")).astype(np.float64)
         gamma = scale if layer.scale else np.ones_like(scale)
-        # 1 / sqrt(variance + epsilon) has to be what gamma leaves of the scale.
+        # gamma / sqrt(variance + epsilon) must be the scale.
         rest = np.ones_like(scale) if layer.scale else scale
         if (rest <= 0).any():
             raise ModelFormatError(
                 f"Tensor '{self.path}/scale' must be positive, as the layer has no gamma. The "
-                "file describes another network than it holds."
+                "file describes another network than it contains."
             )
         variance = 1 / rest**2 - layer.epsilon
         beta = bias if layer.center else np.zeros_like(bias)
@@ -287,7 +287,7 @@ class _Weights:
         if (scale <= 0).any():
             raise ModelFormatError(
                 f"Tensor '{self.path}/scale' must be positive, as deviations are. The file "
-                "describes another network than it holds."
+                "describes another network than it contains."
             )
         if self.layer.invert:
             values = {"mean": bias, "variance": scale**2}
@@ -316,21 +316,21 @@ def _keras_order(kernel: Array, variable: Any, *, depthwise: bool) -> Array:
 
 
 def _shaped(value: Array, variable: Any) -> Array:
-    """Returns a value in the shape of a variable; as it is where it does not fit."""
+    """Returns a value in the shape of a variable, or unchanged if it does not fit."""
     shape = tuple(variable.shape)
     return value.reshape(shape) if value.size == np.prod(shape) else value
 
 
 def recalibrate(model: keras.Model, images: Array) -> keras.Model:
-    """Gives batch norms the statistics of data again, and leaves the outputs as they are.
+    """Restores the statistics of batch norms from images, without changing the outputs.
 
-    With mean m and variance v of what comes in, gamma * (x - m) / sqrt(v + epsilon) + beta is
-    scale * x + bias again for gamma = scale * sqrt(v + epsilon) and beta = bias + scale * m.
-    Training, which normalizes with the statistics of its batch, then starts where inference is.
+    With mean m and variance v of the input, gamma * (x - m) / sqrt(v + epsilon) + beta is
+    scale * x + bias if gamma = scale * sqrt(v + epsilon) and beta = bias + scale * m. Training,
+    which normalizes with the statistics of each batch, then starts with the same outputs.
 
     Args:
-        model: What `to_keras` returned; it is changed in place.
-        images: Some dozens of preprocessed images, `(n, h, w, c)`.
+        model: A model from `to_keras`; it is changed in place.
+        images: A few dozen preprocessed images, `(n, h, w, c)`.
 
     Returns:
         The model.

@@ -1,8 +1,8 @@
-"""Reads and writes a Keras model's config, without parts that are unneeded or unsafe.
+"""Reads and writes a Keras model's config, without parts that are unnecessary or unsafe.
 
 A packed file may come from anywhere, and Keras imports what a config names. Before a config is
-opened, every object in it must be a layer that the front end converts, a part of Keras that such
-layers take, or registered by bnnzoo.
+opened, every object in it must be a layer that the front end converts, a part of Keras for such
+layers, or registered by bnnzoo.
 """
 
 from __future__ import annotations
@@ -26,42 +26,42 @@ __all__ = ["check_values", "from_config", "to_config"]
 _MODELS = ("Functional", "Sequential")
 _PARTS = ("keras.regularizers", "keras.constraints")
 _PLAIN = ("__keras_tensor__", "__tuple__", "__slice__", "__ellipsis__")
-# Operations of keras.ops: Keras 3.5 writes Cast where the precision is mixed.
+# Operations of keras.ops: Keras 3.5 adds Cast for mixed precision.
 _OPERATIONS: dict[str, str] = {
     "Cast": "keras.src.ops.core",
     **{kind.__name__: kind.__module__ for kind in OPERATING},
 }
-# Values that a config may make: some layers, as dropout, leave no node in a graph.
+# Limit of the values in a config: some layers, such as dropout, have no node in a graph.
 _MAX_VALUES = 10 * MAX_NODES
-# What only a fresh start or a running training needs; kernels are converted with LoRA's updates.
+# Needed only to initialize or to train; kernels are converted with LoRA's updates.
 _DROPPED = ("compile_config", "build_config", "lora_rank", "lora_alpha")
 
 
 def to_config(model: keras.Model) -> str:
-    """Returns the structure of a model: computes in float32, has no initializers.
+    """Returns the structure of a model as JSON, in float32 and without initializers.
 
     Regularizers and constraints that are neither Keras's nor bnnzoo's are left out.
 
     Raises:
-        ConversionError: It holds an object that `from_config` would refuse.
+        ConversionError: It has an object that `from_config` would refuse.
     """
     config = _stripped(json.loads(model.to_json()))
     problem = _problem(config)
     if problem is not None:
         raise ConversionError(
             f"Cannot convert {model.name}: {problem} in its config is neither Keras's nor "
-            "bnnzoo's. Replace it; a quantizer of your own must be an nn.Quantizer that "
-            "keras.saving.register_keras_serializable has registered."
+            "bnnzoo's. Replace it; a custom quantizer must be an nn.Quantizer registered with "
+            "keras.saving.register_keras_serializable."
         )
     return json.dumps(config, separators=(",", ":"), ensure_ascii=False)
 
 
 def from_config(text: str) -> keras.Model:
-    """Returns the model that `to_config` described.
+    """Returns the model of a config from `to_config`.
 
     Raises:
-        ModelFormatError: It is not such a description, names an object that is not known, or makes
-            more values than a graph may have.
+        ModelFormatError: The config is invalid, names an unknown object, or has more values than a
+            graph may have.
     """
     try:
         config = json.loads(text)
@@ -71,12 +71,12 @@ def from_config(text: str) -> keras.Model:
         raise ModelFormatError(f"keras_config must be JSON: {error}.") from error
     if problem is not None:
         raise ModelFormatError(
-            f"keras_config must name only layers of Keras and bnnzoo, got {problem}. Import what "
-            "registers it if it is a quantizer of yours; else do not trust the file."
+            f"keras_config must name only layers of Keras and bnnzoo, got {problem}. If it is your "
+            "quantizer, import the module that registers it; otherwise do not trust the file."
         )
     if count > _MAX_VALUES:
         raise ModelFormatError(
-            f"keras_config must make at most {_MAX_VALUES:,} values, got {count:,}. Do not trust "
+            f"keras_config must have at most {_MAX_VALUES:,} values, got {count:,}. Do not trust "
             "the file."
         )
     return _opened(text)
@@ -85,13 +85,13 @@ def from_config(text: str) -> keras.Model:
 def _opened(text: str) -> keras.Model:
     try:
         model = keras.models.model_from_json(text)
-    except Exception as error:  # of Keras or of its backend, whatever the settings lead to
+    except Exception as error:  # Keras and its backend raise any type for wrong settings
         raise ModelFormatError(
             f"keras_config does not describe a model: {first_line(error)}"
         ) from error
     if not isinstance(model, keras.Model):
         raise ModelFormatError(f"keras_config must describe a model, got {type(model).__name__}.")
-    if not getattr(model, "inputs", None):  # a Sequential that waits for its first images
+    if not getattr(model, "inputs", None):  # a Sequential that is built with its first images
         raise ModelFormatError(
             f"keras_config must give the input shape, got none for {model.name}."
         )
@@ -99,9 +99,9 @@ def _opened(text: str) -> keras.Model:
 
 
 def _count_values(layer: Any) -> int:
-    """Returns how many values a layer of a config makes in all; a nested model does at each call.
+    """Returns how many values a layer of a config has in total, at all of its calls.
 
-    Models that call each other twice would else fill the memory from a few lines.
+    Otherwise nested models, each called twice, could fill the memory from a few lines.
     """
     config = layer.get("config") if isinstance(layer, dict) else None
     if not isinstance(config, dict):
@@ -115,10 +115,10 @@ def _count_values(layer: Any) -> int:
 
 
 def check_values(steps: Walk) -> None:
-    """Checks the sizes that no tensor of a file bounds: those of images, borders and steps.
+    """Checks the sizes that the tensors of a file do not limit: those of images and borders.
 
     Raises:
-        ModelFormatError: A value, or one with its border, is larger than one of a graph may be.
+        ModelFormatError: A value, with its border, is larger than a graph allows.
     """
     shapes = dict(enumerate(steps.inputs.values()))
     for call in steps.calls:
@@ -132,7 +132,7 @@ def check_values(steps: Walk) -> None:
 
 
 def _bordered(layer: Any, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-    """Returns the shape of what a layer reads with the border that the layer lays around it."""
+    """Returns the shape of a layer's input with the border that the layer adds."""
     padding = getattr(layer, "padding", "valid")
     if padding == "valid" or not hasattr(layer, "dilation_rate"):
         return shape
@@ -164,7 +164,7 @@ def _stripped(value: Any) -> Any:
 
 
 def _problem(value: Any) -> str | None:
-    """Returns the name of an object in a config that must not be opened; None if there is none."""
+    """Returns the name of an object in a config that must not be opened, if there is one."""
     if isinstance(value, list):
         return next((found for item in value if (found := _problem(item)) is not None), None)
     if not isinstance(value, dict):

@@ -1,8 +1,7 @@
 """Builds a Keras model from any graph: one layer per node.
 
-Files of other tools say what a network computes, not of which layers it was made. Signs stand in
-front of the convolutions that read them, as their input quantizers; scale * x + bias is a batch
-norm.
+Files of other tools define what a network computes, but not its layers. A sign becomes the input
+quantizer of each convolution that reads it; scale * x + bias becomes a batch norm.
 """
 
 from __future__ import annotations
@@ -33,15 +32,15 @@ Array = NDArray[Any]
 
 
 def model_of(graph: Graph, name: str, latent_magnitude: float) -> ZooModel:
-    """Returns a model that computes what a graph does.
+    """Returns a model that computes a graph.
 
     Args:
-        graph: After the passes `STORED`.
-        name: Of the model.
-        latent_magnitude: Of the latent weights of binary kernels.
+        graph: The graph after the passes `STORED`.
+        name: Name of the model.
+        latent_magnitude: Magnitude of the latent weights of binary kernels.
 
     Raises:
-        ModelFormatError: A node has no layer of Keras.
+        ModelFormatError: Keras has no layer for a node.
     """
     builder = _Builder(graph, latent_magnitude)
     inputs = {
@@ -73,9 +72,9 @@ class _Builder:
     """The model under construction.
 
     Attributes:
-        graph: What is built.
-        values: Value -> Keras tensor; bits and levels as the numbers they stand for.
-        names: Value -> name of its layer. Keras's own choice could be the name of another node.
+        graph: The graph.
+        values: Value -> Keras tensor; bits and levels as the numbers that they represent.
+        names: Value -> name of its layer. A name chosen by Keras could be that of another node.
     """
 
     def __init__(self, graph: Graph, latent_magnitude: float) -> None:
@@ -89,18 +88,18 @@ class _Builder:
 
     def wrong(self, node: Node) -> ModelFormatError:
         return ModelFormatError(
-            f"Node '{node.name}' ({node.op}) is not a Keras layer with these settings. The file "
+            f"Keras has no layer for node '{node.name}' ({node.op}) with these settings. The file "
             "runs in bnnzoo.runtime, but cannot become a Keras model."
         )
 
     def named(self, node: Node, y: Any) -> Any:
-        """Returns the value of a node, whose layer has got the node's name."""
+        """Returns the value of a node, after naming its layer."""
         if y is not self.values[node.inputs[0]]:
             y._keras_history.operation.name = self.names[node.name]
         return y
 
     def shape(self, node: Node) -> tuple[int, ...]:
-        """Returns the shape of what a node reads first."""
+        """Returns the shape of a node's first input."""
         return self.types[node.inputs[0]].shape
 
     def inputs(self, node: Node) -> list[Any]:
@@ -113,14 +112,14 @@ class _Builder:
         return np.full(channels, default, np.float32) if tensor is None else numbers(tensor)
 
     def quantized(self, value: str) -> tuple[Any, Any]:
-        """Returns bits or levels as a tensor, and the quantizer that is still to come."""
+        """Returns the tensor before bits or levels, and the quantizer that makes them."""
         node = self.producers[value]
         if node.op in _QUANTIZERS and not node.tensors:
             return self.values[node.inputs[0]], _QUANTIZERS[node.op](node)
         return self.values[value], "ste_sign"
 
     def add(self, layer: Any, x: Any, **weights: Array) -> Any:
-        """Calls a layer, and gives it its weights by their names."""
+        """Calls a layer and assigns its weights by name."""
         y = layer(x)
         for variable in layer.weights:
             variable.assign(np.reshape(weights[variable.name], variable.shape))
@@ -145,7 +144,7 @@ def _quantize(builder: _Builder, node: Node) -> Any:
 
 
 def _convolve(builder: _Builder, node: Node) -> Any:
-    """A convolution of real numbers, bits or levels; of one pixel, a dense layer."""
+    """Builds a convolution of real numbers, bits or levels, or for one pixel a dense layer."""
     tensor, attributes = builder.graph.tensors[node.tensors["kernel"]], node.attributes
     if "input_bits" in attributes or set(node.tensors) != {"kernel"}:
         raise builder.wrong(node)
@@ -176,7 +175,7 @@ def _convolve(builder: _Builder, node: Node) -> Any:
 def _depthwise(
     builder: _Builder, node: Node, x: Any, kernel: Array, settings: dict[str, Any]
 ) -> Any:
-    """A convolution of every channel by itself; output c * multiplier + m is of channel c."""
+    """Builds a depthwise convolution; output c * multiplier + m is of channel c."""
     channels, size = node.attributes["groups"], kernel.shape[1:3]
     binary = "input_quantizer" in settings
     if binary:
@@ -191,7 +190,7 @@ def _depthwise(
 def _padded(
     builder: _Builder, node: Node, x: Any, settings: dict[str, Any], size: Any, quantized: bool
 ) -> Any:
-    """Sets the window of a convolution; a border that Keras has no rule for is a layer."""
+    """Sets the window of a convolution; a border without a rule in Keras becomes a layer."""
     attributes, shape = node.attributes, builder.shape(node)[:2]
     rule = rule_of(
         attributes["padding"], shape, size, attributes["strides"], attributes["dilation"]
