@@ -299,7 +299,7 @@ def _inside(root: Path, relative: str) -> Path:
     stays = Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))
     if not (plain and parts and ".." not in parts and stays):
         raise WeightsError(
-            f"Weight files must lie inside {root}, got {relative!r}. "
+            f"Weight files must be inside {root}, got {relative!r}. "
             "Remove the link, or correct the record in weights_manifest.json."
         )
     return path

@@ -291,7 +291,7 @@ BAD_PATHS = ["../x.h5", "/etc/x.h5", "data/../../x.h5", "c:/x.h5", "a\\x.h5", "a
 
 @pytest.mark.parametrize("path", BAD_PATHS, ids=repr)
 def test_a_packaged_path_cannot_leave_the_package(path):
-    with pytest.raises(WeightsError, match="Weight files must lie inside"):
+    with pytest.raises(WeightsError, match="Weight files must be inside"):
         fetch(replace(file_at(), path=path), name=NAME)
 
 
@@ -299,7 +299,7 @@ def test_a_link_cannot_leave_the_cache(cache, tmp_path):
     cache.mkdir()
     (tmp_path / "outside.h5").write_bytes(GOOD)
     (cache / CACHED).symlink_to(tmp_path / "outside.h5")
-    with pytest.raises(WeightsError, match=f"must lie inside {cache}, got '{CACHED}'. Remove the"):
+    with pytest.raises(WeightsError, match=f"must be inside {cache}, got '{CACHED}'. Remove the"):
         get(file_at("https://github.example/file.h5"))
     assert (tmp_path / "outside.h5").read_bytes() == GOOD
 
