@@ -1,4 +1,4 @@
-"""What is known of every built-in model without importing Keras.
+"""Facts about every built-in model, available without importing Keras.
 
 A test builds every model and compares it with its row.
 """

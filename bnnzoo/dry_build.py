@@ -1,7 +1,7 @@
-"""How large a model will be, found without making its weights.
+"""Computes the size of a model without allocating its weights.
 
-In a stateless scope, Keras notes the shape of a variable and leaves the rest for later. So a model
-that a file describes is measured before any memory is taken for it.
+In a stateless scope, Keras records the shape of a variable and defers its initialization. The model
+that a file describes is thus measured before any memory is allocated for it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ __all__ = ["count_numbers"]
 
 
 def count_numbers(build: Callable[[], Any]) -> int:
-    """Returns how many numbers the variables of a model hold, its optimizer's included.
+    """Returns how many numbers the variables of a model have, including those of its optimizer.
 
     Args:
-        build: Returns the model; called once. What it raises passes through.
+        build: Returns the model; called once. Its exceptions are not caught.
     """
-    # What Keras remembers of unfinished variables belongs to a thread and ends with it.
+    # Keras's list of deferred variables belongs to a thread and ends with it.
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(_count, build).result()
 

@@ -83,7 +83,7 @@ class _Walk:
         """Checks a group and everything in it, and returns the count of numbers so far."""
         import h5py
 
-        place = hash(group.id)  # identifies the object, whatever its name
+        place = hash(group.id)  # identifies the object independently of its name
         if depth > MAX_DEPTH or place in self.groups:
             raise _NotPlainError(f"group {group.name!r:.80} contains itself or has two names.")
         self.groups.add(place)

@@ -235,7 +235,7 @@ def _load_record(plan: _Plan, record: WeightsRecord, cache_dir: str | PathLike[s
 def _usual_record(architecture: str) -> WeightsRecord | None:
     """Returns the record whose preprocessing and classes a model with random weights uses.
 
-    None if that record has builder arguments of its own: a network for CIFAR-10 must not get the
+    None if that record has its own builder arguments: a network for CIFAR-10 must not get the
     class names of a smaller one for Fashion-MNIST.
     """
     record = next(iter(manifest.load().tags(architecture)), None)

@@ -65,10 +65,10 @@ class WeightsFile:
         role: `full` (with the classifier), `notop` (without it) or `packed`.
         sha256: 64 lower-case hex digits.
         format: `keras_h5` (a file that `model.load_weights` reads) or `bnnzoo-packed/1`.
-        url: Where it can be downloaded, tried in this order.
-        path: Where it lies inside the installed package, for a file that is shipped with it.
-        bytes: Its size; None where it is not known, then the sha256 alone decides.
-        max_bytes: What a download may have at most, where the size is not known.
+        url: URLs for the download, tried in this order.
+        path: Path inside the installed package, for a file that is shipped with it.
+        bytes: Size of the file; None if unknown, then only the sha256 is checked.
+        max_bytes: Largest size of a download, if the size is unknown.
     """
 
     role: Role
@@ -81,7 +81,7 @@ class WeightsFile:
 
     @property
     def limit_bytes(self) -> int:
-        """How many bytes it may have."""
+        """Largest allowed size."""
         return self.bytes or self.max_bytes or _MAX_BYTES
 
 
@@ -90,10 +90,10 @@ class Metric:
     """An accuracy in percent, and where it comes from.
 
     Attributes:
-        dataset: What it was measured on, as in `imagenet2012:validation`.
+        dataset: The data set, such as `imagenet2012:validation`.
         n: Number of images.
-        top1: Percent of images whose best class is right.
-        top5: Percent of images whose best five classes hold the right one.
+        top1: Percentage of images whose label is the first class.
+        top5: Percentage of images whose label is among the first five classes.
         origin: `published` by the makers of the weights, or `measured` by this project.
         by: Who published or measured it.
         command: The command that measures it.
@@ -118,8 +118,8 @@ class TrainingRun:
 
     Attributes:
         epochs: Epochs of all phases together.
-        seconds: Time of training alone, without the measurements in between.
-        hardware: What it ran on, in words.
+        seconds: Training time, without validation.
+        hardware: Description of the hardware.
         versions: Versions of the packages it ran with.
         date: ISO date of its end.
     """
@@ -138,7 +138,7 @@ class WeightsRecord:
     Attributes:
         architecture: Canonical name of the model.
         tag: Name of the weights.
-        default: Whether `pretrained=True` means these.
+        default: Whether `pretrained=True` selects these weights.
         arguments: Arguments of the builder beyond its defaults.
         files: The weight files.
         num_classes: Number of classes of the classifier.
@@ -150,9 +150,9 @@ class WeightsRecord:
         paper: URL of the paper.
         recipe: How they were trained: the name of a recipe, a path in the repository or a URL.
         settings: Settings of the run that differ from the recipe's, as `train --set` takes them.
-        training: How long that took, and on what.
+        training: Duration and hardware of the training.
         log: The log of the run, a path inside the installed package.
-        notes: What else a user has to know.
+        notes: Anything else that users should know.
         golden: Logits for a known input; see docs/adding_weights.md.
     """
 
@@ -219,8 +219,8 @@ def load(path: Path | None = None) -> Manifest:
     """Reads a manifest; a file is parsed again only when it has changed.
 
     Args:
-        path: The file, which is validated. None takes the one that belongs to the package, which
-            tests and `publish` have validated.
+        path: The file, which is validated. None takes that of the package, which tests and
+            `publish` have validated.
 
     Raises:
         ManifestError: It is missing, is not JSON, or breaks the schema.

@@ -35,8 +35,8 @@ class Rule:
     """An annotation that restricts the values of a field.
 
     Attributes:
-        meaning: What it must be, for messages.
-        holds: Whether a value of the type is that.
+        meaning: What the value must be, for messages.
+        holds: Returns whether a value of the type is valid.
     """
 
     meaning: str
@@ -49,7 +49,7 @@ def read_record(kind: type[R], value: Any, where: str = "") -> R:
     Args:
         kind: The dataclass.
         value: Parsed JSON.
-        where: What messages begin with, as in `file.json: `.
+        where: Prefix of messages, such as `file.json: `.
 
     Raises:
         RecordError: A field is missing, unknown, or not what its annotation says.
@@ -99,7 +99,7 @@ def _read(hint: Any, value: Any, path: str) -> Any:
 
 
 def _is_of(hint: Any, value: Any) -> bool:
-    """Returns whether a JSON value is of a type, whatever is inside of it."""
+    """Returns whether a JSON value is of a type, without checking its items."""
     origin = typing.get_origin(hint)
     if origin is tuple:
         inner = typing.get_args(hint)

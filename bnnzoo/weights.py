@@ -1,25 +1,25 @@
 """Fetches weight files, verifies them, and keeps them in a cache.
 
-The cache is one flat folder that tells what is in it, and can be copied to any web server to make
-a mirror:
+The cache is one flat folder with descriptive names, and can be copied to any web server as a
+mirror:
 
     CACHEDIR.TAG                             tells backup programs to leave the folder out
     birealnet18.larq_in1k-full-6e6efac1.h5   name.tag, role, start of the sha256, suffix
     .<file>.<random>.part                    while a file is downloaded
 
-A file gets its name only when its size and sha256 are right, and is checked again by every
-`fetch`. A broken one is downloaded anew. Several processes may fetch the same file at once: each
-downloads a part of its own and renames it, so that none ever sees half a file. The part that a
-killed process leaves is removed by a later download.
+A file gets its name only after its size and sha256 are verified, and is verified again by every
+`fetch`. A broken file is downloaded again. Several processes can fetch the same file at once: each
+downloads its own part and renames it, so that no process sees an incomplete file. Parts of killed
+processes are removed by a later download.
 
 Environment:
     BNNZOO_CACHE_DIR: The cache. Default: the user's cache folder of the operating system.
     BNNZOO_OFFLINE: 1 never uses the network.
-    BNNZOO_BASE_URL: A mirror. It is asked for `<base>/<name in the cache>`, then for
-        `<base>/<path of the original URL>`, and the original hosts are left alone.
+    BNNZOO_BASE_URL: A mirror, used instead of the original hosts: `<base>/<name in the cache>`,
+        then `<base>/<path of the original URL>`.
 
-Only https, and http to this machine, is spoken, by redirects too. A weight file is `.h5`,
-`.weights.h5` or `.safetensors`, none of which runs code when it is read.
+Only https, and http to this machine, is allowed, also in redirects. A weight file is `.h5`,
+`.weights.h5` or `.safetensors`; reading these does not run code.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ __all__ = [
 ]
 
 SUFFIXES = (".weights.h5", ".h5", ".safetensors")
-# A part that nobody has written to for so long is dead: a download ends when its server is silent
-# for `Patience.read_timeout_s`, and pauses for `Patience.retry_after_s` at most.
+# A part that was not written to for this long is dead: a download ends if its server is silent for
+# `Patience.read_timeout_s`, and pauses for at most `Patience.retry_after_s`.
 STALE_PART_S = 3600.0
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 CACHEDIR_TAG = (
@@ -79,10 +79,10 @@ class CachedFile:
     Attributes:
         name: `architecture.tag`.
         role: `full`, `notop` or `packed`.
-        path: Where it is.
-        bytes: Its size.
-        modified: When it was written, in seconds since 1970.
-        file: What the manifest says of it; None if it does not know the file.
+        path: Path of the file.
+        bytes: Size of the file.
+        modified: Time of the last change, in seconds since 1970.
+        file: Its entry in the manifest, if it has one.
         partial: Whether it is the part of an unfinished download.
     """
 
@@ -105,18 +105,18 @@ def fetch(
 ) -> Snapshot:
     """Returns a verified weight file, downloading it if needed.
 
-    It was read once: `read_bytes` of what is returned gives the bytes that were verified, whatever
-    another process has put in the place of the file since. They stay in memory as long as it does.
+    The file is read once: `read_bytes` of the result returns the verified bytes even if another
+    process has replaced the file since. They stay in memory as long as the result.
 
     Args:
-        file: What the manifest says of the file.
+        file: The file's entry in the manifest.
         name: `architecture.tag`; part of the name in the cache and of messages.
         cache_dir: The cache. None takes `BNNZOO_CACHE_DIR` or the user's cache.
-        progress: Whether a bar is drawn on standard error. None draws it on a terminal only.
+        progress: Whether to draw a bar on standard error. None draws it only on a terminal.
         patience: Timeouts and retries.
 
     Raises:
-        WeightsError: The file cannot be had, is not what the manifest says, or cannot be kept.
+        WeightsError: The file cannot be fetched, does not match the manifest, or cannot be stored.
     """
     if file.path is not None:
         return _packaged(file, file.path, name)
@@ -146,7 +146,7 @@ def cache_folder(cache_dir: str | PathLike[str] | None = None) -> Path:
     """Returns the cache's folder, which need not exist: argument, `BNNZOO_CACHE_DIR`, or default.
 
     Raises:
-        WeightsError: It is in the home folder of a user who has none.
+        WeightsError: It is in the home folder, and the user has none.
     """
     folder = cache_dir or os.environ.get("BNNZOO_CACHE_DIR")
     try:
@@ -169,8 +169,8 @@ def cache_path(
     """Returns the cache path of a downloaded file, which need not exist.
 
     Raises:
-        WeightsError: A URL must not be fetched, the file has a suffix that is not loaded, or its
-            name would leave the cache.
+        WeightsError: A URL is not allowed, the suffix of the file is not supported, or its name
+            would leave the cache.
     """
     for url in file.url:
         policy.check_url(url, f"url of {name}")
@@ -366,7 +366,7 @@ def _download(
 
 
 def _share(part: Path) -> None:
-    """Gives a file the read permissions of its folder, whatever the umask."""
+    """Gives a file the read permissions of its folder, regardless of the umask."""
     readers = stat.S_IMODE(part.parent.stat().st_mode) & 0o444
     with contextlib.suppress(PermissionError):  # of file systems without permissions
         part.chmod(0o600 | readers)
@@ -389,7 +389,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def _target(path: Path) -> Path:
-    """Returns the file that a part will become; any other path as it is."""
+    """Returns the file that a part will become, or any other path unchanged."""
     match = re.fullmatch(r"\.(.+)\.[0-9a-f]{8}\.part", path.name)
     return path.with_name(match[1]) if match else path
 

@@ -99,5 +99,5 @@ def classifier(
 
 
 def softmax(logits: keras.KerasTensor) -> keras.KerasTensor:
-    """Probabilities, computed in float32 whatever the data type of the other layers."""
+    """Probabilities, always computed in float32."""
     return layers.Activation("softmax", dtype="float32", name="probabilities")(logits)

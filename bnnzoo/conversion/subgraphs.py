@@ -71,7 +71,7 @@ def cut(
         graph: The graph to cut.
         values: Names of the values at which the graph is cut.
         targets: The values that the pieces compute. Defaults to `values`.
-        most: Limit of input elements per group. A single larger piece is a group of its own.
+        most: Limit of input elements per group. A single larger piece is its own group.
     """
     cutter = _Cutter(graph, set(values) | set(graph.inputs))
     group: list[str] = []

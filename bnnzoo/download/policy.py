@@ -1,6 +1,6 @@
 """Download policy: offline mode, allowed URLs, timeouts and retries.
 
-Only https, and http to this machine, is spoken, by redirects too.
+Only https, and http to this machine, is allowed, also in redirects.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ class Patience:
     """Timeouts and retries of a download.
 
     Attributes:
-        rounds: How often the URLs are gone through.
-        backoff_s: Pause after the first round; doubled after each further one.
+        rounds: Number of times that all URLs are tried.
+        backoff_s: Pause after the first round, doubled after each further round.
         connect_timeout_s: How long to wait for a connection.
         read_timeout_s: How long to wait for the next bytes.
-        retry_after_s: The longest pause that a server may ask for (`Retry-After`).
+        retry_after_s: The longest pause that a server may request (`Retry-After`).
     """
 
     rounds: int = 3
@@ -63,7 +63,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def check_url(url: str, what: str) -> None:
-    """Refuses a URL that must not be fetched; `what` names it.
+    """Refuses a URL that must not be fetched; `what` names it in the message.
 
     Raises:
         WeightsError: It is neither https nor http to this machine.

@@ -1,7 +1,7 @@
 """Downloads one file: several URLs, retries, resumption, bounds, verification.
 
-A download that breaks off resumes where it stopped, if the server can (`Range`). If it cannot, or
-if the parts do not make the right file, the download starts again.
+An interrupted download resumes where it stopped, if the server supports it (`Range`). Otherwise, or
+if the parts do not give the right file, the download starts again.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from bnnzoo.errors import WeightsError
 
 __all__ = ["MIN_BYTES", "download"]
 
-# What must come within a read timeout and a connect timeout. Timeouts of a socket count from one
-# byte to the next: a byte now and then would hold a download for months.
+# Minimum within a read timeout and a connect timeout. Timeouts of a socket restart with every byte,
+# so that single bytes could keep a download alive for months.
 MIN_BYTES = 2**16
 _CHUNK_BYTES = 2**14  # what a connection that breaks can lose
 _MAX_REDIRECTS = 10
@@ -69,13 +69,14 @@ def download(
     """Downloads the file to `part` from the first URL that serves the right one.
 
     Args:
-        urls: Tried in this order; after a failure that may pass, again, `patience.rounds` times.
-        part: An empty file, open to be written and read.
+        urls: URLs, tried in this order, and after temporary failures again, `patience.rounds`
+            times.
+        part: An empty file, open for reading and writing.
         what: What is downloaded, for messages.
         verify: Returns what is wrong with a file, None if it is right.
-        max_bytes: A server that sends more is stopped.
+        max_bytes: Largest allowed size.
         patience: Timeouts and retries.
-        progress: Whether a bar is drawn on standard error. None draws it on a terminal only.
+        progress: Whether to draw a bar on standard error. None draws it only on a terminal.
 
     Raises:
         WeightsError: No URL gave the file; the message has the reason of each.
@@ -126,9 +127,9 @@ class _Answer:
     """The start of a server's response.
 
     Attributes:
-        begin: The offset in the file of the first byte that comes.
-        end: The number of bytes of the file; None where it is not said.
-        version: What names this version of the file, for `If-Range`.
+        begin: Offset in the file of the first byte.
+        end: Size of the file; None if unknown.
+        version: Identifier of this version of the file, for `If-Range`.
     """
 
     begin: int
@@ -141,12 +142,12 @@ class _Part:
     """The part of the file that was received.
 
     Attributes:
-        stream: Where it is.
-        limit: How many bytes it may have.
-        bar: Shows `size`.
-        size: How many bytes there are.
-        most: How many there have ever been.
-        versions: URL -> the version it gave.
+        stream: The file.
+        limit: Largest allowed size.
+        bar: Progress bar of `size`.
+        size: Number of bytes.
+        most: Largest number of bytes so far.
+        versions: URL -> version of the file there.
     """
 
     stream: IO[bytes]
@@ -215,10 +216,10 @@ def _fetch(url: str, part: _Part, patience: Patience) -> None:
 def _in_time(
     ask: Callable[[Callable[[_Answer | bytes], None]], None], seconds: float
 ) -> Iterator[_Answer | bytes]:
-    """Yields what `ask` puts, as long as `MIN_BYTES` come within so many seconds.
+    """Yields what `ask` puts, as long as `MIN_BYTES` arrive within a number of seconds.
 
-    A thread waits for the server: names that are not resolved, headers without end and single
-    bytes have no timeout of their own.
+    A thread waits for the server, since name resolution, endless headers and single bytes have no
+    timeout.
     """
     arrived: queue.Queue[_Answer | bytes | Exception | None] = queue.Queue(maxsize=16)
     stopped = threading.Event()
@@ -280,7 +281,7 @@ class _RedirectError(Exception):
 def _ask(
     url: str, begin: int, version: str | None, patience: Patience, put: Callable[[Any], None]
 ) -> None:
-    """Puts how a server begins and what comes then: from `begin` on, from 0 where it cannot."""
+    """Puts the start of a response and its data, from `begin` on, or from 0 if it cannot resume."""
     headers = {"Accept-Encoding": "identity"}
     if begin:
         headers["Range"] = f"bytes={begin}-"
@@ -335,14 +336,14 @@ class _Stream:
         self.write = put
 
     def flush(self) -> None:
-        """Does nothing: all is put at once."""
+        """Does nothing, since data is not buffered."""
 
 
 def _answer(response: requests.Response, begin: int) -> _Answer:
     """Returns the start of a response.
 
     Raises:
-        _OtherPartError: It is not the part that was asked for.
+        _OtherPartError: It is not the requested part.
     """
     headers = response.headers
     tag, length = headers.get("ETag", ""), headers.pop("Content-Length", "")  # pooch wants digits

@@ -18,7 +18,7 @@ from bnnzoo.publishing.manifest_file import with_record
 
 __all__ = ["MAX_BYTES", "SUFFIXES", "Destination", "find_destination"]
 
-# Of one file inside the package; a test holds all of them together to 20 MB.
+# Limit of one file inside the package; a test limits all of them together to 20 MB.
 MAX_BYTES = 3_000_000
 SHIPPED = "pretrained"
 SUFFIX = ".safetensors"
@@ -33,9 +33,9 @@ class Destination:
 
     Attributes:
         root: The source tree.
-        url: Where the packed file will be, and beside it that of the latent weights; None for those
-            that are shipped with the package.
-        out: The folder that they are written to in that case.
+        url: URL of the packed file, next to which the file of latent weights will be; None for
+            files that are shipped with the package.
+        out: With `url`, the folder to which they are written.
     """
 
     root: Path
@@ -43,7 +43,7 @@ class Destination:
     out: Path | None
 
     def weights_path(self, name: str, role: str) -> Path:
-        """Returns where a weight file is written."""
+        """Returns the path to which a weight file is written."""
         return (self.out or self._shipped) / f"{name}{SUFFIXES[role]}"
 
     def log_name(self, name: str) -> str:
@@ -58,7 +58,7 @@ class Destination:
         """Raises if the record or a file already exists.
 
         Raises:
-            ArgumentError: The name is taken, or a file is there, and `force` is false.
+            ArgumentError: The name or a file already exists, and `force` is false.
         """
         if force:
             return
@@ -67,13 +67,13 @@ class Destination:
             raise ArgumentError(f"{name} is already in the manifest. {hint}")
         for path in (self.weights_path(name, role) for role in roles):
             if path.exists():
-                raise ArgumentError(f"{path} exists already. {hint}")
+                raise ArgumentError(f"{path} already exists. {hint}")
 
     def check_size(self, role: str, size: int) -> None:
         """Raises if a file is too large for the package.
 
         Raises:
-            ArgumentError: It is.
+            ArgumentError: The file is too large.
         """
         if self.url is None and size > MAX_BYTES:
             raise ArgumentError(
@@ -82,7 +82,7 @@ class Destination:
             )
 
     def file(self, name: str, role: str, content: bytes) -> WeightsFile:
-        """Returns what the manifest says of a weight file."""
+        """Returns the manifest entry of a weight file."""
         suffix = SUFFIXES[role]
         return WeightsFile(
             role=role,
@@ -99,7 +99,7 @@ class Destination:
         """Writes weights, log and manifest, and removes the shipped files that they replace.
 
         Raises:
-            BnnZooError: A file cannot be written; then none is.
+            BnnZooError: A file cannot be written; then no file is.
         """
         path = self.root / "weights_manifest.json"
         old = manifest.load(path).weights.get(record.name)

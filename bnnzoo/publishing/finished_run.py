@@ -20,7 +20,7 @@ from bnnzoo.training.run_folder import ENVIRONMENT, LOG, MODEL, REPORT, RunFolde
 
 __all__ = ["FinishedRun", "open_finished_run"]
 
-# Data that everybody can get, so that everybody can repeat the measurement.
+# Public data, so that everybody can repeat the measurement.
 PUBLIC_DATA = ("keras:", "tfds:")
 # What is read of a run, and its types: its folder may have been edited.
 _REPORT = {"epochs": (int,), "seconds": (float, int), "evaluation": (dict,)}
@@ -35,13 +35,13 @@ _START = {
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A run of a recipe of `bnnzoo recipes` that has trained to its end.
+    """A finished run of a recipe in `bnnzoo recipes`.
 
     Attributes:
-        folder: Its folder.
-        recipe: The recipe as it was run.
-        settings: What was changed of the recipe of this name, as `train --set` takes it.
-        report: What `train` reported.
+        folder: Folder of the run.
+        recipe: The recipe of the run.
+        settings: Settings that differ from the recipe of this name, as `train --set` takes them.
+        report: The report of `train`.
         starts: Versions and hardware of each start.
         log: Text of `log.csv`, a row per epoch.
     """
@@ -62,7 +62,7 @@ class FinishedRun:
         """Returns the trained network.
 
         Raises:
-            WeightsError: It is not the one that the run ended with.
+            WeightsError: The file is not the result of the run.
             ArgumentError: Its classes have no known names.
         """
         if self.report["evaluation"]["weights_sha256"] != self.digest:
@@ -112,8 +112,8 @@ def open_finished_run(path: str | PathLike[str]) -> FinishedRun:
     """Returns a run that can be published.
 
     Raises:
-        ArgumentError: There is no run, it has not come to its end, its recipe is not one of
-            `bnnzoo recipes`, or its test images are not public.
+        ArgumentError: There is no run, it is not finished, its recipe is not in `bnnzoo recipes`,
+            or its test images are not public.
         WeightsError: Its files contradict each other, or were edited.
         BnnZooError: A file cannot be read.
     """

@@ -20,9 +20,9 @@ DATASET = "sample:fashion_mnist"
 FIRST = 4
 DIGITS = 4
 MIN_TOLERANCE = 1e-3
-# Other machines and backends round sums in another order. Near zero that flips a sign, and every
-# layer behind it sees another input. So inputs are changed by some roundings of float32, this
-# often, and what that does to the logits is what has to be tolerated.
+# Other machines and backends round sums differently. Near zero this flips a sign, which changes the
+# inputs of all later layers. The tolerance is therefore the change of the logits when the inputs
+# are changed by a few float32 roundings, this many times.
 ROUNDING = 16 * float(np.finfo(np.float32).eps)
 TRIALS = 16
 

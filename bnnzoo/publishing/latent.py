@@ -13,12 +13,12 @@ __all__ = ["to_float16", "write_latent"]
 
 
 def write_latent(network: Any, path: Path, *, as_float16: bool) -> None:
-    """Writes what `network.load_weights` reads, with its kernels compressed.
+    """Writes a file for `network.load_weights`, with compressed kernels.
 
     Args:
         network: A Keras model.
         path: The file, `.weights.h5`.
-        as_float16: Whether kernels are rounded, which halves the file.
+        as_float16: Whether to round kernels to float16, which halves the file.
     """
     network.save_weights(path)
     smaller = path.with_suffix(".smaller")

@@ -14,7 +14,7 @@ from bnnzoo.manifest import WeightsRecord
 __all__ = ["record_to_dict", "with_record"]
 
 
-# The order in which a reader wants them; what is not named here comes behind.
+# The order of fields for readers; other fields follow.
 _FIRST = (
     *("architecture", "tag", "default", "arguments"),
     *("dataset", "n", "top1", "top5"),
@@ -39,7 +39,7 @@ def _known(fields: Mapping[str, Any]) -> dict[str, Any]:
 def with_record(path: Path, record: WeightsRecord) -> str:
     """Returns the text of a manifest with a record added or replaced, in order of names.
 
-    A new default takes the place of the one that its architecture had.
+    A new default replaces the previous default of its architecture.
 
     Raises:
         ManifestError: The result would break the schema.

@@ -42,10 +42,10 @@ class Packed:
 
     Attributes:
         contents: Bytes of each file by its role: `packed`, and `full` for latent weights.
-        weights_dtype: How kernels of real numbers are stored; None where there are none.
-        trained: The weights of the run, in Keras.
-        keras: Those that `load` takes of the files, in Keras.
-        packed: Those of the packed file, in the packed runtime.
+        weights_dtype: Storage type of real-valued kernels; None if there are none.
+        trained: Accuracy of the run's weights in Keras.
+        keras: Accuracy of the weights that `load` reads from the files, in Keras.
+        packed: Accuracy of the packed file in the packed runtime.
         golden: Golden logits of the files.
     """
 
@@ -58,10 +58,11 @@ class Packed:
 
 
 def rebuild(network: Any, record: WeightsRecord, run: FinishedRun) -> Any:
-    """Returns the network as `load` builds it by its record, with the weights of the run.
+    """Returns the network that `load` builds from its record, with the weights of the run.
 
     Raises:
-        ConversionError: That is another network: the run changed what its builder does not know.
+        ConversionError: It differs from the run's network, which has settings unknown to its
+            builder.
     """
     spec = dataclasses.replace(network.model_spec, tag=record.tag, weights_sha256=run.digest)
     x = spec.preprocess(np.random.default_rng(0).integers(0, 256, (2, *spec.input_shape), "uint8"))
@@ -94,19 +95,19 @@ def pack(
     check_size: Callable[[str, int], None],
     progress: Progress,
 ) -> Packed:
-    """Returns a network with the first of some storage types that keeps its accuracy.
+    """Packs a network with the first of some storage types that keeps its accuracy.
 
     Args:
         run: The run.
-        network: What it trained, as `rebuild` returns it.
-        record: What goes into the file beside the network.
+        network: The trained network, as `rebuild` returns it.
+        record: Record of the weights, for the metadata of the file.
         roles: The files to make: `packed`, and `full` for latent weights.
-        weights_dtypes: Storage types of the kernels of real numbers.
-        check_size: Raises where a file of a role and so many bytes cannot be published.
+        weights_dtypes: Storage types of real-valued kernels, to try in this order.
+        check_size: Raises if a file of a role and a size cannot be published.
         progress: Called after every batch.
 
     Raises:
-        ConversionError: The network cannot be packed, or is another one with each of the types.
+        ConversionError: The network cannot be packed, or no type keeps its accuracy.
         DataError: The test images are not those of the run.
     """
     trained, source = None, _test_images(run)
@@ -139,7 +140,7 @@ def pack(
 def _write(
     network: Any, record: WeightsRecord, files: Mapping[str, Path], weights_dtype: str
 ) -> int:
-    """Writes a file for each role; returns how many bytes its kernels of real numbers take."""
+    """Writes a file for each role; returns the size of its real-valued kernels."""
     if "full" in files:
         write_latent(network, files["full"], as_float16=weights_dtype != "float32")
     report = convert(
@@ -149,7 +150,7 @@ def _write(
 
 
 def _restore(record: WeightsRecord, spec: ModelSpec, files: Mapping[str, Path]) -> Any:
-    """Returns the network as `load` makes it of the files."""
+    """Returns the network as `load` restores it from the files."""
     network = _empty(record, spec)
     if "full" in files:
         network.load_weights(files["full"])
@@ -159,7 +160,7 @@ def _restore(record: WeightsRecord, spec: ModelSpec, files: Mapping[str, Path]) 
 
 
 def _empty(record: WeightsRecord, spec: ModelSpec) -> Any:
-    """Returns the network that `load` builds by a record."""
+    """Returns the network that `load` builds from a record."""
     arguments = {**record.arguments, "input_shape": spec.input_shape}
     network = builder(record.architecture)(num_classes=record.num_classes, **arguments)
     network.model_spec = spec

@@ -24,7 +24,7 @@ __all__ = ["Publication", "publish"]
 
 LICENCE = "Apache-2.0"
 SOURCE = "bnnzoo/training/recipes"
-# float16 halves the kernels of real numbers; where that costs accuracy they stay as they are.
+# float16 halves real-valued kernels; if it costs accuracy, they stay float32.
 TRIED_DTYPES = ("float16", "float32")
 
 
@@ -34,8 +34,8 @@ class Publication:
 
     Attributes:
         record: The record of the manifest.
-        weights_dtype: How kernels of real numbers are stored; None where there are none.
-        trained_top1: Percent with the run's weights in Keras, measured with the others.
+        weights_dtype: Storage type of real-valued kernels; None if there are none.
+        trained_top1: Top-1 of the run's weights in Keras, in percent.
         files: The files that were written; none in a dry run.
     """
 
@@ -64,36 +64,37 @@ def publish(
 
         publishing.publish("runs/binarynet_mlp.mnist", note="Half the paper's width.")
 
-    It writes into the source tree that bnnzoo is imported from. The network is packed, read back
-    as its record says, and measured on all test images: the run's weights in Keras, those of the
-    file in Keras, and the file in the packed runtime. Where these differ by more than 0.1 point
-    (or one image) nothing is written.
+    It writes to the source tree from which bnnzoo is imported. The network is packed, read back
+    according to its record, and evaluated on all test images: the run's weights in Keras, those of
+    the file in Keras, and the file in the packed runtime. If these differ by more than 0.1 points
+    (or one image), nothing is written.
 
     Args:
         run: Folder of a run of `bnnzoo train`.
-        tag: Tag of the weights. None takes what the recipe's name has behind the dot, with `_` in
-            the place of `-`.
-        weights_dtype: How kernels of real numbers are stored: `float32`, `float16` or `int8`. None
-            takes float16 if that keeps the accuracy, else float32.
-        latent: Publish the latent weights as well, which a packed file has lost: to fine-tune from,
-            and what `load` then takes. They are float32 if the others are, else float16.
-        note: What else a user has to know.
-        hardware: What the network was trained on, in words. None takes what the run wrote down.
-        default: Make these the weights that `pretrained=True` means. The first weights of an
-            architecture are that anyway.
-        url: Where the file will be downloaded from, and beside it as `.weights.h5` the latent
-            weights; None ships them with the package.
-        out: With `url`: the folder that the file is written to.
+        tag: Tag of the weights. None takes the part of the recipe's name after the dot, with `-`
+            replaced by `_`.
+        weights_dtype: Storage type of real-valued kernels: `float32`, `float16` or `int8`. None
+            takes float16 if it keeps the accuracy, otherwise float32.
+        latent: Also publish the latent weights, which a packed file does not have, for fine-tuning;
+            `load` then uses them. They are float32 if the others are, otherwise float16.
+        note: Anything else that users should know.
+        hardware: Description of the training hardware. None takes what the run recorded.
+        default: Make these the weights for `pretrained=True`. The first weights of an architecture
+            always are.
+        url: URL from which the file will be downloaded, and with `.weights.h5` the latent weights;
+            None ships them with the package.
+        out: With `url`, the folder to which the file is written.
         force: Replace weights of the same name.
-        dry_run: Do everything but write.
-        progress: Called after every batch with what is measured, images done, and all of them.
+        dry_run: Do everything except write.
+        progress: Called after every batch with the name of the measurement, the number of images
+            done and their total.
 
     Raises:
         ArgumentError: The run is not finished, an argument is wrong, the name is taken, or the
             file is too large to be shipped.
-        WeightsError: `model.keras` is not what the run ended with.
-        ConversionError: The file would be another network than the run's.
-        DataError: The test images cannot be had, or are others.
+        WeightsError: `model.keras` is not the result of the run.
+        ConversionError: The file would contain another network than the run's.
+        DataError: The test images cannot be read, or are not those of the run.
         BnnZooError: A file cannot be written.
     """
     weights_dtypes = _chosen_dtypes(weights_dtype)

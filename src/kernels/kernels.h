@@ -16,7 +16,7 @@ struct Extent {
   int32_t rows, columns, channels;
 };
 
-// A pooling's window and the size of its input; `top` and `left` are the border in front of it.
+// A pooling's window and the size of its input; `top` and `left` are the border before it.
 struct Window {
   int32_t height, width;  // of the input
   int32_t pool_h, pool_w, stride_h, stride_w, top, left;
@@ -104,7 +104,7 @@ struct Conv2d {
 // A map of m below kMinMagnitude counts as zeros. One with NaN or infinity has no levels: what is
 // computed from it is NaN.
 constexpr float kMinMagnitude = 7.888609052210118e-31f;  // 2^-100
-// The rows of a map are divided into so many parts, each of which has a largest |x| of its own. It
+// The rows of a map are divided into this many parts, each with its own largest |x|. It
 // is kept as the bits of the number: of floats without a sign these are in the order of the
 // numbers, and NaN is above infinity.
 constexpr int kMagnitudeParts = 16;

@@ -117,7 +117,9 @@ def test_inputs_in_8_bits_are_refused():
     settings = {"strides": (1, 1), "dilation": (1, 1), "padding": (0, 0, 0, 0), "groups": 1}
     node = Node("conv", "conv2d", ("x",), {**settings, "input_bits": 8}, {"kernel": "k"})
     graph = Graph({"x": (2, 2, 4)}, (node,), ("conv",), {"k": kernel})
-    with pytest.raises(ModelFormatError, match=r"Keras has no layer for node 'conv' \(conv2d\) with"):
+    with pytest.raises(
+        ModelFormatError, match=r"Keras has no layer for node 'conv' \(conv2d\) with"
+    ):
         to_keras(graph, NetworkInfo("net"))
 
 

@@ -203,7 +203,7 @@ def test_latent_weights_that_no_one_knows_are_refused() -> None:
     with pytest.raises(ConversionError, match=r"Unregistered in its config.*must be an nn.Quanti"):
         stored(own_quantizer(Unregistered()))
     unknown = (info.keras_config or "").replace("LargestSign", "LostSign")
-    with pytest.raises(ModelFormatError, match=r"got .*LostSign. Import what registers it"):
+    with pytest.raises(ModelFormatError, match=r"got .*LostSign. If it is your quantizer"):
         from_config(unknown)
 
 

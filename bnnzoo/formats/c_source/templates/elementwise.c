@@ -1,5 +1,5 @@
 /* @elements */
-/* Numbers of an image, one after another, and parameters per channel, NULL where there are none. */
+/* Numbers of an image in sequence, and parameters per channel, or NULL. */
 typedef struct {
     int32_t count;
     int32_t channels;
@@ -124,7 +124,7 @@ static void sign(const call *c)
 }
 
 /* @levels */
-/* Levels 0 .. 2^planes - 1 lie in planes, one per bit, per pixel; signs have `planes` 0. */
+/* Levels 0 .. 2^planes - 1 are stored per pixel in planes, one per bit; signs have `planes` 0. */
 typedef struct {
     int32_t count;
     int32_t channels;

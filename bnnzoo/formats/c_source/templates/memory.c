@@ -35,7 +35,7 @@ static int32_t popcount(uint32_t word)
 #endif
 
 /* @words */
-/* How many words the channels of a pixel take; bits behind the last are 0. */
+/* Number of words for the channels of a pixel; bits after the last channel are 0. */
 static int32_t words(int32_t channels)
 {
     return (channels + 31) / 32;
@@ -73,7 +73,7 @@ typedef struct {
     int32_t size[8], step_x[8], step_z[8], step_y[8];
 } walk;
 
-/* Goes to the next row, along the last axis, of a walk; returns 0 behind the last row. */
+/* Goes to the next row, along the last axis, of a walk; returns 0 after the last row. */
 static int next_row(const walk *s, int32_t *place, int32_t *x, int32_t *z, int32_t *y)
 {
     int32_t axis;
