@@ -16,7 +16,7 @@ from bnnzoo import manifest, registry
 from bnnzoo.manifest import Metric, TrainingRun, WeightsFile, WeightsRecord
 from bnnzoo.registry import ModelInfo
 from bnnzoo.training.recipes import RECIPES
-from bnnzoo.training.recipes.recipe import Recipe
+from bnnzoo.training.recipes.schema import Recipe
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "models.md"

@@ -10,7 +10,7 @@ from bnnzoo import manifest
 from bnnzoo.cli.output import print_json, print_table
 from bnnzoo.manifest import WeightsRecord
 from bnnzoo.training.recipes import RECIPES
-from bnnzoo.training.recipes.recipe import Recipe
+from bnnzoo.training.recipes.schema import Recipe
 
 
 @click.command("recipes")

@@ -17,7 +17,7 @@ from bnnzoo.cli.output import echo, print_json, print_table
 from bnnzoo.training.distributed import lifeline
 from bnnzoo.training.distributed.cluster import Cluster, read_cluster
 from bnnzoo.training.recipes import recipe as find_recipe
-from bnnzoo.training.recipes.recipe import Recipe
+from bnnzoo.training.recipes.schema import Recipe
 from bnnzoo.training.recipes.settings import apply_settings, both_splits
 
 

@@ -14,7 +14,7 @@ from bnnzoo.manifest import TrainingRun
 from bnnzoo.model_spec import ModelSpec
 from bnnzoo.opening import open_model
 from bnnzoo.training.recipes import recipe as known_recipe
-from bnnzoo.training.recipes.recipe import Recipe, type_names
+from bnnzoo.training.recipes.schema import Recipe, type_names
 from bnnzoo.training.recipes.settings import changed_settings
 from bnnzoo.training.run_folder import ENVIRONMENT, LOG, MODEL, REPORT, RunFolder
 

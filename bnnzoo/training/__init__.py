@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bnnzoo.errors import naming_keras_extras
 from bnnzoo.training.recipes import RECIPES, recipe
-from bnnzoo.training.recipes.recipe import Augmentation, Phase, Recipe
+from bnnzoo.training.recipes.schema import Augmentation, Phase, Recipe
 
 if TYPE_CHECKING:
     from bnnzoo.training.finetuning import finetune as finetune

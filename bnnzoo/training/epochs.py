@@ -19,7 +19,7 @@ from bnnzoo.training.images.crops import Drawing
 from bnnzoo.training.images.image_arrays import evaluation_codes, training_codes
 from bnnzoo.training.images.run_data import RunData
 from bnnzoo.training.interrupts import kept_interrupts
-from bnnzoo.training.recipes.recipe import Recipe
+from bnnzoo.training.recipes.schema import Recipe
 
 __all__ = ["EpochRunner", "Progress", "evaluation_batch"]
 

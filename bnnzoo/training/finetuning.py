@@ -10,7 +10,7 @@ from typing import Any
 from bnnzoo.errors import ArgumentError
 from bnnzoo.opening import open_model
 from bnnzoo.training.networks import preprocessing_of
-from bnnzoo.training.recipes.recipe import Augmentation, Phase, Recipe
+from bnnzoo.training.recipes.schema import Augmentation, Phase, Recipe
 from bnnzoo.training.recipes.settings import both_splits
 from bnnzoo.training.trainer import train
 

@@ -19,7 +19,7 @@ from bnnzoo.model_source import resolve_model
 from bnnzoo.model_spec import ModelSpec
 from bnnzoo.opening import open_model
 from bnnzoo.training.heads import with_new_head
-from bnnzoo.training.recipes.recipe import Phase, Recipe
+from bnnzoo.training.recipes.schema import Phase, Recipe
 from bnnzoo.training.variants import make_variant, transfer_weights
 
 __all__ = [

@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from bnnzoo.errors import ArgumentError
-from bnnzoo.training.recipes.recipe import Phase
+from bnnzoo.training.recipes.schema import Phase
 
 __all__ = ["attention_loss", "cross_entropy", "distillation_loss", "logits_and_stages", "objective"]
 

@@ -9,7 +9,7 @@ import keras
 
 from bnnzoo import nn
 from bnnzoo.nn.optimizers import is_binary_variable
-from bnnzoo.training.recipes.recipe import Phase
+from bnnzoo.training.recipes.schema import Phase
 from bnnzoo.training.schedules import WarmupDecay
 
 __all__ = ["decayed_variables", "make_optimizer"]

@@ -18,7 +18,7 @@ from bnnzoo.atomic import part_of, replacing
 from bnnzoo.errors import ArgumentError, BnnZooError, first_line
 from bnnzoo.records import RecordError
 from bnnzoo.training.distributed.distribution import ALONE, Group
-from bnnzoo.training.recipes.recipe import Recipe
+from bnnzoo.training.recipes.schema import Recipe
 
 try:
     import fcntl

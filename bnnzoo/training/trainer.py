@@ -34,7 +34,7 @@ from bnnzoo.training.networks import (
 )
 from bnnzoo.training.optimizers import make_optimizer
 from bnnzoo.training.recipes import recipe as find_recipe
-from bnnzoo.training.recipes.recipe import Recipe, check
+from bnnzoo.training.recipes.schema import Recipe, check
 from bnnzoo.training.run_folder import (
     BEST,
     ENVIRONMENT,

@@ -9,7 +9,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from bnnzoo.training.objective import cross_entropy, logits_and_stages, objective
-from bnnzoo.training.recipes.recipe import Phase
+from bnnzoo.training.recipes.schema import Phase
 
 __all__ = ["TrainingModel"]
 

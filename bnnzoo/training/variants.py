@@ -10,7 +10,7 @@ import keras
 
 from bnnzoo import nn
 from bnnzoo.nn.layers.quantized_layer import QuantizedLayer
-from bnnzoo.training.recipes.recipe import Phase, Recipe
+from bnnzoo.training.recipes.schema import Phase, Recipe
 
 __all__ = ["make_variant", "transfer_weights"]
 

@@ -21,7 +21,7 @@ from bnnzoo.formats import FORMATS, packed
 from bnnzoo.training.finetuning import finetuning_recipe
 from bnnzoo.training.heads import backbone_layers, with_new_head
 from bnnzoo.training.networks import NetworkMaker, calibrated, open_start
-from bnnzoo.training.recipes.recipe import Phase
+from bnnzoo.training.recipes.schema import Phase
 from bnnzoo.training.recipes.settings import both_splits
 from tests.training.tiny import tiny_recipe, write_images
 

@@ -16,7 +16,7 @@ from bnnzoo.data.preprocessing import Preprocessing
 from bnnzoo.data.source import Source
 from bnnzoo.errors import ArgumentError, DataError
 from bnnzoo.training.images.crops import Drawing
-from bnnzoo.training.recipes.recipe import Augmentation
+from bnnzoo.training.recipes.schema import Augmentation
 
 __all__ = [
     "ImageArrays",

@@ -16,7 +16,7 @@ from bnnzoo.data.sources import open_source
 from bnnzoo.errors import ArgumentError, DataError
 from bnnzoo.training.images.image_arrays import ImageArrays, fitting_of, load_arrays, split_codes
 from bnnzoo.training.images.image_files import ImageFiles, open_files
-from bnnzoo.training.recipes.recipe import Recipe
+from bnnzoo.training.recipes.schema import Recipe
 
 __all__ = ["RunData", "RunImages", "image_reader", "open_data"]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from bnnzoo.errors import ArgumentError, did_you_mean
 from bnnzoo.training.recipes.imagenet import IMAGENET_RECIPES
-from bnnzoo.training.recipes.recipe import Augmentation, Phase, Recipe
+from bnnzoo.training.recipes.schema import Augmentation, Phase, Recipe
 
 __all__ = ["RECIPES", "recipe"]
 

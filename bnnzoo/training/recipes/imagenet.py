@@ -8,7 +8,7 @@ each summary names its class. Larq Zoo rounds the steps per epoch up, bnnzoo rou
 
 from __future__ import annotations
 
-from bnnzoo.training.recipes.recipe import Augmentation, Phase, Recipe
+from bnnzoo.training.recipes.schema import Augmentation, Phase, Recipe
 
 __all__ = ["IMAGENET_RECIPES"]
 

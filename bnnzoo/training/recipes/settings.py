@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bnnzoo.errors import ArgumentError, did_you_mean
-from bnnzoo.training.recipes.recipe import (
+from bnnzoo.training.recipes.schema import (
     Augmentation,
     Phase,
     Recipe,

@@ -15,7 +15,7 @@ from bnnzoo.errors import ArgumentError
 from bnnzoo.training import RECIPES, Augmentation, Recipe
 from bnnzoo.training.networks import NetworkMaker
 from bnnzoo.training.optimizers import make_optimizer
-from bnnzoo.training.recipes.recipe import check
+from bnnzoo.training.recipes.schema import check
 from tests.architectures.models import swept
 from tests.training.tiny import write_photos
 

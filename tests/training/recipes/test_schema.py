@@ -9,7 +9,7 @@ import pytest
 
 from bnnzoo.errors import ArgumentError
 from bnnzoo.training import Augmentation, Phase, Recipe
-from bnnzoo.training.recipes.recipe import check
+from bnnzoo.training.recipes.schema import check
 
 RECIPE = Recipe(
     name="r",
