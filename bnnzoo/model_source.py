@@ -25,6 +25,7 @@ _HDF5 = (
     "model.save('model.keras'). For files of Larq, see the page 'Coming from Larq'."
 )
 _ADVICE = {  # by suffix
+    ".onnx": "Convert it first: bnnzoo convert NAME.onnx NAME.safetensors",
     ".tflite": "Convert it first: bnnzoo convert NAME.tflite NAME.safetensors",
     ".h5": _HDF5,
     ".hdf5": _HDF5,

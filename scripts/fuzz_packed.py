@@ -3,19 +3,20 @@
 
     python scripts/fuzz_packed.py --files 200000 --output fuzz/
     python scripts/fuzz_packed.py --format lce --files 50000 --output fuzz/
+    python scripts/fuzz_packed.py --format qonnx --files 20000 --output fuzz/
     python scripts/fuzz_packed.py --format h5 --files 5000 --memory-mb 12000 --output fuzz/
     python scripts/fuzz_packed.py --format torch --files 20000 --output fuzz/
 
 Half of the files have bytes changed at random; the other half have changed graphs, shapes and
 values with correct digests: `tests/formats/mutations.py` makes both, `lce_mutations.py` those
-of Larq Compute Engine, which become packed files first, `tests/hdf5_mutations.py` weight files of
-Keras, which a small model reads and which need `keras`, `tests/checkpoints/mutations.py` those of
-PyTorch, whose tensors must be those that PyTorch reads, where it is installed. Each of the others
-goes through `read`, the engine's construction and one call. A `WeightsError` or a result is
-correct; anything else is a finding: another exception, a warning, a crash, a hang, more memory than
-allowed, results that depend on the threads, or that differ from the reference interpreter where
-nothing is rounded. The work is done in processes that may die. `--run R --first N --files 1`
-repeats case N of run R.
+of Larq Compute Engine and `onnx_mutations.py` those of ONNX, which become packed files first,
+`tests/hdf5_mutations.py` weight files of Keras, which a small model reads and which need `keras`,
+`tests/checkpoints/mutations.py` those of PyTorch, whose tensors must be those that PyTorch reads,
+where it is installed. Each of the others goes through `read`, the engine's construction and one
+call. A `WeightsError` or a result is correct; anything else is a finding: another exception, a
+warning, a crash, a hang, more memory than allowed, results that depend on the threads, or that
+differ from the reference interpreter where nothing is rounded. The work is done in processes that
+may die. `--run R --first N --files 1` repeats case N of run R.
 
 Sanitizers need address space: `--memory-mb 0` with them.
 """
@@ -51,7 +52,8 @@ sys.path.insert(0, str(ROOT))
 
 from bnnzoo.checkpoints import state_dict, torch_file  # noqa: E402
 from bnnzoo.errors import GraphError, ModelFormatError, WeightsError  # noqa: E402
-from bnnzoo.formats import lce, packed  # noqa: E402
+from bnnzoo.formats import lce, packed, qonnx  # noqa: E402
+from bnnzoo.formats.network_info import NetworkInfo  # noqa: E402
 from bnnzoo.formats.packed import PackedFile  # noqa: E402
 from bnnzoo.graph import interpreter  # noqa: E402
 from bnnzoo.graph.ir import Graph, numbers  # noqa: E402
@@ -60,7 +62,7 @@ from bnnzoo.graph.packing import PackedSigns  # noqa: E402
 from bnnzoo.graph.passes import RUNTIME, STORED, apply  # noqa: E402
 from tests import hdf5_mutations  # noqa: E402
 from tests.checkpoints import mutations as checkpoint_mutations  # noqa: E402
-from tests.formats import lce_mutations, mutations  # noqa: E402
+from tests.formats import lce_mutations, mutations, onnx_mutations  # noqa: E402
 
 if TYPE_CHECKING:
     from bnnzoo.runtime import Model
@@ -73,7 +75,9 @@ MAX_PRODUCTS = 3e8
 # And return more than a test has memory for.
 MAX_OUTPUT_ELEMENTS = 2**25
 MAX_ORACLE_PRODUCTS = 1e6
-_ROUNDING = {"tanh", "sigmoid", "softmax", "avg_pool2d", "global_avg_pool2d"}
+_ROUNDING = {
+    "tanh", "sigmoid", "softmax", "avg_pool2d", "global_avg_pool2d", "bilinear_resize2d",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -85,9 +89,9 @@ class Format:
     suffix: str
 
 
-def read_lce(data: bytes) -> PackedFile:
-    """Returns what `bnnzoo convert` makes of a file of Larq Compute Engine."""
-    graph, info = lce.from_bytes(data)
+def converted(from_bytes: Callable[[bytes], tuple[Graph, NetworkInfo]], data: bytes) -> PackedFile:
+    """Returns what `bnnzoo convert` makes of a file of another format."""
+    graph, info = from_bytes(data)
     try:
         return packed.from_bytes(packed.to_bytes(apply(graph, STORED)[0], info))
     except GraphError as error:
@@ -138,7 +142,10 @@ def read_torch(data: bytes) -> None:
 
 FORMATS = {
     "packed": Format(mutations.mutated, packed.from_bytes, ".safetensors"),
-    "lce": Format(lce_mutations.mutated, read_lce, ".tflite"),
+    "lce": Format(lce_mutations.mutated, functools.partial(converted, lce.from_bytes), ".tflite"),
+    "qonnx": Format(
+        onnx_mutations.mutated, functools.partial(converted, qonnx.from_bytes), ".onnx"
+    ),
     "h5": Format(hdf5_mutations.mutated, read_h5, ".h5"),
     "torch": Format(checkpoint_mutations.mutated, read_torch, ".pth"),
 }

@@ -79,7 +79,7 @@ def test_open_model_names_what_is_wrong_with_a_file(tmp_path):
 OF_ANOTHER_KIND = {
     "net.tflite": r"Convert it first: bnnzoo convert NAME\.tflite NAME\.safetensors",
     "net.h5": r"Load weights with bnnzoo\.load\(NAME, weights=FILE\).* 'Coming from Larq'",
-    "net.onnx": r"Save the whole model with model\.save",
+    "net.onnx": "Convert it first: bnnzoo convert NAME.onnx NAME.safetensors",
 }
 
 

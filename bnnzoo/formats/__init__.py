@@ -79,5 +79,5 @@ FORMATS = (
     Format("packed", ".safetensors", "bnnzoo's runtime", "bnnzoo.formats.packed", is_read=True),
     Format("lce", ".tflite", "Larq Compute Engine", "bnnzoo.formats.lce", is_read=True),
     Format("c", "", "microcontrollers, as C99 source", "bnnzoo.formats.c_source"),
-    Format("qonnx", ".onnx", "FINN, hls4ml and ONNX Runtime", "bnnzoo.formats.qonnx"),
+    Format("qonnx", ".onnx", "FINN, hls4ml and ONNX Runtime", "bnnzoo.formats.qonnx", is_read=True),
 )

@@ -383,7 +383,7 @@ def test_a_missing_onnx_is_one_line_that_names_the_extra():
 
 def test_the_format_is_in_the_table():
     (row,) = (row for row in FORMATS if row.name == "qonnx")
-    assert row.suffix == ".onnx" and not row.is_read
+    assert row.suffix == ".onnx" and row.is_read
     assert row.module == qonnx.__name__
 
 

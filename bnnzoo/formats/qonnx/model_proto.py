@@ -18,8 +18,9 @@ from bnnzoo.version import __version__
 if TYPE_CHECKING:
     from onnx import FunctionProto, GraphProto, ModelProto, NodeProto
 
-__all__ = ["to_bytes"]
+__all__ = ["PRODUCER", "to_bytes"]
 
+PRODUCER = "bnnzoo"
 # All QONNX tools read opset 13; 8 is the first IR version with functions.
 OPSET = 13
 IR_VERSION = 8
@@ -109,7 +110,7 @@ def to_bytes(
             helper.make_opsetid("", OPSET),
             *(helper.make_opsetid(domain, 1) for domain in sorted(domains)),
         ],
-        producer_name="bnnzoo",
+        producer_name=PRODUCER,
         producer_version=__version__,
         functions=_functions(drawing),
     )

@@ -6,7 +6,8 @@ multiply signs by signs or levels by signs:
     conv2d(factor * dequantize(bits), scale * signs) = factor * scale * bconv2d(bits, signs)
 
 Zeros around the image stay zeros. The kernel needs one bit per weight, and sums become exact. For a
-convolution after a `pad`, only the kernel becomes binary; `fold_padding` does the rest.
+convolution after a `pad`, only the kernel becomes binary; `fold_padding` does the rest. Max pooling
+of signs becomes max pooling of bits.
 """
 
 from __future__ import annotations
@@ -25,14 +26,17 @@ from bnnzoo.graph.passes.drop_unused import drop_unused
 
 __all__ = ["binary_kernels"]
 
+_BINARY = {"conv2d": "bconv2d", "conv2d_transpose": "bconv2d_transpose"}
+
 
 def binary_kernels(graph: Graph) -> Graph:
-    """Replaces every `conv2d` that computes the same by `bconv2d` and `affine`."""
+    """Replaces every convolution that computes the same by `bconv2d` and `affine`."""
     types = infer_types(graph)
     names = Names((*types, *graph.tensors))
     tensors = dict(graph.tensors)
     # Real value -> the bits or levels that it is a multiple of, None after a `pad`; and the factor.
     counted: dict[str, tuple[str | None, float]] = {}
+    signs = {name for name, type_ in types.items() if type_.kind == "bits"}
     nodes: list[Node] = []
     for node in graph.nodes:
         bits, factor = counted.get(node.inputs[0], (None, 1.0))
@@ -43,10 +47,16 @@ def binary_kernels(graph: Graph) -> Graph:
         elif node.op == "reshape" and bits:
             name = names.free(f"{node.name}/bits")
             nodes.append(dataclasses.replace(node, name=name, inputs=(bits,)))
+            signs.update({name} if bits in signs else ())
+            counted[node.name] = name, factor
+        elif node.op == "max_pool2d" and bits and factor > 0 and bits in signs:
+            name = names.free(f"{node.name}/bits")
+            nodes.append(dataclasses.replace(node, name=name, op="bmax_pool2d", inputs=(bits,)))
+            signs.add(name)
             counted[node.name] = name, factor
         elif node.op == "pad" and bits and factor == 1:
             counted[node.name] = None, 1.0
-        elif node.op == "conv2d" and node.inputs[0] in counted:
+        elif node.op in _BINARY and node.inputs[0] in counted:
             scale = _scale(tensors[node.tensors["kernel"]])
             if scale is not None:
                 by = np.asarray(factor * scale, np.float32)
@@ -78,14 +88,18 @@ def _binary(
 ) -> list[Node]:
     """Returns the nodes that replace a convolution; without `bits`, it stays a `conv2d`."""
     kernel = numbers(tensors[node.tensors["kernel"]])
-    sums, signs, by = (
-        names.free(f"{node.name}/{part}") for part in ("sums", "signs", "kernel_scale")
-    )
+    one = bool((scale == 1).all())
+    sums = node.name if one else names.free(f"{node.name}/sums")
+    signs = names.free(f"{node.name}/signs")
     tensors[signs] = pack(np.where(kernel < 0, np.int8(-1), np.int8(1)))
+    conv = Node(sums, node.op, node.inputs, node.attributes, {"kernel": signs})
+    if bits is not None:
+        border = {"pad_value": 0} if node.op == "conv2d" else {}
+        conv = Node(
+            sums, _BINARY[node.op], (bits,), {**node.attributes, **border}, {"kernel": signs}
+        )
+    if one:
+        return [conv]
+    by = names.free(f"{node.name}/kernel_scale")
     tensors[by] = scale
-    if bits is None:
-        conv = Node(sums, "conv2d", node.inputs, node.attributes, {"kernel": signs})
-    else:
-        attributes = {**node.attributes, "pad_value": 0}
-        conv = Node(sums, "bconv2d", (bits,), attributes, {"kernel": signs})
     return [conv, Node(node.name, "affine", (sums,), {}, {"scale": by})]

@@ -1,14 +1,16 @@
-"""Flattens images channels first, and permutes the weights after it instead of the image.
+"""Flattens images in another order, and permutes the weights after it instead of the image.
 
 If images are (c, h, w), as in ONNX, flattening in the order (h, w, c) requires a transposition of
 the whole image. Instead, the weights of the dense layer that reads the result are permuted:
-sum over i of w[i] x[i] = sum over i of w[order[i]] x[order[i]].
+sum over i of w[i] x[i] = sum over i of w[order[i]] x[order[i]]. `flatten_channels_last` is the way
+back, for files that are read.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,10 +21,11 @@ from bnnzoo.graph.ops import infer_types
 from bnnzoo.graph.packing import Int8Kernel
 from bnnzoo.graph.passes.drop_unused import drop_unused, with_inputs
 
-__all__ = ["flatten_channels_first"]
+__all__ = ["flatten_channels_first", "flatten_channels_last"]
 
 _ANY_ORDER = ("sign", "quantize", "dequantize", "clip", "sigmoid", "tanh")
 _VECTORS = ("affine", "batch_norm", "prelu")
+_CHANNELS_FIRST = (2, 0, 1)
 
 
 def flatten_channels_first(graph: Graph) -> Graph:
@@ -38,13 +41,45 @@ def flatten_channels_first(graph: Graph) -> Graph:
         height, width, channels = shape
         moves = height * width > 1 and channels > 1
         if moves and types[node.name].shape[-1] == math.prod(shape):
-            order = np.arange(math.prod(shape)).reshape(shape).transpose(2, 0, 1).ravel()
-            graph = _flattened(graph, node, order)
+            permute = Node(
+                f"{node.name}/channels_first", "permute", node.inputs, {"axes": _CHANNELS_FIRST}
+            )
+            reshape = with_inputs(node, (permute.name,))
+            graph = _flattened(graph, (permute, reshape), _channels_first(shape))
     return drop_unused(graph)
 
 
-def _flattened(graph: Graph, reshape: Node, order: NDArray[Any]) -> Graph:
-    """Returns the graph with one image flattened channels first, or unchanged if impossible."""
+def flatten_channels_last(graph: Graph) -> Graph:
+    """Flattens real images channels last if they were permuted to flatten them channels first."""
+    types = infer_types(graph)
+    producers = {node.name: node for node in graph.nodes}
+    for node in graph.nodes:
+        permute = producers.get(node.inputs[0])
+        if node.op != "reshape" or permute is None or permute.op != "permute":
+            continue
+        shape = types[permute.inputs[0]].shape
+        flat = types[node.name].shape[-1] == math.prod(shape)
+        if flat and permute.attributes["axes"] == _CHANNELS_FIRST:
+            order = np.argsort(_channels_first(shape))
+            graph = _flattened(graph, (with_inputs(node, permute.inputs),), order)
+    return drop_unused(graph)
+
+
+def _channels_first(shape: Sequence[int]) -> NDArray[Any]:
+    """Returns the indices of an image flattened channels last, in the order of channels first."""
+    indices = np.arange(math.prod(shape)).reshape(shape)
+    return np.asarray(indices.transpose(_CHANNELS_FIRST).ravel())
+
+
+def _flattened(graph: Graph, replacement: Sequence[Node], order: NDArray[Any]) -> Graph:
+    """Returns the graph with one image flattened in another order, or unchanged if impossible.
+
+    Args:
+        graph: Any graph.
+        replacement: The nodes that replace the reshape; the last one is a reshape of its name.
+        order: Old indices in the new order.
+    """
+    reshape = replacement[-1]
     moved = {reshape.name}
     changed: dict[str, Node] = {}
     tensors: dict[str, Tensor] = dict(graph.tensors)
@@ -62,13 +97,9 @@ def _flattened(graph: Graph, reshape: Node, order: NDArray[Any]) -> Graph:
             return graph
     if moved.intersection(graph.outputs):
         return graph
-    name = f"{reshape.name}/channels_first"
-    permute = Node(name, "permute", reshape.inputs, {"axes": (2, 0, 1)})
-    changed[reshape.name] = with_inputs(reshape, (name,))
     nodes: list[Node] = []
     for node in graph.nodes:
-        nodes += [permute] if node.name == reshape.name else []
-        nodes.append(changed.get(node.name, node))
+        nodes += replacement if node.name == reshape.name else [changed.get(node.name, node)]
     return dataclasses.replace(graph, nodes=tuple(nodes), tensors=tensors)
 
 
@@ -83,7 +114,7 @@ def _is_dense(node: Node, graph: Graph) -> bool:
 
 def _with_moved(node: Node, tensors: dict[str, Tensor], order: NDArray[Any]) -> Node:
     """Returns the node with the last axis of its parameters permuted."""
-    names = {role: f"{node.name}/{role}/channels_first" for role in node.tensors}
+    names = {role: f"{node.name}/{role}/permuted" for role in node.tensors}
     for role, name in node.tensors.items():
         tensor = tensors[name]
         if isinstance(tensor, Int8Kernel):
