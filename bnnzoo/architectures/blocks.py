@@ -9,9 +9,25 @@ import keras
 from keras import layers
 
 from bnnzoo import nn
-from bnnzoo.architectures.channels_last import Conv2D, GlobalAveragePooling2D, QuantConv2D
+from bnnzoo.architectures.channels_last import (
+    AveragePooling2D,
+    Conv2D,
+    GlobalAveragePooling2D,
+    MaxPooling2D,
+    QuantConv2D,
+    ZeroPadding2D,
+)
 
-__all__ = ["binary_conv", "classifier", "norm", "real_conv", "softmax", "stack"]
+__all__ = [
+    "binary_conv",
+    "classifier",
+    "norm",
+    "pooled_conv",
+    "real_conv",
+    "resnet_stem",
+    "softmax",
+    "stack",
+]
 
 
 def norm(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
@@ -26,17 +42,54 @@ def real_conv(
     strides: int,
     name: str,
     initializer: str = "glorot_normal",
+    *,
+    symmetric: bool = False,
+    groups: int = 1,
+    use_bias: bool = False,
 ) -> keras.KerasTensor:
-    """A real-valued convolution without bias, whose output size is the input size / strides."""
+    """A real-valued convolution whose output size is the input size / strides.
+
+    With `symmetric`, the border has the same width on all sides, as PyTorch's networks have it.
+    Keras's "same" has no border at the top and on the left if the strides are 2.
+    """
+    symmetric = symmetric and kernel_size > 1 and strides > 1
+    if symmetric:
+        x = ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x)
     return Conv2D(
         filters,
         kernel_size,
         strides=strides,
-        padding="valid" if kernel_size == 1 else "same",
-        use_bias=False,
+        padding="valid" if kernel_size == 1 or symmetric else "same",
+        groups=groups,
+        use_bias=use_bias,
         kernel_initializer=initializer,
         name=name,
     )(x)
+
+
+def resnet_stem(
+    x: keras.KerasTensor,
+    filters: int,
+    *,
+    small: bool,
+    activation: Callable[[keras.KerasTensor], keras.KerasTensor] | None = None,
+) -> keras.KerasTensor:
+    """The stem of PyTorch's ResNets: a quarter of the image size, for small images all of it.
+
+    A 7 x 7 convolution of stride 2, batch norm, the activation, 3 x 3 max pooling of stride 2; for
+    small images a 3 x 3 convolution of stride 1, batch norm, the activation.
+    """
+    kernel_size, strides = (3, 1) if small else (7, 2)
+    x = norm(real_conv(x, filters, kernel_size, strides, "stem_conv", symmetric=True), "stem_bn")
+    if activation is not None:
+        x = activation(x)
+    return x if small else MaxPooling2D(3, strides=2, padding=1, name="stem_pool")(x)
+
+
+def pooled_conv(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
+    """A shortcut of half the size: 2 x 2 average, real-valued 1 x 1 convolution, batch norm."""
+    x = AveragePooling2D(2, padding="same", name=f"{name}_pool")(x)
+    return norm(real_conv(x, filters, 1, 1, f"{name}_conv"), f"{name}_bn")
 
 
 def binary_conv(
@@ -44,23 +97,24 @@ def binary_conv(
     filters: int,
     name: str,
     *,
+    kernel_size: int = 3,
     strides: int = 1,
     dilation_rate: int = 1,
     padding: str | int = "same",
     pad_values: float = 0.0,
     activation: str | None = None,
-    clip: float = 1.0,
+    clip: float | None = 1.0,
     input_quantizer: Callable[[Any], Any] | None = None,
     kernel_quantizer: Callable[[Any], Any] | None = None,
 ) -> keras.KerasTensor:
-    """A binary 3 x 3 convolution without bias.
+    """A binary convolution without bias.
 
     The default quantizers are signs with the gradient 1 where |x| <= `clip`. Latent weights are
-    clipped to [-clip, clip].
+    clipped to [-clip, clip], unless `clip` is None.
     """
     return QuantConv2D(
         filters,
-        3,
+        kernel_size,
         strides=strides,
         dilation_rate=dilation_rate,
         padding=padding,
@@ -69,7 +123,7 @@ def binary_conv(
         use_bias=False,
         input_quantizer=input_quantizer or nn.SteSign(clip),
         kernel_quantizer=kernel_quantizer or nn.SteSign(clip),
-        kernel_constraint=nn.WeightClip(clip),
+        kernel_constraint=None if clip is None else nn.WeightClip(clip),
         kernel_initializer="glorot_normal",
         name=name,
     )(x)
@@ -91,10 +145,16 @@ def stack(
 
 
 def classifier(
-    x: keras.KerasTensor, num_classes: int, initializer: str = "glorot_uniform"
+    x: keras.KerasTensor,
+    num_classes: int,
+    initializer: str = "glorot_uniform",
+    *,
+    normalized: bool = False,
 ) -> keras.KerasTensor:
-    """Global average pooling, a real-valued dense layer, and softmax."""
+    """Global average pooling, batch norm if `normalized`, a real dense layer, and softmax."""
     x = GlobalAveragePooling2D(name="pool")(x)
+    if normalized:
+        x = norm(x, "pool_bn")
     return softmax(layers.Dense(num_classes, kernel_initializer=initializer, name="logits")(x))
 
 

@@ -10,7 +10,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["ONE_BY_ONE", "Padding", "count", "extent", "padding_of", "rule_of", "span"]
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "ONE_BY_ONE",
+    "Padding",
+    "classes_of",
+    "count",
+    "extent",
+    "padding_of",
+    "rule_of",
+    "span",
+]
 
 Padding = tuple[int, int, int, int]
 
@@ -67,3 +79,28 @@ def rule_of(
         return "valid"
     same = padding_of("same", size, taps, strides, dilation)
     return "same" if same == tuple(padding) else None
+
+
+def classes_of(
+    window: Mapping[str, Any], size: Sequence[int], outputs: Sequence[int], taps: Sequence[int]
+) -> list[tuple[NDArray[Any], NDArray[Any]]]:
+    """Returns the classes of rows and those of columns by which taps are inside the image.
+
+    Args:
+        window: Strides, dilation and padding.
+        size: Rows and columns of the image.
+        outputs: Rows and columns of the output.
+        taps: Rows and columns of the kernel.
+
+    Returns:
+        For either axis `(classes, taps)`, whether a tap is inside, and the class of each output.
+    """
+    found = []
+    for axis in (0, 1):
+        begin = np.arange(outputs[axis])[:, None] * window["strides"][axis]
+        place = begin + np.arange(taps[axis]) * window["dilation"][axis]
+        place = place - window["padding"][2 * axis]
+        inside = (place >= 0) & (place < size[axis])
+        classes, of_output = np.unique(inside, axis=0, return_inverse=True)
+        found.append((classes, of_output.reshape(-1)))
+    return found

@@ -12,11 +12,15 @@ with naming_keras_extras():
 
 from bnnzoo.nn import pickling, quantizers  # noqa: F401
 from bnnzoo.nn.activations import hard_tanh, leaky_tanh
-from bnnzoo.nn.callbacks import FlipRatioLogger, HyperparameterScheduler
+from bnnzoo.nn.callbacks import AnnealQuantizers, FlipRatioLogger, HyperparameterScheduler
 from bnnzoo.nn.constraints import WeightClip
 from bnnzoo.nn.latent_weights import BinaryKernel, binary_weights, quantized_scope
 from bnnzoo.nn.layers import (
+    AdaptiveSign,
+    ChannelMix,
     LearnableShift,
+    Maxout,
+    MaxPooling2D,
     QuantConv1D,
     QuantConv2D,
     QuantConv2DTranspose,
@@ -27,17 +31,23 @@ from bnnzoo.nn.layers import (
     QuantSeparableConv1D,
     QuantSeparableConv2D,
     RPReLU,
+    SoftGate,
     StarvedWeightsWarning,
 )
 from bnnzoo.nn.metrics import FlipRatio
 from bnnzoo.nn.optimizers import Bop, CaseOptimizer
 from bnnzoo.nn.quantizers import (
+    AnnealedQuantizer,
     ApproxSign,
+    CenteredSign,
     DoReFa,
     DoReFaSign,
+    ErrorDecaySign,
+    LibraSign,
     MagnitudeAwareSign,
     NoOp,
     Quantizer,
+    ReCU,
     SteHeaviside,
     SteSign,
     SteTern,
@@ -46,17 +56,26 @@ from bnnzoo.nn.quantizers import (
 )
 
 __all__ = [
+    "AdaptiveSign",
+    "AnnealQuantizers",
+    "AnnealedQuantizer",
     "ApproxSign",
     "BinaryKernel",
     "Bop",
     "CaseOptimizer",
+    "CenteredSign",
+    "ChannelMix",
     "DoReFa",
     "DoReFaSign",
+    "ErrorDecaySign",
     "FlipRatio",
     "FlipRatioLogger",
     "HyperparameterScheduler",
     "LearnableShift",
+    "LibraSign",
     "MagnitudeAwareSign",
+    "MaxPooling2D",
+    "Maxout",
     "NoOp",
     "QuantConv1D",
     "QuantConv2D",
@@ -69,6 +88,8 @@ __all__ = [
     "QuantSeparableConv2D",
     "Quantizer",
     "RPReLU",
+    "ReCU",
+    "SoftGate",
     "StarvedWeightsWarning",
     "SteHeaviside",
     "SteSign",

@@ -1,7 +1,8 @@
-"""Callbacks that schedule hyperparameters of optimizers and log flips of binary weights."""
+"""Callbacks that schedule optimizers and quantizers, and log flips of binary weights."""
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 import keras
 from keras import ops
 
+from bnnzoo.nn.layers import QuantizedLayer
 from bnnzoo.nn.metrics import FlipRatio
 from bnnzoo.nn.optimizers import CaseOptimizer, is_binary_variable
+from bnnzoo.nn.quantizers import AnnealedQuantizer
 
-__all__ = ["FlipRatioLogger", "HyperparameterScheduler"]
+__all__ = ["AnnealQuantizers", "FlipRatioLogger", "HyperparameterScheduler"]
 
 
 class HyperparameterScheduler(keras.callbacks.Callback):
@@ -128,6 +131,57 @@ class HyperparameterScheduler(keras.callbacks.Callback):
             self.model.make_train_function(force=True)
         if self.verbose:
             print(f"{unit} {time}: {self.log_name} is now {new:g}.")
+
+
+class AnnealQuantizers(keras.callbacks.Callback):
+    """Sets the `progress` of annealed quantizers before every epoch, from 0 to almost 1.
+
+    These are `ErrorDecaySign`, `LibraSign`, `CenteredSign` and `ReCU`. The progress is a constant
+    of the compiled train step, which is compiled again whenever it changes.
+
+    Args:
+        steps: Number of different values of the progress. Default: one per epoch.
+
+    Raises:
+        ValueError: `steps` is not positive, or the model has no annealed quantizer.
+    """
+
+    def __init__(self, steps: int | None = None) -> None:
+        super().__init__()
+        if steps is not None and steps < 1:
+            raise ValueError(f"steps must be at least 1, got {steps!r}. Omit it for every epoch.")
+        self.steps = steps
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Checks that there is something to anneal."""
+        if not any(_annealed(self.model)):
+            raise ValueError(
+                f"Model {self.model.name!r} must have an annealed quantizer, got none. "
+                "Use kernel_quantizer='libra_sign', or omit the callback."
+            )
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Sets the progress for the epoch."""
+        epochs = self.params["epochs"]
+        steps = min(self.steps or epochs, epochs)
+        progress = epoch * steps // epochs / steps
+        changed = False
+        for layer, name, quantizer in list(_annealed(self.model)):
+            if quantizer.progress != progress:
+                setattr(layer, name, dataclasses.replace(quantizer, progress=progress))
+                changed = True
+        if changed:
+            self.model.make_train_function(force=True)
+
+
+def _annealed(model: keras.Model) -> Iterator[tuple[Any, str, AnnealedQuantizer]]:
+    """Yields the layers with annealed quantizers, the name of the attribute, and the quantizer."""
+    for layer in model._flatten_layers():
+        if isinstance(layer, QuantizedLayer):
+            for name in ("input_quantizer", *layer.kernel_quantizers.values()):
+                quantizer = getattr(layer, name)
+                if isinstance(quantizer, AnnealedQuantizer):
+                    yield layer, name, quantizer
 
 
 class FlipRatioLogger(keras.callbacks.Callback):

@@ -18,25 +18,27 @@ __all__ = ["BinaryKernel", "binary_kernel", "binary_weights", "quantized_scope"]
 
 @dataclasses.dataclass(frozen=True)
 class BinaryKernel:
-    """A binary kernel, `scale * values`.
+    """A binary kernel, `scale * values + offset`.
 
     Attributes:
         values: int8 array of the kernel's shape, every element -1 or +1.
         scale: float32 array `(last axis,)`, one factor per index of the last axis (the output
             filter of dense and convolution kernels), or `None` if every factor is 1.
+        offset: float32 array of the same shape, or `None` if every offset is 0. AdaBin's kernels
+            (`CenteredSign`) have one.
     """
 
     values: np.ndarray
     scale: np.ndarray | None
+    offset: np.ndarray | None = None
 
 
 def binary_weights(model: keras.Model) -> dict[str, BinaryKernel]:
-    """Returns the values -1 and +1 and the scale of every binary kernel by path of the variable.
+    """Returns signs, scale and offset of every binary kernel by path of the variable.
 
     The model is not changed. Layers of nested models and of wrappers are included.
 
-    Kernels with more than one bit (`SteTern`, `DoReFa`) are left out, and so are 1-bit kernels
-    whose values are not -scale and +scale (`SteHeaviside`, with 0 and 1); use `quantized_scope` for
+    Kernels with more than one bit (`SteTern`, `DoReFa`) are left out; use `quantized_scope` for
     these. A kernel marked by `NoOp(bits=1)` is included once its optimizer has made it binary. With
     LoRA, the sum of the kernel and its update is quantized.
 
@@ -60,7 +62,7 @@ def binary_weights(model: keras.Model) -> dict[str, BinaryKernel]:
 
 
 def binary_kernel(latent: Any, quantizer: Callable[[Any], Any]) -> BinaryKernel | None:
-    """Returns the quantized kernel; None if its values are not -scale and +scale."""
+    """Returns the quantized kernel; None if a filter has more than two values."""
     value = quantizer(ops.convert_to_tensor(latent))
     return _split(np.asarray(ops.convert_to_numpy(value)).astype(np.float32))
 
@@ -109,10 +111,21 @@ def _quantized_variables(
 
 
 def _split(kernel: np.ndarray) -> BinaryKernel | None:
-    """Returns `kernel` as signs and scales, or None if it is not of this form."""
+    """Returns `kernel` as signs, scales and offsets, or None if a filter has more than two values.
+
+    With the values low < high, the scale is (high - low) / 2 and the offset (high + low) / 2. A
+    filter of a single value v is |v| times its sign.
+    """
     filters = kernel.reshape(-1, kernel.shape[-1])
-    scale = np.abs(filters).max(axis=0)
-    if not np.array_equal(np.abs(filters), np.broadcast_to(scale, filters.shape)):
+    high, low = filters.max(axis=0), filters.min(axis=0)
+    if not ((filters == high) | (filters == low)).all():
         return None
-    values = np.where(kernel < 0, -1, 1).astype(np.int8)
-    return BinaryKernel(values, None if np.all(scale == 1) else scale)
+    middle, single = (high.astype(np.float64) + low) / 2, high == low
+    scale = np.where(single, np.abs(high), high - middle).astype(np.float32)
+    offset = np.where(single, 0, middle).astype(np.float32)
+    positive = np.where(single, kernel >= 0, kernel == high)
+    return BinaryKernel(
+        np.where(positive, 1, -1).astype(np.int8),
+        None if np.all(scale == 1) else scale,
+        offset if offset.any() else None,
+    )

@@ -180,7 +180,23 @@ class GraphBuilder(builder.GraphBuilder):
             lambda: self.affine(self.transposed("conv2d_transpose", value)),
             lambda: self.add("nearest_resize2d", value, pixels=pixels),
             lambda: self.add("bilinear_resize2d", value, pixels=pixels),
+            lambda: self.adaptive(value),
         ]
+
+    def adaptive(self, value: str) -> str:
+        """Adds a convolution of signs with a constant of its own for each class of the border."""
+        bits, (*_, channels) = self.add("sign", value), self.shape(value)
+        window = {**self.window(value), "groups": 1}
+        size = window.pop("kernel")
+        y = self.add("bconv2d", bits, tensors={"kernel": self.signs(4, *size, channels)},
+                     pad_value=0, **window)  # fmt: skip
+        scale = self.rng.uniform(0.5, 2, 4).astype(np.float32) * self.signs(4)
+        y = self.add("affine", y, tensors={"scale": scale})
+        zero, one = np.zeros(channels, np.float32), np.ones(channels, np.float32)
+        ones = self.add("affine", value, tensors={"scale": zero, "bias": one})
+        constant = self.add("conv2d", ones, tensors={"kernel": self.reals(4, *size, channels)},
+                            **window)  # fmt: skip
+        return self.add("add", y, constant)
 
     def transposed(self, op: str, value: str) -> str:
         """Adds a transposed convolution."""

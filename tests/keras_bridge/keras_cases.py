@@ -9,7 +9,9 @@ import keras
 from keras import layers
 
 from bnnzoo import nn
-from bnnzoo.architectures.meliusnet import AddToLastChannels, SplitChannels
+from bnnzoo.architectures.adabin import PadChannels
+from bnnzoo.architectures.groupnet import WeightedSum
+from bnnzoo.architectures.meliusnet import AddToLastChannels, ShuffleChannels, SplitChannels
 from bnnzoo.keras_bridge.from_keras.normalizing import AUGMENTING
 from tests.keras_bridge.decoder_cases import BINARY, DECODERS, IMAGE, SEQUENCE
 from tests.keras_bridge.keras_networks import seed_weights
@@ -37,6 +39,18 @@ _STRENGTHS = {
     "RandomTranslation": (0.3, 0.3),
     "RandomZoom": (0.3,),
 }
+
+
+def _adaptive(scale: float = 0.75, **settings: Any) -> Any:
+    """Returns a convolution as AdaBin has it, to be made."""
+    constant = keras.initializers.Constant
+    settings = {"kernel_quantizer": "centered_sign", **settings}
+
+    def make(x: Any) -> Any:
+        sign = nn.AdaptiveSign(constant(scale), constant(0.25))
+        return nn.QuantConv2D(kernel_size=3, input_quantizer=sign, **settings)(x)
+
+    return make
 
 
 def _augmented(x: Any) -> Any:
@@ -148,6 +162,66 @@ CASES: dict[str, tuple[Any, tuple[int, ...]]] = {
         partial(nn.QuantConv2D, 5, 3, input_quantizer="ste_sign", kernel_quantizer=nn.NoOp(1)),
         IMAGE,
     ),
+    **{
+        f"QuantConv2D {name}": (
+            partial(nn.QuantConv2D, 5, 3, input_quantizer="ste_sign", kernel_quantizer=quantizer),
+            IMAGE,
+        )
+        for name, quantizer in {
+            "centered": "centered_sign",
+            "libra": "libra_sign",
+            "recu": "recu",
+            "steps": "ste_heaviside",
+            "unit steps": nn.DoReFa(1),
+        }.items()
+    },
+    "QuantConv2D error decay": (
+        partial(nn.QuantConv2D, 5, 3, input_quantizer="error_decay_sign", kernel_quantizer="recu"),
+        IMAGE,
+    ),
+    "QuantConv2D adaptive": (_adaptive(filters=5, padding=1), IMAGE),
+    "QuantConv2D adaptive strides": (_adaptive(filters=5, strides=2, padding=1), IMAGE),
+    "QuantConv2D adaptive groups": (_adaptive(filters=6, groups=2, padding="same"), IMAGE),
+    "QuantConv2D adaptive, negative scale": (_adaptive(-0.75, filters=5, padding="same"), IMAGE),
+    "QuantConv2D adaptive, unscaled": (
+        _adaptive(filters=5, padding="same", kernel_quantizer="ste_sign"),
+        IMAGE,
+    ),
+    "QuantConv2D adaptive, real kernel": (
+        _adaptive(filters=5, padding="same", kernel_quantizer=None),
+        IMAGE,
+    ),
+    "QuantConv2D centered, one-padded": (
+        partial(
+            nn.QuantConv2D,
+            5,
+            3,
+            padding="same",
+            pad_values=1,
+            input_quantizer="ste_sign",
+            kernel_quantizer="centered_sign",
+        ),
+        IMAGE,
+    ),
+    "QuantConv2D centered, real input": (
+        partial(nn.QuantConv2D, 5, 3, padding="same", kernel_quantizer="centered_sign"),
+        IMAGE,
+    ),
+    "QuantDense centered": (
+        partial(nn.QuantDense, 5, input_quantizer="ste_sign", kernel_quantizer="centered_sign"),
+        VECTOR,
+    ),
+    "QuantSeparableConv2D centered": (
+        partial(
+            nn.QuantSeparableConv2D,
+            5,
+            3,
+            input_quantizer="ste_sign",
+            depthwise_quantizer="centered_sign",
+            pointwise_quantizer="centered_sign",
+        ),
+        IMAGE,
+    ),
     "QuantConv1D": (partial(nn.QuantConv1D, 5, 3, strides=2, padding="same", **BINARY), SEQUENCE),
     "QuantConv1D causal": (
         partial(nn.QuantConv1D, 5, 3, dilation_rate=2, padding="causal", pad_values=1, **BINARY),
@@ -230,6 +304,17 @@ CASES: dict[str, tuple[Any, tuple[int, ...]]] = {
     "PReLU of vectors": (partial(layers.PReLU), VECTOR),
     "LearnableShift": (partial(nn.LearnableShift), IMAGE),
     "RPReLU": (partial(nn.RPReLU), IMAGE),
+    "Maxout": (partial(nn.Maxout), IMAGE),
+    "ChannelMix": (lambda x: nn.ChannelMix()([x, layers.ReLU()(x)]), IMAGE),
+    "ChannelMix clipped in training": (
+        lambda x: nn.ChannelMix("training")([x, layers.ReLU()(x)]),
+        IMAGE,
+    ),
+    "SoftGate": (lambda x: nn.SoftGate()([x, layers.ReLU()(x)]), IMAGE),
+    "WeightedSum": (lambda x: WeightedSum()([x, layers.ReLU()(x)]), IMAGE),
+    "PadChannels": (partial(PadChannels, 2), IMAGE),
+    "PadChannels of more than there are": (partial(PadChannels, 5), IMAGE),
+    "ShuffleChannels": (partial(ShuffleChannels, 2), IMAGE),
     "Softmax": (partial(layers.Softmax), IMAGE),
     "Softmax of the last axis": (partial(layers.Softmax, axis=3), IMAGE),
     "Rescaling": (partial(layers.Rescaling, 1 / 127.5, offset=-1), IMAGE),
@@ -249,6 +334,7 @@ CASES: dict[str, tuple[Any, tuple[int, ...]]] = {
     "augmentation": (_augmented, (9, 9, 3)),
     "MaxPooling1D": (partial(layers.MaxPooling1D, 3, strides=2, padding="same"), SEQUENCE),
     "MaxPooling2D": (partial(layers.MaxPooling2D, 3, strides=2, padding="same"), IMAGE),
+    "MaxPooling2D symmetric": (partial(nn.MaxPooling2D, 3, strides=2, padding=1), IMAGE),
     "MaxPooling2D valid": (partial(layers.MaxPooling2D, (2, 3)), IMAGE),
     "AveragePooling1D": (partial(layers.AveragePooling1D, 2, padding="same"), SEQUENCE),
     "AveragePooling2D": (partial(layers.AveragePooling2D, 2, padding="same"), IMAGE),

@@ -60,8 +60,11 @@ def model(rng):
 def test_binary_weights(model):
     before = model.get_weights()
     kernels = nn.binary_weights(model)
+    steps = kernels.pop("steps/kernel")
+    np.testing.assert_array_equal(steps.scale * steps.values + steps.offset, steps.values > 0)
     assert set(kernels) == {"signs/kernel", "scaled/kernel", "separable/pointwise_kernel"}
     for path, kernel in kernels.items():
+        assert kernel.offset is None
         latent = next(value(w) for w in model.weights if w.path == path)
         assert kernel.values.dtype == np.int8
         np.testing.assert_array_equal(kernel.values, sign(latent))
@@ -254,3 +257,14 @@ def test_predictions_inside_are_those_outside(rng):
     with nn.quantized_scope(model):
         np.testing.assert_array_equal(model.predict(batch, verbose=0), expected)
     np.testing.assert_array_equal(model.predict(batch, verbose=0), expected)
+
+
+def test_binary_weights_of_centered_signs_have_an_offset(rng):
+    layer = nn.QuantDense(3, kernel_quantizer="centered_sign")
+    layer.build((None, 8))
+    layer.kernel.assign(rng.standard_normal((8, 3)) + 0.5)
+    (kernel,) = nn.binary_weights(keras.Sequential([layer])).values()
+    w = value(layer.kernel).astype("float64")
+    np.testing.assert_array_equal(kernel.values, sign(w - w.mean(axis=0)))
+    np.testing.assert_allclose(kernel.scale, w.std(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(kernel.offset, w.mean(axis=0), rtol=1e-5)

@@ -10,14 +10,15 @@ from bnnzoo.formats.c_source.moving import MOVING
 from bnnzoo.graph import passes
 from bnnzoo.graph.ir import Graph
 from bnnzoo.graph.ops import infer_types
+from bnnzoo.graph.passes.constant_terms import constant_terms
 from bnnzoo.graph.passes.fold_affine import fold_into_conv
 from bnnzoo.graph.passes.zero_padding import zero_padding
 
 __all__ = ["PASSES", "lower", "prepare"]
 
-# The runtime's passes except two: 8-bit kernels are kept, followed by their scale, and taps outside
-# the image are masked, so that zero padding needs no table of corrections.
-_LEFT_OUT = (fold_into_conv, zero_padding)
+# The runtime's passes except three: 8-bit kernels are kept, followed by their scale, and taps
+# outside the image are masked, so that zero padding needs no table of corrections.
+_LEFT_OUT = (constant_terms, fold_into_conv, zero_padding)
 PASSES = tuple(run for run in passes.RUNTIME if run not in _LEFT_OUT)
 _LOWER = {**COMPUTING, **MOVING}
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from bnnzoo.graph.ir import Graph
+from bnnzoo.graph.passes.constant_terms import constant_terms
 from bnnzoo.graph.passes.drop_unused import drop_identities, drop_unused
 from bnnzoo.graph.passes.fold_affine import fold_into_conv, merge_affines
 from bnnzoo.graph.passes.fold_batch_norm import fold_batch_norm
@@ -53,6 +54,8 @@ RUNTIME: tuple[Pass, ...] = (
     # After the thresholds, which look for sums of signs, and before passes on convolutions.
     phases,
     zero_padding,
+    # After it: the correction of zero padding consists of integers, which the thresholds need.
+    constant_terms,
     drop_unused,
 )
 

@@ -12,13 +12,12 @@ output row (which kernel rows are inside) and of the column: nine corrections pe
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bnnzoo.graph.ir import Graph, Node, Tensor, Type, numbers
 from bnnzoo.graph.ops import infer_types
+from bnnzoo.graph.windows import classes_of
 
 __all__ = ["zero_padding"]
 
@@ -42,28 +41,17 @@ def _corrected(node: Node, types: dict[str, Type], tensors: dict[str, Tensor]) -
         return dataclasses.replace(node, attributes=attributes)
     kernel = tensors[node.tensors["kernel"]]
     taps = numbers(kernel).sum(axis=-1, dtype=np.int32)  # (c_out, kernel_h, kernel_w)
-    inside = [_inside(node, types, axis, taps.shape[1 + axis]) for axis in (0, 1)]
-    (rows, row_class), (columns, column_class) = (
-        np.unique(i, axis=0, return_inverse=True) for i in inside
+    (rows, row_class), (columns, column_class) = classes_of(
+        attributes, types[node.inputs[0]].shape, types[node.name].shape, taps.shape[1:]
     )
     # In two steps, since one would take rows * columns * c_out * taps operations.
     in_rows = np.einsum("rh,ohw->row", rows.astype(np.int32), taps)
     kept = np.einsum("row,cw->rco", in_rows, columns.astype(np.int32))
     added = {
         "correction": kept - taps.sum(axis=(1, 2), dtype=np.int32),
-        "row_class": row_class.reshape(-1).astype(np.int32),
-        "column_class": column_class.reshape(-1).astype(np.int32),
+        "row_class": row_class.astype(np.int32),
+        "column_class": column_class.astype(np.int32),
     }
     names = {role: f"{node.name}/{role}" for role in added}
     tensors |= {names[role]: tensor for role, tensor in added.items()}
     return dataclasses.replace(node, attributes=attributes, tensors={**node.tensors, **names})
-
-
-def _inside(node: Node, types: dict[str, Type], axis: int, taps: int) -> NDArray[Any]:
-    """Returns `(outputs, taps)`: whether a tap of an output row (or column) is in the image."""
-    size, outputs = types[node.inputs[0]].shape[axis], types[node.name].shape[axis]
-    stride, dilation = node.attributes["strides"][axis], node.attributes["dilation"][axis]
-    begin = np.arange(outputs)[:, None] * stride - node.attributes["padding"][2 * axis]
-    place = begin + np.arange(taps) * dilation
-    inside: NDArray[Any] = (place >= 0) & (place < size)
-    return inside

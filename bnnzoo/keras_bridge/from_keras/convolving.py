@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from bnnzoo import nn
 from bnnzoo.graph.windows import ONE_BY_ONE, extent, padding_of, span
-from bnnzoo.keras_bridge.from_keras.activating import activate
+from bnnzoo.keras_bridge.from_keras.activating import activate, affine
 from bnnzoo.keras_bridge.from_keras.emitter import Emitter, numbers
 from bnnzoo.keras_bridge.from_keras.quantizing import Kernel, quantize, quantized_kernel
 
@@ -40,9 +41,8 @@ def dense(emit: Emitter) -> str:
     *leading, features = emit.shape(x)
     image = (1, math.prod(leading), features) if len(leading) != 2 else emit.shape(x)
     x = emit.reshape("image", x, tuple(image))
-    kernel = Kernel(kernel.values[None, None], kernel.scale)
-    y = _convolve(emit, x, kernel, ONE_BY_ONE, "kernel")
-    y = _scale_and_bias(emit, y, kernel.scale, layer.bias if layer.use_bias else None)
+    kernel = dataclasses.replace(kernel, values=kernel.values[None, None])
+    y = _two_valued(emit, x, kernel, ONE_BY_ONE)
     y = activate(emit, y, layer.activation)
     return emit.reshape("features", y, (*leading, layer.units))
 
@@ -53,8 +53,7 @@ def convolution(emit: Emitter) -> str:
     x = _image(emit, _quantized_input(emit))
     kernel = _spatial(_kernel(emit, "kernel"))
     window = _window(emit, x, kernel, layer.groups)
-    y = _convolve(emit, x, kernel, window, "kernel")
-    y = _scale_and_bias(emit, y, kernel.scale, layer.bias if layer.use_bias else None)
+    y = _two_valued(emit, x, kernel, window)
     return _sequence(emit, activate(emit, y, layer.activation))
 
 
@@ -72,7 +71,7 @@ def separable(emit: Emitter) -> str:
     layer = emit.layer
     x = _image(emit, _quantized_input(emit))
     y = _depthwise(emit, x, "depthwise_kernel")
-    kernel = _spatial(_kernel(emit, "pointwise_kernel"))
+    kernel = _without_offset(_spatial(_kernel(emit, "pointwise_kernel")))
     y = _convolve(emit, y, kernel, ONE_BY_ONE, "pointwise_kernel")
     y = _scale_and_bias(
         emit, y, kernel.scale, layer.bias if layer.use_bias else None, "pointwise_kernel_scale"
@@ -85,9 +84,9 @@ def transposed(emit: Emitter) -> str:
     layer = emit.layer
     x = _image(emit, _quantized_input(emit))
     kernel = _spatial(_kernel(emit, "kernel"))
-    if kernel.scale is not None:
+    if kernel.scale is not None or kernel.offset is not None:
         # The scale is along the input channels, so that it is not a factor of the sums.
-        kernel = Kernel(kernel.values * kernel.scale, None)
+        kernel = kernel.as_real()
     binary = kernel.binary and emit.type(x).kind != "real"
     strides, dilation = _pair(layer.strides), _pair(layer.dilation_rate)
     size = (1, *_sizes(emit))[-2:]
@@ -145,7 +144,71 @@ def _kernel(emit: Emitter, name: str) -> Kernel:
 
 def _spatial(kernel: Kernel) -> Kernel:
     """Returns a kernel over one axis as a kernel over two axes, of height 1."""
-    return Kernel(kernel.values[None], kernel.scale) if kernel.values.ndim == 3 else kernel
+    if kernel.values.ndim != 3:
+        return kernel
+    return dataclasses.replace(kernel, values=kernel.values[None])
+
+
+def _two_valued(emit: Emitter, x: str, kernel: Kernel, window: Window) -> str:
+    """Writes a convolution with the scale, offset and bias of its kernel and of its input.
+
+    With signs s and t, an input a (s + b) inside the image and 0 outside, and a kernel d t + m, the
+    sums over the taps inside the image are
+
+        a (d sum(s t) + m sum(s) + b sum(d t + m))
+
+    sum(s) is a convolution of s with ones. The last sum does not depend on the image: it is a
+    convolution of ones with the channel sums of the kernel.
+    """
+    layer = emit.layer
+    bias = layer.bias if layer.use_bias else None
+    quantizer = getattr(layer, "input_quantizer", None)
+    adaptive = quantizer if isinstance(quantizer, nn.AdaptiveSign) else None
+    if adaptive is not None and _border(window):
+        emit.refuse(
+            f"pad_values must be 0 with AdaptiveSign, got {window['pad_value']}",
+            "Its border is 0, as in AdaBin.",
+        )
+    if emit.type(x).kind != "bits" or not kernel.binary:
+        if adaptive is not None:
+            scale, center = float(adaptive.scale), float(adaptive.center)
+            x = affine(emit, x, "input", scale, scale * center)
+        kernel, adaptive = kernel.as_real(), None
+    y = _convolve(emit, x, kernel, window, "kernel")
+    if adaptive is None and kernel.offset is None:
+        return _scale_and_bias(emit, y, kernel.scale, bias)
+    terms = [_scale_and_bias(emit, y, kernel.scale, None)]
+    if kernel.offset is not None:
+        terms.append(_offset_term(emit, x, kernel, window))
+    center = 0.0 if adaptive is None else float(adaptive.center)
+    if center:
+        terms.append(_center_term(emit, x, kernel, window, center))
+    y = emit.add("terms", "add", terms) if len(terms) > 1 else terms[0]
+    factor = None if adaptive is None else np.full(emit.shape(y)[-1], float(adaptive.scale))
+    return _scale_and_bias(emit, y, factor, bias, "input_scale")
+
+
+def _offset_term(emit: Emitter, x: str, kernel: Kernel, window: Window) -> str:
+    """Writes m sum(s): a convolution of signs with ones, whose sums go to every filter."""
+    height, width, channels, filters = kernel.values.shape
+    groups = window["groups"]
+    ones = np.ones((groups, height, width, channels), np.int8)
+    tensors = {"kernel": ("ones", ones)}
+    sums = emit.add("sums", "bconv2d", x, tensors, **{"pad_value": 0, **window})
+    assert kernel.offset is not None
+    offset = kernel.offset.reshape(filters, 1, 1, 1)
+    window = {**ONE_BY_ONE, "groups": groups}
+    return _real_convolve(emit, sums, offset, window, "kernel_offset", "offset")
+
+
+def _center_term(emit: Emitter, x: str, kernel: Kernel, window: Window, center: float) -> str:
+    """Writes b sum(d t + m): a convolution of ones, which the runtime computes when it loads."""
+    pixel = np.ones((1, 1, 1, emit.shape(x)[-1]), np.int8)
+    ones = emit.add("pixel", "bconv2d", x, {"kernel": ("pixel", pixel)}, **ONE_BY_ONE, pad_value=0)
+    ones = affine(emit, ones, "one", 0.0, 1.0)
+    sums = kernel.as_real().values.sum(axis=2, dtype=np.float64, keepdims=True)
+    values = np.ascontiguousarray((center * sums).astype(np.float32).transpose(3, 0, 1, 2))
+    return _real_convolve(emit, ones, values, {**window, "groups": 1}, "center_kernel", "center")
 
 
 def _image(emit: Emitter, x: str) -> str:
@@ -161,6 +224,10 @@ def _sequence(emit: Emitter, y: str) -> str:
 
 def _pair(values: Sequence[int]) -> tuple[int, int]:
     return (1, int(values[0])) if len(values) == 1 else (int(values[0]), int(values[1]))
+
+
+def _without_offset(kernel: Kernel) -> Kernel:
+    return kernel if kernel.offset is None else kernel.as_real()
 
 
 def _window(emit: Emitter, x: str, kernel: Kernel, groups: int) -> Window:
@@ -209,7 +276,7 @@ def _depthwise(emit: Emitter, x: str, name: str) -> str:
     Output channel c * multiplier + m is channel c with filter m, so that a scale per filter
     repeats for every channel.
     """
-    kernel = _spatial(_kernel(emit, name))
+    kernel = _without_offset(_spatial(_kernel(emit, name)))
     height, width, channels, multiplier = kernel.values.shape
     values = kernel.values.transpose(2, 3, 0, 1).reshape(channels * multiplier, height, width, 1)
     window = _window(emit, x, kernel, channels)

@@ -111,6 +111,14 @@ class Emitter:
                 return full
         raise ConversionError(f"Tensor '{self.call.path}/{name}' must be unique. Rename the layer.")
 
+    def sign(self, value: str) -> str:
+        """Returns the sign of a value, one for all layers that read it."""
+        value = self.real(value)
+        for node in self.builder.nodes.values():
+            if (node.op, node.inputs) == ("sign", (value,)):
+                return node.name
+        return self.add("sign", "sign", value)
+
     def reshape(self, part: str, value: str, shape: tuple[int, ...]) -> str:
         """Returns the value in another shape, or unchanged if it has that shape."""
         if self.shape(value) == shape:

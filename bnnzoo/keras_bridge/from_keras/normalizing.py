@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import layers
@@ -73,6 +75,37 @@ def rprelu(emit: Emitter) -> str:
     """Writes a PReLU between two shifts."""
     z = _shifted(emit, emit.x, "input_shift")
     return _shifted(emit, leaky(emit, z, numbers(emit.layer.alpha)), "output_shift")
+
+
+def maxout(emit: Emitter) -> str:
+    """Writes p x where x >= 0, q x elsewhere, as s prelu(r x).
+
+    With |p| >= |q|: r = 1, slope q / p, s = p. Otherwise r = -1, slope p / q, s = -q.
+    """
+    p, q = (numbers(v) for v in (emit.layer.positive_scale, emit.layer.negative_scale))
+    turned = np.abs(q) > np.abs(p)
+    large, small = np.where(turned, q, p), np.where(turned, p, q)
+    slope = np.divide(small, large, out=np.zeros_like(small), where=large != 0)
+    x = affine(emit, emit.x, "turned", np.where(turned, -1, 1)) if turned.any() else emit.x
+    y = leaky(emit, x, slope)
+    return affine(emit, y, "slope", np.where(turned, -q, p))
+
+
+def channel_mix(emit: Emitter) -> str:
+    """Writes mix a + (1 - mix) b."""
+    mix = numbers(emit.layer.mix)
+    return _mixed(emit, np.clip(mix, 0, 1) if emit.layer.clip == "always" else mix)
+
+
+def soft_gate(emit: Emitter) -> str:
+    """Writes sigmoid(gate) a + (1 - sigmoid(gate)) b."""
+    return _mixed(emit, 1 / (1 + np.exp(-numbers(emit.layer.gate))))
+
+
+def _mixed(emit: Emitter, weight: Any) -> str:
+    first, second = emit.inputs
+    terms = [affine(emit, first, "first", weight), affine(emit, second, "second", 1 - weight)]
+    return emit.add("mixture", "add", terms)
 
 
 def _shifted(emit: Emitter, x: str, name: str) -> str:
@@ -151,7 +184,10 @@ NORMALIZING = {
     layers.PReLU: prelu,
     layers.Rescaling: rescaling,
     layers.Normalization: normalization,
+    nn.ChannelMix: channel_mix,
     nn.LearnableShift: learnable_shift,
+    nn.Maxout: maxout,
+    nn.SoftGate: soft_gate,
     nn.RPReLU: rprelu,
     layers.Identity: nothing,
     layers.ActivityRegularization: nothing,

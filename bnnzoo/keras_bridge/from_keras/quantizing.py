@@ -15,14 +15,18 @@ from bnnzoo.nn.latent_weights import binary_kernel
 
 __all__ = ["ACTIVATION_QUANTIZERS", "KERNEL_QUANTIZERS", "Kernel", "quantize", "quantized_kernel"]
 
-_SIGNS = (nn.SteSign, nn.ApproxSign, nn.SwishSign)
+_SIGNS = (nn.SteSign, nn.ApproxSign, nn.SwishSign, nn.ErrorDecaySign)
 # Exact types: a subclass may compute something else.
-ACTIVATION_QUANTIZERS = (*_SIGNS, nn.DoReFa, nn.NoOp)
+ACTIVATION_QUANTIZERS = (*_SIGNS, nn.AdaptiveSign, nn.DoReFa, nn.NoOp)
 KERNEL_QUANTIZERS = (
     *_SIGNS,
     nn.MagnitudeAwareSign,
     nn.XnorWeightScale,
     nn.DoReFaSign,
+    nn.CenteredSign,
+    nn.LibraSign,
+    nn.ReCU,
+    nn.SteHeaviside,
     nn.DoReFa,
     nn.SteTern,
     nn.NoOp,
@@ -33,20 +37,30 @@ _MAX_BITS = 8
 
 @dataclass(frozen=True)
 class Kernel:
-    """A quantized kernel, `scale * values`.
+    """A quantized kernel, `scale * values + offset`.
 
     Attributes:
         values: int8 -1 and +1, or float32, in Keras's order of axes.
         scale: One factor per index of the last axis; None if every factor is 1.
+        offset: One number per index of the last axis; None if every offset is 0.
     """
 
     values: NDArray[Any]
     scale: NDArray[np.float32] | None
+    offset: NDArray[np.float32] | None = None
 
     @property
     def binary(self) -> bool:
         """Whether the values are signs."""
         return self.values.dtype == np.int8
+
+    def as_real(self) -> Kernel:
+        """Returns the same kernel as real numbers, without scale and offset."""
+        if self.scale is None and self.offset is None:
+            return self
+        scale = 1 if self.scale is None else self.scale
+        offset = 0 if self.offset is None else self.offset
+        return Kernel((self.values * scale + offset).astype(np.float32), None)
 
 
 def quantize(emit: Emitter, x: str, quantizer: Any) -> str:
@@ -56,10 +70,23 @@ def quantize(emit: Emitter, x: str, quantizer: Any) -> str:
         return x
     if kind in _SIGNS:
         # The sign of a sign is itself.
-        return x if emit.type(x).kind == "bits" else emit.add("sign", "sign", x)
+        return x if emit.type(x).kind == "bits" else emit.sign(x)
+    if kind is nn.AdaptiveSign:
+        return _centered(emit, x, *map(float, (quantizer.scale, quantizer.center)))
     if kind is nn.DoReFa and quantizer.mode == "activations":
         return _levels(emit, x, quantizer.k_bit)
     _refuse(emit, quantizer, ACTIVATION_QUANTIZERS, "activations")
+
+
+def _centered(emit: Emitter, x: str, scale: float, center: float) -> str:
+    """Writes sign((x - center) / scale) without the division."""
+    if scale == 0:
+        emit.refuse("the scale of AdaptiveSign must not be 0", "Train it again.")
+    channels, direction = emit.shape(x)[-1], -1.0 if scale < 0 else 1.0
+    tensors = {"bias": ("input_center", np.full(channels, -direction * center, np.float32))}
+    if scale < 0:
+        tensors["scale"] = ("input_direction", np.full(channels, -1.0, np.float32))
+    return emit.add("sign", "sign", emit.add("centered", "affine", x, tensors))
 
 
 def _levels(emit: Emitter, x: str, bits: int) -> str:
@@ -88,11 +115,11 @@ def quantized_kernel(emit: Emitter, latent: Any, quantizer: Any) -> Kernel:
     again = binary_kernel(latent, quantizer)
     if found is None or again is None or not np.array_equal(found.values, again.values):
         emit.refuse(
-            "quantizer of kernels must return -scale and +scale per output channel, the same at "
-            f"every call, got {quantizer!r}",
+            "quantizer of kernels must return two values per output channel, the same at every "
+            f"call, got {quantizer!r}",
             "Choose a quantizer of bnnzoo.nn and train again.",
         )
-    return Kernel(found.values, found.scale)
+    return Kernel(found.values, found.scale, found.offset)
 
 
 def _refuse(emit: Emitter, quantizer: Any, known: tuple[type, ...], what: str) -> NoReturn:

@@ -8,11 +8,14 @@ from typing import Any
 
 from keras import layers
 
-from bnnzoo.architectures.meliusnet import AddToLastChannels, SplitChannels
+from bnnzoo import nn
+from bnnzoo.architectures.adabin import PadChannels
+from bnnzoo.architectures.groupnet import WeightedSum
+from bnnzoo.architectures.meliusnet import AddToLastChannels, ShuffleChannels, SplitChannels
 from bnnzoo.graph.windows import padding_of
 from bnnzoo.keras_bridge.from_keras.activating import affine
 from bnnzoo.keras_bridge.from_keras.convolving import channels_last
-from bnnzoo.keras_bridge.from_keras.emitter import Emitter
+from bnnzoo.keras_bridge.from_keras.emitter import Emitter, numbers
 
 __all__ = ["SHAPING", "concatenate", "global_pool", "pad"]
 
@@ -34,7 +37,11 @@ def _window_pool(emit: Emitter, op: str) -> str:
     pool = (1, *layer.pool_size) if flat else tuple(layer.pool_size)
     strides = (1, *layer.strides) if flat else tuple(layer.strides)
     x = emit.reshape("image", emit.x, (1, *shape) if flat else shape)
-    padding = padding_of(layer.padding, emit.shape(x)[:2], pool, strides)
+    if isinstance(layer.padding, str):
+        padding = padding_of(layer.padding, emit.shape(x)[:2], pool, strides)
+    else:
+        (top, bottom), (left, right) = layer.padding
+        padding = top, bottom, left, right
     y = emit.add("pool", op, x, pool=pool, strides=strides, padding=padding)
     return emit.reshape("sequence", y, emit.shape(y)[1:]) if flat else y
 
@@ -188,6 +195,36 @@ def split_channels(emit: Emitter) -> list[str]:
     ]
 
 
+def shuffle_channels(emit: Emitter) -> str:
+    """Writes the channels of groups in turn."""
+    height, width, channels = emit.shape(emit.x)
+    groups = emit.layer.groups
+    x = emit.reshape("grouped", emit.x, (height, width, groups, channels // groups))
+    x = emit.add("interleaved", "permute", x, axes=(0, 1, 3, 2))
+    return emit.reshape("shuffled", x, (height, width, channels))
+
+
+def weighted_sum(emit: Emitter) -> str:
+    """Writes the sum of values times numbers."""
+    scales = numbers(emit.layer.scale)
+    terms = [
+        affine(emit, value, f"term{k}", scale)
+        for k, (value, scale) in enumerate(zip(emit.inputs, scales, strict=True))
+    ]
+    return emit.add("sum", "add", terms) if len(terms) > 1 else terms[0]
+
+
+def pad_channels(emit: Emitter) -> str:
+    """Writes channels of zeros on both sides: the input times 0, once or more, and a part of it."""
+    *leading, channels = emit.shape(emit.x)
+    whole, rest = divmod(emit.layer.channels, channels)
+    zeros = affine(emit, emit.x, "zeros", 0.0)
+    side = [zeros] * whole
+    if rest:
+        side.append(emit.add("rest", "slice", zeros, axis=len(leading), begin=0, size=rest))
+    return emit.add("concat", "concat", [*side, emit.x, *side], axis=len(leading))
+
+
 def add_to_last_channels(emit: Emitter) -> str:
     """Writes the unchanged first channels, followed by the sums of the last channels."""
     wide, narrow = emit.inputs
@@ -204,6 +241,7 @@ def add_to_last_channels(emit: Emitter) -> str:
 SHAPING: dict[Any, Callable[[Emitter], Result]] = {
     layers.MaxPooling1D: _pool("max_pool2d"),
     layers.MaxPooling2D: _pool("max_pool2d"),
+    nn.MaxPooling2D: _pool("max_pool2d"),
     layers.AveragePooling1D: _pool("avg_pool2d"),
     layers.AveragePooling2D: _pool("avg_pool2d"),
     layers.GlobalMaxPooling1D: _global_pool("global_max_pool2d"),
@@ -225,6 +263,9 @@ SHAPING: dict[Any, Callable[[Emitter], Result]] = {
     layers.Resizing: resizing,
     layers.ZeroPadding1D: zero_padding,
     layers.ZeroPadding2D: zero_padding,
+    PadChannels: pad_channels,
+    ShuffleChannels: shuffle_channels,
+    WeightedSum: weighted_sum,
     SplitChannels: split_channels,
     AddToLastChannels: add_to_last_channels,
 }

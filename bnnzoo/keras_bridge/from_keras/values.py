@@ -59,7 +59,8 @@ class _Calls(keras.Model):  # type: ignore[misc]
         for call in self.steps.calls:
             inputs = [values[number] for number in call.inputs]
             if _quantizer(call) is not None:
-                quantized.append(_quantizer(call)(inputs[0]))
+                quantize = _quantizer(call)
+                quantized.append(getattr(quantize, "signs", quantize)(inputs[0]))
             values |= _outputs(call, call.layer(*call.arguments(inputs), **call.settings))
         numbers = [number for call in self.steps.calls for number in call.outputs]
         return [values[number] for number in numbers] + quantized

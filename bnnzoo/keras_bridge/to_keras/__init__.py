@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -20,13 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bnnzoo import nn, registry
+from bnnzoo.architectures.groupnet import WeightedSum
 from bnnzoo.dry_build import count_numbers
 from bnnzoo.errors import ArgumentError, ModelFormatError, UnknownModelError
 from bnnzoo.formats.network_info import NetworkInfo
 from bnnzoo.graph.ir import Graph, Tensor, numbers, signs
 from bnnzoo.graph.passes.steady_signs import steady_signs
 from bnnzoo.keras_bridge.from_keras import walk
-from bnnzoo.keras_bridge.from_keras.quantizing import KERNEL_QUANTIZERS
 from bnnzoo.keras_bridge.from_keras.values import KerasValues
 from bnnzoo.keras_bridge.to_keras.config import check_values, from_config
 from bnnzoo.keras_bridge.to_keras.from_graph import model_of
@@ -39,6 +39,7 @@ __all__ = ["LATENT_MAGNITUDE", "assign_weights", "recalibrate", "to_keras"]
 LATENT_MAGNITUDE = 0.03
 # Numbers that a model may have in addition to twice those of its file.
 SPARE_NUMBERS = 4096
+_SIGNS = (nn.SteSign, nn.ApproxSign, nn.SwishSign, nn.ErrorDecaySign, nn.SteHeaviside)
 # Quantizers that compute the scale of a filter from the magnitude of its latent weights.
 _SCALED = (nn.MagnitudeAwareSign, nn.XnorWeightScale, nn.DoReFaSign)
 _TRANSPOSED = (
@@ -200,6 +201,11 @@ class _Weights:
         if isinstance(self.layer, keras.layers.Normalization):
             self.layer.finalize_state()  # recomputes its constants from the variables
 
+    def _vector(self, name: str, default: float, size: int = 1) -> Array:
+        """Returns one number per channel; passes leave out what changes nothing."""
+        tensor = self._find(name)
+        return np.full(size, default, np.float32) if tensor is None else _numbers(tensor).ravel()
+
     def _find(self, name: str) -> Tensor | None:
         return self.tensors.get(f"{self.path}/{name}")
 
@@ -215,6 +221,9 @@ class _Weights:
     def _value(self, variable: Any) -> Array:
         if variable.name.endswith("kernel"):
             return self._kernel(variable)
+        learned = _LEARNED.get((_owner(self.layer, variable), variable.name))
+        if learned is not None:
+            return _shaped(np.asarray(learned(self), np.float32), variable)
         value = _numbers(self._take(variable.name))
         if variable.name == "alpha":
             # A slope that the channels share is stored once per channel.
@@ -232,21 +241,30 @@ class _Weights:
         if isinstance(quantizer, nn.SteTern):
             beyond: Array = kernel * np.float32(max(1.0, quantizer.threshold_value))
             return beyond
+        if isinstance(quantizer, nn.CenteredSign) and not signs(stored):
+            return _centered(kernel)
         if getattr(quantizer, "bits", 32) != 1 or not signs(stored):
             return kernel
         scale = self._scale(variable, depthwise=depthwise)
         scale = np.ones(1, np.float32) if scale is None else scale[: kernel.shape[-1]]
-        if type(quantizer) not in KERNEL_QUANTIZERS:
+        if isinstance(quantizer, nn.CenteredSign):
+            return _centered(kernel * scale + self._vector("kernel_offset", 0.0))
+        if isinstance(quantizer, (nn.LibraSign, nn.ReCU)):
+            # No latent weights have these scales in general; only the gradients differ.
+            argument = self.layer.kernel_quantizers[variable.name]
+            quantizer = variable.quantizer = nn.MagnitudeAwareSign()
+            setattr(self.layer, argument, quantizer)
+        if type(quantizer) not in (*_SIGNS, *_SCALED, nn.NoOp):
             return self._latent(variable, quantizer, kernel, scale)
         scaled = isinstance(quantizer, (*_SCALED, nn.NoOp))
         return np.multiply(kernel, scale if scaled else LATENT_MAGNITUDE)
 
     def _latent(self, variable: Any, quantizer: Any, kernel: Array, scale: Array) -> Array:
-        """Returns weights that a custom quantizer turns into `scale * kernel`."""
-        for magnitude in (LATENT_MAGNITUDE, scale):
-            latent = np.multiply(kernel, magnitude, dtype=np.float32)
+        """Returns weights that the quantizer turns into `scale * kernel + offset`."""
+        target = kernel * scale + self._vector("kernel_offset", 0.0, kernel.shape[-1])
+        for latent in (kernel * np.float32(LATENT_MAGNITUDE), target.astype(np.float32)):
             value = keras.ops.convert_to_numpy(quantizer(keras.ops.convert_to_tensor(latent)))
-            if np.allclose(value, kernel * scale, rtol=1e-5, atol=0):
+            if np.allclose(value, target, rtol=1e-5, atol=0):
                 return latent
         raise ModelFormatError(
             f"Tensor '{self.path}/{variable.name}' must have the scales of {quantizer!r}, got "
@@ -297,6 +315,63 @@ class _Weights:
         found = {name: value.astype(np.float32) for name, value in values.items()}
         found = {name: value if shape else value[0] for name, value in found.items()}
         return {**found, "count": np.zeros((), np.float32)}
+
+
+def _centered(kernel: Array) -> Array:
+    """Returns latent weights whose `CenteredSign` is a kernel with two values per filter.
+
+    With a fraction p of the higher value m + s, the weights are m + s sqrt((1 - p) / p) there and
+    m - s sqrt(p / (1 - p)) elsewhere, which have the mean m and the deviation s.
+    """
+    axes = tuple(range(kernel.ndim - 1))
+    high, low = (f(kernel, axis=axes).astype(np.float64) for f in (np.max, np.min))
+    p = (kernel == high).mean(axis=axes)
+    inner = np.clip(p, 1e-9, 1 - 1e-9)
+    u = np.where(kernel == high, np.sqrt((1 - inner) / inner), -np.sqrt(inner / (1 - inner)))
+    return np.where(high == low, kernel, (high + low + (high - low) * u) / 2).astype(np.float32)
+
+
+def _owner(layer: Any, variable: Any) -> type:
+    """Returns the class of the layer or of its input quantizer, whichever has the variable."""
+    quantizer = getattr(layer, "input_quantizer", None)
+    inside = any(variable is weight for weight in getattr(quantizer, "weights", ()))
+    return type(quantizer) if inside else type(layer)
+
+
+def _maxout(weights: _Weights, *, positive: bool) -> Array:
+    """Returns the slopes of s prelu(r x), r = 1 or -1, for positive or negative x."""
+    turned = weights._vector("turned_scale", 1.0)
+    scale, slope = weights._vector("slope_scale", 1.0) * turned, weights._vector("alpha", 0.0)
+    result: Array = np.where((turned > 0) == positive, scale, scale * slope)
+    return result
+
+
+def _gate(weights: _Weights) -> Array:
+    share = np.clip(weights._vector("first_scale", 1.0)[:1].astype(np.float64), 1e-7, 1 - 1e-7)
+    gate: Array = np.log(share) - np.log1p(-share)
+    return gate
+
+
+def _term_scales(weights: _Weights) -> Array:
+    count = weights.layer.scale.shape[0]
+    return np.stack([weights._vector(f"term{k}_scale", 1.0)[0] for k in range(count)])
+
+
+def _center(weights: _Weights) -> Array:
+    direction = weights._vector("input_direction", 1.0)
+    return -direction[:1] * weights._vector("input_center", 0.0)[:1]
+
+
+# Variables whose values the graph has in another form: (layer, variable) -> value.
+_LEARNED: dict[tuple[type, str], Callable[[_Weights], Array]] = {
+    (nn.AdaptiveSign, "scale"): lambda weights: weights._vector("input_scale", 1.0)[:1],
+    (nn.AdaptiveSign, "center"): _center,
+    (nn.ChannelMix, "mix"): lambda weights: weights._vector("first_scale", 1.0),
+    (nn.Maxout, "positive_scale"): functools.partial(_maxout, positive=True),
+    (nn.Maxout, "negative_scale"): functools.partial(_maxout, positive=False),
+    (nn.SoftGate, "gate"): _gate,
+    (WeightedSum, "scale"): _term_scales,
+}
 
 
 def _numbers(tensor: Tensor) -> Array:

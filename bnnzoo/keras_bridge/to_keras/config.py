@@ -134,7 +134,8 @@ def check_values(steps: Walk) -> None:
 def _bordered(layer: Any, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
     """Returns the shape of a layer's input with the border that the layer adds."""
     padding = getattr(layer, "padding", "valid")
-    if padding == "valid" or not hasattr(layer, "dilation_rate"):
+    pools = isinstance(layer, nn.MaxPooling2D) and not isinstance(padding, str)
+    if padding == "valid" or not (pools or hasattr(layer, "dilation_rate")):
         return shape
     if isinstance(padding, str):
         pairs = zip(layer.kernel_size, layer.dilation_rate, strict=True)

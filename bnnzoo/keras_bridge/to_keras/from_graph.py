@@ -210,9 +210,10 @@ def _padded(
 def _pool(layer: Any, builder: _Builder, node: Node) -> Any:
     pool, strides = node.attributes["pool"], node.attributes["strides"]
     rule = rule_of(node.attributes["padding"], builder.shape(node)[:2], pool, strides)
-    if rule is None or node.tensors:
+    if node.tensors or (rule is None and layer is not channels_last.MaxPooling2D):
         raise builder.wrong(node)
-    made = layer(pool, strides, rule)
+    top, bottom, left, right = node.attributes["padding"]
+    made = layer(pool, strides, rule or ((top, bottom), (left, right)))
     return builder.add(made, *builder.inputs(node))
 
 

@@ -13,6 +13,13 @@ from typing import Any
 import keras
 
 from bnnzoo.errors import did_you_mean
+from bnnzoo.nn.quantizers.annealed import (
+    AnnealedQuantizer,
+    CenteredSign,
+    ErrorDecaySign,
+    LibraSign,
+    ReCU,
+)
 from bnnzoo.nn.quantizers.binary import (
     ApproxSign,
     DoReFaSign,
@@ -27,12 +34,17 @@ from bnnzoo.nn.quantizers.straight_through import Quantizer, sign
 
 __all__ = [
     "ALIASES",
+    "AnnealedQuantizer",
     "ApproxSign",
+    "CenteredSign",
     "DoReFa",
     "DoReFaSign",
+    "ErrorDecaySign",
+    "LibraSign",
     "MagnitudeAwareSign",
     "NoOp",
     "Quantizer",
+    "ReCU",
     "SteHeaviside",
     "SteSign",
     "SteTern",
@@ -46,11 +58,15 @@ __all__ = [
 
 ALIASES: dict[str, type[Quantizer]] = {
     "approx_sign": ApproxSign,
+    "centered_sign": CenteredSign,
     "dorefa": DoReFa,
     "dorefa_quantizer": DoReFa,  # as Larq calls it
     "dorefa_sign": DoReFaSign,
+    "error_decay_sign": ErrorDecaySign,
+    "libra_sign": LibraSign,
     "magnitude_aware_sign": MagnitudeAwareSign,
     "no_op": NoOp,
+    "recu": ReCU,
     "ste_heaviside": SteHeaviside,
     "ste_sign": SteSign,
     "ste_tern": SteTern,

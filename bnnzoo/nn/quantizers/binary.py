@@ -13,6 +13,7 @@ from bnnzoo.nn.quantizers.straight_through import (
     check_clip_value,
     clip,
     clipped_identity,
+    filter_mean,
     sign,
     straight_through,
 )
@@ -123,18 +124,22 @@ class MagnitudeAwareSign(Quantizer):
 
     Forward: q(w) = alpha sign(w), alpha = mean |w| over every axis but the last.
     Gradient: dq/dw = alpha if |w| <= clip_value, else 0; alpha is treated as a constant.
+        With `scale_gradient=False` it is 1 instead of alpha, as in ReActNet.
 
     Args:
         clip_value: Limit of the gradient. `None`: alpha for every finite w.
+        scale_gradient: Whether alpha is a factor of the gradient.
 
     Raises:
         ValueError: `clip_value` is neither None nor positive.
 
     Reference:
-        Liu et al. 2018 (Bi-Real Net), section 3.3, https://arxiv.org/abs/1808.00278
+        Liu et al. 2018 (Bi-Real Net), section 3.3, https://arxiv.org/abs/1808.00278;
+        Liu et al. 2020 (ReActNet), https://arxiv.org/abs/2003.03488
     """
 
     clip_value: float | None = 1.0
+    scale_gradient: bool = True
 
     bits: ClassVar[int] = 1
 
@@ -143,8 +148,11 @@ class MagnitudeAwareSign(Quantizer):
 
     def __call__(self, x: Any) -> Any:
         """Returns the scaled sign."""
-        alpha = ops.stop_gradient(_filter_mean(ops.absolute(x)))
-        return alpha * straight_through(sign(x), clipped_identity(x, self.clip_value))
+        alpha = ops.stop_gradient(filter_mean(ops.absolute(x)))
+        inside = clipped_identity(x, self.clip_value)
+        if self.scale_gradient:
+            return alpha * straight_through(sign(x), inside)
+        return straight_through(alpha * sign(x), inside)
 
 
 @register
@@ -169,7 +177,7 @@ class XnorWeightScale(Quantizer):
         clipped = clip(x, -1.0, 1.0)
         # |c| as a product, because backends disagree on the gradient of `absolute` at zero.
         magnitude = clipped * ops.stop_gradient(ops.sign(clipped))
-        return _filter_mean(magnitude) * straight_through(sign(clipped), clipped)
+        return filter_mean(magnitude) * straight_through(sign(clipped), clipped)
 
 
 @register
@@ -221,9 +229,3 @@ class SteHeaviside(Quantizer):
         """Returns 0 or 1."""
         step = ops.where(ops.greater(x, 0), ops.ones_like(x), ops.zeros_like(x))
         return straight_through(step, clipped_identity(x, self.clip_value))
-
-
-def _filter_mean(x: Any) -> Any:
-    """Returns the mean over every axis but the last, with the axes kept."""
-    axes = tuple(range(len(x.shape) - 1))
-    return ops.mean(x, axis=axes, keepdims=True) if axes else x

@@ -12,6 +12,7 @@ __all__ = [
     "check_clip_value",
     "clip",
     "clipped_identity",
+    "filter_mean",
     "sign",
     "straight_through",
 ]
@@ -88,6 +89,12 @@ def clip(x: Any, low: float, high: float) -> Any:
     """Returns x clipped to [low, high], with gradient 1 on the closed interval, else 0."""
     one = ops.ones_like(x)
     return ops.where(ops.less(x, low), low * one, ops.where(ops.greater(x, high), high * one, x))
+
+
+def filter_mean(x: Any) -> Any:
+    """Returns the mean over every axis but the last, with the axes kept."""
+    axes = tuple(range(len(x.shape) - 1))
+    return ops.mean(x, axis=axes, keepdims=True) if axes else x
 
 
 def check_clip_value(clip_value: float | None) -> None:

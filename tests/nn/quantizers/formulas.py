@@ -81,6 +81,69 @@ def dorefa_weights_gradient(x, upstream):
     return upstream * (1 - np.tanh(x) ** 2) / np.abs(np.tanh(x)).max()
 
 
+def filter_mean(x):
+    return x.mean(axis=tuple(range(x.ndim - 1)), keepdims=True)
+
+
+def standardized(w, epsilon=0.0):
+    """Returns (w - mean) / deviation and the deviation of each filter."""
+    centered = w - filter_mean(w)
+    deviation = np.sqrt(filter_mean(centered**2) + epsilon)
+    return centered / deviation, deviation
+
+
+def through_standardization(w, upstream, epsilon=0.0):
+    """Returns the gradient of sum(upstream * v), v the standardized w."""
+    v, deviation = standardized(w, epsilon)
+    return (upstream - filter_mean(upstream) - v * filter_mean(upstream * v)) / deviation
+
+
+def error_decay(x, progress):
+    t = 10 ** (2 * progress - 1)
+    return max(1 / t, 1) * t * (1 - np.tanh(t * x) ** 2)
+
+
+def libra_scale(w):
+    return 2 ** np.round(np.log2(filter_mean(np.abs(standardized(w)[0]))))
+
+
+def libra(progress):
+    def gradient(w, upstream):
+        slope = libra_scale(w) * error_decay(standardized(w)[0], progress)
+        return through_standardization(w, upstream * slope)
+
+    return gradient
+
+
+def centered(progress):
+    return lambda w, upstream: upstream * error_decay(standardized(w)[0], progress)
+
+
+def recu_parts(w, progress):
+    """Returns v, its limit Q, and alpha."""
+    tau = 0.85 + (0.99 - 0.85) * (np.exp(progress) - 1) / (np.e - 1)
+    v = 2 * np.sqrt(2) * standardized(w, 1e-5)[0]
+    limit = -filter_mean(np.abs(v)) * np.log(2 - 2 * tau)
+    return v, limit, filter_mean(np.minimum(np.abs(v), limit))
+
+
+def recu_value(progress):
+    def value(w):
+        v, _, alpha = recu_parts(w, progress)
+        return alpha * sign(v)
+
+    return value
+
+
+def recu_gradient(progress):
+    def gradient(w, upstream):
+        v, limit, alpha = recu_parts(w, progress)
+        inner = 2 * np.sqrt(2) * alpha * upstream * (np.abs(v) <= limit)
+        return through_standardization(w, inner, 1e-5)
+
+    return gradient
+
+
 STEP = {"value": lambda x: np.where(x > 0, 1.0, 0.0)}
 FORMULAS = {
     "ste_sign": Formula(nn.SteSign(), sign, identity_within(1)),
@@ -123,5 +186,31 @@ FORMULAS = {
         )
         for k in (1, 2, 4)
     },
+    **{
+        f"error_decay_sign_{p}": Formula(
+            nn.ErrorDecaySign(p), sign, lambda x, up, p=p: up * error_decay(x, p)
+        )
+        for p in (0.0, 0.5, 0.9)
+    },
+    **{
+        f"libra_sign_{p}": Formula(
+            nn.LibraSign(p), lambda w: libra_scale(w) * sign(standardized(w)[0]), libra(p)
+        )
+        for p in (0.0, 0.75)
+    },
+    **{
+        f"centered_sign_{p}": Formula(
+            nn.CenteredSign(p),
+            lambda w: sign(standardized(w)[0]) * standardized(w)[1] + filter_mean(w),
+            centered(p),
+        )
+        for p in (0.0, 0.75)
+    },
+    **{f"recu_{p}": Formula(nn.ReCU(p), recu_value(p), recu_gradient(p)) for p in (0.0, 0.6)},
+    "magnitude_aware_sign_reactnet": Formula(
+        nn.MagnitudeAwareSign(scale_gradient=False),
+        lambda x: mean_magnitude(x) * sign(x),
+        identity_within(1),
+    ),
     "no_op": Formula(nn.NoOp(bits=1), lambda x: x, lambda x, upstream: upstream),
 }

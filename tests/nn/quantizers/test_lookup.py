@@ -14,11 +14,15 @@ from tests.nn.quantizers.formulas import FORMULAS
 
 BITS = {
     "approx_sign": 1,
+    "centered_sign": 1,
     "dorefa": 2,
     "dorefa_quantizer": 2,
     "dorefa_sign": 1,
+    "error_decay_sign": 1,
+    "libra_sign": 1,
     "magnitude_aware_sign": 1,
     "no_op": 32,
+    "recu": 1,
     "ste_heaviside": 1,
     "ste_sign": 1,
     "ste_tern": 2,

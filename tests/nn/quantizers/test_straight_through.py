@@ -73,7 +73,7 @@ def test_signs_are_exact_after_a_product(quantizer, mode, rng):
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_gradients_are_finite_at_special_values(alias, dtype, rng):
     x = special_values(dtype, rng)
-    if alias in ("magnitude_aware_sign", "no_op"):
+    if alias in ("magnitude_aware_sign", "no_op", "centered_sign", "libra_sign", "recu"):
         x = np.where(np.abs(x) < 100, x, x.dtype.type(2))  # infinite weights have an infinite mean
     result = gradient(quantizers.get(alias), x)
     assert result.dtype == x.dtype

@@ -1,0 +1,184 @@
+"""Group-Net: each block is a sum of binary blocks, the bases.
+
+Paper:
+    Zhuang, Shen, Tan, Liu, Reid: Structured Binary Neural Networks for Accurate Image
+    Classification and Semantic Segmentation, CVPR 2019, https://arxiv.org/abs/1811.10413
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import layers
+
+from bnnzoo import nn
+from bnnzoo.architectures.arguments import takes_small_stem
+from bnnzoo.architectures.assembly import Shape, ZooModel, assemble, image_input
+from bnnzoo.architectures.blocks import classifier, norm, real_conv
+from bnnzoo.architectures.channels_last import MaxPooling2D, QuantConv2D
+from bnnzoo.arguments import check_integer
+from bnnzoo.registry import register_model
+
+__all__ = ["WeightedSum", "groupnet18", "groupnet18_scales"]
+
+Bases = list[keras.KerasTensor]
+# From the outputs of the bases to what the next block reads as such, and to their combination.
+Combine = Callable[[Bases, str], tuple[Bases, keras.KerasTensor]]
+
+
+@keras.saving.register_keras_serializable(package="bnnzoo")
+class WeightedSum(layers.Layer):
+    """Adds feature maps, each times a trainable scale.
+
+    y = sum over k of scale_k x_k.
+
+    Input shape:
+        A list of tensors of the same shape.
+    Output shape:
+        Same as one input.
+    """
+
+    def build(self, input_shape: Any) -> None:
+        """Creates the scales, which start as one over their number."""
+        count = len(input_shape)
+        start = keras.initializers.Constant(1 / count)
+        self.scale = self.add_weight(shape=(count,), initializer=start, name="scale")
+        self.built = True
+
+    def call(self, inputs: list[Any]) -> Any:
+        """Returns the sum."""
+        scale = keras.ops.cast(self.scale, inputs[0].dtype)
+        return sum(scale[k] * x for k, x in enumerate(inputs))
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Returns the shape of one input."""
+        return input_shape[0]
+
+
+def _mean(bases: Bases, name: str) -> tuple[Bases, keras.KerasTensor]:
+    """Returns the mean of the bases; the first base becomes the sum, as in the authors' code."""
+    total = layers.Add(name=f"{name}_sum")(bases)
+    return [total, *bases[1:]], layers.Rescaling(1 / len(bases), name=f"{name}_mean")(total)
+
+
+def _weighted(bases: Bases, name: str) -> tuple[Bases, keras.KerasTensor]:
+    return bases, WeightedSum(name=f"{name}_sum")(bases)
+
+
+def _binary_conv(filters: int, kernel_size: int, strides: int, name: str) -> layers.Layer:
+    """A binary convolution, padded with +1; the scale is one for the whole kernel."""
+    return QuantConv2D(
+        filters,
+        kernel_size,
+        strides=strides,
+        padding=kernel_size // 2,
+        pad_values=1.0,
+        use_bias=False,
+        input_quantizer=nn.ApproxSign(),
+        kernel_quantizer=nn.DoReFaSign(),
+        kernel_initializer="glorot_normal",
+        name=name,
+    )
+
+
+def _unit(
+    x: keras.KerasTensor, shortcut: keras.KerasTensor, filters: int, strides: int, name: str
+) -> keras.KerasTensor:
+    """Returns BN(relu(bconv(sign(x)))) + shortcut."""
+    y = _binary_conv(filters, 3, strides, f"{name}_conv")(x)
+    y = norm(layers.Activation("relu", name=f"{name}_relu")(y), f"{name}_bn")
+    return layers.Add(name=f"{name}_add")([y, shortcut])
+
+
+def _block(bases: Bases, mean: keras.KerasTensor, filters: int, name: str) -> Bases:
+    """Two binary convolutions for each base, which starts from a mixture of it and the mean."""
+    halves = mean.shape[-1] != filters
+    gate = nn.SoftGate(name=f"{name}_gate")
+    conv = _binary_conv(filters, 1, 2, f"{name}_shortcut_conv") if halves else None
+    bn = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_shortcut_bn")
+    outputs = []
+    for base, x in enumerate(bases, start=1):
+        z = mean if x is mean else gate([x, mean])
+        shortcut = z if conv is None else bn(conv(z))
+        y = _unit(z, shortcut, filters, 2 if halves else 1, f"{name}_base{base}_unit1")
+        outputs.append(_unit(y, y, filters, 1, f"{name}_base{base}_unit2"))
+    return outputs
+
+
+def _groupnet(
+    name: str,
+    input_shape: Shape,
+    num_classes: int,
+    include_top: bool,
+    bases: int,
+    combine: Combine,
+    *,
+    stem_bias: bool,
+) -> ZooModel:
+    bases = check_integer(bases, "bases")
+    inputs = image_input(input_shape, minimum=8, name=name)
+    small = takes_small_stem(input_shape)
+    kernel_size, strides = (3, 1) if small else (7, 2)
+    x = real_conv(inputs, 64, kernel_size, strides, "stem_conv", symmetric=True, use_bias=stem_bias)
+    if not small:
+        x = MaxPooling2D(3, strides=2, padding=1, name="stem_pool")(x)
+    x = norm(x, "stem_bn")
+    maps = [x] * bases
+    stages = []
+    for stage, filters in enumerate((64, 128, 256, 512), start=1):
+        for block in (1, 2):
+            place = f"stage{stage}_block{block}"
+            maps, x = combine(_block(maps, x, filters, place), place)
+        stages.append(x)
+    if include_top:
+        x = classifier(x, num_classes)
+    return assemble(inputs, x, stages=stages, name=name)
+
+
+@register_model
+def groupnet18(
+    input_shape: Shape = (224, 224, 3),
+    num_classes: int = 1000,
+    include_top: bool = True,
+    bases: int = 5,
+) -> ZooModel:
+    """Builds Group-Net on ResNet-18: four stages of two blocks, each of five bases.
+
+    Section 3.2 of the paper, with soft gates between the blocks. The output of a block is the mean
+    of its bases.
+
+    **Deviations**
+
+    - For inputs below 64 pixels, the stem is a 3 x 3 convolution of stride 1 without pooling.
+    - As in the authors' code, the next block reads the sum of all bases as its first base.
+
+    The minimum image size is 8 x 8. `bases` is the number of bases.
+    """
+    return _groupnet(
+        "groupnet18", input_shape, num_classes, include_top, bases, _mean, stem_bias=False
+    )
+
+
+@register_model
+def groupnet18_scales(
+    input_shape: Shape = (224, 224, 3),
+    num_classes: int = 1000,
+    include_top: bool = True,
+    bases: int = 5,
+) -> ZooModel:
+    """Builds Group-Net on ResNet-18 with a learned scale for each base.
+
+    The output of a block is the sum of its bases times their scales, equation 6 of the paper. As in
+    the authors' code, the stem has a bias.
+
+    **Deviations**
+
+    - For inputs below 64 pixels, the stem is a 3 x 3 convolution of stride 1 without pooling.
+
+    The minimum image size is 8 x 8. `bases` is the number of bases.
+    """
+    return _groupnet(
+        "groupnet18_scales", input_shape, num_classes, include_top, bases, _weighted, stem_bias=True
+    )
