@@ -2,8 +2,8 @@
 
 The public names are resolved on first use, so that importing the package is quick and needs no
 Keras: `load`, `open_model`, `list_models`, `info`, `register_model`, `builder`, `evaluate`,
-`summary`, `convert`, and the subpackages `nn`, `runtime`, `data`, `architectures`, `training` and
-`errors`.
+`summary`, `convert`, `import_weights`, and the subpackages `nn`, `runtime`, `data`,
+`architectures`, `training` and `errors`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bnnzoo import training as training
     from bnnzoo.conversion import convert as convert
     from bnnzoo.evaluation import evaluate as evaluate
+    from bnnzoo.importing import import_weights as import_weights
     from bnnzoo.loading import load as load
     from bnnzoo.model_summary import summary as summary
     from bnnzoo.opening import open_model as open_model
@@ -35,6 +36,7 @@ _PUBLIC = {
     "builder": "bnnzoo.registry",
     "convert": "bnnzoo.conversion",
     "evaluate": "bnnzoo.evaluation",
+    "import_weights": "bnnzoo.importing",
     "info": "bnnzoo.registry",
     "list_models": "bnnzoo.registry",
     "load": "bnnzoo.loading",
@@ -52,6 +54,7 @@ __all__ = [
     "data",
     "errors",
     "evaluate",
+    "import_weights",
     "info",
     "list_models",
     "load",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from bnnzoo import manifest, registry
 from bnnzoo.arguments import as_integers, check_integer
+from bnnzoo.checkpoints.assigning import assign
 from bnnzoo.errors import ArgumentError, WeightsError, first_line
 from bnnzoo.hdf5_file import check_hdf5, largest_count
 from bnnzoo.manifest import WeightsRecord
@@ -27,6 +28,7 @@ __all__ = ["load"]
 
 POOLINGS = ("avg", "max")
 WEIGHT_SUFFIXES = (".h5", ".safetensors")
+TORCH_SUFFIXES = (".pt", ".pth", ".th", ".tar")  # .pth.tar
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +57,8 @@ def load(
             weights. The weights are loaded only with `pretrained=True`.
         pretrained: Load the weights of the tag, or of the default tag. Raises an error if they
             cannot be loaded; the model never has random weights.
-        weights: Path of a weight file to load instead (`.h5`, `.weights.h5` or a packed file).
+        weights: Path of a weight file to load instead: `.h5`, `.weights.h5`, a packed file, or a
+            PyTorch checkpoint of its paper's authors (`.pth`, `.pt`, `.th`, `.pth.tar`).
         num_classes: Number of classes. If it differs from that of the pretrained weights, layers
             whose shapes depend on it keep random weights, and a warning names them.
         input_shape: `(h, w, c)`. Defaults to the model's own.
@@ -134,9 +137,9 @@ def _check_arguments(
         raise ArgumentError(
             f"weights must be None with pretrained=True, got {str(weights)!r}. Pass only one."
         )
-    if weights is not None and Path(weights).suffix not in WEIGHT_SUFFIXES:
+    if weights is not None and Path(weights).suffix not in WEIGHT_SUFFIXES + TORCH_SUFFIXES:
         raise ArgumentError(
-            f"weights must be a .h5, .weights.h5 or .safetensors file, got {str(weights)!r}. "
+            f"weights must be a .h5, .weights.h5, .safetensors or .pth file, got {str(weights)!r}. "
             "Open a .keras file with bnnzoo.open_model."
         )
     if pooling is not None and pooling not in POOLINGS:
@@ -258,7 +261,7 @@ def _spec(model: Any, plan: _Plan, record: WeightsRecord | None, sha256: str | N
 
 
 def _read_weights(model: Any, path: Path) -> None:
-    """Reads weights from a Keras 3 file, a legacy Keras 2 file in layer order, or a packed file."""
+    """Reads weights from a Keras 3 file, a legacy Keras 2 file, a packed or a PyTorch file."""
     path = Snapshot.of(path)
     try:
         path.read_bytes()
@@ -268,6 +271,9 @@ def _read_weights(model: Any, path: Path) -> None:
         ) from error
     if path.suffix == ".safetensors":
         _read_packed_weights(model, path)
+        return
+    if path.suffix in TORCH_SUFFIXES:
+        assign(model, path)
         return
     numbers = sum(math.prod(variable.shape) for variable in model.variables)
     check_hdf5(io.BytesIO(path.read_bytes()), str(path), largest_count(numbers))

@@ -27,7 +27,7 @@ __all__ = [
 
 SCHEMA = 1
 ROLES = ("full", "notop", "packed")
-FORMATS = ("keras_h5", "bnnzoo-packed/1")
+FORMATS = ("keras_h5", "bnnzoo-packed/1", "pytorch")
 ORIGINS = ("published", "measured")
 _MAX_BYTES = 4 * 2**30
 
@@ -64,7 +64,8 @@ class WeightsFile:
     Attributes:
         role: `full` (with the classifier), `notop` (without it) or `packed`.
         sha256: 64 lower-case hex digits.
-        format: `keras_h5` (a file that `model.load_weights` reads) or `bnnzoo-packed/1`.
+        format: `keras_h5` (a file that `model.load_weights` reads), `bnnzoo-packed/1`, or `pytorch`
+            (a checkpoint of the paper's authors).
         url: URLs for the download, tried in this order.
         path: Path inside the installed package, for a file that is shipped with it.
         bytes: Size of the file; None if unknown, then only the sha256 is checked.

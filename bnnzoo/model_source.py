@@ -18,17 +18,20 @@ __all__ = ["ModelSource", "resolve_model"]
 _PACKED = ".safetensors"
 _READ = tuple(f.suffix for f in FORMATS if f.is_read)
 _NOT_OPENED = (  # suffixes of other files that users pass as a model
-    ".c", ".h5", ".hdf5", ".json", ".npz", ".onnx", ".pb", ".pt", ".pth", ".tflite",
+    ".c", ".h5", ".hdf5", ".json", ".npz", ".onnx", ".pb", ".pt", ".pth", ".tar",
+    ".tflite", ".th",
 )  # fmt: skip
 _HDF5 = (
     "Load weights with bnnzoo.load(NAME, weights=FILE), or save a whole model with "
     "model.save('model.keras'). For files of Larq, see the page 'Coming from Larq'."
 )
+_TORCH = "Import the checkpoint first: bnnzoo import FILE --as NAME NAME.safetensors"
 _ADVICE = {  # by suffix
     ".onnx": "Convert it first: bnnzoo convert NAME.onnx NAME.safetensors",
     ".tflite": "Convert it first: bnnzoo convert NAME.tflite NAME.safetensors",
     ".h5": _HDF5,
     ".hdf5": _HDF5,
+    **dict.fromkeys((".pt", ".pth", ".tar", ".th"), _TORCH),
 }
 
 

@@ -19,7 +19,7 @@ Environment:
         then `<base>/<path of the original URL>`.
 
 Only https, and http to this machine, is allowed, also in redirects. A weight file is `.h5`,
-`.weights.h5` or `.safetensors`; reading these does not run code.
+`.weights.h5`, `.safetensors` or a PyTorch checkpoint; reading these does not run code.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ __all__ = [
     "remove",
 ]
 
-SUFFIXES = (".weights.h5", ".h5", ".safetensors")
+SUFFIXES = (".weights.h5", ".h5", ".safetensors", ".pth.tar", ".pth", ".pt", ".th")
 # A part that was not written to for this long is dead: a download ends if its server is silent for
 # `Patience.read_timeout_s`, and pauses for at most `Patience.retry_after_s`.
 STALE_PART_S = 3600.0
@@ -66,7 +66,7 @@ CACHEDIR_TAG = (
 )
 _CACHE_NAME = re.compile(
     r"(?P<name>[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*)-(?P<role>[a-z]+)-(?P<sha>[0-9a-f]{8})"
-    r"(?P<suffix>\.weights\.h5|\.h5|\.safetensors)"
+    rf"(?P<suffix>{'|'.join(map(re.escape, SUFFIXES))})"
 )
 
 logger = logging.getLogger(__name__)

@@ -132,7 +132,7 @@ def read_torch(data: bytes) -> None:
     except Exception:  # of many kinds: PyTorch may refuse what is read here
         return
     found = state_dict.find(loaded)
-    entries = other[found.key] if found.key else other
+    entries = other if found.key is None else other[found.key]
     for name, array in arrays.items():
         tensor = entries[found.prefix + name].detach()
         theirs = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()

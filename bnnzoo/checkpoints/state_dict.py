@@ -32,14 +32,14 @@ class StateDict:
     """The weights in a checkpoint.
 
     Attributes:
-        key: Their key in the checkpoint; "" if they are the checkpoint.
+        key: Their key in the checkpoint; None if they are the checkpoint.
         prefix: What was removed from the beginning of every name.
         tensors: Name -> tensor.
-        others: Names of entries that are not tensors.
+        others: Names of the other entries.
         sha256: Digest of the file.
     """
 
-    key: str
+    key: str | None
     prefix: str
     tensors: Mapping[str, StoredTensor]
     others: tuple[str, ...]
@@ -74,7 +74,11 @@ def find(loaded: Any, key: str | None = None) -> StateDict:
     """Returns the weights in the object of a checkpoint."""
     if not isinstance(loaded, dict):
         raise WeightsError(f"it must hold a dictionary of tensors, got {described(loaded)}.")
-    within = {name: value for name, value in loaded.items() if _has_tensors(value)}
+    within = {
+        name: value
+        for name, value in loaded.items()
+        if isinstance(name, str) and _has_tensors(value)
+    }
     if key is not None:
         if key not in within:
             known = ", ".join(map(shown, within)) or "none"
@@ -84,7 +88,7 @@ def find(loaded: Any, key: str | None = None) -> StateDict:
         return _unwrapped(key, within[key])
     usual = [name for name in _KEYS if name in within]
     if usual or len(within) == 1:
-        key = (usual or [str(name) for name in within])[0]
+        key = (usual or list(within))[0]
         return _unwrapped(key, within[key])
     if within:
         known = ", ".join(map(shown, within))
@@ -93,7 +97,7 @@ def find(loaded: Any, key: str | None = None) -> StateDict:
         )
     if not _has_tensors(loaded):
         raise WeightsError("it has no tensors under names. Save model.state_dict().")
-    return _unwrapped("", loaded)
+    return _unwrapped(None, loaded)
 
 
 def _has_tensors(value: Any) -> bool:
@@ -103,23 +107,16 @@ def _has_tensors(value: Any) -> bool:
     )
 
 
-def _unwrapped(key: str, entries: Mapping[Any, Any]) -> StateDict:
+def _unwrapped(key: str | None, entries: Mapping[Any, Any]) -> StateDict:
     """Returns a state dict without the prefixes of wrappers."""
-    entries = {str(name): value for name, value in entries.items() if name != _COUNTER}
+    named = {name: v for name, v in entries.items() if isinstance(name, str) and name != _COUNTER}
     prefix = ""
-    while (next_one := _common_prefix(entries, len(prefix))) is not None:
+    while (next_one := _common_prefix(named, len(prefix))) is not None:
         prefix += next_one
-    tensors = {
-        name[len(prefix) :]: value
-        for name, value in entries.items()
-        if isinstance(value, StoredTensor)
-    }
-    others = tuple(
-        name[len(prefix) :]
-        for name, value in entries.items()
-        if not isinstance(value, StoredTensor)
-    )
-    return StateDict(key, prefix, tensors, others, "")
+    tensors = {n[len(prefix) :]: v for n, v in named.items() if isinstance(v, StoredTensor)}
+    others = [n[len(prefix) :] for n, v in named.items() if not isinstance(v, StoredTensor)]
+    others += [str(name) for name in entries if not isinstance(name, str)]
+    return StateDict(key, prefix, tensors, tuple(others), "")
 
 
 def _common_prefix(names: Mapping[str, Any], begin: int) -> str | None:

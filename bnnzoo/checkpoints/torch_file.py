@@ -78,8 +78,8 @@ def from_bytes(data: bytes) -> Any:
         return _Sequence(data).load()
     if data[257:262] == _TAR:
         raise WeightsError(
-            "it is a tar archive, as PyTorch wrote them before 0.1.10. Load and save it again with "
-            "PyTorch 0.4 to 2.5."
+            "it is a tar archive, as the first versions of PyTorch wrote them. Load it with "
+            "PyTorch and save it again."
         )
     kind = "an HDF5 file" if data.startswith(_HDF5) else "not a file of torch.save"
     raise WeightsError(f"it is {kind}. A PyTorch checkpoint is a zip archive or a pickle.")

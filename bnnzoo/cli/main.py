@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import importlib
 import io
+import keyword
 import os
 import sys
 import warnings
@@ -25,6 +26,7 @@ COMMANDS = {
     "doctor": "Show versions, the backend, the cache and missing packages.",
     "download": "Download and verify pretrained weights.",
     "evaluate": "Measure the accuracy of a model on a data set.",
+    "import": "Convert a PyTorch checkpoint of a paper's authors.",
     "info": "Show details of a model and its weights.",
     "finetune": "Train a pretrained network on other classes.",
     "inspect": "Show the graph, tensors and metadata of a packed file.",
@@ -59,7 +61,8 @@ class LazyGroup(click.Group):
         """Imports and returns a command; None if the name is unknown."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"bnnzoo.cli.{cmd_name}").command
+        module = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
+        command: click.Command = importlib.import_module(f"bnnzoo.cli.{module}").command
         return command
 
     def resolve_command(

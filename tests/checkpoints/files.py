@@ -121,3 +121,18 @@ def plain_file(*, old: bool = False, **shapes: tuple[int, ...]) -> bytes:
     if old:
         return old_file(content, {name: (n, ones(n)) for name, n in sizes.items()})
     return new_file(content, {name: ones(n) for name, n in sizes.items()})
+
+
+def of_model(model, names, prefix: str = "module.") -> bytes:
+    """A checkpoint with the weights of a Keras model under the authors' names."""
+    values = {"epoch": integer(7)}
+    storages = {}
+    entries = {}
+    for weight in model.weights:
+        value = np.asarray(weight)
+        axes = {4: (3, 2, 0, 1), 2: (1, 0)}.get(value.ndim, range(value.ndim))
+        value = np.ascontiguousarray(value.transpose(axes), "<f4")
+        key = names.source(weight.path)
+        storages[key] = value.tobytes()
+        entries[prefix + key] = tensor(storage(key, value.size), value.shape)
+    return new_file(dictionary({**values, "state_dict": dictionary(entries)}), storages)

@@ -25,11 +25,12 @@ def prefixed(prefix: str):
 @pytest.mark.parametrize(
     ("loaded", "key", "prefix"),
     [
-        (WEIGHTS, "", ""),
+        (WEIGHTS, None, ""),
         ({"state_dict": WEIGHTS, "epoch": 3, "best_prec1": T}, "state_dict", ""),
         ({"model": WEIGHTS, "optimizer": {"state": {0: {"momentum_buffer": T}}}}, "model", ""),
         ({"net": WEIGHTS, "criterion": {"weight": T}}, "net", ""),
         ({"anything": WEIGHTS, "lr": 0.1}, "anything", ""),
+        ({"": WEIGHTS, 5: WEIGHTS}, "", ""),
         ({"state_dict": WEIGHTS, "state_dict_ema": WEIGHTS}, "state_dict_ema", ""),
         (
             {"model": WEIGHTS, "model_ema": prefixed("module.") | {"n_averaged": T}},
@@ -37,8 +38,8 @@ def prefixed(prefix: str):
             "module.",
         ),
         ({"model": WEIGHTS, "model_ema": None}, "model", ""),
-        (prefixed("module."), "", "module."),
-        (prefixed("module._orig_mod.module."), "", "module._orig_mod.module."),
+        (prefixed("module."), None, "module."),
+        (prefixed("module._orig_mod.module."), None, "module._orig_mod.module."),
         (
             {"state_dict": prefixed("module."), "args": Other("argparse.Namespace")},
             "state_dict",
@@ -67,6 +68,7 @@ def test_a_prefix_must_be_that_of_all():
 def test_entries_that_are_not_tensors_are_named():
     found = state_dict.find({"module.a": T, "module.extra_state": Other("torch.device")})
     assert found.others == ("extra_state",)
+    assert state_dict.find({"module.a": T, 5: T, None: T}).others == ("5", "None")
 
 
 @pytest.mark.parametrize(

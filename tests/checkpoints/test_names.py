@@ -1,0 +1,61 @@
+"""Each table names every tensor of its authors' checkpoints, and no others."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+
+import pytest
+
+from bnnzoo import registry
+from bnnzoo.checkpoints.names import NAMES
+from bnnzoo.dry_build import count_numbers
+from tests.architectures.models import swept
+from tests.conftest import DATA
+
+# The names and shapes in the authors' code.
+REFERENCE = DATA / "modern"
+
+
+# Architecture -> the name of its file there, if it is another one.
+FILES = {"bnext_tiny": "bnext_t", "meliusnet_a": "meliusneta", "meliusnet_c": "meliusnetc"}
+
+LISTED = [name for name in NAMES if (REFERENCE / f"{FILES.get(name, name)}.json").exists()]
+QUICK = ("adabin_resnet20", "reactnet_a")
+
+
+def sizes(name: str) -> dict[str, int]:
+    """Number of elements by the authors' names, for a model without its numbers."""
+    found: dict[str, int] = {}
+
+    def build():
+        model = registry.builder(name)()
+        for weight in model.weights:
+            source = NAMES[name].source(weight.path)
+            assert source not in found, weight.path
+            found[source] = math.prod(weight.shape)
+        return model
+
+    count_numbers(build)
+    return found
+
+
+@pytest.mark.parametrize("name", swept(NAMES, QUICK))
+def test_every_weight_has_a_name_of_its_own(name):
+    assert sum(sizes(name).values()) == registry.info(name).params
+
+
+@pytest.mark.parametrize("name", swept(LISTED, QUICK))
+def test_the_names_are_those_of_the_authors_code(name):
+    weights = json.loads((REFERENCE / f"{FILES.get(name, name)}.json").read_text())["weights"]
+    names = NAMES[name]
+    held = {names.usual(weight["name"]): math.prod(weight["shape"]) for weight in weights}
+    ours = sizes(name)
+    assert {n: size for n, size in held.items() if n in ours or not names.is_unused(n)} == ours
+
+
+def test_the_page_lists_them():
+    page = (DATA.parents[1] / "docs" / "checkpoints.md").read_text()
+    rows = re.findall(r"^\| (`.+`) \| ", page.partition("## Networks")[2], re.MULTILINE)
+    assert sorted(re.findall(r"`(\w+)`", " ".join(rows))) == sorted(NAMES)
