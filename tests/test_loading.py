@@ -115,7 +115,7 @@ def test_own_weight_file(trained, tmp_path):
 
 MISTAKES = {
     "both": ({"pretrained": True, "weights": "a.h5"}, ArgumentError, "weights must be None with"),
-    "suffix": ({"weights": "a.ckpt"}, ArgumentError, "or .safetensors file, got"),
+    "suffix": ({"weights": "a.ckpt"}, ArgumentError, ".safetensors or .pth file, got"),
     "classes": ({"num_classes": 0}, ArgumentError, "num_classes must be a positive integer"),
     "bool": ({"num_classes": True}, ArgumentError, "must be a positive integer, got True"),
     "classes_alone": (
