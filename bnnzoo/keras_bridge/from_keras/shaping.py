@@ -196,11 +196,11 @@ def split_channels(emit: Emitter) -> list[str]:
 
 
 def shuffle_channels(emit: Emitter) -> str:
-    """Writes the channels of groups in turn."""
+    """Writes the channels of groups in turn; TensorFlow Lite has at most three axes of an image."""
     height, width, channels = emit.shape(emit.x)
     groups = emit.layer.groups
-    x = emit.reshape("grouped", emit.x, (height, width, groups, channels // groups))
-    x = emit.add("interleaved", "permute", x, axes=(0, 1, 3, 2))
+    x = emit.reshape("grouped", emit.x, (height * width, groups, channels // groups))
+    x = emit.add("interleaved", "permute", x, axes=(0, 2, 1))
     return emit.reshape("shuffled", x, (height, width, channels))
 
 
