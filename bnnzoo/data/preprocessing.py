@@ -2,11 +2,16 @@
 
 It needs only NumPy, so that a board without TensorFlow computes exactly the same numbers.
 
-    id           what it does
-    larq_in1k    Larq Zoo's for ImageNet: central crop, TensorFlow 1's bicubic, mean, deviation
-    scale_pm1    x / 127.5 - 1, in [-1, 1]
-    scale_01     x / 255, in [0, 1]
-    raw          x, in [0, 255], for models that scale their input themselves
+    id                   what it does
+    larq_in1k            Larq Zoo's for ImageNet: central crop, TensorFlow 1's bicubic
+    torchvision_in1k     torchvision's for ImageNet: shorter side 256, bilinear, center 224
+    timm_in1k            timm's for ImageNet: shorter side 235, bicubic, center 224 (crop 0.95)
+    torchvision_cifar10  (x / 255 - mean) / deviation of CIFAR-10
+    scale_pm1            x / 127.5 - 1, in [-1, 1]
+    scale_01             x / 255, in [0, 1]
+    raw                  x, in [0, 255], for models that scale their input themselves
+
+Those for ImageNet end with its mean and deviation.
 
 The id of a custom preprocessing defines it: `mean=0.5:std=0.25:size=96x96`; see `normalization`.
 """
@@ -24,7 +29,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bnnzoo.data.images import as_pixels
-from bnnzoo.data.resampling import resize_bicubic_tf1, resize_bilinear
+from bnnzoo.data.resampling import resize_bicubic_tf1, resize_bilinear, resize_pillow
 from bnnzoo.errors import ArgumentError, DataError, did_you_mean
 
 __all__ = [
@@ -49,6 +54,8 @@ MAX_SIDE = 2**13
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
+CIFAR10_STD = (0.2470, 0.2435, 0.2616)
 
 
 @dataclass(frozen=True)
@@ -218,6 +225,22 @@ def _crop_and_resize(
     return resize_bilinear(crop, height, width)
 
 
+def _shorter_side(
+    image: NDArray[np.uint8], height: int, width: int, fraction: float, bicubic: bool
+) -> NDArray[np.float32]:
+    """Resizes the shorter side to the result's divided by `fraction`, then crops the center.
+
+    As torchvision's Resize and CenterCrop do with an image of Pillow: the longer side is rounded
+    down, and margins half to even.
+    """
+    h, w = image.shape[:2]
+    short = int(max(height, width) / fraction)
+    rows, columns = (int(short * side / min(h, w)) for side in (h, w))
+    top, left = round((rows - height) / 2), round((columns - width) / 2)
+    window = slice(top, top + height), slice(left, left + width)
+    return resize_pillow(image, rows, columns, bicubic=bicubic, window=window)
+
+
 def _keep_or_resize(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.float32]:
     """Keeps an image of the right size; otherwise crops it to the aspect and resizes it."""
     if image.shape[:2] == (height, width):
@@ -241,6 +264,33 @@ PREPROCESSINGS: dict[str, Preprocessing] = {
             channels=3,
             fit=_larq_in1k,
             resize=resize_bicubic_tf1,
+        ),
+        *(
+            Preprocessing(
+                id=id,
+                description=f"shorter side {side}, {filter}, center 224, ImageNet mean, deviation",
+                mean=tuple(255 * value for value in IMAGENET_MEAN),
+                std=tuple(255 * value for value in IMAGENET_STD),
+                size=(224, 224),
+                channels=3,
+                fit=functools.partial(
+                    _shorter_side, fraction=fraction, bicubic=filter == "bicubic"
+                ),
+                resize=functools.partial(resize_pillow, bicubic=filter == "bicubic"),
+            )
+            for id, side, filter, fraction in (
+                ("torchvision_in1k", 256, "bilinear", 0.875),
+                ("timm_in1k", 235, "bicubic", 0.95),
+            )
+        ),
+        Preprocessing(
+            id="torchvision_cifar10",
+            description="(x / 255 - mean) / deviation of CIFAR-10; other sizes: crop, bilinear",
+            mean=tuple(255 * value for value in CIFAR10_MEAN),
+            std=tuple(255 * value for value in CIFAR10_STD),
+            size=None,
+            channels=3,
+            fit=_keep_or_resize,
         ),
         _scaled("scale_pm1", "x / 127.5 - 1; other sizes: central crop, bilinear", 127.5, 127.5),
         _scaled("scale_01", "x / 255; other sizes: central crop, bilinear", 0.0, 255.0),

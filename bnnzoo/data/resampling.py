@@ -1,6 +1,6 @@
-"""Separable image resampling in NumPy: TensorFlow 1's bicubic and an antialiased bilinear.
+"""Separable image resampling in NumPy: TensorFlow 1's bicubic, Pillow's, an antialiased bilinear.
 
-Both are two passes of weighted sums, rows first. The pixels and weights depend only on the sizes,
+All are two passes of weighted sums. The pixels and weights depend only on the sizes,
 and are cached per pair of sizes.
 """
 
@@ -11,11 +11,13 @@ import functools
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["resize_bicubic_tf1", "resize_bilinear"]
+__all__ = ["resize_bicubic_tf1", "resize_bilinear", "resize_pillow"]
 
 # TensorFlow 1 rounds the distance to a neighbour to 1/1024 pixel and looks its weight up.
 _TABLE_SIZE = 1024
 _BICUBIC_A = -0.75
+# Fractional bits of Pillow's weights.
+_PILLOW_BITS = 22
 # Values converted to float32 at a time: a whole image would take four times its bytes.
 BLOCK_VALUES = 2**24
 
@@ -115,3 +117,58 @@ def resize_bilinear(image: NDArray[np.generic], height: int, width: int) -> NDAr
     turned = np.ascontiguousarray(rows.reshape(height, w, c).transpose(1, 0, 2))
     columns = _bilinear_matrix(w, width) @ turned.reshape(w, height * c)
     return np.swapaxes(columns.reshape(width, height, c), 0, 1)
+
+
+@functools.lru_cache(maxsize=16)
+def _pillow_matrix(size_in: int, size_out: int, bicubic: bool) -> NDArray[np.float64]:
+    """Weights `(size_out, size_in)` of Pillow's filters, as integers in units of 2^-22."""
+    scale = max(size_in / size_out, 1.0)
+    centres = (np.arange(size_out) + 0.5) * (size_in / size_out)
+    x = np.abs(np.arange(size_in) + 0.5 - centres[:, None]) / scale
+    if bicubic:  # Keys' kernel with a = -1/2
+        near = (1.5 * x - 2.5) * x * x + 1
+        far = ((-0.5 * x + 2.5) * x - 4) * x + 2
+        weights = np.where(x < 1, near, np.where(x < 2, far, 0.0))
+    else:
+        weights = np.maximum(1.0 - x, 0.0)
+    weights /= weights.sum(axis=1, keepdims=True)
+    integers: NDArray[np.float64] = np.trunc(weights * 2**_PILLOW_BITS + np.copysign(0.5, weights))
+    return integers
+
+
+def resize_pillow(
+    image: NDArray[np.generic],
+    height: int,
+    width: int,
+    *,
+    bicubic: bool = False,
+    window: tuple[slice, slice] = (slice(None), slice(None)),
+) -> NDArray[np.float32]:
+    """Resizes to the same 8-bit values as Pillow's BILINEAR or BICUBIC.
+
+    Columns come first, and the result of either pass is rounded and clipped to 8 bits. Sums of
+    integer weights are exact in float64.
+
+    Args:
+        image: `(h, w, c)`, uint8.
+        height: Rows of the whole result.
+        width: Columns of the whole result.
+        bicubic: Use the bicubic filter instead of the bilinear one.
+        window: Rows and columns of the result that are computed.
+
+    Returns:
+        float32 `(height, width, c)`, integers in [0, 255]; of the window only.
+    """
+    h, w, c = image.shape
+    columns = _pillow_matrix(w, width, bicubic)[window[1]]
+    turned = _eight_bits(columns @ image.transpose(1, 0, 2).reshape(w, h * c).astype(np.float64))
+    lines = turned.reshape(len(columns), h, c).transpose(1, 0, 2)
+    rows = _pillow_matrix(h, height, bicubic)[window[0]]
+    resized = _eight_bits(rows @ lines.reshape(h, len(columns) * c))
+    return resized.reshape(len(rows), len(columns), c).astype(np.float32)
+
+
+def _eight_bits(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns sums of pixels times integer weights, rounded half up and clipped to 8 bits."""
+    pixels: NDArray[np.float64] = np.clip(np.floor(sums / 2**_PILLOW_BITS + 0.5), 0, 255)
+    return pixels

@@ -94,6 +94,10 @@ def test_larq_in1k_at_other_sizes_keeps_the_recipe(
     [
         ("scale_pm1", lambda x: x / 127.5 - 1),
         ("scale_01", lambda x: x / 255),
+        (
+            "torchvision_cifar10",
+            lambda x: (x / 255 - [0.4914, 0.4822, 0.4465]) / [0.2470, 0.2435, 0.2616],
+        ),
         ("raw", lambda x: x),
     ],
 )
@@ -130,6 +134,36 @@ def test_another_size_is_cropped_to_the_aspect_and_resized_as_pillow_does(
     square = Image.fromarray(image[:, 7:54])
     expected = np.asarray(square.resize((20, 20), Image.Resampling.BILINEAR), dtype=float)
     np.testing.assert_allclose(result[0], expected, atol=1.0)
+
+
+def torchvision_restated(image: np.ndarray, shorter: int, filter: int) -> np.ndarray:
+    """torchvision's Resize and CenterCrop(224) of an image of Pillow, which timm uses as well."""
+    pillow = Image.fromarray(image)
+    w, h = pillow.size
+    size = (shorter, int(shorter * h / w)) if w < h else (int(shorter * w / h), shorter)
+    left, top = (round((side - 224) / 2) for side in size)
+    resized = pillow.resize(size, filter)
+    return np.asarray(resized.crop((left, top, left + 224, top + 224)), float)
+
+
+@pytest.mark.parametrize(
+    ("id", "shorter", "filter"),
+    [
+        ("torchvision_in1k", 256, Image.Resampling.BILINEAR),
+        ("timm_in1k", 235, Image.Resampling.BICUBIC),
+    ],
+)
+@pytest.mark.parametrize(
+    "name",
+    ["random_300x451", "random_97x64", "random_256x256", "random_235x500",
+     "ILSVRC2012_val_00000347.JPEG", "ILSVRC2012_val_00000355.JPEG"],
+)  # fmt: skip
+def test_pixels_are_those_of_torchvision_and_timm(
+    id: str, shorter: int, filter: int, name: str
+) -> None:
+    image = golden_image(name)
+    found = preprocessing.get(id).unscaled()(image)[0]
+    np.testing.assert_array_equal(found, torchvision_restated(image, shorter, filter))
 
 
 @pytest.mark.parametrize(("size_in", "size_out"), [(5, 9), (9, 5), (7, 7), (1, 4), (4, 1)])
