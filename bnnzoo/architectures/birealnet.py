@@ -9,6 +9,7 @@ Paper:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import keras
 from keras import layers
@@ -37,7 +38,14 @@ def _stem(inputs: keras.KerasTensor, filters: int, *, small: bool) -> keras.Kera
     return MaxPooling2D(3, strides=2, padding="same", name="stem_pool")(x)
 
 
-def _residual_block(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
+def _residual_block(
+    x: keras.KerasTensor,
+    filters: int,
+    name: str,
+    *,
+    input_quantizer: str,
+    kernel_quantizer: str,
+) -> keras.KerasTensor:
     """A binary convolution with its own shortcut; halves the map if the channels increase."""
     downsample = x.shape[-1] != filters
     shortcut = x
@@ -50,8 +58,8 @@ def _residual_block(x: keras.KerasTensor, filters: int, name: str) -> keras.Kera
         filters,
         f"{name}_conv",
         strides=2 if downsample else 1,
-        input_quantizer=nn.ApproxSign(),
-        kernel_quantizer=nn.MagnitudeAwareSign(),
+        input_quantizer=nn.quantizers.get(input_quantizer),
+        kernel_quantizer=nn.quantizers.get(kernel_quantizer),
     )
     x = _norm(x, f"{name}_bn")
     return layers.Add(name=f"{name}_add")([x, shortcut])
@@ -66,10 +74,15 @@ def _birealnet(
     *,
     filters: int,
     small_stem: bool,
+    input_quantizer: str = "approx_sign",
+    kernel_quantizer: str = "magnitude_aware_sign",
 ) -> ZooModel:
     x = _stem(inputs, filters, small=small_stem)
     widths = [filters * 2**stage for stage in range(len(blocks))]
-    stages = stack(x, _residual_block, blocks, widths)
+    block = partial(
+        _residual_block, input_quantizer=input_quantizer, kernel_quantizer=kernel_quantizer
+    )
+    stages = stack(x, block, blocks, widths)
     x = stages[-1]
     if include_top:
         x = classifier(x, num_classes)
@@ -124,7 +137,11 @@ def birealnet34(
 
 @register_model
 def birealnet20(
-    input_shape: Shape = (32, 32, 3), num_classes: int = 10, include_top: bool = True
+    input_shape: Shape = (32, 32, 3),
+    num_classes: int = 10,
+    include_top: bool = True,
+    input_quantizer: str = "approx_sign",
+    kernel_quantizer: str = "magnitude_aware_sign",
 ) -> ZooModel:
     """Builds a 20-layer Bi-Real net for CIFAR images: 16, 32 and 64 channels.
 
@@ -136,9 +153,19 @@ def birealnet20(
 
     - The paper has no CIFAR network; the blocks are those of `birealnet18`.
 
-    The minimum image size is 4 x 4.
+    The minimum image size is 4 x 4. `input_quantizer` and `kernel_quantizer` are aliases of
+    quantizers, for those of other papers on the same network: "error_decay_sign" and "libra_sign"
+    are IR-Net's, "recu" is ReCU's.
     """
     inputs = image_input(input_shape, minimum=4, name="birealnet20")
     return _birealnet(
-        "birealnet20", inputs, num_classes, include_top, (6, 6, 6), filters=16, small_stem=True
+        "birealnet20",
+        inputs,
+        num_classes,
+        include_top,
+        (6, 6, 6),
+        filters=16,
+        small_stem=True,
+        input_quantizer=input_quantizer,
+        kernel_quantizer=kernel_quantizer,
     )

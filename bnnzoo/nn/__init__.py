@@ -12,7 +12,12 @@ with naming_keras_extras():
 
 from bnnzoo.nn import pickling, quantizers  # noqa: F401
 from bnnzoo.nn.activations import hard_tanh, leaky_tanh
-from bnnzoo.nn.callbacks import AnnealQuantizers, FlipRatioLogger, HyperparameterScheduler
+from bnnzoo.nn.callbacks import (
+    AnnealQuantizers,
+    FlipRatioLogger,
+    HyperparameterScheduler,
+    anneal,
+)
 from bnnzoo.nn.constraints import WeightClip
 from bnnzoo.nn.latent_weights import BinaryKernel, binary_weights, quantized_scope
 from bnnzoo.nn.layers import (
@@ -97,6 +102,7 @@ __all__ = [
     "SwishSign",
     "WeightClip",
     "XnorWeightScale",
+    "anneal",
     "binary_weights",
     "hard_tanh",
     "leaky_tanh",

@@ -15,7 +15,7 @@ from bnnzoo.nn.metrics import FlipRatio
 from bnnzoo.nn.optimizers import CaseOptimizer, is_binary_variable
 from bnnzoo.nn.quantizers import AnnealedQuantizer
 
-__all__ = ["AnnealQuantizers", "FlipRatioLogger", "HyperparameterScheduler"]
+__all__ = ["AnnealQuantizers", "FlipRatioLogger", "HyperparameterScheduler", "anneal"]
 
 
 class HyperparameterScheduler(keras.callbacks.Callback):
@@ -165,13 +165,21 @@ class AnnealQuantizers(keras.callbacks.Callback):
         epochs = self.params["epochs"]
         steps = min(self.steps or epochs, epochs)
         progress = epoch * steps // epochs / steps
-        changed = False
-        for layer, name, quantizer in list(_annealed(self.model)):
-            if quantizer.progress != progress:
-                setattr(layer, name, dataclasses.replace(quantizer, progress=progress))
-                changed = True
-        if changed:
+        if anneal(self.model, progress):
             self.model.make_train_function(force=True)
+
+
+def anneal(model: keras.Model, progress: float) -> bool:
+    """Sets the `progress` of a model's annealed quantizers; returns whether one has changed.
+
+    A compiled train step must be compiled again after a change.
+    """
+    changed = False
+    for layer, name, quantizer in list(_annealed(model)):
+        if quantizer.progress != progress:
+            setattr(layer, name, dataclasses.replace(quantizer, progress=progress))
+            changed = True
+    return changed
 
 
 def _annealed(model: keras.Model) -> Iterator[tuple[Any, str, AnnealedQuantizer]]:

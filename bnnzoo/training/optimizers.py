@@ -25,7 +25,10 @@ def make_optimizer(phase: Phase, network: Any, steps_per_epoch: int) -> Any:
         network: The network to train.
         steps_per_epoch: Steps per epoch, for the schedule.
     """
-    float_optimizer = _float_optimizer(phase, steps_per_epoch)
+    peak = phase.learning_rate if phase.float_learning_rate is None else phase.float_learning_rate
+    float_optimizer = _optimizer(
+        phase, phase.float_optimizer, peak, steps_per_epoch, weight_decay=phase.weight_decay or None
+    )
     if phase.weight_decay:
         decayed = {id(variable) for variable in decayed_variables(network)}
         rest = [v for v in network.trainable_variables if id(v) not in decayed]
@@ -35,23 +38,24 @@ def make_optimizer(phase: Phase, network: Any, steps_per_epoch: int) -> Any:
     if phase.binary_optimizer == "bop":
         gamma = _schedule(phase, phase.bop_gamma, steps_per_epoch)
         binary_optimizer: Any = nn.Bop(threshold=phase.bop_threshold, gamma=gamma)
-    elif phase.float_optimizer == "adam" and phase.float_learning_rate is None:
-        return float_optimizer
     else:
-        rate = _schedule(phase, phase.learning_rate, steps_per_epoch)
-        binary_optimizer = keras.optimizers.Adam(rate, epsilon=phase.epsilon)
+        kind = "adam" if phase.binary_optimizer == "latent" else "sgd"
+        if kind == phase.float_optimizer and phase.float_learning_rate is None:
+            return float_optimizer
+        binary_optimizer = _optimizer(phase, kind, phase.learning_rate, steps_per_epoch)
     return nn.CaseOptimizer(
         (is_binary_variable, binary_optimizer), default_optimizer=float_optimizer
     )
 
 
-def _float_optimizer(phase: Phase, steps_per_epoch: int) -> Any:
-    peak = phase.float_learning_rate
-    rate = _schedule(phase, phase.learning_rate if peak is None else peak, steps_per_epoch)
-    decay = phase.weight_decay or None
-    if phase.float_optimizer == "sgd":
-        return keras.optimizers.SGD(rate, momentum=MOMENTUM, weight_decay=decay)
-    return keras.optimizers.Adam(rate, epsilon=phase.epsilon, weight_decay=decay)
+def _optimizer(
+    phase: Phase, kind: str, peak: float, steps_per_epoch: int, weight_decay: float | None = None
+) -> Any:
+    rate = _schedule(phase, peak, steps_per_epoch)
+    shared = {"weight_decay": weight_decay, "global_clipnorm": phase.clip_norm}
+    if kind == "sgd":
+        return keras.optimizers.SGD(rate, momentum=MOMENTUM, **shared)
+    return keras.optimizers.Adam(rate, epsilon=phase.epsilon, **shared)
 
 
 def decayed_variables(network: Any) -> list[Any]:

@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from bnnzoo import nn
 from bnnzoo.data.sources import check_source
 from bnnzoo.errors import ArgumentError
 from bnnzoo.evaluation import evaluate
@@ -34,7 +35,7 @@ from bnnzoo.training.networks import (
 )
 from bnnzoo.training.optimizers import make_optimizer
 from bnnzoo.training.recipes import recipe as find_recipe
-from bnnzoo.training.recipes.schema import Recipe, check
+from bnnzoo.training.recipes.schema import TEACHERS, Recipe, check
 from bnnzoo.training.run_folder import (
     BEST,
     ENVIRONMENT,
@@ -177,6 +178,8 @@ class _Trainer:
             checkpoints.read_state(self.folder, model.network, model.optimizer)
         runner = EpochRunner(model, self.data, self.recipe, self.folder.group, self.progress)
         for epoch in range(done, first + phase.epochs):
+            if nn.anneal(model, (epoch - first) / phase.epochs):
+                model.make_train_function(force=True)
             row, flips = runner.run(epoch)
             self.rows.append({"phase": index + 1, **row})
             if epoch == first + phase.epochs - 1:
@@ -208,10 +211,11 @@ class _Trainer:
         phase = self.recipe.phases[index]
         if phase.teacher is None:
             return None
-        if phase.teacher != "previous":
+        if phase.teacher not in TEACHERS:
             return open_teacher(phase, student)
-        teacher = self.networks.network(index - 1)
-        self._read_phase(index - 1, teacher)
+        trained = 0 if phase.teacher == "first" else index - 1
+        teacher = self.networks.network(trained)
+        self._read_phase(trained, teacher)
         check_teacher(phase, teacher, student)
         return teacher
 

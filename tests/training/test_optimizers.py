@@ -56,6 +56,21 @@ def test_bop_trains_the_binary_kernels(network):
     assert set(np.unique(kernel)) <= {-1.0, 1.0}
 
 
+@pytest.mark.parametrize("binary, other", [("sgd", "sgd"), ("latent", "adam")])
+def test_one_kind_of_optimizer_trains_all_weights(binary, other):
+    phase = Phase(epochs=1, binary_optimizer=binary, float_optimizer=other, clip_norm=5.0)
+    optimizer = make_optimizer(phase, None, 10)
+    assert type(optimizer).__name__.lower() == other
+    assert optimizer.global_clipnorm == 5.0
+
+
+def test_sgd_for_latent_weights_alone():
+    phase = Phase(epochs=1, learning_rate=0.1, binary_optimizer="sgd", float_optimizer="adam")
+    binary, other = (case.optimizer for case in make_optimizer(phase, None, 10).cases)
+    assert isinstance(binary, keras.optimizers.SGD)
+    assert isinstance(other, keras.optimizers.Adam)
+
+
 @pytest.mark.parametrize("change", [{"binary_optimizer": "bop"}, {"float_optimizer": "sgd"}])
 def test_frozen_binary_kernels_need_no_optimizer(network, change):
     for layer in backbone_layers(network):

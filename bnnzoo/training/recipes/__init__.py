@@ -53,6 +53,19 @@ def _cifar10(name: str, *phases: Phase, **fields: Any) -> Recipe:
     return _recipe(name, *phases, augmentation=crop_and_flip, precision="mixed_bfloat16", **fields)
 
 
+def _sgd(name: str, epochs: int, summary: str, arguments: dict[str, Any] | None = None) -> Recipe:
+    """Returns a recipe for CIFAR-10 with SGD for latent weights too, as recent papers have it."""
+    phase = Phase(
+        epochs=epochs,
+        learning_rate=0.1,
+        binary_optimizer="sgd",
+        float_optimizer="sgd",
+        weight_decay=1e-4,
+        warmup_epochs=5,
+    )
+    return _cifar10(name, phase, summary=summary, arguments=arguments or {}, batch_size=256)
+
+
 _ALL = (
     MNIST,
     _mnist_variant(
@@ -157,6 +170,23 @@ _ALL = (
         Phase(epochs=100, learning_rate=3e-3, warmup_epochs=2),
         summary="30 channels, not 16, for a file below 200 kB; Adam, cosine, crops and flips.",
         arguments={"width": 30},
+    ),
+    _sgd(
+        "birealnet20.cifar10-irnet",
+        epochs=400,
+        summary="IR-Net's quantizers, annealed; SGD, cosine, crops and flips.",
+        arguments={"input_quantizer": "error_decay_sign", "kernel_quantizer": "libra_sign"},
+    ),
+    _sgd(
+        "birealnet20.cifar10-recu",
+        epochs=600,
+        summary="ReCU's kernels, annealed; SGD, cosine, crops and flips.",
+        arguments={"kernel_quantizer": "recu"},
+    ),
+    _sgd(
+        "adabin_resnet20.cifar10",
+        epochs=400,
+        summary="The authors' network; SGD, cosine, crops and flips.",
     ),
     _cifar10(
         "birealnet20.cifar10-two-stage",

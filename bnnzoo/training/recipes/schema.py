@@ -21,14 +21,15 @@ from typing import Any
 from bnnzoo.errors import ArgumentError, did_you_mean
 from bnnzoo.records import read_record
 
-__all__ = ["Augmentation", "Phase", "Recipe", "check", "plain_fields", "type_names"]
+__all__ = ["TEACHERS", "Augmentation", "Phase", "Recipe", "check", "plain_fields", "type_names"]
 
 BINARIZE = ("nothing", "activations", "everything")
 SCHEDULES = ("cosine", "linear", "constant", "steps")
-BINARY_OPTIMIZERS = ("latent", "bop")
+BINARY_OPTIMIZERS = ("latent", "sgd", "bop")
 FLOAT_OPTIMIZERS = ("adam", "sgd")
 IMAGES = ("auto", "memory", "files")
 REAL_ACTIVATIONS = ("hard_tanh", "relu")
+TEACHERS = ("previous", "first")
 PRECISIONS = ("float32", "mixed_bfloat16")
 
 
@@ -63,7 +64,8 @@ class Phase:
         drops: For `steps`: pairs of an epoch, counted from 0, and the share of the learning rate
             from that epoch on.
         warmup_epochs: Epochs of linear warm-up from zero, at most all epochs.
-        binary_optimizer: `latent` weights trained with Adam, or `bop`, which flips weights.
+        binary_optimizer: Latent weights trained with Adam (`latent`), or with a momentum of 0.9
+            (`sgd`); or `bop`, which flips weights.
         epsilon: Epsilon of Adam.
         float_optimizer: Optimizer of everything but binary kernels: `adam` with `learning_rate`, or
             `sgd` with a momentum of 0.9.
@@ -71,9 +73,10 @@ class Phase:
         bop_gamma: Adaptivity rate of Bop; it follows the schedule.
         bop_threshold: Threshold of Bop.
         weight_decay: Decoupled weight decay of float kernels.
+        clip_norm: Bound of the norm of all gradients of an optimizer together; None does not clip.
         label_smoothing: Share of the target that is spread over all classes.
-        teacher: Network to learn from: `previous` (that of the phase before), `name.tag` or a
-            `.keras` file.
+        teacher: Network to learn from: `previous` (that of the phase before), `first` (that of the
+            first phase), `name.tag` or a `.keras` file.
         distillation: Weight of the teacher's soft labels, from 0 to 1; the rest is that of the
             labels.
         temperature: Divisor of both networks' logits for the soft labels.
@@ -94,6 +97,7 @@ class Phase:
     bop_gamma: float = 1e-4
     bop_threshold: float = 1e-8
     weight_decay: float = 0.0
+    clip_norm: float | None = None
     label_smoothing: float = 0.0
     teacher: str | None = None
     distillation: float = 0.0
@@ -263,14 +267,19 @@ def _check_phase(phase: Phase, *, first: bool) -> None:
             f"distillation or attention must be above 0 with teacher={phase.teacher!r}, got 0 for "
             "both. Set distillation=0.5."
         )
-    if phase.teacher == "previous" and first:
-        raise ArgumentError("teacher must not be 'previous' in the first phase. Name a network.")
+    if phase.teacher in TEACHERS and first:
+        raise ArgumentError(
+            f"teacher must not be '{phase.teacher}' in the first phase. Name a network."
+        )
+    if phase.clip_norm is not None and not 0 < phase.clip_norm < math.inf:
+        raise ArgumentError(f"clip_norm must be positive and finite, got {phase.clip_norm!r}.")
     if phase.binary_optimizer == "bop" and phase.binarize != "everything":
         raise ArgumentError(
             f"binarize must be 'everything' with Bop, got {phase.binarize!r}. Bop trains binary "
             "kernels only."
         )
-    two = phase.float_optimizer != "adam" or phase.float_learning_rate is not None
+    same = {"latent": "adam", "sgd": "sgd"}.get(phase.binary_optimizer) == phase.float_optimizer
+    two = not same or phase.float_learning_rate is not None
     if two and phase.binarize != "everything":
         raise ArgumentError(
             f"binarize must be 'everything' with two optimizers, got {phase.binarize!r}. Without "

@@ -19,7 +19,7 @@ from bnnzoo.training.recipes.schema import check
 from tests.architectures.models import swept
 from tests.training.tiny import write_photos
 
-IMAGENET = [name for name in RECIPES if name.endswith(".imagenet2012")]
+IMAGENET = [name for name in RECIPES if ".imagenet2012" in name]
 SMALL = [name for name in RECIPES if name not in IMAGENET]
 SHAPES = {"mnist": (28, 28, 1), "fashion_mnist": (28, 28, 1), "cifar10": (32, 32, 3)}
 
@@ -88,7 +88,7 @@ LARQ = {
 }
 
 
-@pytest.mark.parametrize("name", IMAGENET)
+@pytest.mark.parametrize("name", [f"{network}.imagenet2012" for network in LARQ])
 def test_imagenet_is_trained_as_larq_zoo_trains(name):
     recipe = RECIPES[name]
     batch_size, epochs, learning_rate = LARQ[recipe.network]
@@ -106,6 +106,22 @@ def test_imagenet_is_trained_as_larq_zoo_trains(name):
             found = float(keras.ops.convert_to_numpy(schedule(100 * epoch)))
             # A rise begins at 1/500 of the peak here, at 0 there.
             assert found == pytest.approx(peak * learning_rate(epoch), rel=1e-4, abs=peak * 3e-5)
+
+
+@pytest.mark.parametrize("name, batch, epochs, peak, decay", [
+    ("reactnet_a.imagenet2012", 256, 128, 1.25e-3, 1e-5),
+    ("reactnet_resnet18.imagenet2012", 512, 128, 2.5e-3, 1e-5),
+    ("reactnet_a.imagenet2012-adambnn", 256, 256, 1.25e-3, 5e-6),
+])  # fmt: skip
+def test_reactnet_is_trained_in_two_steps_from_soft_labels_alone(name, batch, epochs, peak, decay):
+    recipe = RECIPES[name]
+    assert recipe.batch_size == batch
+    _, activations, everything = recipe.phases
+    assert [phase.binarize for phase in recipe.phases] == ["nothing", "activations", "everything"]
+    assert [phase.weight_decay for phase in recipe.phases] == [0, decay, 0]
+    for phase in (activations, everything):
+        assert (phase.teacher, phase.distillation) == ("first", 1.0)
+        assert (phase.epochs, phase.learning_rate, phase.schedule) == (epochs, peak, "linear")
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +155,7 @@ def train_small(recipe, small_sets, folder):
 @pytest.mark.parametrize("name", swept(RECIPES, ["binarynet_mlp.mnist-bop"], rest="long"))
 def test_two_epochs_of_a_small_set(name, small_sets, tmp_path):
     report = train_small(RECIPES[name], small_sets, tmp_path / "run")
-    assert report["epochs"] == 2
+    assert report["epochs"] == max(len(RECIPES[name].phases), 2)
     assert report["evaluation"]["n"] == (16 if name in IMAGENET else 32)
 
 

@@ -50,7 +50,7 @@ WRONG = {
     "epochs": (0, "epochs must be an integer of at least 1"),
     "binarize": ("weights", "binarize must be one of nothing, activations, everything"),
     "schedule": ("cosin", "Did you mean 'cosine'?"),
-    "binary_optimizer": ("adam", "binary_optimizer must be one of latent, bop"),
+    "binary_optimizer": ("adam", "binary_optimizer must be one of latent, sgd, bop"),
     "learning_rate": (-1.0, "learning_rate must be at least 0, got -1.0"),
     "warmup_epochs": (-1.0, "warmup_epochs must be at least 0"),
     "weight_decay": (2.0, "weight_decay must be from 0 to 1"),
