@@ -11,6 +11,7 @@ import pytest
 from keras import layers
 from PIL import Image
 
+import bnnzoo
 from bnnzoo import runtime
 from bnnzoo.cli.main import main
 from bnnzoo.data import open_source
@@ -62,7 +63,8 @@ def test_measures_on_a_folder_with_labels_in_a_csv(
         rows.append(f"{i}.png,{label}")
     labels = tmp_path / "labels.csv"
     labels.write_text("\n".join(rows))
-    arguments = ["convert", SMALL, "--dry-run", "--check", "1", "--json"]
+    packed = Path(bnnzoo.__file__).parent / "pretrained" / f"{SMALL}.safetensors"
+    arguments = ["convert", str(packed), "--dry-run", "--check", "1", "--json"]
     assert main([*arguments, "--data", str(tmp_path), "--labels", str(labels)]) == 0
     assert json.loads(capsys.readouterr().out)["data"]["n"] == 6
     assert main([*arguments, "--labels", str(labels)]) == 2

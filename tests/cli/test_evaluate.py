@@ -8,12 +8,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import bnnzoo
 from bnnzoo.cli.main import main
+from bnnzoo.evaluation.measure import evaluate
 from tests.evaluation.centroid_network import centroid_scores, sample, save_centroid_network
 
 ROOT = Path(__file__).parents[2]
@@ -35,22 +38,36 @@ def right() -> np.ndarray:
     return np.argmax(centroid_scores(), axis=1) == sample()[1]
 
 
-def test_a_process_from_end_to_end(arguments: list[str], tmp_path: Path) -> None:
+def run(arguments: list[str], folder: Path) -> dict[str, Any]:
+    """Runs the command in a process, and returns what it prints as JSON, and writes."""
     result = subprocess.run(
-        [sys.executable, "-m", "bnnzoo", *arguments, "--json", "-o", tmp_path / "result.json"],
+        [sys.executable, "-m", "bnnzoo", *arguments, "--json", "-o", folder / "result.json"],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
     )
     assert result.returncode == 0, result.stderr
-    value = json.loads(result.stdout)
-    assert value == json.loads((tmp_path / "result.json").read_text())
-    assert value["dataset"] == "sample:fashion_mnist"
-    assert (value["model"], value["n"], value["partial"]) == ("centroids.keras", 2000, False)
-    assert value["top1"] == 100 * right().mean()
+    value: dict[str, Any] = json.loads(result.stdout)
+    assert value == json.loads((folder / "result.json").read_text())
     assert value["command"].startswith("bnnzoo evaluate ")
-    assert value["command"].endswith(f"--json -o {tmp_path}/result.json")
-    assert "images/s" not in result.stderr, "a progress bar on what is no terminal"
+    assert value["command"].endswith(f"--json -o {folder}/result.json")
+    assert "images/s" not in result.stderr, "a progress bar without a terminal"
+    return value
+
+
+def test_a_process_from_end_to_end(tmp_path: Path) -> None:
+    packed = Path(bnnzoo.__file__).parent / "pretrained" / "binarynet_mlp.mnist.safetensors"
+    value = run(["evaluate", str(packed), "--data", "sample:fashion_mnist"], tmp_path)
+    assert (value["runtime"], value["dataset"]) == ("packed", "sample:fashion_mnist")
+    assert (value["n"], value["partial"]) == (2000, False)
+    assert value["top1"] == evaluate(packed, "sample:fashion_mnist").top1
+
+
+@pytest.mark.slow
+def test_a_process_with_keras_prints_json_alone(arguments: list[str], tmp_path: Path) -> None:
+    value = run(arguments, tmp_path)
+    assert (value["runtime"], value["model"]) == ("keras", "centroids.keras")
+    assert value["top1"] == 100 * right().mean()
 
 
 def test_table_for_people(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -252,6 +269,7 @@ def test_a_missing_extra_is_told_before_a_model_is_fetched(
     assert "pip install 'bnnzoo[plots]'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_random_weights_run_over_photos(capsys: pytest.CaptureFixture[str]) -> None:
     """The whole path of ImageNet: 24 of the 1,300 photos, labels from their CSV."""
     table = SHARED / "imagenet_val1300_labels.csv"
