@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -35,7 +35,6 @@ def _list_formats(context: click.Context, option: click.Parameter, value: bool) 
 @click.argument("out", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--format",
-    "format_name",
     metavar="NAME",
     help="Format of OUT, if its suffix does not determine it. See --list-formats.",
 )
@@ -74,18 +73,11 @@ def _list_formats(context: click.Context, option: click.Parameter, value: bool) 
 def command(
     model: str,
     out: Path | None,
-    format_name: str | None,
-    weights_dtype: str,
-    check: int,
     data: str | None,
     labels: str | None,
     class_map: Path | None,
-    preprocessing: str | None,
-    limit: int | None,
-    random_weights: bool,
-    dry_run: bool,
-    force: bool,
     as_json: bool,
+    **options: Any,
 ) -> None:
     """Convert MODEL (a name, NAME.TAG or a .keras file) to OUT, a packed .safetensors file.
 
@@ -93,25 +85,13 @@ def command(
     layer computes the same in Keras and in the packed runtime. Other formats are for other
     runtimes; some of them are also accepted as MODEL.
     """
-    if out is None and not dry_run:
+    if out is None and not options["dry_run"]:
         raise click.UsageError("Missing argument 'OUT'. Pass a path, or --dry-run.")
     from bnnzoo.conversion import convert
 
     names, table = names_and_table(labels)
-    report = convert(
-        model,
-        out,
-        format=format_name,
-        weights_dtype=weights_dtype,
-        check=check,
-        data=_labelled(data, table, class_map),
-        labels=names,
-        preprocessing=preprocessing,
-        limit=limit,
-        force=force,
-        dry_run=dry_run,
-        random_weights=random_weights,
-    )
+    images = _labelled(data, table, class_map)
+    report = convert(model, out, data=images, labels=names, **options)
     if as_json:
         print_json(report.to_dict())
     else:

@@ -62,22 +62,18 @@ class Recorded(click.Command):
 @click.pass_context
 def command(
     ctx: click.Context,
+    /,
     model: str,
     data: str,
     labels: str | None,
     class_map: Path | None,
-    preprocessing: str | None,
-    runtime: str | None,
-    limit: int | None,
-    batch_size: int,
     per_class: bool,
     confusion_matrix: Path | None,
     log_samples: Path | None,
     output: Path | None,
-    skip_bad: bool,
-    random_weights: bool,
     force: bool,
     as_json: bool,
+    **options: Any,
 ) -> None:
     """Measure the accuracy of MODEL: a name, NAME.TAG, a .keras or a packed file."""
     if confusion_matrix is not None:
@@ -96,14 +92,9 @@ def command(
             labels_csv=table,
             labels=names,
             class_map=class_map,
-            preprocessing=preprocessing,
-            runtime=runtime,
-            batch_size=batch_size,
-            limit=limit,
-            skip_bad=skip_bad,
-            random_weights=random_weights,
             progress=lambda done, total: _advance(bar, done, total),
             command=ctx.meta["bnnzoo.command"],
+            **options,
         )
     result = report.to_dict(per_class)
     if output is not None:

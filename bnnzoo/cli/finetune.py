@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 from tqdm import tqdm
@@ -17,7 +18,10 @@ from bnnzoo.cli.train import follow, print_epoch, print_report
 @click.option("--data", required=True, help="keras:NAME, FILE.npz, or FOLDER with train and test.")
 @click.option("--test-data", help="Test images, if --data has training images only.")
 @click.option("--epochs", type=click.IntRange(min=0), default=10, show_default=True)
-@click.option("--lr", type=float, default=1e-3, show_default=True, help="Highest learning rate.")
+@click.option(
+    "--lr", "learning_rate", type=float, default=1e-3, show_default=True,
+    help="Highest learning rate.",
+)  # fmt: skip
 @click.option(
     "--freeze-backbone", type=click.IntRange(min=0), default=5, show_default=True, metavar="N",
     help="Freeze the backbone for the first N epochs.",
@@ -32,36 +36,19 @@ from bnnzoo.cli.train import follow, print_epoch, print_report
 @click.pass_context
 def command(
     ctx: click.Context,
+    /,
     model: str,
     data: str,
-    test_data: str | None,
-    epochs: int,
-    lr: float,
-    freeze_backbone: int,
-    batch_size: int,
-    pad: int,
-    flip: bool,
-    seed: int,
     out: Path | None,
     resume: bool,
     as_json: bool,
+    **settings: Any,
 ) -> None:
     """Train MODEL (NAME.TAG, a .keras file or a packed file) on other classes."""
     from bnnzoo.training.finetuning import finetuning_recipe
     from bnnzoo.training.trainer import train
 
-    recipe = finetuning_recipe(
-        model,
-        data,
-        test_data=test_data,
-        epochs=epochs,
-        learning_rate=lr,
-        freeze_backbone=freeze_backbone,
-        batch_size=batch_size,
-        pad=pad,
-        flip=flip,
-        seed=seed,
-    )
+    recipe = finetuning_recipe(model, data, **settings)
     folder = out or Path("runs") / recipe.name
     with tqdm(unit=" steps", leave=False, disable=None, delay=0.1) as bar:
         report = train(

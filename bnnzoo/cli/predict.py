@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -24,27 +25,13 @@ from bnnzoo.cli.output import print_json, print_table
 @click.option("--skip-bad", is_flag=True, help="Skip broken images, and name them.")
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON array.")
 def command(
-    model: str,
-    images: tuple[Path, ...],
-    top: int,
-    preprocessing: str | None,
-    labels: str | None,
-    runtime: str | None,
-    skip_bad: bool,
-    as_json: bool,
+    model: str, images: tuple[Path, ...], labels: str | None, as_json: bool, **options: Any
 ) -> None:
     """Classify IMAGES with MODEL: a name, NAME.TAG, a .keras file or a packed file."""
     from bnnzoo.evaluation.prediction import predict
 
-    results = predict(
-        model,
-        images,
-        top=top,
-        preprocessing=preprocessing,
-        runtime=runtime,
-        skip_bad=skip_bad,
-        labels=None if labels is None else class_names(labels),
-    )
+    names = None if labels is None else class_names(labels)
+    results = predict(model, images, labels=names, **options)
     if as_json:
         print_json(
             [{"file": r.file, "predictions": [p._asdict() for p in r.predictions]} for r in results]

@@ -263,7 +263,8 @@ class _Job:
             equal classes.
         """
         compiled = runtime.Model(stored)
-        origin = {name: np.concatenate([values[name] for values in each]) for name in self._ends()}
+        ends = {*self.graph.inputs, *self.graph.outputs}
+        origin = {name: np.concatenate([values[name] for values in each]) for name in ends}
         inputs = {name: origin[name] for name in stored.inputs}
         pairs = [
             (found, origin[name])
@@ -278,10 +279,6 @@ class _Job:
             return compiled.isa, difference, None
         same = float((found.argmax(axis=1) == expected.argmax(axis=1)).mean())
         return compiled.isa, difference, same
-
-    def _ends(self) -> set[str]:
-        """Returns the names of inputs and outputs."""
-        return {*self.graph.inputs, *self.graph.outputs}
 
     def measure(self, data: Data, limit: int | None, labels: Labels | None) -> DataReport:
         """Measures the accuracy of the origin and of the packed network."""

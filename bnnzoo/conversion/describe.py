@@ -62,12 +62,13 @@ def describe(
     tag = spec.tag if spec and named else None
     known = [] if record is None else [record]
     architecture, names = _architecture(model, spec, known), output_names(model)
+    class_names, class_ids = _class_names(model, spec), spec and spec.labels
     return NetworkInfo(
         name=spec.name if spec else model.name,
         tag=tag,
         preprocessing=_preprocessing(preprocessing, spec),
-        labels=_class_names(model, spec),
-        label_set=_label_set(spec) if _class_names(model, spec) else None,
+        labels=class_names,
+        label_set=class_ids if class_names and isinstance(class_ids, str) else None,
         output_names=None if names == outputs else names,
         licence=_licence(spec.name, tag, known) if spec and tag else None,
         weights_sha256=_digest(source, spec, named),
@@ -100,11 +101,6 @@ def _class_names(model: keras.Model, spec: ModelSpec | None) -> tuple[str, ...] 
         return None
     names = labels.names(spec.labels)
     return names if names_fit(len(names), model.outputs[0].shape[-1]) else None
-
-
-def _label_set(spec: ModelSpec | None) -> str | None:
-    """Returns the id of the class names, if they have one."""
-    return spec.labels if spec and isinstance(spec.labels, str) else None
 
 
 def _licence(architecture: str, tag: str, known: list[WeightsRecord]) -> str | None:

@@ -387,7 +387,10 @@ def get(id: str, input_shape: Sequence[int | None] | None = None) -> Preprocessi
     """
     if "=" not in id and id not in PREPROCESSINGS:
         hint = did_you_mean(id, PREPROCESSINGS)
-        raise ArgumentError(f"Unknown preprocessing '{id}'.{hint} Available: {_listed()}.")
+        known = ", ".join(PREPROCESSINGS)
+        raise ArgumentError(
+            f"Unknown preprocessing '{id}'.{hint} Available: {known}, and mean=M:std=S."
+        )
     found = _parsed(id) if "=" in id else PREPROCESSINGS[id]
     if input_shape is None:
         return found
@@ -405,10 +408,6 @@ def get(id: str, input_shape: Sequence[int | None] | None = None) -> Preprocessi
         )
     size = (height, width) if height and width else found.size
     return replace(found, size=size, channels=channels or found.channels)
-
-
-def _listed() -> str:
-    return ", ".join(PREPROCESSINGS) + ", and mean=M:std=S"
 
 
 def known_id(chosen: str | Preprocessing) -> str | None:

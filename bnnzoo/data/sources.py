@@ -224,10 +224,6 @@ def _npz_path(text: str) -> tuple[str, str]:
     return (text, "test") if text.endswith(".npz") else (path, split)
 
 
-def _sample(name: str) -> Callable[[], Source]:
-    return functools.partial(sample, _known(name, SAMPLES, "sample"))
-
-
 def _keras(rest: str) -> Callable[[], Source]:
     name, colon, split = rest.partition(":")
     split = split if colon else "test"
@@ -254,7 +250,7 @@ def _known(name: str, names: tuple[str, ...], kind: str) -> str:
 
 
 _KINDS: dict[str, Callable[[str], Callable[[], Source]]] = {
-    "sample": _sample,
+    "sample": lambda name: functools.partial(sample, _known(name, SAMPLES, "sample")),
     "keras": _keras,
     "tfds": _tfds,
 }

@@ -76,7 +76,7 @@ def _prepared(tfds: Any, name: str) -> Any:
     except (tfds.core.DatasetNotFoundError, ValueError, AssertionError) as error:
         reason = first_line(error)
         raise DataError(f"tfds:{name} is not a data set: {reason}") from error
-    if policy.offline() and not _is_on_disk(builder):
+    if policy.offline() and not builder.data_path.exists():
         raise DataError(
             f"tfds:{name} is not in {builder.data_dir} and BNNZOO_OFFLINE is set. Prepare it with "
             "tfds first, or set TFDS_DATA_DIR."
@@ -92,10 +92,6 @@ def _prepared(tfds: Any, name: str) -> Any:
             "another machine and set TFDS_DATA_DIR."
         ) from error
     return builder
-
-
-def _is_on_disk(builder: Any) -> bool:
-    return bool(builder.data_path.exists())
 
 
 def _default_split(builder: Any, name: str) -> str:

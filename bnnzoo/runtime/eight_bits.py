@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bnnzoo.graph.ir import Node, Type
+from bnnzoo.graph.ir import Type
 from bnnzoo.graph.packing import Int8Kernel
 from bnnzoo.runtime import parameters
 from bnnzoo.runtime.extension import engine
@@ -34,7 +34,7 @@ def with_levels(calls: Sequence[Call], types: dict[str, Type], level_bytes: int)
     """
     found: list[Call] = []
     for call in calls:
-        if call.op not in ("conv2d", "pooled_conv2d") or not _takes_levels(call.node):
+        if call.op not in ("conv2d", "pooled_conv2d") or "input_bits" not in call.node.attributes:
             found.append(call)
             continue
         (source,), padding = call.inputs, call.node.attributes["padding"]
@@ -45,10 +45,6 @@ def with_levels(calls: Sequence[Call], types: dict[str, Type], level_bytes: int)
         op = call.op.replace("conv2d", "int8_conv2d")
         found.append(dataclasses.replace(call, op=op, inputs=(name,)))
     return found
-
-
-def _takes_levels(node: Node) -> bool:
-    return "input_bits" in node.attributes
 
 
 def _padded(type_: Type, padding: Sequence[int]) -> tuple[int, int, int]:

@@ -11,6 +11,7 @@ Values share channels of a storage as long as nothing is overwritten that is rea
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -200,7 +201,7 @@ class _Placer:
             source = self.values[name]
             if self._place_input(source, copy, value):
                 value.sources = (value.sources - {copy}) | source.sources
-                self._forget(copy)
+                self.places.pop(copy.name).storage.members.remove(copy)
             else:
                 self.layout.copied.setdefault(value.name, []).append(position)
         value.first = min(source.time for source in value.sources)
@@ -218,9 +219,6 @@ class _Placer:
             first += shape[2]
         value.sources = frozenset(copies)
         return copies
-
-    def _forget(self, copy: Value) -> None:
-        self.places.pop(copy.name).storage.members.remove(copy)
 
     def _place_input(self, source: Value, copy: Value, value: Value) -> bool:
         """Moves an input to where its copy would be."""
@@ -275,22 +273,21 @@ class _Placer:
             or len(part.members) * len(whole.members) > _MAX_PAIRS
         ):
             return False
-        moved = {id(v): self._shifted(self.places[v.name], whole, shift) for v in part.members}
+        moved = {}
+        for name in (value.name for value in part.members):
+            first = self.places[name].first + shift
+            moved[name] = dataclasses.replace(self.places[name], storage=whole, first=first)
         for mine in part.members:
             for other in whole.members:
-                places = moved[id(mine)], self.places[other.name]
+                places = moved[mine.name], self.places[other.name]
                 if other not in spare and (
                     _overwrites(mine, other, *places) or _overwrites(other, mine, *places[::-1])
                 ):
                     return False
         whole.border, whole.dense = border, part.dense or whole.dense
         whole.members += part.members
-        for value in part.members:
-            self.places[value.name] = moved[id(value)]
+        self.places |= moved
         return True
-
-    def _shifted(self, place: Place, storage: Storage, shift: int) -> Place:
-        return Place(storage, place.first + shift, place.shape, place.view)
 
 
 def _word_groups(call: Call, types: Mapping[str, Type]) -> tuple[int, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bnnzoo.errors import GraphError
@@ -115,12 +114,5 @@ class Memory:
 def _lifetime(storage: Storage) -> tuple[float, float]:
     """Returns the times of a storage's first write and last read."""
     first = min(value.first for value in storage.members)
-    last = max(_ends(storage))
+    last = max(max([value.time, *(read.end for read in value.reads)]) for value in storage.members)
     return first, last
-
-
-def _ends(storage: Storage) -> Iterable[float]:
-    for value in storage.members:
-        yield value.time
-        for read in value.reads:
-            yield read.end

@@ -24,7 +24,6 @@ def finetune(
     data: str,
     folder: str | PathLike[str],
     *,
-    test_data: str | None = None,
     resume: bool = False,
     **settings: Any,
 ) -> dict[str, Any]:
@@ -36,15 +35,13 @@ def finetune(
         model: `name.tag`, or a `.keras` or packed file.
         data: Training images, as `finetuning_recipe` takes them.
         folder: The folder of the run, see `train`.
-        test_data: Images for the final evaluation.
         resume: Continue a run that was interrupted.
         settings: Further arguments of `finetuning_recipe`.
 
     Raises:
         BnnZooError: See `train`.
     """
-    recipe = finetuning_recipe(model, data, test_data=test_data, **settings)
-    return train(recipe, folder, resume=resume)
+    return train(finetuning_recipe(model, data, **settings), folder, resume=resume)
 
 
 def finetuning_recipe(

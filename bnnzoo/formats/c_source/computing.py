@@ -57,18 +57,10 @@ def _sign(node: Node, lowering: Lowering) -> Iterator[Call]:
     yield _elements(node, lowering, "sign", a, b)
 
 
-def _levels(node: Node, lowering: Lowering, levels: str, function: str) -> Iterator[Call]:
+def _levels(node: Node, lowering: Lowering, levels: str) -> Iterator[Call]:
     channels = lowering.shape(node.name)[-1]
     type_ = lowering.types[levels]
-    yield elementwise(node, lowering, function, "levels", channels=channels, planes=planes(type_))
-
-
-def _quantize(node: Node, lowering: Lowering) -> Iterator[Call]:
-    return _levels(node, lowering, node.name, "quantize")
-
-
-def _dequantize(node: Node, lowering: Lowering) -> Iterator[Call]:
-    return _levels(node, lowering, node.inputs[0], "dequantize")
+    yield elementwise(node, lowering, node.op, "levels", channels=channels, planes=planes(type_))
 
 
 def window(node: Node, lowering: Lowering, taps: tuple[int, int]) -> dict[str, Any]:
@@ -114,8 +106,8 @@ COMPUTING: dict[str, Lower] = {
     "tanh": partial(_plain, function="hyperbolic_tangent"),
     "softmax": partial(_plain, function="softmax"),
     "sign": _sign,
-    "quantize": _quantize,
-    "dequantize": _dequantize,
+    "quantize": lambda node, lowering: _levels(node, lowering, node.name),
+    "dequantize": lambda node, lowering: _levels(node, lowering, node.inputs[0]),
     "max_pool2d": _pool,
     "avg_pool2d": _pool,
     "bmax_pool2d": _pool,

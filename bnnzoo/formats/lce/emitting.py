@@ -52,10 +52,6 @@ def _sign(emitter: Emitter, node: Node) -> None:
     )
 
 
-def _dequantize(emitter: Emitter, node: Node) -> None:
-    emitter.set_real(node.name, emitter.real(node.inputs[0]))
-
-
 def _quantize(emitter: Emitter, node: Node) -> None:
     raise refuse(
         node,
@@ -268,7 +264,7 @@ def _checked(emit: Callable[[Emitter, Node], None]) -> Callable[[Emitter, Node],
 EMIT: dict[str, Callable[[Emitter, Node], None]] = {
     "sign": _sign,
     "quantize": _quantize,
-    "dequantize": _dequantize,
+    "dequantize": lambda emitter, node: emitter.set_real(node.name, emitter.real(node.inputs[0])),
     "bconv2d": bconv2d,
     "conv2d": conv2d,
     "bconv2d_transpose": _unknown,

@@ -47,10 +47,6 @@ def _same(operation: Operation) -> Value:
     return operation.value(0)
 
 
-def _quantize(operation: Operation) -> Value:
-    return _simple("sign", operation)
-
-
 def _dequantize(operation: Operation) -> Value:
     operation.operands(1, 1)
     return operation.add("numbers", "dequantize", operation.value(0, "bits"))
@@ -307,7 +303,7 @@ READ: dict[str, Callable[[Operation], Value | Constant | Condition]] = {
     "LceBMaxPool2d": _bmax_pool2d,
     "LceBconv2d": bconv2d,
     "LceDequantize": _dequantize,
-    "LceQuantize": _quantize,
+    "LceQuantize": partial(_simple, "sign"),
     "MAXIMUM": partial(_bound, "low"),
     "MAX_POOL_2D": partial(_pool, "max_pool2d"),
     "MEAN": partial(_global_pool, "global_avg_pool2d"),

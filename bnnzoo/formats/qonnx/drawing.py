@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bnnzoo.graph.builder import Names
+
 __all__ = ["QONNX_DOMAIN", "Drawing", "OnnxNode", "OnnxTensor"]
 
 QONNX_DOMAIN = "qonnx.custom_op.general"
@@ -63,15 +65,7 @@ class Drawing:
         self.nodes: list[OnnxNode] = []
         self.constants: dict[str, NDArray[Any]] = {}
         self.tensors: dict[str, OnnxTensor] = {}
-        self._names = set(reserved)
-
-    def fresh(self, name: str) -> str:
-        """Returns an unused name: `name` if it is free."""
-        found, number = name, 2
-        while found in self._names:
-            found, number = f"{name}_{number}", number + 1
-        self._names.add(found)
-        return found
+        self.fresh = Names(reserved).free  # reserves and returns an unused name
 
     def constant(self, name: str, array: NDArray[Any], datatype: str | None = None) -> str:
         """Adds a constant and returns its name; real numbers become float32."""

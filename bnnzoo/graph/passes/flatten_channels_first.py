@@ -86,7 +86,8 @@ def _flattened(graph: Graph, replacement: Sequence[Node], order: NDArray[Any]) -
     for node in graph.nodes:
         if not moved.intersection(node.inputs):
             continue
-        if node.op in _ANY_ORDER or (node.op == "reshape" and _keeps_last_axis(node, order)):
+        keeps = node.op == "reshape" and node.attributes["shape"][-1] == len(order)
+        if keeps or node.op in _ANY_ORDER:
             moved.add(node.name)
         elif node.op in _VECTORS:
             moved.add(node.name)
@@ -101,10 +102,6 @@ def _flattened(graph: Graph, replacement: Sequence[Node], order: NDArray[Any]) -
     for node in graph.nodes:
         nodes += replacement if node.name == reshape.name else [changed.get(node.name, node)]
     return dataclasses.replace(graph, nodes=tuple(nodes), tensors=tensors)
-
-
-def _keeps_last_axis(node: Node, order: NDArray[Any]) -> bool:
-    return bool(node.attributes["shape"][-1] == len(order))
 
 
 def _is_dense(node: Node, graph: Graph) -> bool:

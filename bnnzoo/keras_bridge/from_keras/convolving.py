@@ -89,7 +89,7 @@ def transposed(emit: Emitter) -> str:
         kernel = kernel.as_real()
     binary = kernel.binary and emit.type(x).kind != "real"
     strides, dilation = _pair(layer.strides), _pair(layer.dilation_rate)
-    size = (1, *_sizes(emit))[-2:]
+    size = (1, *(int(size or 0) for size in emit.call.shapes[0][:-1]))[-2:]
     y = emit.add(
         "conv",
         "bconv2d_transpose" if binary else "conv2d_transpose",
@@ -107,11 +107,6 @@ def transposed(emit: Emitter) -> str:
     )
     y = _scale_and_bias(emit, y, None, layer.bias if layer.use_bias else None)
     return _sequence(emit, activate(emit, y, layer.activation))
-
-
-def _sizes(emit: Emitter) -> tuple[int, ...]:
-    """Returns the rows and columns of the layer's output."""
-    return tuple(int(size or 0) for size in emit.call.shapes[0][:-1])
 
 
 def _cropped(inputs: int, outputs: int, taps: int, stride: int, rate: int, padding: str) -> int:

@@ -126,13 +126,9 @@ class _Builder:
         return y
 
 
-def _quantizer_of_levels(node: Node) -> Any:
-    return nn.DoReFa(k_bit=node.attributes["bits"], mode="activations")
-
-
 _QUANTIZERS: Mapping[str, Callable[[Node], Any]] = {
     "sign": lambda node: nn.SteSign(),
-    "quantize": _quantizer_of_levels,
+    "quantize": lambda node: nn.DoReFa(k_bit=node.attributes["bits"], mode="activations"),
 }
 
 

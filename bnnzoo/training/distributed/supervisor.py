@@ -161,7 +161,8 @@ async def _listen(board: _Board, link: Link, silence_s: float) -> None:
             return None
         if "end" in message:
             end = End.received(message["end"], len(board.cluster))
-            board.add(end or _strange(link.process), source=link.process)
+            strange = "sent an unknown message", "Check which program uses its address."
+            board.add(end or End(link.process, *strange), source=link.process)
 
 
 async def _beat(links: list[Link]) -> None:
@@ -189,10 +190,6 @@ async def _wait(board: _Board, worker: asyncio.subprocess.Process) -> None:
 
 def _silent(process: int, silence_s: float) -> End:
     return End(process, f"gave no sign of life for {silence_s:g} s")
-
-
-def _strange(process: int) -> End:
-    return End(process, "sent an unknown message", "Check which program uses its address.")
 
 
 @contextlib.asynccontextmanager

@@ -31,6 +31,12 @@ IMAGES = ("auto", "memory", "files")
 REAL_ACTIVATIONS = ("hard_tanh", "relu")
 TEACHERS = ("previous", "first")
 PRECISIONS = ("float32", "mixed_bfloat16")
+# Fields of a phase that are not negative, and their largest value.
+MAXIMA = {
+    **dict.fromkeys(("epsilon", "weight_decay", "label_smoothing", "bop_gamma", "distillation"), 1),
+    **dict.fromkeys(("learning_rate", "float_learning_rate", "warmup_epochs"), math.inf),
+    **dict.fromkeys(("bop_threshold", "attention"), math.inf),
+}
 
 
 @dataclass(frozen=True)
@@ -245,16 +251,8 @@ def _check_phase(phase: Phase, *, first: bool) -> None:
     _one_of("binary_optimizer", phase.binary_optimizer, BINARY_OPTIMIZERS)
     _one_of("float_optimizer", phase.float_optimizer, FLOAT_OPTIMIZERS)
     _check_drops(phase)
-    _within("epsilon", phase.epsilon, 0, 1)
-    _within("float_learning_rate", phase.float_learning_rate or 0.0, 0, float("inf"))
-    _within("learning_rate", phase.learning_rate, 0, float("inf"))
-    _within("warmup_epochs", phase.warmup_epochs, 0, float("inf"))
-    _within("weight_decay", phase.weight_decay, 0, 1)
-    _within("label_smoothing", phase.label_smoothing, 0, 1)
-    _within("bop_gamma", phase.bop_gamma, 0, 1)
-    _within("bop_threshold", phase.bop_threshold, 0, float("inf"))
-    _within("distillation", phase.distillation, 0, 1)
-    _within("attention", phase.attention, 0, float("inf"))
+    for name, most in MAXIMA.items():
+        _at_most(name, getattr(phase, name) or 0.0, most)
     if not 0 < phase.temperature < math.inf:
         raise ArgumentError(f"temperature must be positive and finite, got {phase.temperature!r}.")
     if phase.teacher is None and (phase.distillation or phase.attention):
@@ -313,9 +311,9 @@ def _least(name: str, value: int, least: int) -> None:
         raise ArgumentError(f"{name} must be an integer of at least {least}, got {value!r}.")
 
 
-def _within(name: str, value: float, low: float, high: float) -> None:
+def _at_most(name: str, value: float, most: float) -> None:
     if math.isinf(value):
         raise ArgumentError(f"{name} must be finite, got {value!r}. Give a number.")
-    if not low <= value <= high:
-        bound = f"from {low:g} to {high:g}" if high < float("inf") else f"at least {low:g}"
+    if not 0 <= value <= most:
+        bound = "at least 0" if math.isinf(most) else f"from 0 to {most}"
         raise ArgumentError(f"{name} must be {bound}, got {value!r}.")
