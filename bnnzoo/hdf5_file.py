@@ -41,13 +41,16 @@ def largest_count(numbers: int) -> int:
     return 8 * numbers + 2**22
 
 
-def check_hdf5(file: str | PathLike[str] | IO[bytes], name: str, most: int) -> int:
+def check_hdf5(
+    file: str | PathLike[str] | IO[bytes], name: str, most: int, *, lists: bool = True
+) -> int:
     """Checks that a file contains plain weights, and returns how many numbers.
 
     Args:
         file: The file, or its path.
         name: Name of the file in messages.
         most: The largest allowed number of numbers.
+        lists: Whether to check the lists of names, for readers that follow them.
 
     Raises:
         WeightsError: The file is broken, links to other files, or declares more than `most`
@@ -57,7 +60,7 @@ def check_hdf5(file: str | PathLike[str] | IO[bytes], name: str, most: int) -> i
 
     try:
         with h5py.File(file, "r") as opened:
-            return _Walk(most).count(opened)
+            return _Walk(most, lists).count(opened)
     except _NotPlainError as error:
         raise WeightsError(
             f"{name} is not a plain weight file: {error} Do not trust this file."
@@ -73,8 +76,9 @@ class _NotPlainError(Exception):
 class _Walk:
     """Visits every object of a file once."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, lists: bool) -> None:
         self.most = most
+        self.lists = lists
         self.numbers = 0
         self.objects = 0
         self.groups: set[Any] = set()
@@ -87,7 +91,8 @@ class _Walk:
         if depth > MAX_DEPTH or place in self.groups:
             raise _NotPlainError(f"group {group.name!r:.80} contains itself or has two names.")
         self.groups.add(place)
-        _check_names(group)
+        if self.lists:
+            _check_names(group)
         for name in group:
             self.objects += 1
             if self.objects > MAX_OBJECTS:

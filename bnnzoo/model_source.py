@@ -13,24 +13,23 @@ from bnnzoo.formats import FORMATS
 from bnnzoo.manifest import WeightsRecord
 from bnnzoo.snapshot import Snapshot
 
-__all__ = ["ModelSource", "resolve_model"]
+__all__ = ["HDF5", "ModelSource", "resolve_model"]
 
 _PACKED = ".safetensors"
+HDF5 = (".h5", ".hdf5")  # of whole models; `.weights.h5` has only weights
 _READ = tuple(f.suffix for f in FORMATS if f.is_read)
 _NOT_OPENED = (  # suffixes of other files that users pass as a model
-    ".c", ".h5", ".hdf5", ".json", ".npz", ".onnx", ".pb", ".pt", ".pth", ".tar",
-    ".tflite", ".th",
+    ".c", ".h5", ".json", ".npz", ".onnx", ".pb", ".pt", ".pth", ".tar", ".tflite", ".th",
 )  # fmt: skip
-_HDF5 = (
-    "Load weights with bnnzoo.load(NAME, weights=FILE), or save a whole model with "
-    "model.save('model.keras'). For files of Larq, see the page 'Coming from Larq'."
+_WEIGHTS_ONLY = (
+    "It contains only weights: load them with bnnzoo.load(NAME, weights=FILE), or save the whole "
+    "model with model.save('model.keras')."
 )
 _TORCH = "Import the checkpoint first: bnnzoo import FILE --as NAME NAME.safetensors"
 _ADVICE = {  # by suffix
     ".onnx": "Convert it first: bnnzoo convert NAME.onnx NAME.safetensors",
     ".tflite": "Convert it first: bnnzoo convert NAME.tflite NAME.safetensors",
-    ".h5": _HDF5,
-    ".hdf5": _HDF5,
+    ".h5": _WEIGHTS_ONLY,
     **dict.fromkeys((".pt", ".pth", ".tar", ".th"), _TORCH),
 }
 
@@ -86,7 +85,7 @@ def resolve_model(source: Any, *, foreign: bool = False) -> ModelSource:
     if not isinstance(source, (str, PathLike)):
         return ModelSource("model", source)
     path = Path(source)
-    if path.suffix in (".keras", _PACKED):
+    if path.suffix in (".keras", _PACKED, *HDF5) and not path.name.endswith(".weights.h5"):
         kind = "packed" if path.suffix == _PACKED else "keras"
         return ModelSource(kind, source, Snapshot.of(source))
     if foreign and path.suffix in _READ:
@@ -96,7 +95,7 @@ def resolve_model(source: Any, *, foreign: bool = False) -> ModelSource:
     if is_file and not _is_known(name):
         advice = _ADVICE.get(path.suffix, "Save the whole model with model.save('model.keras').")
         raise ArgumentError(
-            f"A model file must end in .keras or .safetensors, got {source}. {advice}"
+            f"A model file must end in .keras, .h5 or .safetensors, got {source}. {advice}"
         )
     return ModelSource("name", name)
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from bnnzoo.catalog import CATALOG
 from bnnzoo.errors import ArgumentError, WeightsError
 from bnnzoo.loading import load
-from bnnzoo.model_source import resolve_model
+from bnnzoo.model_source import HDF5, resolve_model
+from bnnzoo.snapshot import Snapshot
 
 if TYPE_CHECKING:
     import keras
@@ -30,8 +31,9 @@ def open_model(
     """Opens a model from a file, or loads it by `name` or `name.tag`.
 
     Args:
-        source: Path of a `.keras` file or a packed `.safetensors` file, or a name that `load`
-            accepts. Binary kernels of a packed file become small latent weights.
+        source: Path of a `.keras` file, of a whole model that Keras 2 or Larq saved as `.h5`, or of
+            a packed `.safetensors` file, or a name that `load` accepts. Binary kernels of a packed
+            file become small latent weights.
         pretrained: See `load`. Ignored for a file, which has its own weights.
         num_classes: See `load`. Must be None for a file.
         input_shape: See `load`. Must be None for a file.
@@ -63,20 +65,21 @@ def open_model(
     return _open_keras_file(found.path) if found.kind == "keras" else _open_packed_file(found.path)
 
 
-def _open_keras_file(path: Path) -> Any:
+def _open_keras_file(path: Snapshot) -> Any:
     """Opens a saved model without running code that it may contain."""
     # Layers, initializers and models register themselves on import. nn comes first because its
     # import reports a missing extra.
     papers = sorted({f"bnnzoo.architectures.{entry.module}" for entry in CATALOG.values()})
     for module in ("bnnzoo.nn", *papers):
         importlib.import_module(module)
+    from bnnzoo.hdf5_model import open_hdf5_model
     from bnnzoo.keras_archive import open_archive
 
     if path.is_dir():
         raise WeightsError(f"{path} is a folder. Pass the path of a file.")
     if not path.is_file():
         raise WeightsError(f"There is no file {path}. Check the path.")
-    return open_archive(path)
+    return open_hdf5_model(path) if path.suffix in HDF5 else open_archive(path)
 
 
 def _open_packed_file(path: Path) -> Any:

@@ -5,12 +5,14 @@
     python scripts/fuzz_packed.py --format lce --files 50000 --output fuzz/
     python scripts/fuzz_packed.py --format qonnx --files 20000 --output fuzz/
     python scripts/fuzz_packed.py --format h5 --files 5000 --memory-mb 12000 --output fuzz/
+    python scripts/fuzz_packed.py --format h5-model --files 5000 --memory-mb 12000 --output fuzz/
     python scripts/fuzz_packed.py --format torch --files 20000 --output fuzz/
 
 Half of the files have bytes changed at random; the other half have changed graphs, shapes and
 values with correct digests: `tests/formats/mutations.py` makes both, `lce_mutations.py` those
 of Larq Compute Engine and `onnx_mutations.py` those of ONNX, which become packed files first,
 `tests/hdf5_mutations.py` weight files of Keras, which a small model reads and which need `keras`,
+`tests/hdf5_model/mutations.py` whole models of Keras 2,
 `tests/checkpoints/mutations.py` those of PyTorch, whose tensors must be those that PyTorch reads,
 where it is installed. Each of the others goes through `read`, the engine's construction and one
 call. A `WeightsError` or a result is correct; anything else is a finding: another exception, a
@@ -63,6 +65,7 @@ from bnnzoo.graph.passes import RUNTIME, STORED, apply  # noqa: E402
 from tests import hdf5_mutations  # noqa: E402
 from tests.checkpoints import mutations as checkpoint_mutations  # noqa: E402
 from tests.formats import lce_mutations, mutations, onnx_mutations  # noqa: E402
+from tests.hdf5_model import mutations as hdf5_model_mutations  # noqa: E402
 
 if TYPE_CHECKING:
     from bnnzoo.runtime import Model
@@ -115,6 +118,16 @@ def read_h5(data: bytes) -> None:
     loading._read_weights(network, Snapshot.holding(Path("fuzzed.h5"), data))
 
 
+def read_model(data: bytes) -> None:
+    """Opens a whole model as `open_model` does."""
+    from bnnzoo.hdf5_model import open_hdf5_model
+    from bnnzoo.snapshot import Snapshot
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Keras, on odd settings
+        open_hdf5_model(Snapshot.holding(Path("fuzzed.h5"), data))
+
+
 def read_torch(data: bytes) -> None:
     """Reads tensors as `load(weights=...)` does, and as PyTorch does."""
     loaded = torch_file.from_bytes(data)
@@ -147,6 +160,7 @@ FORMATS = {
         onnx_mutations.mutated, functools.partial(converted, qonnx.from_bytes), ".onnx"
     ),
     "h5": Format(hdf5_mutations.mutated, read_h5, ".h5"),
+    "h5-model": Format(hdf5_model_mutations.mutated, read_model, ".h5"),
     "torch": Format(checkpoint_mutations.mutated, read_torch, ".pth"),
 }
 
@@ -283,7 +297,7 @@ def work(run: int, cases: range, options: argparse.Namespace, pipe: Connection) 
     faulthandler.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     warnings.simplefilter("error")
-    if options.format == "h5":
+    if options.format.startswith("h5"):
         keras_network()
     if options.memory_mb:
         limit = options.memory_mb * 2**20

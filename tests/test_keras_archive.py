@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ import keras
 import numpy as np
 import pytest
 
-from bnnzoo.errors import ArgumentError, WeightsError
+from bnnzoo.errors import WeightsError
 from bnnzoo.keras_archive import open_archive
 from bnnzoo.opening import open_model
 
@@ -160,10 +161,20 @@ def test_a_file_names_nothing_that_runs(tmp_path, monkeypatch, what):
     assert not Path("RAN").exists()
 
 
-def test_a_whole_model_in_hdf5_is_not_opened():
+def test_a_whole_model_in_hdf5_is_not_opened_by_keras(tmp_path):
     """Keras opened Lambda layers of such files without its safe mode: CVE-2025-9905."""
-    with pytest.raises(ArgumentError, match=r"must end in .keras or .safetensors, got x.h5"):
-        open_model("x.h5")
+    path = tmp_path / "x.h5"
+    inputs = keras.Input((2,))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras prefers its new format
+        keras.Sequential([inputs, keras.layers.Lambda(lambda x: x + 1)]).save(path)
+    with pytest.raises(WeightsError, match="is a 'Lambda', which is not read from HDF5"):
+        open_model(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        keras.Model(inputs, keras.layers.Dense(1)(inputs)).save(path)
+    with pytest.raises(WeightsError, match="Keras 3.* model.save\\('model.keras'\\)"):
+        open_model(path)
 
 
 def hdf5(edit: Callable[[h5py.File], Any]) -> bytes:

@@ -79,7 +79,7 @@ def command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Convert MODEL (a name, NAME.TAG or a .keras file) to OUT, a packed .safetensors file.
+    """Convert MODEL (a name, NAME.TAG, a .keras or an .h5 file) to OUT, a packed .safetensors file.
 
     The file stores one bit per binary weight and runs without Keras. It is written only if every
     layer computes the same in Keras and in the packed runtime. Other formats are for other

@@ -75,7 +75,7 @@ def command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Measure the accuracy of MODEL: a name, NAME.TAG, a .keras or a packed file."""
+    """Measure the accuracy of MODEL: a name, NAME.TAG, a .keras, .h5 or packed file."""
     if confusion_matrix is not None:
         _check_drawable(confusion_matrix)
     from bnnzoo.data.sources import source_files

@@ -44,7 +44,7 @@ def command(
     as_json: bool,
     **settings: Any,
 ) -> None:
-    """Train MODEL (NAME.TAG, a .keras file or a packed file) on other classes."""
+    """Train MODEL (NAME.TAG, a .keras, .h5 or packed file) on other classes."""
     from bnnzoo.training.finetuning import finetuning_recipe
     from bnnzoo.training.trainer import train
 

@@ -27,7 +27,7 @@ from bnnzoo.cli.output import print_json, print_table
 def command(
     model: str, images: tuple[Path, ...], labels: str | None, as_json: bool, **options: Any
 ) -> None:
-    """Classify IMAGES with MODEL: a name, NAME.TAG, a .keras file or a packed file."""
+    """Classify IMAGES with MODEL: a name, NAME.TAG, a .keras, .h5 or packed file."""
     from bnnzoo.evaluation.prediction import predict
 
     names = None if labels is None else class_names(labels)

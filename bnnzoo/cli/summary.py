@@ -16,7 +16,7 @@ from bnnzoo.cli.output import echo, print_json
 def command(
     model: str, input_shape: tuple[int, ...] | None, num_classes: int | None, as_json: bool
 ) -> None:
-    """Show bits, parameters, packed bytes and MACs of MODEL: a name, NAME.TAG or a .keras file.
+    """Show bits, parameters, packed bytes and MACs of MODEL: a name, NAME.TAG or a model file.
 
     No weights are downloaded.
     """

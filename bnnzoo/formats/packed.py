@@ -48,8 +48,11 @@ _DAMAGED = "The file is damaged; download or convert it again."
 # Offset and bytes that identify another type of file -> what it is, and what to do.
 _OTHERS = {
     (4, b"TFL3"): "a TensorFlow Lite file. Convert it: bnnzoo convert NAME.tflite NAME.safetensors",
-    (0, b"\x89HDF"): "an HDF5 file of Keras, not a packed one. Load weights with bnnzoo.load(NAME, "
-    "weights=FILE); see the page 'Coming from Larq' for Larq's files.",
+    (
+        0,
+        b"\x89HDF",
+    ): "an HDF5 file of Keras, not a packed one. Convert a whole model: bnnzoo "
+    "convert NAME.h5 NAME.safetensors, or load weights with bnnzoo.load(NAME, weights=FILE).",
     (0, b"PK\x03\x04"): "a zip archive, as .keras files are. Convert a model: bnnzoo convert "
     "NAME.keras NAME.safetensors",
 }

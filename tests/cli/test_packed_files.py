@@ -93,7 +93,7 @@ def test_a_broken_file_is_one_line_and_exit_code_4(command, broken, capsys, tmp_
 
 OF_ANOTHER_KIND = {
     "lce/toy.tflite": "it is a TensorFlow Lite file. Convert it: bnnzoo convert NAME.tflite",
-    "larq_network.h5": "it is an HDF5 file of Keras, not a packed one. Load weights with",
+    "larq_network.h5": "it is an HDF5 file of Keras, not a packed one. Convert a whole",
     "larq_bop.npz": "it is a zip archive, as .keras files are. Convert a model: bnnzoo convert",
 }
 
