@@ -8,12 +8,15 @@ and the native runtime either.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
+import onnx
 import pytest
 
 import bnnzoo
@@ -174,3 +177,69 @@ def test_accuracy_to_the_image(name: str, tmp_path: Path) -> None:
         assert report.predictions.hits(1) == network.right
     best = [report.predictions.top_indices[:, 0] for report in reports]
     np.testing.assert_array_equal(*best)
+
+
+def finn_graph(name: str, arrays: Arrays) -> onnx.ModelProto:
+    """Returns a network as FINN has it: channels first, thresholds behind products of signs."""
+    nodes, constants, x = [], {}, "images"
+
+    def add(op: str, *operands: str | np.ndarray, **attributes: Any) -> None:
+        nonlocal x
+        place, inputs = len(nodes), [x]
+        for i, operand in enumerate(operands):
+            constants[f"c{place}_{i}"] = np.asarray(operand)
+            inputs.append(f"c{place}_{i}")
+        x = f"t{place}"
+        domain = "qonnx.custom_op.general" if op in ("MultiThreshold", "BipolarQuant") else ""
+        nodes.append(onnx.helper.make_node(op, inputs, [x], domain=domain, **attributes))
+
+    if name != "cnv":
+        add("Flatten")
+    last = max(key for key in arrays if key.endswith("/kernel"))
+    for key in sorted(key for key in arrays if key.endswith("/kernel")):
+        layer, kernel = key.removesuffix("/kernel"), arrays[key].astype(np.float32)
+        if kernel.ndim == 4:
+            add("Conv", kernel.transpose(3, 2, 0, 1))
+        else:
+            if kernel.shape[0] == 256:  # of one pixel
+                add("Flatten")
+            add("MatMul", kernel)
+        bias = arrays.get(f"{layer}/bias")
+        if f"bn{layer[-1]}/gamma" in arrays and key != last:
+            norm = [arrays[f"bn{layer[-1]}/{part}"] for part in ("gamma", "beta", "mean", "var")]
+            epsilon = float(arrays["bn_eps"][int(layer[-1])])
+            add("BatchNormalization", *norm, epsilon=epsilon)
+            bias = np.zeros(kernel.shape[-1])
+        if key == last:
+            add("Add", np.zeros(10, np.float32) if bias is None else bias.astype(np.float32))
+        else:
+            add("MultiThreshold", -bias.astype(np.float32)[:, None], out_scale=2.0, out_bias=-1.0)
+        if layer in ("conv1", "conv3"):
+            add("MaxPool", kernel_shape=[2, 2], strides=[2, 2])
+    shape = [1, 3, 32, 32] if name == "cnv" else [1, 1, 28, 28]
+    tensor = functools.partial(onnx.helper.make_tensor_value_info, elem_type=1)
+    graph = onnx.helper.make_graph(
+        nodes,
+        name,
+        [tensor("images", shape=shape)],
+        [tensor(x, shape=[1, 10])],
+        [onnx.numpy_helper.from_array(array, key) for key, array in constants.items()],
+    )
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)])
+
+
+@pytest.mark.parametrize("name", swept(NETWORKS, {*NETWORKS} - {"tfc"}))
+def test_accuracy_of_the_file_of_finn(name: str, tmp_path: Path) -> None:
+    network = NETWORKS[name]
+    data = data_folder() / f"{network.dataset}.npz"
+    for path in (WEIGHTS / network.file, data):
+        if not path.is_file():
+            pytest.skip(f"{path} is not there: the data are not part of the repository")
+    with np.load(WEIGHTS / network.file, allow_pickle=False) as archive:
+        source = finn_graph(name, dict(archive))
+    (tmp_path / "finn.onnx").write_bytes(source.SerializeToString())
+    packed = tmp_path / "packed.safetensors"
+    bnnzoo.convert(tmp_path / "finn.onnx", packed)
+    options = {"preprocessing": network.preprocessing, "batch_size": 250}
+    report = bnnzoo.evaluate(packed, data, **options)
+    assert (report.n, report.predictions.hits(1)) == (10_000, network.right)
