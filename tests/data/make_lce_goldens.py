@@ -94,7 +94,18 @@ def dense():
     return tf.keras.Model(inputs, layers.Softmax()(layers.BatchNormalization()(x)))
 
 
-NETWORKS = (toy, toy_sequential, thresholds, joined, dense)
+def activated():
+    """Packed outputs behind a ReLU, which the thresholds contain."""
+    inputs = layers.Input((9, 8, 40))
+    x = quant(33, 3, padding="valid", activation="relu")(inputs)
+    x = quant(17, 3, padding="same", pad_values=1.0, activation=tf.nn.relu6)(
+        layers.BatchNormalization()(x)
+    )
+    x = quant(5, 2, padding="valid")(layers.BatchNormalization()(x))
+    return tf.keras.Model(inputs, layers.BatchNormalization()(x))
+
+
+NETWORKS = (toy, toy_sequential, thresholds, joined, dense, activated)
 # What the converter takes the range of every value for, there being no images to learn it from.
 RANGE = (-3.0, 3.0)
 

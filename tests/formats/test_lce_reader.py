@@ -42,6 +42,7 @@ CONVERTED = {
     "thresholds": {"affine", "bconv2d", "sign"},
     "joined": {"affine", "avg_pool2d", "bconv2d", "clip", "concat", "conv2d", "prelu", "reshape",
                "sign", "softmax", "global_avg_pool2d"},
+    "activated": {"affine", "bconv2d", "sign"},
     "dense": {"affine", "bconv2d", "max_pool2d", "reshape", "sign", "softmax"},
 }  # fmt: skip
 

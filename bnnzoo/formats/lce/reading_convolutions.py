@@ -131,9 +131,10 @@ def bconv2d(operation: Operation) -> Value:
     )  # fmt: skip
     if operation.target.is_real:
         return _scaled(operation, sums)
-    zeros = pad_value == 0 and any(window["padding"])
-    if zeros or operation.option("fused_activation_function"):
-        raise operation.wrong("a result of bits must have neither zero padding nor an activation")
+    if pad_value == 0 and any(window["padding"]):
+        raise operation.wrong("a result of bits must not have zero padding")
+    # The thresholds contain the activation, and LCE does not read it either.
+    operation.option("fused_activation_function", most=3)
     return _compared(operation, sums, kernel.K)
 
 
