@@ -18,7 +18,7 @@ from bnnzoo.errors import ModelFormatError, WeightsError, first_line
 from bnnzoo.formats.strict_json import decode
 from bnnzoo.hdf5_file import check_hdf5, largest_count
 from bnnzoo.hdf5_model.building import build
-from bnnzoo.hdf5_model.heap_texts import heap_texts
+from bnnzoo.hdf5_model.heaps import are_heaps_whole
 from bnnzoo.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["open_hdf5_model"]
 
-MAX_CONFIG_BYTES = 2**24
+MAX_CONFIG_CHARACTERS = 2**24
 # For seeds of random generators and similar state.
 SPARE_NUMBERS = 4096
 _CONFIG, _WEIGHTS = "model_config", "model_weights"
@@ -65,6 +65,8 @@ def _config(path: Snapshot) -> Any:
     import h5py
 
     data = path.read_bytes()
+    if not are_heaps_whole(data):
+        raise WeightsError(f"{path} is damaged. Download or save it again.")
     with h5py.File(io.BytesIO(data), "r") as file:
         if _CONFIG not in file.attrs:
             raise WeightsError(
@@ -72,28 +74,13 @@ def _config(path: Snapshot) -> Any:
                 "weights=FILE), or save the whole model with model.save('net.h5')."
             )
         kind = file.attrs.get_id(_CONFIG)
-        text = h5py.check_string_dtype(kind.dtype)
-        if kind.shape != () or text is None:
+        if kind.shape != () or h5py.check_string_dtype(kind.dtype) is None:
             raise ModelFormatError(f"{_CONFIG} must be a string. Do not trust this file.")
-        texts = heap_texts(data) if text.length is None else iter((bytes(file.attrs[_CONFIG]),))
-    found = [config for text in texts if _is_model(config := _decoded(text))]
-    if len(found) != 1:
-        raise ModelFormatError(f"{_CONFIG} must be one model, got {len(found)}.")
-    return found[0]
-
-
-def _decoded(text: bytes) -> Any:
-    if len(text) > MAX_CONFIG_BYTES:
-        raise ModelFormatError(f"{_CONFIG} must have at most {MAX_CONFIG_BYTES:,} bytes.")
-    try:
-        return decode(text.decode(), _CONFIG)
-    except UnicodeDecodeError as error:
-        raise ModelFormatError(f"{_CONFIG} must be UTF-8.") from error
-
-
-def _is_model(config: Any) -> bool:
-    """Returns whether this is the model, and not how it was trained."""
-    return isinstance(config, dict) and {"class_name", "config"} <= config.keys()
+        text = file.attrs[_CONFIG]
+    text = text if isinstance(text, str) else bytes(text).decode(errors="replace")
+    if len(text) > MAX_CONFIG_CHARACTERS:
+        raise ModelFormatError(f"{_CONFIG} must have at most {MAX_CONFIG_CHARACTERS:,} characters.")
+    return decode(text, _CONFIG)
 
 
 def _assign(model: keras.Model, path: Snapshot) -> None:

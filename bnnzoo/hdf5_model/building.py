@@ -35,7 +35,7 @@ def build(config: Any, depth: int = 0) -> keras.Model:
         raise ModelFormatError(f"its models must be nested at most {MAX_DEPTH} deep.")
     if isinstance(settings, list):  # a Sequential of the first versions of Keras 2
         settings = {"layers": settings}
-    layers = settings.get("layers")
+    layers = settings.get("layers") if isinstance(settings, dict) else None
     if not isinstance(layers, list) or not 0 < len(layers) <= MAX_LAYERS:
         raise ModelFormatError(f"a model must have a list of 1 to {MAX_LAYERS:,} layers.")
     name = settings.get("name")
