@@ -168,7 +168,7 @@ NETWORKS = {
     "a bias of three": (of("CONV_2D", 0, KERNEL, np.ones(3, np.float32), **CONV),
                         "input 2 must have 2 numbers"),
     "TanH as activation": (of("ADD", 0, 0, fusedActivationFunction=4), "must be none, ReLU"),
-    "a constant per pixel": (of("ADD", 0, np.ones((4, 3, 2), np.float32)),
+    "a constant of more pixels": (of("ADD", 0, np.ones((5, 3, 2), np.float32)),
                              "one number per channel"),
     "constants alone": (of("TANH", np.float32([1])), "must not be computed from constants alone"),
     "a text for a number": (of("LceBMaxPool2d", 0, filter_height=1, filter_width=1, padding=0,

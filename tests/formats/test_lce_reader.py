@@ -206,6 +206,19 @@ def test_float16_constants():
     np.testing.assert_array_equal(found, X.astype(np.float64) * [0.5, -3])
 
 
+@pytest.mark.parametrize("shape", [(1, 4, 3, 2), (4, 3, 2), (4, 1, 1), (1, 1, 3, 2), (4, 1, 2)])
+@pytest.mark.parametrize("kind", ["ADD", "SUB", "MUL"])
+def test_constants_of_more_than_channels(kind, shape):
+    numbers = np.arange(np.prod(shape), dtype=np.float32).reshape(shape) - 3
+    compute = {"ADD": np.add, "SUB": np.subtract, "MUL": np.multiply}[kind]
+    for order in (1, -1):
+        b = FileBuilder((1, 4, 3, 2))
+        result = b.add(kind, [0, b.constant(numbers)][::order], (1, 4, 3, 2))
+        graph, _ = lce.from_bytes(b.bytes(result))
+        found = interpreter.run(graph, X)[graph.outputs[0]]
+        np.testing.assert_array_equal(found, compute(*[X.astype(np.float64), numbers][::order]))
+
+
 @pytest.mark.parametrize("channels", [1, 31, 32, 33, 64, 70])
 def test_words_have_the_first_channel_in_the_lowest_bit(rng, channels):
     signs = rng.choice(np.float32([-1, 1]), (2, 3, channels))

@@ -130,7 +130,12 @@ def _widened(operation: Operation, value: Value, axes: int) -> Value:
 
 def _with_vector(op: str, operation: Operation, place: int) -> Value | Constant:
     value = operation.value(1 - place)
-    shared, vector = per_channel(operation, place, value)
+    whole = _of_all(operation, place, value)
+    if whole is not None:
+        source = operation.add("flat", "reshape", value, shape=whole.shape)
+        shared, vector = ABSENT, whole
+    else:
+        source, (shared, vector) = value, per_channel(operation, place, value)
     if not vector.any() and (op != "subtract" or place == 1):
         return _zero(operation) if op == "multiply" else value
     tensors: dict[str, Any] = {}
@@ -142,7 +147,23 @@ def _with_vector(op: str, operation: Operation, place: int) -> Value | Constant:
         tensors["bias"] = (ABSENT, -vector)
     else:
         tensors = {"scale": (ABSENT, np.full_like(vector, -1)), "bias": (shared, vector)}
-    return operation.add("affine", "affine", value, tensors=tensors)
+    result = operation.add("affine", "affine", source, tensors=tensors)
+    if whole is None:
+        return result
+    return operation.add("whole", "reshape", result, shape=value.type.shape)
+
+
+def _of_all(operation: Operation, place: int, value: Value) -> Array | None:
+    """Returns a constant as one number per element, None if it is one per channel or another."""
+    array, shape = operation.constant(place), (1, *value.type.shape)
+    lengths = (1,) * (len(shape) - array.ndim) + array.shape
+    fits = len(lengths) == len(shape) and all(
+        n in (1, m) for n, m in zip(lengths, shape, strict=True)
+    )
+    if not fits or array.size == lengths[-1]:
+        return None
+    operation.reading.spend(4 * math.prod(shape))
+    return np.broadcast_to(array.reshape(lengths), shape).reshape(-1).astype(np.float32)
 
 
 def _bound(kind: str, operation: Operation) -> Value:
