@@ -120,6 +120,12 @@ def test_quantizers_compute_their_formula(name):
     np.testing.assert_allclose(found, from_onnx(formula(x, scale)), rtol=0, atol=2.0**-17)
 
 
+@pytest.mark.parametrize("name", ["convolution of signs", "product of signs"])
+def test_signs_that_may_be_zero_are_two_binary_layers(name):
+    ops = [node.op for node in of_case(name).nodes]
+    assert ops.count("bconv2d") == ops.count("sign") == 2 and "conv2d" not in ops
+
+
 def test_every_operator_has_a_case():
     tested = {node.op_type for case in CASES.values() for node in model_of(case).graph.node}
     quantizers = {"BipolarQuant", "MultiThreshold", "Quant"}  # below

@@ -120,6 +120,7 @@ class Reading:
         bounds: Bits -> what they compare, the one number with which, whether less is -1.
         differences: Value or constant -> the two tensors that it is the difference of.
         origins: Tensor -> the tensor that it is a copy of.
+        nothing: Tensors that are 0, as a value minus itself.
         channels_first: Whether an input is.
     """
 
@@ -132,6 +133,7 @@ class Reading:
         self.bounds: dict[str, tuple[Value, float, bool]] = {}
         self.differences: dict[str, tuple[str, str]] = {}
         self.origins: dict[str, str] = {}
+        self.nothing: set[str] = set()
         self.channels_first = False
         self._bytes_left = _CONSTANT_BYTES_PER_BYTE * file_bytes + _SPARE_BYTES
 

@@ -349,6 +349,15 @@ class Operation:
         """Says that the result is the difference of the inputs."""
         self.reading.differences[self._outputs[0]] = (self.tensor(0), self.tensor(1))
 
+    def nothing(self) -> Array:
+        """Returns 0, and says that the result is 0 whatever the network's input is."""
+        self.reading.nothing.add(self._outputs[0])
+        return np.zeros((1,), np.float32)
+
+    def is_nothing(self, place: int) -> bool:
+        """Returns whether an input is 0 because a value was subtracted from itself."""
+        return self.tensor(place) in self.reading.nothing
+
     def cancelled(self) -> Found | None:
         """Returns a for inputs (a - b) and b: what is left of a straight-through estimator."""
         for place in (0, 1):

@@ -153,7 +153,7 @@ def _subtract(operation: Operation) -> Found:
     """Sub; a value minus itself is 0."""
     operation.operands(2, 2)
     if operation.tensor(0) == operation.tensor(1):
-        return np.zeros((1,), np.float32)
+        return operation.nothing()
     operation.subtracts()
     return _two("subtract", operation)
 
@@ -168,8 +168,9 @@ def _two(op: str, operation: Operation) -> Found:
     place = 1 if isinstance(first, Value) else 0
     value, array = operation.value(1 - place), operation.constant(place).astype(np.float32)
     if op == "multiply":
-        array = operation.aligned(array, value)
-        return operation.affine("affine", value, scale=array) if array.any() else array
+        if operation.is_nothing(place):
+            return operation.nothing()
+        return operation.affine("affine", value, scale=array)
     if op == "add":
         return operation.affine("affine", value, bias=array)
     if place == 1:

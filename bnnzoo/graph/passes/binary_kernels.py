@@ -7,7 +7,8 @@ multiply signs by signs or levels by signs:
 
 Zeros around the image stay zeros. The kernel needs one bit per weight, and sums become exact. For a
 convolution after a `pad`, only the kernel becomes binary; `fold_padding` does the rest. Max pooling
-of signs becomes max pooling of bits.
+of signs becomes max pooling of bits. Values of -1, 0 and +1 are sums of two signs; a convolution of
+a sum is the sum of two convolutions.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ def binary_kernels(graph: Graph) -> Graph:
     tensors = dict(graph.tensors)
     # Real value -> the bits or levels that it is a multiple of, None after a `pad`; and the factor.
     counted: dict[str, tuple[str | None, float]] = {}
+    # Real value -> two of `counted` that it is the sum of.
+    summed: dict[str, tuple[str, ...]] = {}
     signs = {name for name, type_ in types.items() if type_.kind == "bits"}
     nodes: list[Node] = []
     for node in graph.nodes:
@@ -56,6 +59,30 @@ def binary_kernels(graph: Graph) -> Graph:
             counted[node.name] = name, factor
         elif node.op == "pad" and bits and factor == 1:
             counted[node.name] = None, 1.0
+        elif node.op == "add" and _are_signs(node.inputs, counted, signs):
+            summed[node.name] = node.inputs
+        elif node.op == "reshape" and node.inputs[0] in summed:
+            summed[node.name] = ()
+            for value in summed[node.inputs[0]]:
+                bits, factor = counted[value]
+                assert bits is not None
+                part, real = (names.free(f"{node.name}/{kind}") for kind in ("bits", "part"))
+                nodes.append(dataclasses.replace(node, name=part, inputs=(bits,)))
+                signs.add(part)
+                counted[real] = part, factor
+                summed[node.name] += (real,)
+        elif node.op in _BINARY and node.inputs[0] in summed:
+            scale = _scale(tensors[node.tensors["kernel"]])
+            if scale is not None:
+                parts = []
+                for value in summed[node.inputs[0]]:
+                    bits, factor = counted[value]
+                    one = dataclasses.replace(node, name=names.free(f"{node.name}/part"))
+                    by = np.asarray(factor * scale, np.float32)
+                    nodes += _binary(one, bits, by, tensors, names)
+                    parts.append(one.name)
+                nodes.append(Node(node.name, "add", tuple(parts)))
+                continue
         elif node.op in _BINARY and node.inputs[0] in counted:
             scale = _scale(tensors[node.tensors["kernel"]])
             if scale is not None:
@@ -64,6 +91,13 @@ def binary_kernels(graph: Graph) -> Graph:
                 continue
         nodes.append(node)
     return drop_unused(dataclasses.replace(graph, nodes=tuple(nodes), tensors=tensors))
+
+
+def _are_signs(
+    values: tuple[str, ...], counted: dict[str, tuple[str | None, float]], signs: set[str]
+) -> bool:
+    """Returns whether these are two multiples of signs."""
+    return len(values) == 2 and all(counted.get(value, ("",))[0] in signs for value in values)
 
 
 def _scale(kernel: Tensor) -> NDArray[Any] | None:
