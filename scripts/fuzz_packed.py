@@ -29,6 +29,7 @@ import argparse
 import collections
 import faulthandler
 import functools
+import importlib
 import importlib.util
 import io
 import json
@@ -62,10 +63,8 @@ from bnnzoo.graph.ir import Graph, numbers  # noqa: E402
 from bnnzoo.graph.ops import infer_types  # noqa: E402
 from bnnzoo.graph.packing import PackedSigns  # noqa: E402
 from bnnzoo.graph.passes import RUNTIME, STORED, apply  # noqa: E402
-from tests import hdf5_mutations  # noqa: E402
 from tests.checkpoints import mutations as checkpoint_mutations  # noqa: E402
 from tests.formats import lce_mutations, mutations, onnx_mutations  # noqa: E402
-from tests.hdf5_model import mutations as hdf5_model_mutations  # noqa: E402
 
 if TYPE_CHECKING:
     from bnnzoo.runtime import Model
@@ -106,7 +105,15 @@ def keras_network() -> Any:
     """Returns what weight files are read into, in the process that reads them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        from tests import hdf5_mutations
+
         return hdf5_mutations.network()
+
+
+def mutated_hdf5(module: str, run: int, case: int) -> tuple[bytes, str]:
+    """Returns a file of a module that needs h5py, which the runtime does not install."""
+    mutated: tuple[bytes, str] = importlib.import_module(module).mutated(run, case)
+    return mutated
 
 
 def read_h5(data: bytes) -> None:
@@ -159,8 +166,10 @@ FORMATS = {
     "qonnx": Format(
         onnx_mutations.mutated, functools.partial(converted, qonnx.from_bytes), ".onnx"
     ),
-    "h5": Format(hdf5_mutations.mutated, read_h5, ".h5"),
-    "h5-model": Format(hdf5_model_mutations.mutated, read_model, ".h5"),
+    "h5": Format(functools.partial(mutated_hdf5, "tests.hdf5_mutations"), read_h5, ".h5"),
+    "h5-model": Format(
+        functools.partial(mutated_hdf5, "tests.hdf5_model.mutations"), read_model, ".h5"
+    ),
     "torch": Format(checkpoint_mutations.mutated, read_torch, ".pth"),
 }
 

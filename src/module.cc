@@ -127,17 +127,28 @@ Binary binary_of(const std::string& name) {
   return Binary::multiply;
 }
 
+// Python before 3.14 ends a thread that requests the interpreter's lock while the interpreter ends.
+// glibc does that by unwinding the stack, which aborts in nanobind's noexcept functions, and
+// crashes where this module has an unwinder of its own, as from zig. Here the stack seems to end at
+// this function, so that nothing of this module is unwound. On other architectures the thread waits
+// until the process ends, as in Python 3.14.
+[[gnu::noinline]] void restore_thread(PyThreadState* state) {
+#if defined(__linux__) && defined(__x86_64__)
+  asm volatile(".cfi_undefined rip");
+#elif defined(__linux__) && defined(__aarch64__)
+  asm volatile(".cfi_undefined x30");
+#endif
+  PyEval_RestoreThread(state);
+  asm volatile("");  // no tail call, which would replace this function on the stack
+}
+
 // Releases the interpreter's lock during its lifetime.
-//
-// If the interpreter ends meanwhile, Python before 3.14 ends a thread that requests the lock by
-// unwinding it, which aborts in nanobind's noexcept functions. The thread waits here instead, as in
-// Python 3.14, until the process ends.
 class LockReleased {
  public:
   LockReleased() : state_(PyEval_SaveThread()) {}
   ~LockReleased() {
     try {
-      PyEval_RestoreThread(state_);
+      restore_thread(state_);
     } catch (...) {
       for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
     }

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from bnnzoo.graph.ir import Graph
 from tests.architectures.models import MODELS
 
@@ -38,8 +40,7 @@ def traced(name: str, folder: Path) -> Traced:
 
 
 def _trace(name: str) -> Traced:
-    import keras
-    import pytest
+    keras = pytest.importorskip("keras")
 
     import bnnzoo
     from bnnzoo import registry
