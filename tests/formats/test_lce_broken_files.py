@@ -144,7 +144,7 @@ def of_unknown_kind():
 
 
 NETWORKS = {
-    "int8": (with_input(dtype="INT8"), "its inputs must be float32 or quantized numbers, got"),
+    "int8": (with_input(dtype="INT8"), "its inputs must be float32, quantized numbers or words"),
     "a batch of 32": (with_input((32, 4, 3, 2)), "of one image, got \\(32, 4, 3, 2\\)"),
     "an empty map": (with_input((1, 0, 3, 2)), "batches of one image"),
     "no input": (one(inputs=()), "must have 1 to 64 inputs, got 0"),

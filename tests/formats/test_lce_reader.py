@@ -167,7 +167,7 @@ WRONG_QUANTIZATION = {
     "numbers too large": ({"bias": {"quantization": steps(3e38, 0)}}, "must be finite numbers"),
     "an input of plain integers": (
         {"images": {"quantization": None}},
-        "quantized numbers, got UINT8",
+        "quantized numbers or words of bits, got UINT8",
     ),
     "a result of plain integers": (
         {"sums": {"quantization": None}},
@@ -204,6 +204,27 @@ def test_float16_constants():
     graph, _ = lce.from_bytes(b.bytes(product))
     found = interpreter.run(graph, X)[graph.outputs[0]]
     np.testing.assert_array_equal(found, X.astype(np.float64) * [0.5, -3])
+
+
+def test_an_input_of_words_is_the_signs_of_real_numbers(rng):
+    b = FileBuilder((1, 4, 3, 2))
+    b.tensors[0] = TensorEntry("images", WORDS, (1, 4, 3, 2))
+    graph, _ = lce.from_bytes(b.bytes(b.add("LceDequantize", [0], (1, 4, 3, 64))))
+    x = rng.standard_normal((2, 4, 3, 64)).astype(np.float32)
+    found = interpreter.run(graph, x)[graph.outputs[0]]
+    np.testing.assert_array_equal(found, np.where(x < 0, -1, 1))
+
+    b.tensors, b.operators = b.tensors[:1], []
+    signs = rng.choice(np.float32([-1, 1]), (5, 1, 1, 40))  # of 64 bits, 40 are channels
+    operands = [0, *map(b.constant, (to_words(signs), np.ones(5), np.zeros(5)))]
+    settings = {"channels_in": 40, "dilation_height_factor": 1, "dilation_width_factor": 1,
+                "fused_activation_function": 0, "pad_values": 0, "padding": 1, "stride_height": 1,
+                "stride_width": 1}  # fmt: skip
+    sums = b.add("LceBconv2d", [*operands, ABSENT], (1, 4, 3, 5), **settings)
+    graph, _ = lce.from_bytes(b.bytes(sums))
+    x = rng.standard_normal((2, 4, 3, 40)).astype(np.float32)
+    found = interpreter.run(graph, x)[graph.outputs[0]]
+    np.testing.assert_array_equal(found, np.where(x < 0, -1, 1) @ signs[:, 0, 0].T)
 
 
 @pytest.mark.parametrize("shape", [(1, 4, 3, 2), (4, 3, 2), (4, 1, 1), (1, 1, 3, 2), (4, 1, 2)])

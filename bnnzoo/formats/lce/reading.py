@@ -113,10 +113,11 @@ class Reading:
         if isinstance(self.values.get(index), Value):
             raise ModelFormatError(f"its inputs must be distinct, got tensor {index} twice.")
         entry = self.file.tensors[index] if 0 <= index < len(self.file.tensors) else None
-        if entry is None or index in self.values or not entry.is_real:
+        known = entry is not None and (entry.is_real or entry.is_words)
+        if entry is None or index in self.values or not known:
             kind = "none" if entry is None else entry.dtype
             raise ModelFormatError(
-                f"its inputs must be float32 or quantized numbers, got {kind}. "
+                f"its inputs must be float32, quantized numbers or words of bits, got {kind}. "
                 "Convert the network with float32 inputs."
             )
         if len(entry.shape) < 2 or entry.shape[0] != _BATCH or not all(entry.shape):
@@ -125,7 +126,27 @@ class Reading:
                 "Convert the network with a batch of 1."
             )
         name = readable(entry.name or "input") or "value"
-        self.values[index] = self.value(self.builder.add_input(name, entry.shape[1:]))
+        if entry.is_words:
+            self.values[index] = self._signs(index, name, entry.shape[1:])
+        else:
+            self.values[index] = self.value(self.builder.add_input(name, entry.shape[1:]))
+
+    def _signs(self, index: int, name: str, shape: tuple[int, ...]) -> Value:
+        """Adds a real input whose signs are the bits of an input in words.
+
+        The words are as many for fewer channels; a convolution that reads them knows how many.
+        """
+        channels = shape[-1] * WORD_BITS
+        for operator in self.file.operators:
+            if operator.kind == "LceBconv2d" and operator.inputs[:1] == (index,):
+                channels = int(operator.options["channels_in"])
+        if not 0 < channels <= shape[-1] * WORD_BITS:
+            raise ModelFormatError(
+                f"input {index} must have 1 to {shape[-1] * WORD_BITS} channels, got {channels}."
+            )
+        numbers = self.builder.add_input(name, (*shape[:-1], channels))
+        bits = self.builder.names.free(f"{numbers}/bits")
+        return self.value(self.builder.add("sign", numbers, name=bits))
 
     def value(self, name: str) -> Value:
         """Returns a value of the graph with its type."""
