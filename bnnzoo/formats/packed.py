@@ -195,6 +195,11 @@ def _check_kind(data: bytes) -> None:
     for (place, signature), advice in _OTHERS.items():
         if data[place : place + len(signature)] == signature:
             raise ModelFormatError(f"it is {advice}")
+    # A version and the name of a tool; a packed file has zeros there, in the length of its header.
+    if data[0:1] < b"\x10" and data[2:3] == b"\x12" and data[4:8].isalnum():
+        raise ModelFormatError(
+            "it is an ONNX file. Convert it: bnnzoo convert NAME.onnx NAME.safetensors"
+        )
 
 
 def _check_metadata(metadata: Mapping[str, str]) -> tuple[int, dict[str, str]]:

@@ -79,7 +79,7 @@ def pack(signs: NDArray[np.int8]) -> PackedSigns:
     Args:
         signs: `(c_out, kernel_h, kernel_w, c_in / groups)`.
     """
-    rows = signs.reshape(len(signs), -1) < 0
+    rows = np.ascontiguousarray(signs.reshape(len(signs), -1) < 0)  # the bits are then, too
     return PackedSigns(np.packbits(rows, axis=-1, bitorder="little"), signs.shape)
 
 

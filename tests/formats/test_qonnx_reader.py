@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import re
 
 import numpy as np
 import onnx
 import pytest
 
+from bnnzoo.errors import ModelFormatError
 from bnnzoo.formats import Network, packed, qonnx
 from bnnzoo.formats.network_info import NetworkInfo
 from bnnzoo.formats.qonnx.reading_operators import READ
@@ -236,9 +238,25 @@ def test_a_file_becomes_a_packed_file(tmp_path):
     assert packed.read(target)[1].name == "brevitas_residual"
 
 
+@pytest.mark.parametrize("name", EXPORTED)
+def test_exported_networks_are_written_in_other_formats(name):
+    graph, info, x, _ = exported(name)
+    for kind in ("c_source", "lce", "qonnx"):
+        writer = importlib.import_module(f"bnnzoo.formats.{kind}")
+        if kind != "lce" or name in ("brevitas_residual", "torch_estimated"):
+            assert writer.write(Network(graph, info, x[:1])).files
+    again = written_and_read(graph)
+    expected = interpreter.run(graph, x)[graph.outputs[0]]
+    found = interpreter.run(again, x)[again.outputs[0]]
+    np.testing.assert_allclose(found, expected, atol=RELATIVE * np.abs(expected).max())
+
+
 def test_other_commands_say_to_convert_first():
     from bnnzoo.errors import ArgumentError
     from bnnzoo.model_source import resolve_model
 
     with pytest.raises(ArgumentError, match=r"bnnzoo convert NAME.onnx NAME.safetensors"):
         resolve_model("net.onnx")
+    for name in EXPORTED:
+        with pytest.raises(ModelFormatError, match=r"an ONNX file. Convert it: bnnzoo convert"):
+            packed.from_bytes((DATA / "onnx" / f"{name}.onnx").read_bytes())
