@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 
@@ -11,17 +10,11 @@ import pytest
 from bnnzoo import registry
 from bnnzoo.checkpoints.names import NAMES
 from bnnzoo.dry_build import count_numbers
+from tests.architectures.authors import GOLDENS, Golden
 from tests.architectures.models import swept
 from tests.conftest import DATA
 
-# The names and shapes in the authors' code.
-REFERENCE = DATA / "modern"
-
-
-# Architecture -> the name of its file there, if it is another one.
-FILES = {"bnext_tiny": "bnext_t", "meliusnet_a": "meliusneta", "meliusnet_c": "meliusnetc"}
-
-LISTED = [name for name in NAMES if (REFERENCE / f"{FILES.get(name, name)}.json").exists()]
+LISTED = [name for name in NAMES if name in GOLDENS]
 QUICK = ("adabin_resnet20", "reactnet_a")
 
 
@@ -48,9 +41,9 @@ def test_every_weight_has_a_name_of_its_own(name):
 
 @pytest.mark.parametrize("name", swept(LISTED, QUICK))
 def test_the_names_are_those_of_the_authors_code(name):
-    weights = json.loads((REFERENCE / f"{FILES.get(name, name)}.json").read_text())["weights"]
     names = NAMES[name]
-    held = {names.usual(weight["name"]): math.prod(weight["shape"]) for weight in weights}
+    listed = Golden(name).about["weights"]
+    held = {names.usual(weight): math.prod(shape) for weight, _, shape, _ in listed}
     ours = sizes(name)
     assert {n: size for n, size in held.items() if n in ours or not names.is_unused(n)} == ours
 
