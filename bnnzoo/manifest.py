@@ -141,7 +141,9 @@ class WeightsRecord:
         tag: Name of the weights.
         default: Whether `pretrained=True` selects these weights.
         arguments: Arguments of the builder beyond its defaults.
-        files: The weight files.
+        files: The weight files. Empty if there is none that can be downloaded and verified.
+        page: Without files, the web page where a person gets the checkpoint; None if it is not
+            published. `bnnzoo import` reads it.
         num_classes: Number of classes of the classifier.
         labels: Id of the class names.
         preprocessing: Id of the preprocessing.
@@ -160,7 +162,7 @@ class WeightsRecord:
     architecture: Name
     tag: Name
     default: bool
-    files: Annotated[tuple[WeightsFile, ...], Rule("a list that is not empty", bool)]
+    files: tuple[WeightsFile, ...]
     num_classes: Count
     labels: Text
     preprocessing: Text
@@ -169,6 +171,7 @@ class WeightsRecord:
     source: Text
     paper: Text
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    page: Text | None = None
     recipe: Text | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     training: TrainingRun | None = None
@@ -286,6 +289,8 @@ def _check(record: WeightsRecord, name: str, where: str) -> None:
         raise ManifestError(f"{where} must be named {record.name}. Rename the record.")
     if len({file.role for file in record.files}) != len(record.files):
         raise ManifestError(f"{where}: files must have distinct roles. Remove one.")
+    if record.files and record.page:
+        raise ManifestError(f"{where} must have either files or a page. Remove the page.")
     for i, file in enumerate(record.files):
         if bool(file.url) == bool(file.path):
             raise ManifestError(

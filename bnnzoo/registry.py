@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar, overload
 
 from bnnzoo import manifest
 from bnnzoo.catalog import CATALOG
-from bnnzoo.errors import ArgumentError, UnknownModelError, did_you_mean
+from bnnzoo.errors import ArgumentError, UnknownModelError, WeightsError, did_you_mean
 from bnnzoo.manifest import Metric, WeightsRecord
 
 __all__ = [
@@ -175,7 +175,8 @@ def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
     """
     names = fnmatch.filter(_names(), pattern)
     if pretrained:
-        known = {record.architecture for record in manifest.load().weights.values()}
+        records = manifest.load().weights.values()
+        known = {record.architecture for record in records if record.files}
         names = [name for name in names if name in known]
     return names
 
@@ -213,10 +214,17 @@ def pretrained_record(name: str) -> WeightsRecord:
 
     Raises:
         UnknownModelError: There is no such model or tag, or it has no pretrained weights.
+        WeightsError: The weights cannot be downloaded and verified.
     """
     architecture, record = resolve(name)
     record = record or next(iter(manifest.load().tags(architecture)), None)
-    if record is None:
+    if record is not None and record.page is not None:
+        raise WeightsError(
+            f"The weights {record.name} are not downloaded, because their digest is not known. Get "
+            f"the checkpoint from {record.page} and run: bnnzoo import FILE --as {architecture} "
+            f"{architecture}.safetensors"
+        )
+    if record is None or not record.files:
         raise UnknownModelError(
             f"Model '{architecture}' has no pretrained weights. "
             "`bnnzoo list --pretrained` shows the models that have some."

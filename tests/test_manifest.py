@@ -80,7 +80,7 @@ FAULTS = {
     "extra_field": ((*RECORD, "size"), 3, r"unknown fields \['size'\]"),
     "other_name": ((*RECORD, "tag"), "other", "must be named net.other"),
     "no_default": ((*RECORD, "default"), False, "net must have one default tag"),
-    "no_files": ((*RECORD, "files"), [], "files must be a list that is not empty"),
+    "page_and_files": ((*RECORD, "page"), "https://example.org", "either files or a page"),
     "role": ((*FILE, "role"), "top", "role must be one of full, notop, packed"),
     "short_sha256": ((*FILE, "sha256"), "abc", "sha256 must be 64 hex digits"),
     "zero_bytes": ((*FILE, "bytes"), 0, "bytes must be a positive integer"),
@@ -141,6 +141,13 @@ def test_valid_manifest_is_read_whole():
     assert record.arguments == {} and record.recipe is None
     assert (record.settings, record.training.seconds) == ({"epochs": 3}, 4.5)
     assert (record.log, record.notes) == ("pretrained/net.csv", "Few epochs.")
+
+
+def test_a_record_without_files_has_a_page():
+    value = faulty((*RECORD, "files"), [])
+    value["weights"]["net.tag"]["page"] = "https://example.org"
+    jsonschema.validate(value, SCHEMA)
+    assert manifest.parse(value).weights["net.tag"].page == "https://example.org"
 
 
 @pytest.mark.parametrize("name", FAULTS)

@@ -163,3 +163,16 @@ def test_another_package_joins_by_its_entry_point(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "(None, 5)"
+
+
+def test_weights_that_a_person_must_get_are_not_downloaded():
+    message = r"reactnet_a\.liuzechun_in1k are not downloaded.* from https://.*bnnzoo import FILE"
+    with pytest.raises(WeightsError, match=message):
+        registry.pretrained_record("reactnet_a")
+    assert "reactnet_a" not in registry.list_models(pretrained=True)
+
+
+def test_an_accuracy_without_a_checkpoint_is_no_pretrained_weights():
+    with pytest.raises(UnknownModelError, match="'meliusnet59' has no pretrained weights"):
+        registry.pretrained_record("meliusnet59.hpi_in1k")
+    assert registry.info("meliusnet59").headline.top1 == 70.7

@@ -3,6 +3,9 @@
 Paper:
     Liu, Shen, Savvides, Cheng: ReActNet: Towards Precise Binary Neural Network with Generalized
     Activation Functions, ECCV 2020, https://arxiv.org/abs/2003.03488
+
+    Trained in another way: Liu, Shen, Li, Helwegen, Huang, Cheng: How Do Adam and Training
+    Strategies Help BNNs Optimization?, ICML 2021, https://arxiv.org/abs/2106.11309
 """
 
 from __future__ import annotations
@@ -77,8 +80,7 @@ def reactnet_a(
 ) -> ZooModel:
     """Builds ReActNet-A: the channels of MobileNetV1, with RSign and RPReLU.
 
-    Figure 3 and table 1 of the paper. AdamBNN (Liu et al. 2021, https://arxiv.org/abs/2106.11309)
-    trains the same network.
+    Figure 3 and table 1 of the paper. AdamBNN trains the same network.
 
     **Deviations**
 

@@ -61,7 +61,7 @@ def _records(names: tuple[str, ...], everything: bool) -> list[WeightsRecord]:
     if everything == bool(names):
         raise ArgumentError("Pass either NAMEs or --all. `bnnzoo list` shows the names.")
     if everything:
-        return list(manifest.load().weights.values())
+        return [record for record in manifest.load().weights.values() if record.files]
     return [registry.pretrained_record(name) for name in dict.fromkeys(names)]
 
 

@@ -59,6 +59,7 @@ def _record_facts(record: WeightsRecord) -> dict[str, Any]:
         "changed": ", ".join(f"{k}={v}" for k, v in record.settings.items()) or None,
         "trained": record.training and _training(record.training),
         "log": record.log,
+        "checkpoint": record.page and f"{record.page}, for `bnnzoo import`",
         "notes": record.notes,
     }
     for metric in record.metrics:

@@ -22,9 +22,7 @@ import keras
 import numpy as np
 
 from bnnzoo import registry
-from bnnzoo.architectures import meliusnet
 from bnnzoo.checkpoints.assigning import assign
-from bnnzoo.checkpoints.names import NAMES
 from tests.checkpoints.files import dictionary, new_file, storage, tensor
 from tests.conftest import DATA
 
@@ -114,14 +112,9 @@ class Golden:
             "input_shape": tuple(self.about["shape"][1:]),
             "num_classes": self.logits.shape[1],
         }
-        if self.architecture == "meliusnet22":  # in the zoo, it is larq-zoo's variant
-            model = meliusnet._meliusnet("meliusnet22", include_top=True, **arguments)
-            names = NAMES["meliusnet29"]
-        else:
-            model = registry.builder(self.architecture)(**arguments)
-            names = NAMES[self.architecture]
+        model = registry.builder(self.architecture)(**arguments)
         path.write_bytes(self.checkpoint())
-        assign(model, path, names)
+        assign(model, path)
         return model
 
     def probes(self, model: keras.Model) -> dict[str, tuple[str, np.ndarray]]:

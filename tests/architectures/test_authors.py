@@ -46,7 +46,9 @@ def test_parameters_are_those_of_the_authors_network(name, tmp_path):
     sizes = {n: np.prod(shape, dtype=int) for n, kind, shape, _ in golden.about["weights"]
              if kind not in statistics}  # fmt: skip
     assert sum(sizes.values()) == golden.about["parameters"]
-    ours = sum(int(np.prod(v.shape)) for v in golden.model(tmp_path / "net.pth.tar").trainable_weights)
+    ours = sum(
+        int(np.prod(v.shape)) for v in golden.model(tmp_path / "net.pth.tar").trainable_weights
+    )
     unused = {
         n for n in sizes
         if n.startswith(("bn3.", "nonlinear2.", "feature.0.prelu")) or ".activation1." in n
