@@ -210,12 +210,16 @@ def _record_row(record: WeightsRecord) -> list[str]:
         f'<a id="{record.name}"></a>`{record.name}`{default}{arguments}',
         f"{record.num_classes:,}<br>`{record.labels}`",
         f"`{record.preprocessing}`",
-        "<br>".join(map(_file, record.files)),
+        "<br>".join(map(_file, record.files)) or _by_hand(record),
         "<br>".join(map(_accuracy, record.metrics)) or "–",
         f"`{record.licence}`",
         _link(record.source),
         _link(record.recipe) if record.recipe else "–",
     ]
+
+
+def _by_hand(record: WeightsRecord) -> str:
+    return f"[by hand]({record.page}), then `bnnzoo import`" if record.page else "none known"
 
 
 def _file(file: WeightsFile) -> str:

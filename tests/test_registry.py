@@ -10,9 +10,11 @@ import pytest
 import bnnzoo
 from bnnzoo import registry
 from bnnzoo.catalog import CATALOG
-from bnnzoo.errors import UnknownModelError
+from bnnzoo.errors import UnknownModelError, WeightsError
 
 NAMES = [
+    "adabin_resnet18",
+    "adabin_resnet20",
     "binary_alexnet",
     "binary_densenet28",
     "binary_densenet37",
@@ -23,12 +25,28 @@ NAMES = [
     "birealnet18",
     "birealnet20",
     "birealnet34",
+    "bnext_large",
+    "bnext_middle",
+    "bnext_small",
+    "bnext_tiny",
     "dorefanet",
+    "groupnet18",
+    "groupnet18_scales",
     "meliusnet22",
+    "meliusnet23",
+    "meliusnet29",
+    "meliusnet42",
+    "meliusnet59",
+    "meliusnet_a",
+    "meliusnet_b",
+    "meliusnet_c",
     "quicknet",
     "quicknet_large",
     "quicknet_small",
+    "reactnet_a",
+    "reactnet_resnet18",
     "reactnet_resnet20",
+    "reactnet_resnet34",
     "real_to_binary",
     "resnet_e18",
     "xnornet",
@@ -38,7 +56,7 @@ MISSES = {
     "birealnet-18": "Unknown model 'birealnet-18'. Did you mean 'birealnet18'? `bnnzoo list`",
     "Quicknet": "Did you mean 'quicknet'?",
     "resnet50": "Did you mean 'resnet_e18'?",
-    "zzz": "Unknown model 'zzz'. `bnnzoo list` shows all 20.",
+    "zzz": "Unknown model 'zzz'. `bnnzoo list` shows all 38.",
     "quicknet.best": "Model 'quicknet' has no weights tagged 'best'. It has: larq_in1k.",
     "quicknet.": "Model 'quicknet' has no weights tagged ''. It has: larq_in1k.",
     "birealnet34.x": "Model 'birealnet34' has no weights tagged 'x'. It has no pretrained weights.",
