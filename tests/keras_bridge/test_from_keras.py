@@ -63,6 +63,21 @@ def test_integers_are_exact() -> None:
     assert graph.tensors[graph.nodes[1].tensors["kernel"]].dtype == np.int8
 
 
+@pytest.mark.parametrize("name, op", [
+    ("QuantConv2D dorefa", "bconv2d"),
+    ("QuantDense dorefa", "bconv2d"),
+    ("QuantConv2D scaled", "bconv2d"),
+    ("QuantConv2D centered", "bconv2d"),
+    ("QuantConv2D real input", "conv2d"),
+])  # fmt: skip
+def test_kernels_of_signs_are_stored_as_bits(name: str, op: str) -> None:
+    graph = from_keras(model_of(name))
+    (node,) = (n for n in graph.nodes if n.name.endswith(("conv", name.split()[0].lower())) and
+               n.tensors.get("kernel", "").endswith("/kernel"))  # fmt: skip
+    assert node.op == op
+    assert graph.tensors[node.tensors["kernel"]].dtype == np.int8
+
+
 def block(x: Any, filters: int, name: str) -> Any:
     y = nn.QuantConv2D(filters, 3, padding="same", name=f"{name}_conv", **BINARY)(x)
     return layers.BatchNormalization(name=f"{name}_bn")(y)

@@ -168,7 +168,7 @@ def _two_valued(emit: Emitter, x: str, kernel: Kernel, window: Window) -> str:
         if adaptive is not None:
             scale, center = float(adaptive.scale), float(adaptive.center)
             x = affine(emit, x, "input", scale, scale * center)
-        kernel, adaptive = kernel.as_real(), None
+        kernel, adaptive = _without_offset(kernel), None
     y = _convolve(emit, x, kernel, window, "kernel")
     if adaptive is None and kernel.offset is None:
         return _scale_and_bias(emit, y, kernel.scale, bias)
