@@ -198,12 +198,13 @@ def test_every_command_line_is_understood(line):
 # Tables ------------------------------------------------------------------------------------------
 
 
-def test_the_models_page_is_what_its_script_writes():
-    script = ROOT / "scripts" / "make_models_page.py"
-    spec = importlib.util.spec_from_file_location("make_models_page", script)
+@pytest.mark.parametrize("name", ["models", "comparison"])
+def test_a_generated_page_is_what_its_script_writes(name):
+    script = ROOT / "scripts" / f"make_{name}_page.py"
+    spec = importlib.util.spec_from_file_location(script.stem, script)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert PAGES["models.md"] == module.page(), "run: python scripts/make_models_page.py"
+    assert PAGES[f"{name}.md"] == module.page(), f"run: python scripts/make_{name}_page.py"
 
 
 @pytest.mark.parametrize("name", sorted(cli.COMMANDS))
