@@ -127,8 +127,8 @@ def bnext_tiny(
 ) -> ZooModel:
     """Builds BNext-Tiny: 32 channels in the stem, 13 blocks.
 
-    Table 2 of the paper; the structure is that of the authors' code, where only every second block
-    has element-wise attention.
+    The structure is that of the authors' code, where only every second block has element-wise
+    attention.
 
     **Deviations**
 

@@ -146,8 +146,8 @@ def groupnet18(
 ) -> ZooModel:
     """Builds Group-Net on ResNet-18: four stages of two blocks, each of five bases.
 
-    Section 3.2 of the paper, with soft gates between the blocks. The output of a block is the mean
-    of its bases.
+    The paper's network with soft gates between the blocks. The output of a block is the mean of its
+    bases.
 
     **Deviations**
 
@@ -170,8 +170,8 @@ def groupnet18_scales(
 ) -> ZooModel:
     """Builds Group-Net on ResNet-18 with a learned scale for each base.
 
-    The output of a block is the sum of its bases times their scales, equation 6 of the paper. As in
-    the authors' code, the stem has a bias.
+    The output of a block is the sum of its bases times their scales. As in the authors' code, the
+    stem has a bias.
 
     **Deviations**
 

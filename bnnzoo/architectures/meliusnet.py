@@ -100,7 +100,7 @@ class ShuffleChannels(layers.Layer):
         Same as the input.
 
     Reference:
-        Zhang et al. 2017 (ShuffleNet), section 3.1, https://arxiv.org/abs/1707.01083
+        Zhang et al. 2017 (ShuffleNet), https://arxiv.org/abs/1707.01083
     """
 
     def __init__(self, groups: int, **kwargs: Any) -> None:
@@ -191,9 +191,8 @@ def meliusnet29(
 ) -> ZooModel:
     """Builds MeliusNet29: sections of 4, 6, 8 and 6 pairs of blocks.
 
-    Table 2 of the paper. In contrast to `meliusnet22`, which is larq-zoo's, the binary convolutions
-    are padded with -1, the latent weights are not clipped, and the stem has 3 x 3 pooling, as in
-    the authors' code.
+    In contrast to `meliusnet22`, which is larq-zoo's, the binary convolutions are padded with -1,
+    the latent weights are not clipped, and the stem has 3 x 3 pooling, as in the authors' code.
 
     **Deviations**
 
@@ -240,8 +239,7 @@ def meliusnet_a(
 ) -> ZooModel:
     """Builds MeliusNet-A: sections of 4, 5, 5 and 6 pairs of blocks.
 
-    A network of the size of MobileNet 0.5 in the paper, with grouped convolutions in the
-    transitions.
+    A network of the paper with grouped convolutions in the transitions.
 
     **Deviations**
 
@@ -258,8 +256,7 @@ def meliusnet_b(
 ) -> ZooModel:
     """Builds MeliusNet-B: sections of 4, 6, 8 and 6 pairs of blocks.
 
-    A network of the size of MobileNet 0.75 in the paper, with grouped convolutions in the
-    transitions.
+    A network of the paper with grouped convolutions in the transitions.
 
     **Deviations**
 

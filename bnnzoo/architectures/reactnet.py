@@ -80,7 +80,7 @@ def reactnet_a(
 ) -> ZooModel:
     """Builds ReActNet-A: the channels of MobileNetV1, with RSign and RPReLU.
 
-    Figure 3 and table 1 of the paper. AdamBNN trains the same network.
+    AdamBNN trains the same network.
 
     **Deviations**
 
@@ -132,8 +132,7 @@ def reactnet_resnet18(
 ) -> ZooModel:
     """Builds ReActNet on ResNet-18: four stages of four binary convolutions.
 
-    The network of table 2 of the paper, with a shortcut around each convolution, as in Bi-Real Net.
-    The stem has no activation.
+    As in Bi-Real Net, each convolution has a shortcut. The stem has no activation.
 
     **Deviations**
 

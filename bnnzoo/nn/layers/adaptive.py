@@ -33,7 +33,7 @@ class AdaptiveSign(keras.layers.Layer):
         Same as the input.
 
     Reference:
-        Tu et al. 2022 (AdaBin), section 3.3, https://arxiv.org/abs/2208.08084
+        Tu et al. 2022 (AdaBin), https://arxiv.org/abs/2208.08084
     """
 
     bits: ClassVar[int] = 1
@@ -89,7 +89,7 @@ class Maxout(keras.layers.Layer):
         Same as the input.
 
     Reference:
-        Tu et al. 2022 (AdaBin), section 3.4, https://arxiv.org/abs/2208.08084
+        Tu et al. 2022 (AdaBin), https://arxiv.org/abs/2208.08084
     """
 
     def __init__(

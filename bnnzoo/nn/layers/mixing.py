@@ -42,7 +42,7 @@ class SoftGate(Mixture):
         Same as one input.
 
     Reference:
-        Zhuang et al. 2019 (Group-Net), section 3.2.2, https://arxiv.org/abs/1811.10413
+        Zhuang et al. 2019 (Group-Net), https://arxiv.org/abs/1811.10413
     """
 
     def __init__(self, gate_initializer: Any = "zeros", **kwargs: Any) -> None:
@@ -84,7 +84,7 @@ class ChannelMix(Mixture):
         ValueError: `clip` is invalid.
 
     Reference:
-        Guo et al. 2022 (BNext), section 4.1, https://arxiv.org/abs/2211.12933
+        Guo et al. 2022 (BNext), https://arxiv.org/abs/2211.12933
     """
 
     def __init__(self, clip: str = "always", mix_initializer: Any = None, **kwargs: Any) -> None:

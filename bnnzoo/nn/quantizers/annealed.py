@@ -134,7 +134,7 @@ class CenteredSign(AnnealedQuantizer):
         ValueError: `progress` is not in this range.
 
     Reference:
-        Tu et al. 2022 (AdaBin), section 3.2, https://arxiv.org/abs/2208.08084
+        Tu et al. 2022 (AdaBin), https://arxiv.org/abs/2208.08084
     """
 
     def __call__(self, x: Any) -> Any:
