@@ -17,16 +17,16 @@ from bnnzoo.formats.qonnx.onnx_file import MAX_AXES
 from bnnzoo.formats.qonnx.reading import Array, compact
 from bnnzoo.formats.qonnx.reading_operation import Operation
 
-__all__ = ["FOLD", "fold"]
+__all__ = ["FOLD", "broadcast", "fold"]
 
 _TYPES = {1: np.float32, 6: np.int32, 7: np.int64, 9: np.bool_, 10: np.float32, 11: np.float32}
 _MAX_BITS = 32
 
 
-def fold(operation: Operation) -> Array:
+def fold(operation: Operation, compute: Callable[[Operation], Any]) -> Array:
     """Returns what an operator computes from constants."""
     try:
-        result = np.asarray(FOLD[operation.kind](operation))
+        result = np.asarray(compute(operation))
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise operation.wrong("its constants must fit each other") from error
     if result.dtype.kind == "f" and result.dtype != np.float32:
@@ -36,7 +36,7 @@ def fold(operation: Operation) -> Array:
     return result
 
 
-def _all(operation: Operation, least: int, most: int) -> list[Array]:
+def broadcast(operation: Operation, least: int, most: int) -> list[Array]:
     """Returns the inputs, together as large as they become when they meet."""
     arrays = [operation.constant(place) for place in range(operation.operands(least, most))]
     shape = np.broadcast_shapes(*(array.shape for array in arrays))
@@ -112,7 +112,7 @@ def _expand(operation: Operation) -> Array:
 
 
 def _cast(operation: Operation) -> Array:
-    (array,) = _all(operation, 1, 1)
+    (array,) = broadcast(operation, 1, 1)
     to = operation.integer("to")
     if to not in _TYPES:
         raise operation.wrong(f"it must be to numbers or conditions, got type {to}")
@@ -186,7 +186,7 @@ def _transpose(operation: Operation) -> Array:
 
 
 def _where(operation: Operation) -> Array:
-    condition, first, second = _all(operation, 3, 3)
+    condition, first, second = broadcast(operation, 3, 3)
     if condition.dtype.kind != "b":
         raise operation.wrong("input 0 must be a condition")
     return np.where(condition, first, second)
@@ -204,7 +204,7 @@ def _clip(operation: Operation) -> Array:
 
 
 def _bipolar_quant(operation: Operation) -> Array:
-    array, scale = _all(operation, 2, 2)
+    array, scale = broadcast(operation, 2, 2)
     signs: Array = np.where(array < 0, np.float32(-1), np.float32(1))
     return signs * scale.astype(np.float32)
 
@@ -217,7 +217,7 @@ _ROUNDING = {
 
 
 def _quant(operation: Operation) -> Array:
-    array, scale, zero, bits = _all(operation, 4, 4)
+    array, scale, zero, bits = broadcast(operation, 4, 4)
     rounding = operation.word("rounding_mode", *_ROUNDING)
     signed, narrow = (operation.integer(name, int(name == "signed"), least=0, most=1)
                       for name in ("signed", "narrow"))  # fmt: skip

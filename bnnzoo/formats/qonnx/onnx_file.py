@@ -50,12 +50,14 @@ class NodeEntry:
         inputs: Names of tensors; "" where one is left out.
         outputs: The same.
         attributes: Numbers, strings, arrays, and tuples of numbers or strings; None for others.
+        label: What messages call it; "" is its place and name.
     """
 
     op: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any]
+    label: str = ""
 
 
 @dataclass(frozen=True)

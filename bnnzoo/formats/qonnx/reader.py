@@ -21,14 +21,17 @@ from bnnzoo.formats.qonnx.reading_operation import Operation
 from bnnzoo.formats.qonnx.reading_operators import READ
 from bnnzoo.formats.reading import from_file
 from bnnzoo.formats.strict_json import decode, readable, shown
-from bnnzoo.graph.ir import Graph
+from bnnzoo.graph.ir import Graph, Type
 from bnnzoo.graph.passes.binary_kernels import binary_kernels
 from bnnzoo.graph.passes.distinct_outputs import distinct_outputs
 from bnnzoo.graph.passes.drop_unused import drop_identities, drop_unused
 from bnnzoo.graph.passes.flatten_channels_first import flatten_channels_last
 from bnnzoo.graph.passes.fold_batch_norm import fold_batch_norm
 
-__all__ = ["from_bytes", "read"]
+__all__ = ["finished", "from_bytes", "read", "read_operators"]
+
+_Read = Mapping[str, Callable[[Operation], Found | tuple[Found, ...]]]
+_Folds = Mapping[str, Callable[[Operation], Any]]
 
 _NAMELESS = "onnx"
 _COPIES = ("Identity", "Dropout")
@@ -64,13 +67,8 @@ def from_bytes(data: bytes) -> tuple[Graph, NetworkInfo]:
         MissingDependencyError: The package `onnx` is not installed.
     """
     file = parse(data)
-    graph = _graph(file, len(data))
-    try:
-        for run in _PASSES:
-            graph = run(graph)
-        types = check_stored(graph)
-    except GraphError as error:
-        raise ModelFormatError(str(error)) from error
+    _check_kinds(file)
+    graph, types = finished(read_operators(file, len(data)))
     info = _info(file)
     classes = types[graph.outputs[0]].shape[-1]
     names = info.labels if len(graph.outputs) == 1 else None
@@ -79,33 +77,60 @@ def from_bytes(data: bytes) -> tuple[Graph, NetworkInfo]:
     return graph, info
 
 
-def _graph(file: OnnxFile, file_bytes: int) -> Graph:
-    _check_kinds(file)
+def read_operators(
+    file: OnnxFile, file_bytes: int, *, read: _Read = READ, folds: _Folds = FOLD
+) -> Reading:
+    """Returns a graph with all operators of a file.
+
+    Args:
+        file: The file, whose operators are all in a table.
+        file_bytes: Its size.
+        read: What operators on values of the graph are read by.
+        folds: What operators on constants are computed by.
+
+    Raises:
+        ModelFormatError: An operator has no meaning here.
+    """
     reading = Reading(file, file_bytes)
     reading.feed()
     for index, entry in enumerate(file.nodes):
         operation = Operation(reading, entry, index)
         with np.errstate(all="ignore"):  # what is not finite is refused
-            found = _read(operation)
+            found = _read(operation, read, folds)
         operation.finish(*(found if isinstance(found, tuple) else (found,)))
-    return reading.builder.graph(*_outputs(reading))
+    return reading
 
 
-def _read(operation: Operation) -> Found | tuple[Found, ...]:
+def finished(reading: Reading) -> tuple[Graph, dict[str, Type]]:
+    """Returns the graph with binary layers and folded batch norms, and the types of its values.
+
+    Raises:
+        ModelFormatError: It has no outputs, or cannot be stored.
+    """
+    graph = reading.builder.graph(*_outputs(reading))
+    try:
+        for run in _PASSES:
+            graph = run(graph)
+        return graph, check_stored(graph)
+    except GraphError as error:
+        raise ModelFormatError(str(error)) from error
+
+
+def _read(operation: Operation, read: _Read, folds: _Folds) -> Found | tuple[Found, ...]:
     places = range(len(operation.entry.inputs))
     operands = [found for place in places if (found := operation.operand(place)) is not None]
     depends = not all(isinstance(found, np.ndarray) for found in operands)
     if depends or operation.kind in _COPIES:
-        if operation.kind not in READ:
+        if operation.kind not in read:
             raise operation.wrong("it must be computed from constants alone")
-        return READ[operation.kind](operation)
-    if operation.kind not in FOLD:
+        return read[operation.kind](operation)
+    if operation.kind not in folds:
         raise operation.wrong("it must not be computed from constants alone")
     if operation.kind == "Add" and (known := operation.cancelled()) is not None:
         return known
     if operation.kind == "Sub":
         operation.subtracts()
-    return fold(operation)
+    return fold(operation, folds[operation.kind])
 
 
 def _check_kinds(file: OnnxFile) -> None:

@@ -11,7 +11,7 @@ from bnnzoo.formats.qonnx.reading import Array, Value, channels_first
 from bnnzoo.formats.qonnx.reading_operation import Operation
 from bnnzoo.graph.windows import ONE_BY_ONE, Padding, extent, padding_of, span
 
-__all__ = ["conv", "conv_transpose", "gemm", "matmul", "window"]
+__all__ = ["conv", "conv_transpose", "convolved", "gemm", "matmul", "window"]
 
 _MAP = channels_first(3)
 # What rounding leaves of (a - b) + b, where a is a scale of a channel, and b within -1 and 1.
@@ -74,14 +74,18 @@ def _one_scale(kernel: Array) -> Array:
 def conv(operation: Operation) -> Value:
     """Conv: (images, kernel `(c_out, c_in / group, h, w)`, bias)."""
     operation.operands(2, 3)
-    value, kernel = operation.map(operation.value()), _one_scale(_kernel(operation))
-    settings = window(operation, value, kernel.shape[2:])
-    groups = operation.integer("group", 1, least=1)
-    sums = operation.add(
-        "conv", "conv2d", value, tensors={"kernel": kernel.transpose(0, 2, 3, 1)},
-        groups=groups, **settings,
-    )  # fmt: skip
+    value, kernel = operation.map(operation.value()), _kernel(operation)
+    sums = convolved(operation, value, kernel, operation.integer("group", 1, least=1))
     return _biased(operation, sums, kernel.shape[0])
+
+
+def convolved(operation: Operation, value: Value, kernel: Array, groups: int) -> Value:
+    """Returns a map convolved with a kernel `(c_out, c_in / groups, h, w)`."""
+    kernel = _one_scale(kernel)
+    return operation.add(
+        "conv", "conv2d", value, tensors={"kernel": kernel.transpose(0, 2, 3, 1)},
+        groups=groups, **window(operation, value, kernel.shape[2:]),
+    )  # fmt: skip
 
 
 def _biased(operation: Operation, sums: Value, channels: int) -> Value:

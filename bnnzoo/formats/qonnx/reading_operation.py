@@ -42,7 +42,7 @@ class Operation:
         self.reading = reading
         self.kind = entry.op
         self.entry = entry
-        self._what = f"operator {index} ({shown(entry.op)})"
+        self._what = entry.label or f"operator {index} ({shown(entry.op)})"
         self._outputs = entry.outputs
         while self._outputs and not self._outputs[-1]:
             self._outputs = self._outputs[:-1]

@@ -20,6 +20,7 @@ __all__ = [
     "bipolar_quant",
     "cast",
     "compare",
+    "levels_of",
     "multi_threshold",
     "not_",
     "quant",
@@ -79,9 +80,14 @@ def _levels(operation: Operation, value: Value, scale: Array, offset: Array, bit
     by = np.float32(factor) / (scale * n)
     exact = (factor / (scale.astype(np.float64) * (2**bits - 1)) == 1).all()
     unit = operation.affine("unit", source, scale=np.ones(1) if exact else by, bias=offset / n)
-    levels = operation.add("levels", "quantize", unit, bits=bits)
-    numbers = operation.add("numbers", "dequantize", levels)
+    numbers = levels_of(operation, unit, bits)
     return operation.affine("scaled", numbers, scale=scale * n, bias=-offset * scale)
+
+
+def levels_of(operation: Operation, unit: Value, bits: int) -> Value:
+    """Returns round(clip(unit, 0, 1) * n) / n, n = 2^bits - 1."""
+    levels = operation.add("levels", "quantize", unit, bits=bits)
+    return operation.add("numbers", "dequantize", levels)
 
 
 def _three_way(operation: Operation, value: Value, bound: float) -> Value:
@@ -234,7 +240,5 @@ def round_(operation: Operation) -> Value:
     bits = next((n for n in range(1, _MAX_LEVEL_BITS + 1) if 2**n - 1 == steps), None)
     if bits is None or low < 0 or high > 1:
         raise operation.wrong("it must be of 2^bits - 1 times what is clipped to 0 and 1")
-    numbers = operation.add(
-        "numbers", "dequantize", operation.add("levels", "quantize", source, bits=bits)
-    )
+    numbers = levels_of(operation, source, bits)
     return operation.affine("rounded", numbers, scale=np.float32(steps))
