@@ -19,7 +19,8 @@ _PACKED = ".safetensors"
 HDF5 = (".h5", ".hdf5")  # of whole models; `.weights.h5` has only weights
 _READ = tuple(f.suffix for f in FORMATS if f.is_read)
 _NOT_OPENED = (  # suffixes of other files that users pass as a model
-    ".c", ".h5", ".json", ".npz", ".onnx", ".pb", ".pt", ".pth", ".tar", ".tflite", ".th",
+    ".bin", ".c", ".h5", ".json", ".npz", ".onnx", ".pb", ".pt", ".pth", ".tar", ".tflite", ".th",
+    ".xml",
 )  # fmt: skip
 _WEIGHTS_ONLY = (
     "It contains only weights: load them with bnnzoo.load(NAME, weights=FILE), or save the whole "
@@ -27,8 +28,7 @@ _WEIGHTS_ONLY = (
 )
 _TORCH = "Import the checkpoint first: bnnzoo import FILE --as NAME NAME.safetensors"
 _ADVICE = {  # by suffix
-    ".onnx": "Convert it first: bnnzoo convert NAME.onnx NAME.safetensors",
-    ".tflite": "Convert it first: bnnzoo convert NAME.tflite NAME.safetensors",
+    **{s: f"Convert it first: bnnzoo convert NAME{s} NAME.safetensors" for s in _READ[1:]},
     ".h5": _WEIGHTS_ONLY,
     **dict.fromkeys((".pt", ".pth", ".tar", ".th"), _TORCH),
 }

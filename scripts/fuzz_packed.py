@@ -4,13 +4,15 @@
     python scripts/fuzz_packed.py --files 200000 --output fuzz/
     python scripts/fuzz_packed.py --format lce --files 50000 --output fuzz/
     python scripts/fuzz_packed.py --format qonnx --files 20000 --output fuzz/
+    python scripts/fuzz_packed.py --format openvino --files 20000 --output fuzz/
     python scripts/fuzz_packed.py --format h5 --files 5000 --memory-mb 12000 --output fuzz/
     python scripts/fuzz_packed.py --format h5-model --files 5000 --memory-mb 12000 --output fuzz/
     python scripts/fuzz_packed.py --format torch --files 20000 --output fuzz/
 
 Half of the files have bytes changed at random; the other half have changed graphs, shapes and
 values with correct digests: `tests/formats/mutations.py` makes both, `lce_mutations.py` those
-of Larq Compute Engine and `onnx_mutations.py` those of ONNX, which become packed files first,
+of Larq Compute Engine, `onnx_mutations.py` those of ONNX and `openvino_mutations.py` those of
+OpenVINO, which become packed files first,
 `tests/hdf5_mutations.py` weight files of Keras, which a small model reads and which need `keras`,
 `tests/hdf5_model/mutations.py` whole models of Keras 2,
 `tests/checkpoints/mutations.py` those of PyTorch, whose tensors must be those that PyTorch reads,
@@ -55,7 +57,7 @@ sys.path.insert(0, str(ROOT))
 
 from bnnzoo.checkpoints import state_dict, torch_file  # noqa: E402
 from bnnzoo.errors import GraphError, ModelFormatError, WeightsError  # noqa: E402
-from bnnzoo.formats import lce, packed, qonnx  # noqa: E402
+from bnnzoo.formats import lce, openvino, packed, qonnx  # noqa: E402
 from bnnzoo.formats.network_info import NetworkInfo  # noqa: E402
 from bnnzoo.formats.packed import PackedFile  # noqa: E402
 from bnnzoo.graph import interpreter  # noqa: E402
@@ -64,7 +66,12 @@ from bnnzoo.graph.ops import infer_types  # noqa: E402
 from bnnzoo.graph.packing import PackedSigns  # noqa: E402
 from bnnzoo.graph.passes import RUNTIME, STORED, apply  # noqa: E402
 from tests.checkpoints import mutations as checkpoint_mutations  # noqa: E402
-from tests.formats import lce_mutations, mutations, onnx_mutations  # noqa: E402
+from tests.formats import (  # noqa: E402
+    lce_mutations,
+    mutations,
+    onnx_mutations,
+    openvino_mutations,
+)
 
 if TYPE_CHECKING:
     from bnnzoo.runtime import Model
@@ -135,6 +142,11 @@ def read_model(data: bytes) -> None:
         open_hdf5_model(Snapshot.holding(Path("fuzzed.h5"), data))
 
 
+def read_openvino(data: bytes) -> tuple[Graph, NetworkInfo]:
+    """Reads the two files that a case holds."""
+    return openvino.from_bytes(*openvino_mutations.parted(data))
+
+
 def read_torch(data: bytes) -> None:
     """Reads tensors as `load(weights=...)` does, and as PyTorch does."""
     loaded = torch_file.from_bytes(data)
@@ -165,6 +177,9 @@ FORMATS = {
     "lce": Format(lce_mutations.mutated, functools.partial(converted, lce.from_bytes), ".tflite"),
     "qonnx": Format(
         onnx_mutations.mutated, functools.partial(converted, qonnx.from_bytes), ".onnx"
+    ),
+    "openvino": Format(
+        openvino_mutations.mutated, functools.partial(converted, read_openvino), ".xml"
     ),
     "h5": Format(functools.partial(mutated_hdf5, "tests.hdf5_mutations"), read_h5, ".h5"),
     "h5-model": Format(

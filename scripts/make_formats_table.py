@@ -16,7 +16,7 @@ import numpy as np
 
 from bnnzoo import registry
 from bnnzoo.errors import ConversionError
-from bnnzoo.formats import FORMATS, Network
+from bnnzoo.formats import WRITTEN, Network
 from bnnzoo.formats.c_source.lowering import prepare
 from bnnzoo.formats.c_source.source import Source
 from bnnzoo.formats.network_info import NetworkInfo
@@ -40,7 +40,7 @@ def cell(name: str, format_name: str) -> str:
         constants = source.lowered[1].constants
         flash = sum(constants.bytes(bits=bits) for bits in (True, False))
         return f"{_megabytes(flash)} + {_megabytes(source.arena_bytes)}"
-    module = next(f.module for f in FORMATS if f.name == format_name)
+    module = next(f.module for f in WRITTEN if f.name == format_name)
     try:
         written = importlib.import_module(module).write(network)
     except ConversionError:
@@ -60,7 +60,7 @@ def _megabytes(count: int) -> str:
 
 def table() -> str:
     """Returns the table."""
-    names = [f.name for f in FORMATS]
+    names = [f.name for f in WRITTEN]
     lines = [
         "| Network | " + " | ".join(f"`{name}`" for name in names) + " |",
         "|---|" + "--:|" * len(names),

@@ -24,7 +24,13 @@ def _list_formats(context: click.Context, option: click.Parameter, value: bool) 
     from bnnzoo.formats import FORMATS
 
     rows = [
-        (f.name, f.suffix or "a folder", f.summary, "yes" if f.is_read else "no") for f in FORMATS
+        (
+            f.name,
+            (f.suffix or "a folder") if f.is_written else "no",
+            f.summary,
+            "yes" if f.is_read else "no",
+        )
+        for f in FORMATS
     ]
     print_table(["format", "OUT", "for", "can be MODEL"], rows)
     context.exit()

@@ -39,11 +39,13 @@ class FileOrigin:
     name = "the file"
 
     def __init__(self, path: Snapshot, preprocessing: str | Preprocessing | None = None) -> None:
-        module = next(f.module for f in FORMATS if f.is_read and f.suffix == path.suffix)
-        self.graph, self.info = importlib.import_module(module).read(path)
+        kind = next(f for f in FORMATS if f.is_read and f.suffix == path.suffix)
+        self.graph, self.info = importlib.import_module(kind.module).read(path)
         if preprocessing is not None:
             self.info = replace(self.info, preprocessing=preprocessings.known_id(preprocessing))
         self.bytes = len(path.read_bytes())
+        if kind.beside:
+            self.bytes += path.with_suffix(kind.beside).stat().st_size
         self._types = infer_types(self.graph)
 
     def values(self, inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from bnnzoo.atomic import check_writable, write_file
 from bnnzoo.errors import ArgumentError, BnnZooError
-from bnnzoo.formats import FORMATS, Format
+from bnnzoo.formats import WRITTEN, Format
 
 __all__ = ["Target", "find_format"]
 
@@ -28,12 +28,12 @@ def find_format(path: str | PathLike[str] | None, name: str | None) -> Format:
     """
     suffix = None if path is None else Path(path).suffix
     if name is None:
-        found = [f for f in FORMATS if f.suffix == (suffix or None) or suffix is None]
+        found = [f for f in WRITTEN if f.suffix == (suffix or None) or suffix is None]
         if found:
             return found[0]
-        known = ", ".join(f.suffix for f in FORMATS if f.suffix)
+        known = ", ".join(f.suffix for f in WRITTEN if f.suffix)
         raise ArgumentError(f"path must end in {known} if no format is given, got {path}. {_ALL}")
-    for known_format in FORMATS:
+    for known_format in WRITTEN:
         if known_format.name == name:
             if suffix is not None and known_format.suffix and suffix != known_format.suffix:
                 raise ArgumentError(

@@ -1,6 +1,6 @@
 """File formats for networks: one module per format, one line per format in `FORMATS`.
 
-The module of a format has `write(network: Network) -> Written`, and if its files can be read,
+The module of a format has `write(network: Network) -> Written` if it is written, and if it is read,
 `read(path) -> tuple[Graph, NetworkInfo]`. The packed file is written by `convert` itself, which
 compares it with the model for every format.
 """
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from bnnzoo.formats.network_info import NetworkInfo
 from bnnzoo.graph.ir import Graph
 
-__all__ = ["FORMATS", "Format", "Network", "Written"]
+__all__ = ["FORMATS", "WRITTEN", "Format", "Network", "Written"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class Format:
         summary: What reads it, in a few words.
         module: The module that writes and reads it.
         is_read: Whether `convert` can read such a file.
+        is_written: Whether `convert` can write one.
+        beside: Suffix of a second file that belongs to each.
     """
 
     name: str
@@ -36,6 +38,8 @@ class Format:
     summary: str
     module: str
     is_read: bool = False
+    is_written: bool = True
+    beside: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,4 +84,9 @@ FORMATS = (
     Format("lce", ".tflite", "Larq Compute Engine", "bnnzoo.formats.lce", is_read=True),
     Format("c", "", "microcontrollers, as C99 source", "bnnzoo.formats.c_source"),
     Format("qonnx", ".onnx", "FINN, hls4ml and ONNX Runtime", "bnnzoo.formats.qonnx", is_read=True),
-)
+    Format(
+        "openvino", ".xml", "OpenVINO: an .xml file with its .bin", "bnnzoo.formats.openvino",
+        is_read=True, is_written=False, beside=".bin",
+    ),
+)  # fmt: skip
+WRITTEN = tuple(known for known in FORMATS if known.is_written)

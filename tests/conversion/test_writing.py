@@ -8,13 +8,13 @@ import pytest
 
 from bnnzoo.conversion.writing import Target, find_format
 from bnnzoo.errors import ArgumentError, BnnZooError
-from bnnzoo.formats import FORMATS, Format
+from bnnzoo.formats import WRITTEN, Format
 
 FILE = Format("one", ".one", "a test", "one")
 FOLDER = Format("many", "", "a test", "many")
 
 
-@pytest.mark.parametrize("known", FORMATS, ids=lambda known: known.name)
+@pytest.mark.parametrize("known", WRITTEN, ids=lambda known: known.name)
 def test_a_format_is_found_by_its_name_and_by_its_suffix(known: Format) -> None:
     assert find_format(f"net{known.suffix}", known.name) == known
     assert find_format(None, known.name) == known

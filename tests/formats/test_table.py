@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("keras")
 
 import bnnzoo
-from bnnzoo.formats import FORMATS
+from bnnzoo.formats import WRITTEN
 from tests.architectures.models import swept
 from tests.formats.c_source.test_zoo import SMALL as RUN_AS_C
 
@@ -31,13 +31,13 @@ TABLE = SCRIPT.PAGE.read_text().split(SCRIPT.BEGIN)[1].split(SCRIPT.END)[0].stri
 HEAD = TABLE[0]
 ROWS = [[part.strip(" `") for part in row.strip("|").split("|")] for row in TABLE[2:]]
 CELLS = {
-    (row[0], known.name): text for row in ROWS for known, text in zip(FORMATS, row[1:], strict=True)
+    (row[0], known.name): text for row in ROWS for known, text in zip(WRITTEN, row[1:], strict=True)
 }
 
 
 def test_the_table_has_every_architecture_and_every_format():
     assert [row[0] for row in ROWS] == list(bnnzoo.list_models())
-    assert re.findall(r"`(\w+)`", HEAD) == [known.name for known in FORMATS]
+    assert re.findall(r"`(\w+)`", HEAD) == [known.name for known in WRITTEN]
 
 
 def test_what_was_run_is_what_tests_run():
@@ -51,7 +51,7 @@ def test_what_was_run_is_what_tests_run():
 @pytest.mark.parametrize("name", swept((name for name, *_ in ROWS), rest="long"))
 def test_a_row_is_what_formats_make_of_the_network(name):
     """But for what versions and names take in metadata."""
-    for known in FORMATS:
+    for known in WRITTEN:
         shown, made = CELLS[name, known.name], SCRIPT.cell(name, known.name)
         if SCRIPT.NEVER in (shown, made):
             assert shown == made

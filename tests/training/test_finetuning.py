@@ -17,7 +17,7 @@ from bnnzoo.cli.main import main
 from bnnzoo.conversion import convert
 from bnnzoo.data import open_source
 from bnnzoo.errors import ArgumentError, UnknownModelError
-from bnnzoo.formats import FORMATS, packed
+from bnnzoo.formats import WRITTEN, packed
 from bnnzoo.training.finetuning import finetuning_recipe
 from bnnzoo.training.heads import backbone_layers, with_new_head
 from bnnzoo.training.networks import NetworkMaker, calibrated, open_start
@@ -134,7 +134,7 @@ def test_the_folders_names_are_kept_in_every_file(trained, tmp_path, capsys):
     network = tmp_path / "run" / "model.keras"
     assert bnnzoo.open_model(network).model_spec.class_names() == ("apple", "zebra")
 
-    for row in FORMATS:
+    for row in WRITTEN:
         convert(network, tmp_path / f"net{row.suffix}", format=row.name)
     assert b'"apple", "zebra"' in (tmp_path / "net.onnx").read_bytes()
     text = "".join(path.read_text() for path in (tmp_path / "net").rglob("*.[ch]"))

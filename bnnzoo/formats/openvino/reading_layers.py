@@ -1,0 +1,121 @@
+"""Layers of OpenVINO that ONNX does not have, as nodes of a graph."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from bnnzoo.formats.qonnx.folding import FOLD, broadcast
+from bnnzoo.formats.qonnx.reading import Array, Value
+from bnnzoo.formats.qonnx.reading_convolutions import convolved, window
+from bnnzoo.formats.qonnx.reading_operation import Operation
+from bnnzoo.formats.qonnx.reading_operators import READ
+from bnnzoo.formats.qonnx.reading_quantizers import levels_of
+from bnnzoo.graph.packing import pack
+
+__all__ = ["FOLD_LAYERS", "READ_LAYERS"]
+
+_MAX_LEVEL_BITS = 8
+
+
+def _binary_convolution(operation: Operation) -> Value:
+    """BinaryConvolution: (0 and 1, kernel `(c_out, c_in, h, w)` of 0 and 1), which mean -1 and +1.
+
+    A border of 0 adds nothing, as OpenVINO's CPU plugin computes it.
+    """
+    operation.operands(2, 2)
+    value, kernel = operation.value(), operation.constant(1)
+    choice = operation.reading.choices.get(value.name)
+    if choice is None or {choice.minus, choice.plus} != {0.0, 1.0}:
+        raise operation.wrong("input 0 must be a FakeQuantize of 2 levels to 0 and 1")
+    if kernel.ndim != 4 or 0 in kernel.shape or not np.isin(kernel, (0, 1)).all():
+        raise operation.wrong(f"input 1 must be a kernel of 0 and 1, got shape {kernel.shape}")
+    border = operation.number("pad_value", math.nan)
+    if border not in (-1, 0, 1):
+        raise operation.wrong(f"pad_value must be -1, 0 or 1, got {border}")
+    bits = operation.map(operation.reading.value(choice.bits.name, value.axes))
+    # Bits that are +1 where the layer reads 0 have the opposite products.
+    sign = 1 if choice.plus == 1.0 else -1
+    signs = np.where(kernel == 1, np.int8(sign), np.int8(-sign)).transpose(0, 2, 3, 1)
+    return operation.add(
+        "conv", "bconv2d", bits, tensors={"kernel": pack(signs)}, groups=1,
+        pad_value=sign * int(border), **window(operation, operation.map(value), kernel.shape[2:]),
+    )  # fmt: skip
+
+
+def _fake_quantize(operation: Operation) -> Value:
+    """FakeQuantize: (x, low, high, least, most), to 2^bits levels from least to most.
+
+    Two levels are most above the middle of low and high, which may be equal, and least elsewhere.
+    """
+    operation.operands(5, 5)
+    levels = operation.integer("levels", least=2)
+    value = operation.value()
+    low, high, least, most = (
+        operation.aligned(operation.constant(place).astype(np.float32), value)
+        for place in range(1, 5)
+    )
+    if levels == 2 and (low <= high).all():
+        middle = np.where(low == high, low, low / 2 + high / 2)
+        # x > middle is where middle - x is below 0. At the middle, a half rounds to 0.
+        opposite = operation.affine("opposite", value, scale=-1.0, bias=middle)
+        signs = operation.signs("signs", operation.add("bits", "sign", opposite))
+        return operation.affine("scaled", signs, scale=(least - most) / 2, bias=(least + most) / 2)
+    bits = levels.bit_length() - 1
+    if levels != 2**bits or bits > _MAX_LEVEL_BITS or not (low < high).all():
+        raise operation.wrong(
+            f"it must have 2^bits levels, of 1 to {_MAX_LEVEL_BITS} bits, and low below high, or "
+            f"equal to it for 2 levels, got {levels} levels"
+        )
+    unit = operation.affine("unit", value, scale=1 / (high - low), bias=-low / (high - low))
+    return operation.affine(
+        "scaled", levels_of(operation, unit, bits), scale=most - least, bias=least
+    )
+
+
+def _folded_fake_quantize(operation: Operation) -> Array:
+    x, low, high, least, most = (array.astype(np.float32) for array in broadcast(operation, 5, 5))
+    steps = np.float32(operation.integer("levels", least=2) - 1)
+    inside = np.rint((x - low) / (high - low) * steps) / steps * (most - least) + least
+    ends = np.where(x > np.maximum(low, high), most, inside)
+    return np.where(x <= np.minimum(low, high), least, ends)
+
+
+def _group_convolution(operation: Operation) -> Value:
+    """GroupConvolution: (images, kernel `(groups, c_out / groups, c_in / groups, h, w)`)."""
+    operation.operands(2, 2)
+    kernel = operation.constant(1)
+    if kernel.ndim != 5 or 0 in kernel.shape:
+        raise operation.wrong(f"input 1 must be a kernel of 5 axes, got {kernel.shape}")
+    merged = kernel.reshape(-1, *kernel.shape[2:]).astype(np.float32)
+    return convolved(operation, operation.map(operation.value()), merged, kernel.shape[0])
+
+
+def _prelu(operation: Operation) -> Value:
+    """PReLU: a list of slopes is one for each channel."""
+    operation.operands(2, 2)
+    value, alpha = operation.value(), operation.constant(1)
+    if alpha.ndim == 1 and alpha.size == value.shape[1]:
+        alpha = alpha.reshape(-1, *[1] * (len(value.shape) - 2))
+    return operation.elementwise("prelu", "prelu", value, alpha=alpha)
+
+
+def _clamp(operation: Operation) -> Value:
+    operation.operands(1, 1)
+    ends: dict[str, Any] = {
+        "low": operation.number("min", math.nan), "high": operation.number("max", math.nan),
+    }  # fmt: skip
+    return operation.add("clip", "clip", operation.value(), **ends)
+
+
+READ_LAYERS = {
+    **READ,
+    "BinaryConvolution": _binary_convolution,
+    "Clamp": _clamp,
+    "FakeQuantize": _fake_quantize,
+    "GroupConvolution": _group_convolution,
+    "PReLU": _prelu,
+}
+FOLD_LAYERS = {**FOLD, "FakeQuantize": _folded_fake_quantize}
