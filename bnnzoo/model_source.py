@@ -29,6 +29,7 @@ _WEIGHTS_ONLY = (
 _TORCH = "Import the checkpoint first: bnnzoo import FILE --as NAME NAME.safetensors"
 _ADVICE = {  # by suffix
     **{s: f"Convert it first: bnnzoo convert NAME{s} NAME.safetensors" for s in _READ[1:]},
+    ".bin": "Convert a network of OpenVINO first: bnnzoo convert NAME.xml NAME.safetensors",
     ".h5": _WEIGHTS_ONLY,
     **dict.fromkeys((".pt", ".pth", ".tar", ".th"), _TORCH),
 }

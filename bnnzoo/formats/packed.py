@@ -55,6 +55,8 @@ _OTHERS = {
     "convert NAME.h5 NAME.safetensors, or load weights with bnnzoo.load(NAME, weights=FILE).",
     (0, b"PK\x03\x04"): "a zip archive, as .keras files are. Convert a model: bnnzoo convert "
     "NAME.keras NAME.safetensors",
+    (0, b"<?xml"): "XML, as networks of OpenVINO are. Convert a network: bnnzoo convert NAME.xml "
+    "NAME.safetensors",
 }
 
 Array = NDArray[Any]

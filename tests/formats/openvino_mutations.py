@@ -58,7 +58,7 @@ def integers() -> tuple[bytes, bytes]:
             "BinaryConvolution", bits, kernel, strides="1,1", pads_begin="1,1", pads_end="1,1",
             dilations="1,1", mode="xnor-popcount", pad_value=border,
         ), 8  # fmt: skip
-        value = ir.layer("PReLU", value, ir.const(np.full(8, -0.5, np.float32)))
+        value = ir.layer("PReLU", value, ir.const(np.full(8, -1, np.float32)))
     pool = {"kernel": "3,3", "strides": "2,2", "pads_begin": "0,0", "pads_end": "1,1"}
     return ir.files(ir.layer("MaxPool", value, rounding_type="floor", **pool))
 

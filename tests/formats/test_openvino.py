@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bnnzoo.cli.main import main
-from bnnzoo.errors import ArgumentError
+from bnnzoo.errors import ArgumentError, ModelFormatError
 from bnnzoo.formats import openvino, packed
 from bnnzoo.formats.network_info import NetworkInfo
 from bnnzoo.graph import interpreter
@@ -64,8 +64,12 @@ def test_the_command_line_converts(tmp_path: Any, capsys: pytest.CaptureFixture[
 
 
 def test_what_else_takes_a_file_says_how_to_convert_it() -> None:
-    with pytest.raises(ArgumentError, match=r"bnnzoo convert NAME\.xml NAME\.safetensors"):
-        resolve_model("net.xml")
+    advice = r"bnnzoo convert NAME\.xml NAME\.safetensors"
+    for suffix in (".xml", ".bin"):
+        with pytest.raises(ArgumentError, match=advice):
+            resolve_model(f"net{suffix}")
+    with pytest.raises(ModelFormatError, match=rf"it is XML, as .*{advice}"):
+        packed.open_file(FOLDER / "residual.xml")
 
 
 def test_nothing_is_written_as_openvino(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
