@@ -200,3 +200,15 @@ def test_images_may_be_channels_last() -> None:
 def test_the_batch_may_be_free() -> None:
     ir = Ir("?,3,6,5")
     np.testing.assert_array_equal(computed(ir, ir.layer("ReLU", ir.input)), np.maximum(IMAGES, 0))
+
+
+def test_layers_may_have_one_name() -> None:
+    """Constants of one name, and of a name that another would get, are not mixed up."""
+    ir = Ir()
+    sums = [ir.const(np.full((1, 3, 1, 1), number)) for number in (1.0, 2.0, 4.0)]
+    value = ir.input
+    for number in sums:
+        value = ir.layer("Add", value, number)
+    for layer, name in zip(ir.layers.findall("layer[@type='Const']"), "aba", strict=True):
+        layer.set("name", {"b": "a_2"}.get(name, name))
+    np.testing.assert_array_equal(computed(ir, value), IMAGES + 7)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from bnnzoo.errors import ModelFormatError
 from bnnzoo.formats.qonnx.onnx_file import MAX_AXES, MAX_NODES, MAX_OPERANDS
 from bnnzoo.formats.strict_json import readable, shown
+from bnnzoo.graph.builder import Names
 
 __all__ = ["IrFile", "Layer", "parse"]
 
@@ -273,16 +274,13 @@ def _ordered(elements: _Elements) -> list[Layer]:
 
 
 def _tensors(drafts: Mapping[str, _Draft]) -> dict[tuple[str, str], str]:
-    """Returns a name for every result of a layer: the layer's, with its place if it has several."""
-    taken: set[str] = set()
-    names = {}
-    for key, draft in drafts.items():
-        layer = readable(draft.attributes.get("name", "")) or "layer"
-        for place, port in enumerate(draft.outputs):
-            name = f"{layer}.{place}" if place else layer
-            names[key, port] = f"{name}#{key}" if name in taken else name
-            taken.add(names[key, port])
-    return names
+    """Returns a name for every result: the layer's, or with a number if that is taken."""
+    names = Names()
+    return {
+        (key, port): names.free(readable(draft.attributes.get("name", "")) or "layer")
+        for key, draft in drafts.items()
+        for port in draft.outputs
+    }
 
 
 def _layer(
