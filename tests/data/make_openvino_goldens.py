@@ -1,8 +1,6 @@
 """Makes openvino/*.xml, *.bin and openvino/outputs.npz: networks of OpenVINO, with their outputs.
 
-Runs in the peer's environment, once (Python 3.11, x86-64):
-    pip install openvino==2026.4.1 numpy
-    python -m tests.data.make_openvino_goldens
+Runs in the peer's environment, once (Python 3.11, x86-64): GOLDENS=1 scripts/test_openvino.sh
 
 The networks are drawn. `residual` has the layers of the two binary ResNets of OpenVINO's Open Model
 Zoo. The outputs are those of the CPU plugin, which runs binary convolutions of 8 n channels.

@@ -92,6 +92,8 @@ def _pool(layer: Layer) -> Settings:
     settings = {**_window(layer), "kernel_shape": layer.integers("kernel"), "ceil_mode": int(ceil)}
     if layer.kind == "AvgPool":
         settings["count_include_pad"] = int(not layer.flag("exclude-pad", True))
+        if ceil and settings["count_include_pad"] and any(settings["pads"]):
+            raise layer.wrong("it must have rounding_type ceil or exclude-pad false, not both")
     return settings
 
 
