@@ -106,11 +106,9 @@ def layer_values(
 
 
 def _convolutions(graph: Graph, path: str) -> Iterator[Node]:
-    """Yields the convolutions of a layer."""
-    for node in graph.nodes:
-        own = node.name == path or node.name.rpartition("/")[0] == path
-        if own and "kernel" in node.tensors:
-            yield node
+    """Yields the convolutions of a layer with its own kernels."""
+    names = [f"{path}/{kernel}" for kernel in ("kernel", "depthwise_kernel", "pointwise_kernel")]
+    return (node for node in graph.nodes if node.tensors.get("kernel") in names)
 
 
 def _why_border(pad: Node) -> tuple[str, bool]:

@@ -98,6 +98,8 @@ LARGER = {
     "quicknet_large",
     "reactnet_resnet34",
 }
+# Of more than a hundred million weights.
+HUGE = ("bnext_large", "bnext_middle")
 KINDS = [name for name in MODELS if name not in LARGER]
 
 # One of each kind: dense layers, residuals, the operations of ImageNet families, a plain stack.
@@ -107,6 +109,10 @@ QUICK = ("binarynet_mlp", "birealnet20", "quicknet_small", "xnornet_vgg")
 def swept(
     names: Iterable[str] = MODELS, quick: Iterable[str] = QUICK, rest: str = "slow"
 ) -> list[Any]:
-    """Returns parameters for a test: all names, those that are not quick marked `rest`."""
-    mark = getattr(pytest.mark, rest)
-    return [pytest.param(n, marks=[] if n in quick else [mark]) for n in names]
+    """Returns parameters for a test: all names, those that are not quick marked `rest`.
+
+    Those that take gigabytes are marked `long`.
+    """
+    marks = {name: [] for name in quick} | {name: [pytest.mark.long] for name in HUGE}
+    usual = [getattr(pytest.mark, rest)]
+    return [pytest.param(name, marks=marks.get(name, usual)) for name in names]

@@ -17,6 +17,8 @@ SETTINGS = (
     *("center", "scale", "input_quantizer", "kernel_quantizer", "depthwise_quantizer"),
     *("kernel_constraint", "depthwise_constraint", "kernel_regularizer"),
 )
+# Settings of quantizers that Larq does not have.
+OWN_SETTINGS = ("scale_gradient",)
 # Functions of larq-zoo that are quantizers here.
 QUANTIZERS = {
     "magnitude_aware_sign_unclipped": ("DoReFaSign", {}),
@@ -58,7 +60,10 @@ def plain(value: Any, layer: keras.Layer, key: str) -> Any:
     if key == "activation" and value is not None:
         return value.__name__
     if hasattr(value, "get_config"):
-        return type(value).__name__, rounded(value.get_config())
+        config = {
+            k: v for k, v in value.get_config().items() if k != "scale_gradient"
+        }  # not Larq's
+        return type(value).__name__, rounded(config)
     return list(value) if isinstance(value, tuple) else value
 
 
