@@ -12,6 +12,7 @@ import pytest
 from bnnzoo import registry
 from tests.architectures import larq_zoo
 
+MAX_KEPT_WEIGHTS = 40_000_000
 # As many that filters of no usual size begin with the same: 2^17 - 1 is a prime.
 NORMAL = np.random.default_rng(0).standard_normal(2**17 - 1, dtype="float32")
 
@@ -35,14 +36,20 @@ def quick_initializers() -> Iterator[None]:
 
 @pytest.fixture(scope="package")
 def build() -> Iterator[Callable[..., keras.Model]]:
-    """Builds a model by name, or returns the one that an earlier test has built."""
+    """Builds a model by name, or returns the one that an earlier test has built.
+
+    The largest are not kept: with them, a run would hold more than ten gigabytes.
+    """
     models: dict[Any, keras.Model] = {}
 
     def cached(name: str, **arguments: Any) -> keras.Model:
         key = (name, *sorted(arguments.items()))
-        if key not in models:
-            models[key] = registry.builder(name)(**arguments)
-        return models[key]
+        if key in models:
+            return models[key]
+        model = registry.builder(name)(**arguments)
+        if model.count_params() < MAX_KEPT_WEIGHTS:
+            models[key] = model
+        return model
 
     yield cached
     models.clear()

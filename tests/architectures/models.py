@@ -98,8 +98,9 @@ LARGER = {
     "quicknet_large",
     "reactnet_resnet34",
 }
-# Of more than a hundred million weights.
-HUGE = ("bnext_large", "bnext_middle")
+# Too large for a test run that holds many models, and of no other layers than smaller ones.
+HUGE = ("bnext_large", "bnext_middle", "bnext_small", "groupnet18_scales", "meliusnet59")
+EVERY = [pytest.param(n, marks=[pytest.mark.long] if n in HUGE else []) for n in MODELS]
 KINDS = [name for name in MODELS if name not in LARGER]
 
 # One of each kind: dense layers, residuals, the operations of ImageNet families, a plain stack.

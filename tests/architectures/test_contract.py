@@ -17,7 +17,7 @@ from bnnzoo.architectures.meliusnet import AddToLastChannels, SplitChannels
 from bnnzoo.architectures.quicknet import BlurPool
 from bnnzoo.catalog import CATALOG
 from bnnzoo.errors import ArgumentError
-from tests.architectures.models import KINDS, MODELS, SMALL_STEMS, swept
+from tests.architectures.models import EVERY, HUGE, KINDS, MODELS, SMALL_STEMS, swept
 
 ROOT = Path(__file__).parents[2]
 OPEN_AND_NAME = """
@@ -43,7 +43,7 @@ def test_every_model_of_the_catalog_has_a_case():
     assert set(MODELS) == set(CATALOG)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", EVERY)
 def test_catalog_has_the_models_numbers(name, build):
     model, entry = build(name), CATALOG[name]
     assert model.name == name
@@ -54,7 +54,7 @@ def test_catalog_has_the_models_numbers(name, build):
     assert registry.builder(name).__module__ == f"bnnzoo.architectures.{entry.module}"
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", EVERY)
 def test_stages_end_in_the_feature_map(name, build):
     model = build(name)
     assert tuple(stage.reduction for stage in model.feature_info) == MODELS[name].reductions
@@ -65,19 +65,19 @@ def test_stages_end_in_the_feature_map(name, build):
         assert notop.get_layer(notop.stages[-1]).output is notop.output
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", EVERY)
 def test_no_layer_is_a_lambda(name, build):
     assert not any(isinstance(layer, keras.layers.Lambda) for layer in build(name).layers)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", EVERY)
 def test_least_size_works(name):
     least = MODELS[name].least
     model = registry.builder(name)(input_shape=(least, least + 5, 3), include_top=False)
     assert model.output_shape == (None, *MODELS[name].least_map)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", EVERY)
 def test_below_the_least_size_the_error_says_it(name):
     least = MODELS[name].least
     rule = f"at least {least} x {least} pixels" if least > 1 else "(height, width, channels)"
@@ -86,7 +86,7 @@ def test_below_the_least_size_the_error_says_it(name):
             registry.builder(name)(input_shape=shape)
 
 
-@pytest.mark.parametrize("name", SMALL_STEMS)
+@pytest.mark.parametrize("name", [name for name in SMALL_STEMS if name not in HUGE])
 def test_inputs_below_64_pixels_keep_their_resolution_in_the_stem(name, small):
     model = small(name)
     assert model.feature_info[0].reduction == 1
