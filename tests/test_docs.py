@@ -149,7 +149,8 @@ EXECUTED = [p for p in PAGES if any(b.reason is None for b in blocks(p, "python"
 @pytest.mark.parametrize("page", swept(EXECUTED, ["README.md"]))
 def test_the_code_of_a_page_runs_from_top_to_bottom(page, tmp_path):
     (tmp_path / "tests" / "data").mkdir(parents=True)
-    shutil.copy(ROOT / "tests" / "data" / "larq_network.h5", tmp_path / "tests" / "data")
+    for file in ("larq_network.h5", "larq_saved_sequential.h5"):
+        shutil.copy(ROOT / "tests" / "data" / file, tmp_path / "tests" / "data")
     code = [block.text for block in blocks(page, "python") if block.reason is None]
     (tmp_path / "page.py").write_text("\n".join(code))
     done = run([*STRICT, "page.py"], tmp_path)
