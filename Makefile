@@ -36,11 +36,14 @@ test-aarch64: ## kernels for aarch64 under qemu
 test-cross: ## native code compiled for other systems
 	scripts/test_cross.sh
 
-.PHONY: test-lce test-qonnx test-cortex-m7
+.PHONY: test-lce test-qonnx test-openvino test-cortex-m7
 test-lce: ## files of Larq Compute Engine against its interpreter
 	scripts/test_lce.sh
 test-qonnx: ## QONNX files against the package qonnx
 	scripts/test_qonnx.sh
+
+test-openvino: ## OpenVINO files against its CPU plugin
+	scripts/test_openvino.sh
 test-cortex-m7: ## C source on an emulated Cortex-M7
 	scripts/test_cortex_m7.sh
 
