@@ -41,7 +41,6 @@ test-lce: ## files of Larq Compute Engine against its interpreter
 	scripts/test_lce.sh
 test-qonnx: ## QONNX files against the package qonnx
 	scripts/test_qonnx.sh
-
 test-openvino: ## OpenVINO files against its CPU plugin
 	scripts/test_openvino.sh
 test-cortex-m7: ## C source on an emulated Cortex-M7
