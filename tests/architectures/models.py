@@ -98,15 +98,8 @@ LARGER = {
     "quicknet_large",
     "reactnet_resnet34",
 }
-# Too large for a test run that holds many models. Keras takes minutes to clone Group-Net.
-HUGE = (
-    "bnext_large",
-    "bnext_middle",
-    "bnext_small",
-    "groupnet18",
-    "groupnet18_scales",
-    "meliusnet59",
-)
+# Too large for a test run that holds many models.
+HUGE = ("bnext_large", "bnext_middle", "bnext_small", "groupnet18_scales", "meliusnet59")
 EVERY = [pytest.param(n, marks=[pytest.mark.long] if n in HUGE else []) for n in MODELS]
 KINDS = [name for name in MODELS if name not in LARGER]
 
