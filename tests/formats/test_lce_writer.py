@@ -213,8 +213,10 @@ def minimum(b):
     return b.add("dequantize", b.add("bmax_pool2d", b.sign("images"), tensors=tensors, **window))
 
 
-def up_sampled(b):
-    return b.add("nearest_resize2d", "images", pixels=(18, 14))
+def other_pixels(b):
+    """Pixel 20 of 41 is at 1 of 2 rows, which float32 rounds down."""
+    rows = b.add("slice", "images", axis=0, begin=0, size=2)
+    return b.add("nearest_resize2d", rows, pixels=(41, 7))
 
 
 def transposed(b):
@@ -233,7 +235,7 @@ REFUSED = {
     "inputs in 8 bits": (eight_bits, "'n0_conv2d' (conv2d)", "its input is quantized to 8 bits"),
     "a mean over odd padding": (mean, "'n0_avg_pool2d'", "its padding (0, 2, 1, 1) must be"),
     "the least of bits": (minimum, "'n1_bmax_pool2d'", "has no minimum"),
-    "another size": (up_sampled, "'n0_nearest_resize2d'", "bnnzoo writes no resizing"),
+    "another size": (other_pixels, "'n1_nearest_resize2d'", "rounds to other pixels from 2 to 41"),
     "transposed": (transposed, "'n1_bconv2d_transpose'", "no binary transposed convolution"),
     "five axes": (five_axes, "'n1_softmax'", "at most 4 axes with the batch, got 5"),
 }
@@ -246,6 +248,26 @@ def test_what_cannot_be_written_is_named(name):
     with pytest.raises(ConversionError, match=re.escape(node)) as error:
         written(b.graph(build(b)))
     assert why in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated:UserWarning")
+@pytest.mark.parametrize("pixels", [(18, 14), (5, 3), (9, 7), (31, 20)])
+@pytest.mark.parametrize("kind", ["nearest", "bilinear"])
+def test_tensorflow_lite_resizes_to_the_same_pixels(kind, pixels):
+    tensorflow = pytest.importorskip("tensorflow.lite.python.interpreter")
+    b = builder()
+    graph = b.graph(b.add(f"{kind}_resize2d", "images", pixels=pixels))
+    content = written(graph).files[""]
+    peer = tensorflow.Interpreter(model_content=content)
+    peer.allocate_tensors()
+    x = images(graph, 1)
+    peer.set_tensor(peer.get_input_details()[0]["index"], x)
+    peer.invoke()
+    expected = peer.get_tensor(peer.get_output_details()[0]["index"])
+    again, _ = lce.from_bytes(content)
+    for each in (graph, again):
+        found = interpreter.run(each, x)[each.outputs[0]]
+        np.testing.assert_allclose(found, expected, atol=RELATIVE * np.abs(expected).max())
 
 
 def test_a_missing_schema_is_named(monkeypatch):

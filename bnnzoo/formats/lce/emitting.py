@@ -12,9 +12,11 @@ import numpy as np
 from bnnzoo.formats.lce.emitter import Emitter, refuse
 from bnnzoo.formats.lce.emitting_convolutions import CLIPS, bconv2d, conv2d, padded
 from bnnzoo.formats.lce.model_file import PADDING
+from bnnzoo.formats.lce.resizing import nearest_pixels
 from bnnzoo.formats.lce.words import WORD_BITS, words
 from bnnzoo.graph.ir import Node
 from bnnzoo.graph.passes.fold_affine import parameter
+from bnnzoo.graph.resizing import between
 from bnnzoo.graph.windows import rule_of
 
 __all__ = ["EMIT"]
@@ -63,7 +65,7 @@ def _quantize(emitter: Emitter, node: Node) -> None:
 def _unknown(emitter: Emitter, node: Node) -> None:
     raise refuse(
         node,
-        "Larq Compute Engine has no binary transposed convolution, and bnnzoo writes no resizing",
+        "Larq Compute Engine has no binary transposed convolution",
         "Write a packed file (.safetensors), C source or QONNX.",
     )
 
@@ -202,14 +204,14 @@ def _concat(emitter: Emitter, node: Node) -> None:
     _simple("CONCATENATION", emitter, node, axis=node.attributes["axis"] + 1)
 
 
-def _with_table(kind: str, emitter: Emitter, node: Node, *tables: Any) -> None:
+def _with_table(kind: str, emitter: Emitter, node: Node, *tables: Any, **options: Any) -> None:
     """Writes an operator of one float32 input and tables of integers."""
     constants = [
         emitter.constant(f"{node.name}/table{i}", np.asarray(table), "structure")
         for i, table in enumerate(tables)
     ]
     inputs, shape = [emitter.real(node.inputs[0]), *constants], emitter.types[node.name].shape
-    emitter.set_real(node.name, emitter.operator(kind, inputs, node.name, shape))
+    emitter.set_real(node.name, emitter.operator(kind, inputs, node.name, shape, **options))
 
 
 def _slice(emitter: Emitter, node: Node) -> None:
@@ -224,6 +226,24 @@ def _pad(emitter: Emitter, node: Node) -> None:
         node.attributes["padding"], float(node.attributes["value"]),
     )  # fmt: skip
     emitter.set_real(node.name, result)
+
+
+def _resize(kind: str, emitter: Emitter, node: Node) -> None:
+    pixels = node.attributes["pixels"]
+    _with_table(kind, emitter, node, pixels, alignCorners=False, halfPixelCenters=True)
+
+
+def _nearest_resize2d(emitter: Emitter, node: Node) -> None:
+    sizes = zip(emitter.types[node.inputs[0]].shape, node.attributes["pixels"], strict=False)
+    for before, after in sizes:
+        ours, _, _ = between(node.op, before, after)
+        if not np.array_equal(ours, nearest_pixels(before, after, half_pixel_centers=True)):
+            raise refuse(
+                node,
+                f"TensorFlow Lite rounds to other pixels from {before} to {after}",
+                "Resize to a multiple of the size.",
+            )
+    _resize("RESIZE_NEAREST_NEIGHBOR", emitter, node)
 
 
 def _permute(emitter: Emitter, node: Node) -> None:
@@ -269,8 +289,8 @@ EMIT: dict[str, Callable[[Emitter, Node], None]] = {
     "conv2d": conv2d,
     "bconv2d_transpose": _unknown,
     "conv2d_transpose": _unknown,
-    "nearest_resize2d": _unknown,
-    "bilinear_resize2d": _unknown,
+    "nearest_resize2d": _nearest_resize2d,
+    "bilinear_resize2d": partial(_resize, "RESIZE_BILINEAR"),
     "affine": _checked(_affine),
     "clip": _checked(_clip),
     "prelu": _checked(_prelu),

@@ -27,6 +27,8 @@ from bnnzoo.formats.lce.reading_convolutions import (
     map_shape,
 )
 from bnnzoo.formats.lce.reading_ranges import slice_, split, strided_slice
+from bnnzoo.formats.lce.resizing import nearest_pixels
+from bnnzoo.graph.resizing import between
 from bnnzoo.graph.windows import padding_of
 
 __all__ = ["READ"]
@@ -286,6 +288,25 @@ def _more_channels(
     return operation.add("channels", "concat", *before, value, *behind, axis=2)
 
 
+def _resize(op: str, operation: Operation) -> Value:
+    """RESIZE_BILINEAR and RESIZE_NEAREST_NEIGHBOR with half-pixel centres, or the same pixels."""
+    operation.operands(2, 2)
+    value = operation.value(0)
+    pixels = tuple(operation.table(1, (2,)))
+    centres = bool(operation.option("halfPixelCenters", most=1))
+    nearest = op == "nearest_resize2d"
+    if min(pixels) < 1:
+        raise operation.wrong(f"its result must have pixels, got {pixels}")
+    if operation.option("alignCorners", most=1) or not (centres or nearest):
+        raise operation.wrong("it must have half-pixel centres and no aligned corners")
+    resized = operation.add("resized", op, value, pixels=pixels)
+    for before, after in zip(map_shape(operation, value), pixels, strict=False):
+        theirs = nearest_pixels(before, after, half_pixel_centers=centres)
+        if nearest and not np.array_equal(between(op, before, after)[0], theirs):
+            raise operation.wrong(f"it must take the nearest pixels, from {before} to {after}")
+    return resized
+
+
 def _shape(operation: Operation) -> Constant:
     """SHAPE: known, since the batch is one image."""
     operation.operands(1, 1)
@@ -340,6 +361,8 @@ READ: dict[str, Callable[[Operation], Value | Constant | Condition]] = {
     "RELU6": partial(_clip, 0.0, 6.0),
     "RELU_N1_TO_1": partial(_clip, -1.0, 1.0),
     "RESHAPE": _reshape,
+    "RESIZE_BILINEAR": partial(_resize, "bilinear_resize2d"),
+    "RESIZE_NEAREST_NEIGHBOR": partial(_resize, "nearest_resize2d"),
     "ROUND": round_levels,
     "SELECT": select,
     "SELECT_V2": select,

@@ -57,6 +57,10 @@ OPTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
     "RELU6": ("", ()),
     "RELU_0_TO_1": ("", ()),
     "RELU_N1_TO_1": ("", ()),
+    **{
+        f"RESIZE_{kind}": (f"Resize{name}Options", ("alignCorners", "halfPixelCenters"))
+        for kind, name in (("BILINEAR", "Bilinear"), ("NEAREST_NEIGHBOR", "NearestNeighbor"))
+    },
     "RESHAPE": ("ReshapeOptions", ()),
     "ROUND": ("", ()),
     "SELECT": ("SelectOptions", ()),
