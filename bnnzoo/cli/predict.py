@@ -20,7 +20,8 @@ from bnnzoo.cli.output import print_json, print_table
 @click.option(
     "--runtime",
     type=click.Choice(["keras", "packed"]),
-    help="Runtime of the model. Default: packed for packed files, otherwise keras.",
+    help="Runtime of the model. packed converts a model in memory if it has no packed file. "
+    "Default: packed for packed files, otherwise keras.",
 )
 @click.option("--skip-bad", is_flag=True, help="Skip broken images, and name them.")
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON array.")

@@ -16,26 +16,13 @@ from bnnzoo.data.preprocessing import Preprocessing
 from bnnzoo.errors import ArgumentError, UnknownModelError
 from bnnzoo.formats.network_info import NetworkInfo, names_fit
 from bnnzoo.keras_bridge.from_keras.walking import output_names
-from bnnzoo.keras_bridge.to_keras.config import from_config, to_config
+from bnnzoo.keras_bridge.to_keras.config import to_config
 from bnnzoo.manifest import WeightsRecord
 from bnnzoo.model_source import ModelSource
 from bnnzoo.model_spec import ModelSpec
 from bnnzoo.version import __version__
 
-__all__ = ["computing_in_float32", "describe"]
-
-
-def computing_in_float32(model: keras.Model) -> keras.Model:
-    """Returns the model, or a float32 copy if any layer computes in another data type."""
-    if all(layer.compute_dtype == "float32" for layer in model._flatten_layers()):
-        return model
-    copy = from_config(to_config(model))
-    for ours, theirs in zip(copy._flatten_layers(), model._flatten_layers(), strict=True):
-        store: dict[str, Any] = {}
-        theirs.save_own_variables(store)  # merges LoRA's updates into the kernels
-        ours.load_own_variables(store)
-    copy.model_spec = getattr(model, "model_spec", None)
-    return copy
+__all__ = ["describe"]
 
 
 def describe(

@@ -9,13 +9,14 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from bnnzoo.conversion.describe import computing_in_float32, describe
+from bnnzoo.conversion.describe import describe
 from bnnzoo.conversion.report import LayerReport, layer_report
 from bnnzoo.data.preprocessing import Preprocessing
 from bnnzoo.data.sources import Data
 from bnnzoo.evaluation import EvaluationReport, evaluate
 from bnnzoo.formats.packed import PackedFile
 from bnnzoo.graph.ir import Graph, Node
+from bnnzoo.keras_bridge.float32_copy import computing_in_float32
 from bnnzoo.keras_bridge.from_keras import Trace, TracedCall, trace
 from bnnzoo.keras_bridge.from_keras.convolving import CONVOLVING
 from bnnzoo.keras_bridge.from_keras.values import KerasValues

@@ -31,12 +31,14 @@ def open_classifier(
         preprocessing: A `Preprocessing` or its id. Defaults to the model's own.
         random_weights: Build a zoo model without its pretrained weights.
         runtime: `keras` or `packed`. Defaults to `packed` for packed files, otherwise `keras`.
+            With `packed`, a model without a packed file is converted in memory.
         labels: Class names, or their id. Defaults to the model's own.
 
     Raises:
         UnknownModelError: The model or tag does not exist, or has no pretrained weights.
         ArgumentError: The model is not an image classifier, its preprocessing is unknown, the
-            number of labels is wrong, or the runtime cannot run the model.
+            number of labels is wrong, or the runtime does not exist.
+        ConversionError: The packed runtime cannot run a layer.
         WeightsError: The weights cannot be fetched, or the file is broken.
         MissingDependencyError: The runtime is not installed.
     """
@@ -67,16 +69,12 @@ def _open(
         runtime = "packed" if source.kind == "packed" else "keras"
     if runtime not in RUNTIMES:
         raise ArgumentError(f"runtime must be one of {RUNTIMES}, got {runtime!r}. Choose one.")
-    if runtime == "keras":
-        from bnnzoo.evaluation.keras_classifier import open_keras_classifier
+    if runtime == "packed" and not random_weights:
+        from bnnzoo.evaluation.packed_classifier import open_packed_classifier
 
-        return open_keras_classifier(source, preprocessing, random_weights)
-    if source.kind == "model" or random_weights:
-        raise ArgumentError(
-            "The packed runtime requires a name or a packed file with trained weights, got "
-            f"{'random weights' if random_weights else type(source.value).__name__}. Convert the "
-            "model first."
-        )
-    from bnnzoo.evaluation.packed_classifier import open_packed_classifier
+        classifier = open_packed_classifier(source, preprocessing)
+        if classifier is not None:
+            return classifier
+    from bnnzoo.evaluation.keras_classifier import open_keras_classifier
 
-    return open_packed_classifier(source, preprocessing)
+    return open_keras_classifier(source, preprocessing, random_weights, runtime)

@@ -1,4 +1,4 @@
-"""Opens a classifier that runs on Keras: a name, a file or a model object."""
+"""Opens a classifier from a Keras model: a name, a file or a model object."""
 
 from __future__ import annotations
 
@@ -14,9 +14,15 @@ from bnnzoo.evaluation.classifier import (
     choose_preprocessing,
     of_images,
 )
+from bnnzoo.formats import packed
+from bnnzoo.formats.network_info import NetworkInfo
+from bnnzoo.graph import passes
+from bnnzoo.keras_bridge.float32_copy import computing_in_float32
+from bnnzoo.keras_bridge.from_keras import from_keras
 from bnnzoo.model_source import ModelSource
 from bnnzoo.model_spec import ModelSpec
 from bnnzoo.opening import open_model
+from bnnzoo.runtime import Model
 from bnnzoo.version import keras_versions
 
 __all__ = ["open_keras_classifier"]
@@ -26,7 +32,10 @@ _TRANSPARENT = ("Dropout", "Flatten", "Identity", "Reshape")
 
 
 def open_keras_classifier(
-    source: ModelSource, preprocessing: str | Preprocessing | None, random_weights: bool
+    source: ModelSource,
+    preprocessing: str | Preprocessing | None,
+    random_weights: bool,
+    runtime: str,
 ) -> Classifier:
     """Opens the model and describes it as a classifier.
 
@@ -34,6 +43,7 @@ def open_keras_classifier(
         source: The resolved model argument.
         preprocessing: See `open_classifier`.
         random_weights: See `open_classifier`.
+        runtime: `keras`, or `packed` to convert the model in memory.
     """
     model = source.value
     if source.kind != "model":
@@ -41,7 +51,9 @@ def open_keras_classifier(
     spec = getattr(model, "model_spec", None)
     name, tag, digest = _provenance(model, spec, source)
     _check_classifier(model, name)
-    run, shape = of_images(model.predict_on_batch, model.input_shape[1:], name)
+    keras = runtime == "keras"
+    compute = model.predict_on_batch if keras else _converted(model)
+    run, shape = of_images(compute, model.input_shape[1:], name)
     run, classes, outputs = as_classifier(
         run, int(model.output_shape[-1]), _output_kind(model), name
     )
@@ -57,10 +69,16 @@ def open_keras_classifier(
         labels=_labels(spec, classes),
         random_weights=random_weights,
         outputs=outputs,
-        runtime="keras",
-        versions=keras_versions(),
-        constant_batch=True,
+        runtime=runtime,
+        versions=keras_versions() if keras else {"isa": compute.isa},
+        constant_batch=keras,
     )
+
+
+def _converted(model: Any) -> Model:
+    """Returns the network that a packed file of the model would hold."""
+    graph, _ = passes.apply(from_keras(computing_in_float32(model)), passes.STORED)
+    return Model(packed.from_bytes(packed.to_bytes(graph, NetworkInfo(model.name))).graph)
 
 
 def _image_shape(shape: Any, preprocessing: Preprocessing) -> tuple[int, ...] | None:

@@ -75,6 +75,7 @@ def evaluate(
         skip_bad: Skip images that cannot be used, and list them in `report.skipped`.
         random_weights: Build a zoo model without its pretrained weights, to measure throughput.
         runtime: `keras` or `packed`. Defaults to `packed` for packed files, otherwise `keras`.
+            With `packed`, a model without a packed file is converted in memory.
         labels: Class names, or their id. Defaults to the model's own.
         progress: Called after every batch with the number of images done and their total.
         command: Command line to record in the report.

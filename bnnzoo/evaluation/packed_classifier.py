@@ -6,7 +6,7 @@ from bnnzoo import runtime, weights
 from bnnzoo.data import labels
 from bnnzoo.data.labels import Labels
 from bnnzoo.data.preprocessing import Preprocessing
-from bnnzoo.errors import ArgumentError, WeightsError
+from bnnzoo.errors import ArgumentError
 from bnnzoo.evaluation.classifier import (
     Classifier,
     as_classifier,
@@ -25,14 +25,17 @@ _ACTIVATIONS = ("clip", "prelu", "tanh")
 
 def open_packed_classifier(
     source: ModelSource, preprocessing: str | Preprocessing | None
-) -> Classifier:
-    """Opens a packed network and describes it as a classifier.
+) -> Classifier | None:
+    """Opens a packed network and describes it as a classifier; None if there is no packed file.
 
     Args:
-        source: A packed file, or the name of a model that has one.
+        source: The resolved model argument.
         preprocessing: See `open_classifier`.
     """
-    path, name, tag = _find(source)
+    found = _find(source)
+    if found is None:
+        return None
+    path, name, tag = found
     model = runtime.load(path)
     info = model.info
     outputs_shape = _check_classifier(model, str(source.value))
@@ -61,19 +64,16 @@ def _labels(info: NetworkInfo, classes: int) -> Labels | None:
     return next((k for k in known if k is not None and len(labels.names(k)) == classes), None)
 
 
-def _find(source: ModelSource) -> tuple[Snapshot, str, str | None]:
+def _find(source: ModelSource) -> tuple[Snapshot, str, str | None] | None:
     """Returns the packed file, and the name and tag of its network."""
-    if source.kind == "keras":
-        raise ArgumentError(f"The packed runtime cannot open {source.path}. Convert it first.")
-    if source.path is not None:
+    if source.kind == "packed" and source.path is not None:
         return source.path, source.path.name, None
+    if source.kind != "name":
+        return None
     record = source.record
     file = record.file("packed")
     if file is None:
-        raise WeightsError(
-            f"{record.name} has no packed file. Run: bnnzoo convert {record.name} "
-            f"{record.name}.safetensors"
-        )
+        return None
     return weights.fetch(file, name=record.name), record.architecture, record.tag
 
 

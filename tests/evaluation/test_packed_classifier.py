@@ -8,13 +8,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 
 import bnnzoo
-from bnnzoo import manifest
-from bnnzoo.errors import ArgumentError, ModelFormatError, UnknownModelError, WeightsError
+from bnnzoo import manifest, runtime
+from bnnzoo.errors import (
+    ArgumentError,
+    ModelFormatError,
+    UnknownModelError,
+    WeightsError,
+)
 from bnnzoo.evaluation import evaluate
 from bnnzoo.evaluation.classifiers import open_classifier
 
@@ -54,6 +58,26 @@ def test_a_file_runs_packed_unless_keras_is_asked_for():
     assert classifier.class_names == open_classifier(FILE).class_names
 
 
+def test_a_model_without_a_packed_file_is_converted_in_memory(by_name, tmp_path):
+    model = bnnzoo.load(NAME, pretrained=True)
+    model.save(tmp_path / "net.keras")
+    for source in (model, tmp_path / "net.keras"):
+        report = evaluate(source, "sample:fashion_mnist", runtime="packed")
+        assert (report.runtime, report.to_dict()["versions"]["isa"]) == (
+            "packed",
+            runtime.isas()[0],
+        )
+        np.testing.assert_array_equal(
+            report.predictions.top_indices, by_name.predictions.top_indices
+        )
+
+
+def test_a_model_with_random_weights_is_converted_in_memory():
+    classifier = open_classifier("birealnet20", runtime="packed", random_weights=True)
+    assert (classifier.runtime, classifier.random_weights) == ("packed", True)
+    assert classifier.run(np.zeros((2, 32, 32, 3), np.float32)).shape == (2, 10)
+
+
 def test_evaluates_without_importing_keras():
     code = (
         "import sys; from bnnzoo.cli.main import main\n"
@@ -68,25 +92,7 @@ def test_evaluates_without_importing_keras():
 
 
 MISTAKES = {
-    "keras file": (
-        lambda: open_classifier("net.keras", runtime="packed"), ArgumentError, "Convert"
-    ),
-    "random": (
-        lambda: open_classifier("quicknet", runtime="packed", random_weights=True),
-        ArgumentError,
-        "got random weights. Convert the model first",
-    ),
-    "model": (
-        lambda: open_classifier(keras.Sequential(), runtime="packed"),
-        ArgumentError,
-        "got Sequential",
-    ),
     "runtime": (lambda: open_classifier(NAME, runtime="fast"), ArgumentError, "got 'fast'"),
-    "no packed file": (
-        lambda: open_classifier("quicknet.larq_in1k", runtime="packed"),
-        WeightsError,
-        "no packed file. Run: bnnzoo convert quicknet.larq_in1k quicknet.larq_in1k.safe",
-    ),
     "name": (lambda: open_classifier("quicknt", runtime="packed"), UnknownModelError, "quicknet"),
     "missing": (lambda: open_classifier("none.safetensors"), WeightsError, "none.safetensors"),
 }  # fmt: skip

@@ -14,7 +14,6 @@ from keras import layers
 
 from bnnzoo import nn, registry
 from bnnzoo.architectures.meliusnet import SplitChannels
-from bnnzoo.conversion.describe import computing_in_float32
 from bnnzoo.errors import ConversionError, ModelFormatError
 from bnnzoo.formats import packed
 from bnnzoo.formats.network_info import NetworkInfo
@@ -22,6 +21,7 @@ from bnnzoo.graph import passes
 from bnnzoo.graph.interpreter import run
 from bnnzoo.graph.ir import Graph
 from bnnzoo.graph.passes.steady_signs import steady_signs
+from bnnzoo.keras_bridge.float32_copy import computing_in_float32
 from bnnzoo.keras_bridge.from_keras import from_keras
 from bnnzoo.keras_bridge.to_keras import LATENT_MAGNITUDE, recalibrate, to_keras
 from bnnzoo.keras_bridge.to_keras.config import from_config, to_config
