@@ -136,7 +136,7 @@ def computed(data):
     images = np.random.RandomState(1).standard_normal((3, *fed["shape"][1:])).astype(np.float32)
     results = []
     for image in images:
-        image = image[None]
+        image = np.repeat(image[None], fed["shape"][0], axis=0)
         if fed["dtype"] == np.int8:
             scale, zero = fed["quantization"]
             image = np.clip(np.round(image / scale + zero), -128, 127).astype(np.int8)
@@ -158,6 +158,7 @@ FILES = {
     "quantizers": (quantizers, 1, None),
     "classifier": (classifier, None, None),
     "classifier_float16": (classifier, 1, "float16"),
+    "classifier_batch_of_4": (classifier, 4, None),
     "classifier_int8": (classifier, 1, "int8"),
     "gelu": (gelu, 1, None),
 }

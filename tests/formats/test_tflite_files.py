@@ -34,6 +34,7 @@ FILES = {
     "borders": (2, 0, 1e-5),
     "quantizers": (3, 2, 1e-5),
     "classifier": (0, 7, 1e-5),
+    "classifier_batch_of_4": (0, 7, 1e-5),
     "classifier_float16": (0, 7, 1e-5),
     "classifier_int8": (0, 7, 0.02),
 }

@@ -1,7 +1,6 @@
 """Operators on shapes: what a converter writes where the batch was free.
 
-The batch is one image, so that a shape is known when a file is read, and so is what is computed
-from it.
+A file has one batch, so that a shape is known when it is read, and so is what is computed from it.
 """
 
 from __future__ import annotations

@@ -25,7 +25,6 @@ Array = NDArray[Any]
 
 # Bytes of constants that may be made per byte of the file; folding makes several of each.
 _CONSTANT_BYTES_PER_BYTE = 16
-_BATCH = 1
 
 
 @dataclass(frozen=True)
@@ -83,12 +82,14 @@ class Reading:
         file: The file.
         values: Tensor -> its value, if it was read already.
         builder: Builds the graph.
+        batch: Images that the file was written for.
     """
 
     def __init__(self, file: ModelFile, file_bytes: int) -> None:
         self.file = file
         self.values: dict[int, Value | Constant | Condition] = {}
         self.builder = GraphBuilder()
+        self.batch = 1
         self._kept: dict[tuple[int, str], str] = {}
         self._bytes_left = _CONSTANT_BYTES_PER_BYTE * file_bytes
         for index, entry in enumerate(file.tensors):
@@ -120,9 +121,11 @@ class Reading:
                 f"its inputs must be float32, quantized numbers or words of bits, got {kind}. "
                 "Convert the network with float32 inputs."
             )
-        if len(entry.shape) < 2 or entry.shape[0] != _BATCH or not all(entry.shape):
+        if index == self.file.inputs[0]:
+            self.batch = entry.shape[0] if entry.shape else 1
+        if len(entry.shape) < 2 or entry.shape[0] != self.batch or not all(entry.shape):
             raise ModelFormatError(
-                f"its inputs must be batches of one image, got {entry.shape}. "
+                f"its inputs must be batches of as many images, got {entry.shape}. "
                 "Convert the network with a batch of 1."
             )
         name = readable(entry.name or "input") or "value"
@@ -336,7 +339,7 @@ class Operation:
     def _check_result(self, type_: Type) -> None:
         *rest, channels = type_.shape
         bits = type_.kind == "bits"
-        shape = (_BATCH, *rest, words(channels) if bits else channels)
+        shape = (self.reading.batch, *rest, words(channels) if bits else channels)
         fits = self.target.is_words if bits else self.target.is_real
         if not fits or self.target.shape != shape:
             kind = "INT32 words" if bits else "FLOAT32 or quantized"
@@ -345,7 +348,7 @@ class Operation:
             )
 
     def _check_condition(self, condition: Condition) -> None:
-        shape = (_BATCH, *condition.bits.type.shape)
+        shape = (self.reading.batch, *condition.bits.type.shape)
         if self.target.dtype != "BOOL" or self.target.shape != shape:
             raise self.wrong(
                 f"its result must be BOOL {shape}, got {self.target.dtype} {self.target.shape}"

@@ -234,8 +234,9 @@ def _reshape(operation: Operation) -> Value:
     source, shape = operation.operand(0), operation.target.shape
     if not isinstance(source, Value):
         raise operation.wrong("input 0 must be computed before it")
-    if len(shape) < 2 or shape[0] != 1 or not all(shape):
-        raise operation.wrong(f"its result must be a batch of one, got {shape}")
+    batch = operation.reading.batch
+    if len(shape) < 2 or shape[0] != batch or not all(shape):
+        raise operation.wrong(f"its result must be a batch of {batch}, got {shape}")
     if operation.kind == "RESHAPE" and operation.operand(1) is not None:
         wanted = operation.table(1, (len(shape),))
         if any(n not in (-1, m) for n, m in zip(wanted, shape, strict=True)):
@@ -308,12 +309,12 @@ def _resize(op: str, operation: Operation) -> Value:
 
 
 def _shape(operation: Operation) -> Constant:
-    """SHAPE: known, since the batch is one image."""
+    """SHAPE: known, since the batch is fixed."""
     operation.operands(1, 1)
     value = operation.operand(0)
     if not isinstance(value, Value):
         raise operation.wrong("input 0 must depend on the network's input")
-    return Constant(np.asarray((1, *value.type.shape), np.int64), "integers")
+    return Constant(np.asarray((operation.reading.batch, *value.type.shape), np.int64), "integers")
 
 
 def _transpose(operation: Operation) -> Value:

@@ -18,7 +18,7 @@ def slice_(operation: Operation) -> Value:
     value = operation.value(0)
     axes = len(value.type.shape) + 1
     begins, sizes = operation.table(1, (axes,)), operation.table(2, (axes,))
-    lengths = (1, *value.type.shape)
+    lengths = (operation.reading.batch, *value.type.shape)
     sizes = [
         length - begin if size == -1 else size
         for begin, size, length in zip(begins, sizes, lengths, strict=True)
@@ -30,7 +30,7 @@ def strided_slice(operation: Operation) -> Value:
     """STRIDED_SLICE with steps of 1; a bit of a mask means the begin or end of its axis."""
     operation.operands(4, 4)
     value = operation.value(0)
-    lengths = (1, *value.type.shape)
+    lengths = (operation.reading.batch, *value.type.shape)
     begins, ends, strides = (operation.table(place, (len(lengths),)) for place in (1, 2, 3))
     for mask in ("ellipsisMask", "newAxisMask", "shrinkAxisMask"):
         operation.option(mask, most=0)
@@ -51,7 +51,7 @@ def split(operation: Operation) -> Value:
     """SPLIT: one of its results, a part of an evenly divided axis."""
     operation.operands(2, 2)
     value = operation.value(1)
-    lengths = (1, *value.type.shape)
+    lengths = (operation.reading.batch, *value.type.shape)
     axis, count = operation.constant(0, "integers"), operation.option("numSplits", least=1)
     if axis.size != 1 or not -len(lengths) <= axis.item() < len(lengths):
         raise operation.wrong(f"its axis must be within {len(lengths)}, got {axis.tolist()}")
@@ -72,7 +72,7 @@ def _end(place: int, length: int) -> int:
 def _ranges(
     operation: Operation, value: Value, begins: Sequence[int], sizes: Sequence[int]
 ) -> Value:
-    if begins[0] != 0 or sizes[0] != 1:
+    if begins[0] != 0 or sizes[0] != operation.reading.batch:
         raise operation.wrong("it must keep the batch")
     last = len(value.type.shape) - 1
     for axis, (begin, size) in enumerate(zip(begins[1:], sizes[1:], strict=True)):
