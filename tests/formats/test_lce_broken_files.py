@@ -145,7 +145,7 @@ def of_unknown_kind():
 
 NETWORKS = {
     "int8": (with_input(dtype="INT8"), "its inputs must be float32, quantized numbers or words"),
-    "a batch of 32 that becomes one image": (with_input((32, 4, 3, 2)), "quantized \\(32, 4, 3, 2\\)"),
+    "a batch of 32 becomes one": (with_input((32, 4, 3, 2)), "quantized \\(32, 4, 3, 2\\)"),
     "an empty map": (with_input((1, 0, 3, 2)), "images, got \\(1, 0, 3, 2\\)"),
     "an empty batch": (with_input((0, 4, 3, 2)), "images, got \\(0, 4, 3, 2\\)"),
     "no input": (one(inputs=()), "must have 1 to 64 inputs, got 0"),

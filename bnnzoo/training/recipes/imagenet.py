@@ -10,8 +10,8 @@ rounds the steps per epoch up, bnnzoo rounds them down.
 The authors of ReActNet, AdamBNN and BNext learn from published real-valued networks (a ResNet-34,
 EfficientNets). Here the teacher is the real-valued twin, trained in the first phase.
 
-The settings of ReActNet and BNext are those of the authors' code. Those of AdamBNN and Group-Net
-follow the papers, and have not been compared with their code.
+The settings of ReActNet, AdamBNN and BNext are those of the authors' scripts. Those of Group-Net
+follow the paper, and have not been compared with its code.
 """
 
 from __future__ import annotations
