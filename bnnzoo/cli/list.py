@@ -19,16 +19,16 @@ from bnnzoo.registry import ModelInfo
 def command(pattern: str, pretrained: bool, as_json: bool) -> None:
     """List the models whose names match PATTERN, as in 're*'.
 
-    Each line is one set of weights, default weights first, with their size and top-1 accuracy.
-    `bnnzoo info NAME.TAG` shows more. Parameters are those of the default arguments, and are left
-    out for weights with other arguments.
+    Each line is one set of weights, NAME.TAG, default weights first, with their size, top-1
+    accuracy, and who measured it. `bnnzoo info NAME.TAG` shows more. Parameters are those of the
+    default arguments, and are left out for weights with other arguments.
     """
     models = [registry.info(name) for name in registry.list_models(pattern, pretrained=pretrained)]
     if as_json:
         print_json([_row(model) for model in models])
     elif models:
         print_table(
-            ["name", "tag", "parameters", "packed kB", "top-1 %", "data set"],
+            ["name", "parameters", "packed kB", "top-1 %", "data set", "by", "paper"],
             [line for model in models for line in _lines(model)],
         )
     else:
@@ -43,6 +43,7 @@ def _row(model: ModelInfo) -> dict[str, Any]:
         "default_tag": model.default_tag,
         "params": model.params,
         "packed_bytes": model.packed_bytes,
+        "paper": model.paper,
         **_accuracy(model.headline),
         "weights": [_weights(model, record) for record in model.weights],
     }
@@ -57,6 +58,7 @@ def _weights(model: ModelInfo, record: WeightsRecord) -> dict[str, Any]:
         "arguments": dict(record.arguments),
         "params": model.params if usual else None,
         "packed_bytes": packed.bytes if packed else model.packed_bytes if usual else None,
+        "paper": record.paper,
         **_accuracy(record.headline),
     }
 
@@ -66,6 +68,7 @@ def _accuracy(metric: Metric | None) -> dict[str, Any]:
         "top1": metric and metric.top1,
         "dataset": metric and metric.dataset,
         "origin": metric and metric.origin,
+        "by": metric and metric.by,
     }
 
 
@@ -74,12 +77,13 @@ def _lines(model: ModelInfo) -> list[list[Any]]:
     whole = _row(model)
     return [
         [
-            model.name,
-            row["tag"],
+            ".".join(filter(None, [model.name, row.get("tag")])),
             row["params"],
             None if row["packed_bytes"] is None else round(row["packed_bytes"] / 1000),
             row["top1"],
-            f"{row['dataset']} ({row['origin']})" if row["dataset"] else "-",
+            row["dataset"],
+            row["by"] and f"{row['by']} ({row['origin']})",
+            row["paper"] and row["paper"].removeprefix("https://"),
         ]
-        for row in whole["weights"] or [{**whole, "tag": "-"}]
+        for row in whole["weights"] or [whole]
     ]

@@ -23,6 +23,7 @@ def test_list_as_json_has_a_row_per_model(capsys):
     for name, row in rows.items():
         assert row["params"] == CATALOG[name].params
         assert row["packed_bytes"] == CATALOG[name].packed_bytes
+        assert row["paper"].startswith("https://")
     assert rows["birealnet18"]["tags"][0] == rows["birealnet18"]["default_tag"] == "larq_in1k"
     assert rows["birealnet18"]["top1"] == 57.47
     assert rows["birealnet34"]["default_tag"] is None and rows["birealnet34"]["top1"] is None
@@ -34,9 +35,10 @@ def test_list_shows_all_weights_of_our_own_with_their_accuracy(capsys):
     assert main(["list", "--pretrained"]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     for record in own:
-        (line,) = (x for x in lines if x[:2] == [record.architecture, record.tag])
+        (line,) = (x for x in lines if x[:1] == [record.name])
         assert f"{record.metrics[0].top1:.2f}" in line
-        assert line[-1] == "(measured)"
+        paper = record.paper.removeprefix("https://")
+        assert line[-3:] == ["bnnzoo", "(measured)", paper]
     rows = {row["name"]: row for row in json_of(capsys, "list", "--pretrained")}
     found = {(name, w["tag"]): w["top1"] for name in rows for w in rows[name]["weights"]}
     assert {(r.architecture, r.tag): r.metrics[0].top1 for r in own}.items() <= found.items()
@@ -50,17 +52,17 @@ def test_list_gives_no_weights_the_size_of_another_network(capsys):
     assert weights["packed_bytes"] == bnnzoo.info("binarynet_mlp").weights[0].file("packed").bytes
     assert main(["list", "b*"]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    (mlp,) = (line for line in lines if line[:2] == ["binarynet_mlp", "mnist"])
-    assert mlp[2:5] == ["-", str(round(weights["packed_bytes"] / 1000)), "98.90"]
-    (bireal,) = (line for line in lines if line[:2] == ["birealnet18", "larq_in1k"])
-    assert bireal[2:5] == ["11,699,112", "4,189", "57.47"]
+    (mlp,) = (line for line in lines if line[:1] == ["binarynet_mlp.mnist"])
+    assert mlp[1:4] == ["-", str(round(weights["packed_bytes"] / 1000)), "98.90"]
+    (bireal,) = (line for line in lines if line[:1] == ["birealnet18.larq_in1k"])
+    assert bireal[1:4] == ["11,699,112", "4,189", "57.47"]
 
 
 def test_list_for_people_cuts_nothing_in_a_pipe(capsys):
     assert main(["list", "binary_densenet*"]) == 0
     out = capsys.readouterr().out
     assert "binary_densenet37_dilated" in out and "64.34" in out
-    assert "imagenet2012:validation (published)" in out
+    assert "imagenet2012:validation   Larq Zoo documentation (published)" in out
     assert "birealnet18" not in out
 
 
