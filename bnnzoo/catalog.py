@@ -21,6 +21,7 @@ class CatalogEntry:
         input_shape: `(h, w, c)` that the two figures are for.
         num_classes: Number of classes that they are for.
         aliases: Other names.
+        task: `classification` or `segmentation`.
     """
 
     module: str
@@ -29,6 +30,7 @@ class CatalogEntry:
     input_shape: tuple[int, int, int] = (224, 224, 3)
     num_classes: int = 1000
     aliases: tuple[str, ...] = ()
+    task: str = "classification"
 
 
 CATALOG: dict[str, CatalogEntry] = {
@@ -51,6 +53,9 @@ CATALOG: dict[str, CatalogEntry] = {
     "dorefanet": CatalogEntry("dorefanet", 62_403_912, 23_909_664),
     "groupnet18": CatalogEntry("groupnet", 55_702_447, 9_138_364),
     "groupnet18_scales": CatalogEntry("groupnet", 55_702_551, 9_138_780),
+    "groupnet18_segmentation": CatalogEntry(
+        "groupnet", 55_782_492, 9_457_520, num_classes=21, task="segmentation"
+    ),
     "meliusnet22": CatalogEntry("meliusnet", 6_969_672, 4_065_568),
     "meliusnet23": CatalogEntry("meliusnet", 8_217_544, 3_895_840),
     "meliusnet29": CatalogEntry("meliusnet", 11_368_776, 5_315_872),

@@ -18,7 +18,7 @@ from bnnzoo.checkpoints.assigning import assign
 from bnnzoo.errors import ArgumentError, WeightsError, first_line
 from bnnzoo.hdf5_file import check_hdf5, largest_count
 from bnnzoo.manifest import WeightsRecord
-from bnnzoo.model_spec import ModelSpec
+from bnnzoo.model_spec import TASKS, ModelSpec, task_of
 from bnnzoo.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -44,6 +44,9 @@ def load(
     pooling: str | None = None,
     features_only: bool = False,
     out_indices: Sequence[int] | None = None,
+    task: str | None = None,
+    head: str | None = None,
+    output_stride: int | None = None,
     cache_dir: str | PathLike[str] | None = None,
 ) -> keras.Model:
     """Builds a model, optionally with pretrained weights.
@@ -68,6 +71,12 @@ def load(
             resolution. `model.feature_info` has their channels and reductions.
         out_indices: Indices of the stages to return; negative ones count from the end. Defaults
             to all stages.
+        task: `"segmentation"` puts a head that classifies every pixel on the feature map of a
+            network for classification. Defaults to the architecture's own task.
+        head: That head: `"fcn"`, the default, or `"aspp"`; see `architectures.segmentation`. It has
+            random weights, unless `weights` has them.
+        output_stride: For segmentation: image size divided by the size of the feature map that the
+            head reads. Defaults to that of the last stage, or to the architecture's own.
         cache_dir: Cache folder. Defaults to `BNNZOO_CACHE_DIR` or the user's cache.
 
     Returns:
@@ -85,12 +94,22 @@ def load(
     _check_arguments(pretrained, weights, include_top, pooling)
     out_indices = _check_features(features_only, out_indices, pooling)
     architecture, record = registry.resolve(name)
+    if _needs_head(architecture, task, head, output_stride):
+        classes = _segmenter_classes(num_classes, include_top, features_only)
+        backbone = load(
+            name, pretrained, input_shape=input_shape, include_top=False, cache_dir=cache_dir
+        )
+        model = _with_head(backbone, classes, head, output_stride)
+        if weights is not None:
+            _read_weights(model, Path(weights))
+        return model
+    own = {} if output_stride is None else {"output_stride": output_stride}
     if pretrained:
         record = registry.pretrained_record(name)
-        plan = _plan(architecture, record, input_shape, num_classes, has_top)
+        plan = _plan(architecture, record, input_shape, num_classes, has_top, own)
         model = _load_record(plan, record, cache_dir)
     else:
-        plan = _plan(architecture, record, input_shape, num_classes, has_top)
+        plan = _plan(architecture, record, input_shape, num_classes, has_top, own)
         model = plan.build()
         model.model_spec = _spec(model, plan, record or _usual_record(architecture), sha256=None)
     if weights is not None:
@@ -121,6 +140,49 @@ class _Plan:
 
     def with_arguments(self, **arguments: Any) -> _Plan:
         return replace(self, arguments={**self.arguments, **arguments})
+
+
+def _needs_head(
+    architecture: str, task: str | None, head: str | None, output_stride: int | None
+) -> bool:
+    """Returns whether a head for segmentation goes on a network for classification."""
+    own = registry.info(architecture).task or "classification"
+    if task not in (None, *TASKS):
+        raise ArgumentError(f"task must be one of {tuple(TASKS)}, got {task!r}. Choose one.")
+    if own == "segmentation" and (task == "classification" or head is not None):
+        raise ArgumentError(
+            f"{architecture} segments images with its own head, got task={task!r} and "
+            f"head={head!r}. Leave them out."
+        )
+    segments = (task or own) == "segmentation"
+    if not segments and (head is not None or output_stride is not None):
+        raise ArgumentError(
+            f"head and output_stride must be None without task='segmentation', got {head!r} and "
+            f"{output_stride!r}. Pass task='segmentation'."
+        )
+    return segments and own != "segmentation"
+
+
+def _segmenter_classes(num_classes: int | None, include_top: bool, features_only: bool) -> int:
+    if num_classes is None or not include_top or features_only:
+        raise ArgumentError(
+            "num_classes must be given for task='segmentation', without include_top=False and "
+            f"features_only=True, got {num_classes!r}. Count the classes of the masks."
+        )
+    return num_classes
+
+
+def _with_head(backbone: Any, num_classes: int, head: str | None, stride: int | None) -> Any:
+    from bnnzoo.architectures.segmentation import segmenter
+
+    if stride is not None:
+        stride = check_integer(stride, "output_stride")
+    model = segmenter(backbone, num_classes, head or "fcn", stride)
+    spec = backbone.model_spec
+    model.model_spec = replace(
+        spec, num_classes=num_classes, tag=None, weights_sha256=None, task="segmentation"
+    )
+    return model
 
 
 def _check_arguments(
@@ -197,11 +259,13 @@ def _plan(
     input_shape: Sequence[int] | None,
     num_classes: int | None,
     include_top: bool,
+    own: dict[str, Any],
 ) -> _Plan:
     """Merges the builder arguments of the record with those of the call."""
     arguments: dict[str, Any] = {}
     if record is not None:
         arguments = {"num_classes": record.num_classes, **record.arguments}
+    arguments |= own
     if num_classes is not None:
         arguments["num_classes"] = num_classes
     if input_shape is not None:
@@ -257,6 +321,7 @@ def _spec(model: Any, plan: _Plan, record: WeightsRecord | None, sha256: str | N
         weights_sha256=sha256,
         preprocessing=record.preprocessing if record else None,
         labels=record.labels if record and named else None,
+        task=task_of(model.output_shape) if plan.include_top else "classification",
     )
 
 

@@ -12,7 +12,19 @@ from numpy.typing import ArrayLike, NDArray
 from bnnzoo.arguments import check_integer
 from bnnzoo.errors import ArgumentError
 
-__all__ = ["FeatureInfo", "ModelSpec", "Prediction"]
+__all__ = ["TASKS", "FeatureInfo", "ModelSpec", "Prediction", "task_of"]
+
+# Shape of the scores of one image, by its number of axes: (classes,) or (h, w, classes).
+TASKS = {"classification": 1, "segmentation": 3}
+
+
+def task_of(output_shape: Sequence[int | None]) -> str:
+    """Returns the task of a network with classes.
+
+    Args:
+        output_shape: `(n, classes)` for classification, `(n, h, w, classes)` for segmentation.
+    """
+    return "segmentation" if len(output_shape) == 4 else "classification"
 
 
 class Prediction(NamedTuple):
@@ -49,6 +61,7 @@ class ModelSpec:
         weights_sha256: SHA-256 of the loaded weight file.
         preprocessing: Id of the preprocessing; None if unknown.
         labels: Id of the class names, or the names themselves; None if unknown.
+        task: `classification`, a class per image, or `segmentation`, a class per pixel.
     """
 
     name: str
@@ -58,6 +71,7 @@ class ModelSpec:
     weights_sha256: str | None = None
     preprocessing: str | None = None
     labels: str | tuple[str, ...] | None = None
+    task: str = "classification"
 
     def preprocess(self, images: ArrayLike | Sequence[ArrayLike]) -> NDArray[np.float32]:
         """Preprocesses raw images for the model.

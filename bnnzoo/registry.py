@@ -60,6 +60,7 @@ class ModelInfo:
         packed_bytes: Bytes of the parameters with binary kernels at one bit a weight.
         input_shape: `(h, w, c)` that these figures are for.
         num_classes: Number of classes that they are for.
+        task: `classification` or `segmentation`; None for models of other packages.
         weights: Records of its pretrained weights, the default one first.
     """
 
@@ -70,6 +71,7 @@ class ModelInfo:
     packed_bytes: int | None
     input_shape: tuple[int, ...] | None
     num_classes: int | None
+    task: str | None
     weights: tuple[WeightsRecord, ...]
 
     @property
@@ -251,6 +253,7 @@ def info(name: str) -> ModelInfo:
         packed_bytes=entry.packed_bytes if entry else None,
         input_shape=entry.input_shape if entry else None,
         num_classes=entry.num_classes if entry else None,
+        task=entry.task if entry else None,
         weights=(record,) if record else manifest.load().tags(architecture),
     )
 

@@ -44,6 +44,7 @@ def real_conv(
     initializer: str = "glorot_normal",
     *,
     symmetric: bool = False,
+    dilation_rate: int = 1,
     groups: int = 1,
     use_bias: bool = False,
 ) -> keras.KerasTensor:
@@ -60,6 +61,7 @@ def real_conv(
         kernel_size,
         strides=strides,
         padding="valid" if kernel_size == 1 or symmetric else "same",
+        dilation_rate=dilation_rate,
         groups=groups,
         use_bias=use_bias,
         kernel_initializer=initializer,

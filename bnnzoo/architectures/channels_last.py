@@ -22,6 +22,7 @@ __all__ = [
     "MaxPooling2D",
     "QuantConv2D",
     "QuantDepthwiseConv2D",
+    "Resizing",
     "ZeroPadding2D",
 ]
 
@@ -34,4 +35,5 @@ GlobalMaxPooling2D = partial(layers.GlobalMaxPooling2D, data_format="channels_la
 MaxPooling2D = partial(nn.MaxPooling2D, data_format="channels_last")
 QuantConv2D = partial(nn.QuantConv2D, data_format="channels_last")
 QuantDepthwiseConv2D = partial(nn.QuantDepthwiseConv2D, data_format="channels_last")
+Resizing = partial(layers.Resizing, data_format="channels_last")
 ZeroPadding2D = partial(layers.ZeroPadding2D, data_format="channels_last")

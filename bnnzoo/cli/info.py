@@ -25,6 +25,7 @@ def command(name: str, as_json: bool) -> None:
         "name": model.name,
         "aliases": ", ".join(model.aliases) or None,
         "module": model.module,
+        "task": model.task,
         "input": _shape(model.input_shape),
         "classes": model.num_classes,
         "parameters": model.params,

@@ -56,6 +56,7 @@ def describe(
         preprocessing=_preprocessing(preprocessing, spec),
         labels=class_names,
         label_set=class_ids if class_names and isinstance(class_ids, str) else None,
+        task=spec.task if spec and spec.task != "classification" else None,
         output_names=None if names == outputs else names,
         licence=_licence(spec.name, tag, known) if spec and tag else None,
         weights_sha256=_digest(source, spec, named),

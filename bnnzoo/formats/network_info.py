@@ -70,6 +70,8 @@ class NetworkInfo:
         labels: A name per class, in the order of the network's last axis; two names if that has one
             element, the probability of the second class.
         label_set: Id of the label set, such as `imagenet1k`.
+        task: `segmentation`, if the last axis of the network's output has a score per class for
+            each pixel; None for anything else.
         output_names: The user's names of the outputs, if the graph's values have other names.
         licence: Licence of the weights, as an SPDX id.
         weights_sha256: Digest of the file that the weights came from.
@@ -83,6 +85,7 @@ class NetworkInfo:
     preprocessing: Line | None = None
     labels: tuple[Line, ...] | None = None
     label_set: Line | None = None
+    task: Line | None = None
     output_names: Names | None = None
     licence: Line | None = None
     weights_sha256: Line | None = None

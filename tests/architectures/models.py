@@ -58,6 +58,7 @@ MODELS = {
     "dorefanet": Case((6, 6, 256), (8, 16, 37), 44, (1, 1, 256)),
     "groupnet18": small_stem(512),
     "groupnet18_scales": small_stem(512),
+    "groupnet18_segmentation": Case((28, 28, 512), (4, 8, 8, 8), 8, (1, 2, 512), small_stem=True),
     "meliusnet22": small_stem(512),
     "meliusnet23": small_stem(672),
     "meliusnet29": small_stem(640),
@@ -88,6 +89,7 @@ LARGER = {
     "bnext_middle",
     "bnext_small",
     "groupnet18_scales",
+    "groupnet18_segmentation",
     "meliusnet23",
     "meliusnet29",
     "meliusnet42",
@@ -99,7 +101,14 @@ LARGER = {
     "reactnet_resnet34",
 }
 # Too large for a test run that holds many models.
-HUGE = ("bnext_large", "bnext_middle", "bnext_small", "groupnet18_scales", "meliusnet59")
+HUGE = (
+    "bnext_large",
+    "bnext_middle",
+    "bnext_small",
+    "groupnet18_scales",
+    "groupnet18_segmentation",
+    "meliusnet59",
+)
 EVERY = [pytest.param(n, marks=[pytest.mark.long] if n in HUGE else []) for n in MODELS]
 KINDS = [name for name in MODELS if name not in LARGER]
 

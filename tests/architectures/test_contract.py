@@ -50,7 +50,8 @@ def test_catalog_has_the_models_numbers(name, build):
     assert model.count_params() == entry.params
     assert bnnzoo.summary(model).packed_bytes == entry.packed_bytes
     assert model.input_shape == (None, *entry.input_shape)
-    assert model.output_shape == (None, entry.num_classes)
+    pixels = entry.input_shape[:2] if entry.task == "segmentation" else ()
+    assert model.output_shape == (None, *pixels, entry.num_classes)
     assert registry.builder(name).__module__ == f"bnnzoo.architectures.{entry.module}"
 
 

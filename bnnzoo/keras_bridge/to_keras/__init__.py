@@ -30,7 +30,7 @@ from bnnzoo.keras_bridge.from_keras import walk
 from bnnzoo.keras_bridge.from_keras.values import KerasValues
 from bnnzoo.keras_bridge.to_keras.config import check_values, from_config
 from bnnzoo.keras_bridge.to_keras.from_graph import model_of
-from bnnzoo.model_spec import ModelSpec
+from bnnzoo.model_spec import TASKS, ModelSpec
 
 __all__ = ["LATENT_MAGNITUDE", "assign_weights", "recalibrate", "to_keras"]
 
@@ -160,16 +160,17 @@ def _build_architecture(architecture: Mapping[str, Any], graph: Graph) -> Any:
 
 
 def _spec(info: NetworkInfo, model: Any) -> ModelSpec:
-    shape = model.output_shape
-    classes = shape[-1] if isinstance(shape, tuple) and len(shape) == 2 else None
+    shape, task = model.output_shape, info.task or "classification"
+    has_classes = isinstance(shape, tuple) and len(shape) - 1 == TASKS.get(task)
     return ModelSpec(
         name=info.name,
         input_shape=tuple(model.input_shape[1:]),
-        num_classes=classes,
+        num_classes=shape[-1] if has_classes else None,
         tag=info.tag,
         weights_sha256=info.weights_sha256,
         preprocessing=info.preprocessing,
         labels=info.label_set or info.labels,
+        task=task if has_classes else "classification",
     )
 
 
