@@ -13,7 +13,7 @@ import pytest
 
 import bnnzoo
 from bnnzoo.cli.main import main
-from bnnzoo.cli.output import echo, print_json, print_table
+from bnnzoo.cli.output import echo, logging_to_stderr, note, print_json, print_table
 from bnnzoo.data import open_source
 from bnnzoo.errors import BnnZooError, DataError, MissingDependencyError, WeightsError
 from bnnzoo.plain_text import plain, plain_lines
@@ -73,7 +73,8 @@ def test_what_a_list_of_labels_says_is_escaped(tmp_path):
 
 def test_what_commands_write_is_escaped(capsys):
     echo(f"1\n{HOSTILE}")
-    echo(HOSTILE, err=True)
+    with logging_to_stderr():
+        note(HOSTILE)
     print_table(["name", "n"], [(HOSTILE, 1)], title=HOSTILE)
     print_json({HOSTILE: [HOSTILE]})
     captured = capsys.readouterr()
@@ -98,11 +99,11 @@ def test_names_of_layers_are_escaped_and_no_style():
 
 LOGGING = """
 import logging, sys
-from bnnzoo.cli.output import show_log
+from bnnzoo.cli.output import logging_to_stderr
 
-show_log()
-logging.getLogger("bnnzoo.weights").warning("%s is broken", sys.argv[1])
-logging.getLogger("bnnzoo.weights").info("quiet")
+with logging_to_stderr():
+    logging.getLogger("bnnzoo.weights").warning("%s is broken", sys.argv[1])
+    logging.getLogger("bnnzoo.weights").info("quiet")
 """
 
 

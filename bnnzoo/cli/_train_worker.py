@@ -10,7 +10,6 @@ import sys
 import traceback
 
 from bnnzoo.cli.main import main
-from bnnzoo.cli.output import show_log
 from bnnzoo.training.distributed import lifeline
 
 
@@ -22,7 +21,6 @@ def run() -> None:
     lifeline.hold()
     sys.stdout = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # JAX's collectives print to file 1; standard output is for the result only
-    show_log()
     try:
         code = main(sys.argv[1:])
     except BaseException:

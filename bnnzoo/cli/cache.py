@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from bnnzoo import manifest, registry, weights
-from bnnzoo.cli.output import echo, print_json, print_table
+from bnnzoo.cli.output import echo, note, print_json, print_table
 from bnnzoo.errors import ArgumentError, WeightsError
 from bnnzoo.weights import CachedFile
 
@@ -45,7 +45,7 @@ def ls(as_json: bool) -> None:
             [(f.name, f.role, f.bytes, _age(now - f.modified), _state(f)) for f in files],
         )
     else:
-        echo(f"No weights in {weights.cache_folder()}.", err=True)
+        note(f"No weights in {weights.cache_folder()}.")
 
 
 @command.command("verify", short_help="Compare every file with the manifest.")
@@ -65,7 +65,7 @@ def verify(as_json: bool) -> None:
             [(f.name, f.role, state, f.path.name) for f, state, _ in found],
         )
     else:
-        echo(f"No weights in {weights.cache_folder()}.", err=True)
+        note(f"No weights in {weights.cache_folder()}.")
     broken = [(file, problem) for file, state, problem in found if state == "broken"]
     if broken:
         file, problem = broken[0]
@@ -107,7 +107,7 @@ def _confirm(files: Sequence[CachedFile]) -> None:
     plural = "" if len(files) == 1 else "s"
     question = f"Remove {len(files)} file{plural}, {size:,} bytes, from {weights.cache_folder()}?"
     if not click.confirm(question, err=True):
-        echo("Nothing was removed.", err=True)
+        note("Nothing was removed.")
         click.get_current_context().exit(1)
 
 
@@ -122,7 +122,7 @@ def _chosen(files: Sequence[CachedFile], names: Sequence[str]) -> list[CachedFil
                 file for file in files if _is_of(file, record.name if record else architecture)
             ]
         if not found:
-            echo(f"No weights of '{name}' in {weights.cache_folder()}.", err=True)
+            note(f"No weights of '{name}' in {weights.cache_folder()}.")
         chosen.update(dict.fromkeys(found))
     return list(chosen)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bnnzoo.cli._labelling import LABELS, PREPROCESSING, names_and_table
-from bnnzoo.cli.output import echo, print_json, print_table
+from bnnzoo.cli.output import echo, note, print_json, print_table
 from bnnzoo.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -127,8 +127,8 @@ def _print(report: ConversionReport) -> None:
         print_table(["layer", "kind", "stored as", "reason"], cells, title=title)
     for sentence in report.in_8_bits():
         echo(sentence)
-    for note in report.notes():
-        echo(note, err=True)
+    for text in report.notes():
+        note(text)
     if report.format == "packed":
         _print_passes(report)
     for sentence in (*report.findings(), *report.format_notes):

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from bnnzoo import manifest, registry, weights
-from bnnzoo.cli.output import echo, print_json
+from bnnzoo.cli.output import echo, print_json, report_error
 from bnnzoo.errors import ArgumentError, WeightsError
 from bnnzoo.manifest import WeightsFile, WeightsRecord
 
@@ -52,7 +52,7 @@ def command(
     if as_json:
         print_json(rows)
     for failure in failures[:-1]:
-        echo(f"Error: {failure}", err=True)
+        report_error(f"Error: {failure}")
     if failures:
         raise failures[-1]
 

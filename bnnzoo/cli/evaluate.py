@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from tqdm import tqdm
 
 from bnnzoo.atomic import check_writable, write_file
 from bnnzoo.cli._labelling import LABELS, PREPROCESSING, names_and_table
-from bnnzoo.cli.output import echo, print_json, print_table
+from bnnzoo.cli.output import note, print_json, print_table, progress_bar
 from bnnzoo.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ def command(
     _check_files([output, confusion_matrix, log_samples], force, sources)
     from bnnzoo.evaluation import evaluate
 
-    with tqdm(unit=" images", leave=False, disable=None, delay=0.1) as bar:
+    with progress_bar(" images") as bar:
         report = evaluate(
             model,
             data,
@@ -147,11 +146,11 @@ def _drawn(report: EvaluationReport, path: Path) -> bytes | str:
 def _warn(report: EvaluationReport) -> None:
     """Writes warnings to standard error."""
     if report.random_weights:
-        echo("The weights are random: only the throughput is meaningful.", err=True)
+        note("The weights are random: only the throughput is meaningful.")
     for skipped in report.skipped[:MOST_SKIPPED]:
-        echo(f"Skipped {skipped.reason}", err=True)
+        note(f"Skipped {skipped.reason}")
     if len(report.skipped) > MOST_SKIPPED:
-        echo(f"Skipped {len(report.skipped):,} images in total. -o lists all.", err=True)
+        note(f"Skipped {len(report.skipped):,} images in total. -o lists all.")
 
 
 def _print_tables(report: EvaluationReport, per_class: bool) -> None:

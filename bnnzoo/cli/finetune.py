@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from tqdm import tqdm
 
 from bnnzoo.cli.evaluate import Recorded
-from bnnzoo.cli.output import print_json
+from bnnzoo.cli.output import print_json, progress_bar
 from bnnzoo.cli.train import follow, print_epoch, print_report
 
 
@@ -50,7 +49,7 @@ def command(
 
     recipe = finetuning_recipe(model, data, **settings)
     folder = out or Path("runs") / recipe.name
-    with tqdm(unit=" steps", leave=False, disable=None, delay=0.1) as bar:
+    with progress_bar(" steps") as bar:
         report = train(
             recipe,
             folder,

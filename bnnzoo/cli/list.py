@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from bnnzoo import registry
-from bnnzoo.cli.output import echo, print_json, print_table
+from bnnzoo.cli.output import note, print_json, print_table
 from bnnzoo.manifest import Metric, WeightsRecord
 from bnnzoo.registry import ModelInfo
 
@@ -32,7 +32,7 @@ def command(pattern: str, pretrained: bool, as_json: bool) -> None:
             [line for model in models for line in _lines(model)],
         )
     else:
-        echo(f"No model matches '{pattern}'.", err=True)
+        note(f"No model matches '{pattern}'.")
 
 
 def _row(model: ModelInfo) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 
 import click
 
-from bnnzoo.cli.output import echo, show_log
+from bnnzoo.cli.output import VERBOSITY, logging_to_stderr, report_error
+from bnnzoo.cli.tensorflow_log import drop_tensorflow_log
 from bnnzoo.errors import BnnZooError, did_you_mean, naming_keras_extras
 from bnnzoo.version import __version__
 
@@ -50,6 +51,15 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "ResourceExhausted", "OutOfMemory")
 
 
+def with_verbosity(command: click.Command) -> click.Command:
+    """Adds the options of `-q`, `-v` and `--log-file` to a command and its commands."""
+    if VERBOSITY[0] not in command.params:
+        command.params += VERBOSITY
+    for part in getattr(command, "commands", {}).values():
+        with_verbosity(part)
+    return command
+
+
 class LazyGroup(click.Group):
     """A group whose commands are imported on demand."""
 
@@ -62,8 +72,8 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
-        command: click.Command = importlib.import_module(f"bnnzoo.cli.{module}").command
-        return command
+        found: click.Command = importlib.import_module(f"bnnzoo.cli.{module}").command
+        return with_verbosity(found)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -82,9 +92,12 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]}
 )
-@click.version_option(__version__, prog_name="bnnzoo")
+@click.version_option(__version__, "-V", "--version", prog_name="bnnzoo")
 def command() -> None:
     """A model zoo for binarized neural networks."""
+
+
+with_verbosity(command)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -93,6 +106,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     A `BnnZooError`, a full disk or a lack of memory becomes one line on standard error. Any other
     exception is a bug and keeps its traceback.
     """
+    with logging_to_stderr():
+        return _exit_code(argv)
+
+
+def _exit_code(argv: Sequence[str] | None) -> int:
     try:
         with naming_keras_extras():
             result = command.main(argv, prog_name="bnnzoo", standalone_mode=False)
@@ -100,19 +118,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         shown = io.StringIO()
         error.show(shown)
-        echo(shown.getvalue().rstrip("\n"), err=True)
+        report_error(shown.getvalue().rstrip("\n"))
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        echo("Interrupted.", err=True)
+        report_error("Interrupted.")
         return 130
     except BnnZooError as error:
-        echo(f"Error: {error}", err=True)
+        report_error(f"Error: {error}")
         return error.exit_code
     except Exception as error:
         lacking = _lacking(error)
         if lacking is None:
             raise
-        echo(f"Error: {lacking}", err=True)
+        report_error(f"Error: {lacking}")
         return 1
     return result if isinstance(result, int) else 0
 
@@ -138,13 +156,13 @@ def _flush() -> None:
 
 def run() -> None:
     """The entry point of the installed script."""
-    # TensorFlow logs the processor and missing GPUs at every start. Its errors are still shown.
+    # Errors of TensorFlow are still shown.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    drop_tensorflow_log()
     # Pillow warns about broken files without naming them. The error that follows names the file.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")  # for names that the terminal cannot show
-    show_log()
     code = main()
     try:
         _flush()

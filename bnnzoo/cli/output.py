@@ -1,27 +1,52 @@
 """The output of the commands to a terminal, a pipe or a file.
 
 All output goes through this module, which removes control characters in text from files, servers
-and peers.
+and peers. Results go to standard output. Notes, warnings and errors go to standard error, as the
+options `-q`, `-v` and `--log-file` say.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
 
+from bnnzoo.errors import ArgumentError
 from bnnzoo.plain_text import STEERING, plain, plain_lines
 
 BETWEEN, EDGES = 3, 2  # spaces between two columns, and at the sides of a table
 
 
-def echo(text: object = "", *, err: bool = False) -> None:
-    """Writes lines to standard output, or to standard error."""
-    click.echo(plain_lines(str(text)), err=err)
+_ALL = logging.getLogger("bnnzoo")
+_NOTES = logging.getLogger("bnnzoo.cli")
+
+
+def echo(text: object = "") -> None:
+    """Writes lines to standard output."""
+    click.echo(plain_lines(str(text)))
+
+
+def note(text: object) -> None:
+    """Writes lines to standard error, unless `-q` is given."""
+    _NOTES.info("%s", text)
+
+
+def report_error(text: object) -> None:
+    """Writes lines to standard error."""
+    _NOTES.error("%s", text)
+
+
+def progress_bar(unit: str, *, hidden: bool = False) -> Any:
+    """Returns a bar on standard error, if that is a terminal and `-q` is not given."""
+    from tqdm import tqdm
+
+    hidden = hidden or _STDERR.level >= logging.ERROR
+    return tqdm(unit=unit, leave=False, disable=hidden or None, delay=0.1)
 
 
 class _PlainFormatter(logging.Formatter):
@@ -29,12 +54,100 @@ class _PlainFormatter(logging.Formatter):
         return plain_lines(super().format(record))
 
 
-def show_log() -> None:
-    """Writes warnings of bnnzoo to standard error."""
-    handler = logging.StreamHandler()
-    handler.setLevel(logging.WARNING)
-    handler.setFormatter(_PlainFormatter())
-    logging.getLogger("bnnzoo").addHandler(handler)
+class _Stderr(logging.Handler):
+    """Writes above the progress bar, if there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = self.format(record)
+        bars = sys.modules.get("tqdm")
+        with contextlib.nullcontext() if bars is None else bars.tqdm.external_write_mode():
+            click.echo(text, err=True)
+
+
+_STDERR = _Stderr()
+_STDERR.setFormatter(_PlainFormatter())
+
+
+@contextlib.contextmanager
+def logging_to_stderr() -> Iterator[None]:
+    """Writes notes, and warnings of the library, to standard error while a command runs.
+
+    What the options `-q`, `-v` and `--log-file` change ends with it.
+    """
+    loggers = {logger: (logger.level, list(logger.handlers)) for logger in (_ALL, _NOTES)}
+    propagates, level = _NOTES.propagate, _STDERR.level
+    _NOTES.propagate = False  # else every note would be written twice
+    _NOTES.setLevel(logging.INFO)
+    for logger in loggers:
+        logger.addHandler(_STDERR)
+    try:
+        yield
+    finally:
+        _STDERR.setLevel(level)
+        _NOTES.propagate = propagates
+        for logger, (before, handlers) in loggers.items():
+            for handler in set(logger.handlers) - set(handlers):
+                logger.removeHandler(handler)
+                if handler is not _STDERR:
+                    handler.close()
+            logger.setLevel(before)
+
+
+def _be_quiet(_ctx: click.Context, _option: click.Parameter, given: bool) -> None:
+    if given:
+        _STDERR.setLevel(logging.ERROR)
+
+
+def _be_verbose(_ctx: click.Context, _option: click.Parameter, given: bool) -> None:
+    if given:
+        _ALL.setLevel(logging.DEBUG)
+
+
+def is_verbose() -> bool:
+    """Returns whether `-v` is given."""
+    return _ALL.level == logging.DEBUG
+
+
+def _log_to(_ctx: click.Context, _option: click.Parameter, path: str | None) -> None:
+    if path is None:
+        return
+    try:
+        handler = logging.FileHandler(path, encoding="utf-8")
+    except OSError as error:
+        raise ArgumentError(
+            f"--log-file must be a file that can be written, got {path}: {error.strerror}. Choose "
+            "another file."
+        ) from error
+    handler.setFormatter(_PlainFormatter("%(asctime)s %(message)s"))
+    for logger in (_ALL, _NOTES):
+        logger.addHandler(handler)
+
+
+# Of every command.
+VERBOSITY: tuple[click.Parameter, ...] = (
+    click.Option(
+        ["-q", "--quiet"],
+        is_flag=True,
+        expose_value=False,
+        callback=_be_quiet,
+        help="Write no notes, warnings or progress.",
+    ),
+    click.Option(
+        ["-v", "--verbose"],
+        is_flag=True,
+        expose_value=False,
+        is_eager=True,
+        callback=_be_verbose,
+        help="Write more, also what the backend logs.",
+    ),
+    click.Option(
+        ["--log-file"],
+        metavar="FILE",
+        expose_value=False,
+        callback=_log_to,
+        help="Also append notes, warnings and errors to FILE.",
+    ),
+)
 
 
 def print_json(value: Any) -> None:

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from tqdm import tqdm
 
-from bnnzoo.cli.output import echo, print_json, print_table
+from bnnzoo.cli.output import echo, note, print_json, print_table, progress_bar
 
 if TYPE_CHECKING:
     from bnnzoo.publishing import Publication
@@ -39,7 +38,7 @@ def command(run_dir: Path, as_json: bool, **options: Any) -> None:
     """
     from bnnzoo.publishing import publish
 
-    with tqdm(unit=" images", leave=False, disable=None, delay=0.1) as bar:
+    with progress_bar(" images") as bar:
         published = publish(run_dir, progress=_follow(bar), **options)
     if as_json:
         print_json(_to_dict(published))
@@ -59,8 +58,7 @@ def _follow(bar: Any) -> Any:
         if not measured or measured[-1] != what:
             measured.append(what)
             bar.reset(total)
-            with tqdm.external_write_mode():
-                echo(f"Measuring {what}: {total:,} images", err=True)
+            note(f"Measuring {what}: {total:,} images")
         bar.update(done - bar.n)
 
     return advance

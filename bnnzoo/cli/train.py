@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from tqdm import tqdm
 
 from bnnzoo.cli.evaluate import Recorded
-from bnnzoo.cli.output import echo, print_json, print_table
+from bnnzoo.cli.output import note, print_json, print_table, progress_bar
 from bnnzoo.training.distributed import lifeline
 from bnnzoo.training.distributed.cluster import Cluster, read_cluster
 from bnnzoo.training.recipes import recipe as find_recipe
@@ -92,7 +91,7 @@ def train_in(
     from bnnzoo.training.distributed.distribution import joined
 
     quiet = cluster is not None and cluster.process > 0
-    with joined(cluster), tqdm(unit=" steps", leave=False, disable=quiet or None, delay=0.1) as bar:
+    with joined(cluster), progress_bar(" steps", hidden=quiet) as bar:
         from bnnzoo.training.trainer import train
 
         return train(
@@ -134,8 +133,7 @@ def print_epoch(row: dict[str, Any]) -> None:
         f"val loss {row['val_loss']:.4f}  val top-1 {row['val_top1']:.2f} %  "
         f"flips {100 * row['flip_ratio']:.2f} %  {row['images_per_second']:,.0f} images/s"
     )
-    with tqdm.external_write_mode():
-        echo(text, err=True)
+    note(text)
 
 
 def print_report(report: dict[str, Any], folder: Path) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bnnzoo.atomic import check_writable, write_file
-from bnnzoo.cli.output import echo
+from bnnzoo.cli.output import note
 from bnnzoo.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def command(file: Path, output: Path, format_name: str, word_bits: int | None, f
         target = Target(output, MEM, force)
         files = to_files(*read(file), WORD_BITS if word_bits is None else word_bits)
         target.write(files)
-        echo(f"{output}: {len(files):,} files", err=True)
+        note(f"{output}: {len(files):,} files")
         return
     if word_bits is not None:
         raise ArgumentError("--word-bits requires --format mem. Add it, or leave --word-bits out.")
@@ -61,7 +61,7 @@ def command(file: Path, output: Path, format_name: str, word_bits: int | None, f
     graph, _ = read(file)
     arrays = {name: numbers(tensor) for name, tensor in graph.tensors.items()}
     write_file(output, _npz(arrays))
-    echo(f"{output}: {len(arrays):,} arrays", err=True)
+    note(f"{output}: {len(arrays):,} arrays")
 
 
 def _npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:

@@ -38,7 +38,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess:
 
 def test_every_command_has_one_file():
     names = {name.removesuffix("_") for name in COMMAND_FILES}  # import_.py: a keyword
-    assert names - {"main", "output"} == set(cli.COMMANDS)
+    assert names - {"main", "output", "tensorflow_log"} == set(cli.COMMANDS)
 
 
 @pytest.mark.parametrize("name", sorted(cli.COMMANDS))
@@ -54,8 +54,9 @@ def test_help_lists_the_commands_and_the_exit_codes(capsys):
     assert "3 unknown model or tag" in out
 
 
-def test_version(capsys):
-    assert cli.main(["--version"]) == 0
+@pytest.mark.parametrize("option", ["-V", "--version"])
+def test_version(option, capsys):
+    assert cli.main([option]) == 0
     assert bnnzoo.__version__ in capsys.readouterr().out
 
 
