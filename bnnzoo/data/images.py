@@ -18,6 +18,7 @@ from PIL import Image, ImageOps
 from bnnzoo.errors import DataError, first_line
 
 __all__ = [
+    "BROKEN",
     "IMAGE_SUFFIXES",
     "MAX_PIXELS",
     "as_pixels",
@@ -46,7 +47,7 @@ BITS_PER_SAMPLE = 258  # a tag of TIFF; Pillow does not scale 12 bits to 16
 TILE_SIDES = (322, 323)
 
 # What Pillow's plugins raise for broken files; an unknown format is an OSError as well.
-_BROKEN = (
+BROKEN = (
     Image.DecompressionBombError,
     Image.DecompressionBombWarning,
     AttributeError,
@@ -121,7 +122,7 @@ def as_pixels(image: Any) -> NDArray[Any]:
         return np.asarray(image)
     try:
         return _pixels(image, image.format)
-    except _BROKEN as error:
+    except BROKEN as error:
         reason = first_line(error).rstrip(".")
         raise DataError(
             f"An image of mode '{image.mode}' cannot be converted to RGB: {reason}."
@@ -140,7 +141,7 @@ def _decoded(file: Path | IO[bytes], name: str) -> NDArray[np.uint8]:
                 _check_tiles(image)
             ImageOps.exif_transpose(image, in_place=True)
             return _pixels(image, format)
-    except _BROKEN as error:
+    except BROKEN as error:
         reason = first_line(error).rstrip(".")
         raise DataError(f"{name} is not a readable image: {reason}. Replace it.") from error
 

@@ -128,7 +128,7 @@ class Batch:
 
     Attributes:
         images: float32 `(n, h, w, c)`; None if every image of the batch was skipped.
-        labels: int64 `(n,)`.
+        labels: int64 `(n,)`; with masks `(n, h, w)`, in the size of the images.
         ids: Names of the n images.
         skipped: Images that `skip_bad` left out of this batch.
     """
@@ -176,15 +176,18 @@ def batches(
 
 
 def _make_batch(chunk: Sequence[Item], preprocessing: Preprocessing, skip_bad: bool) -> Batch:
-    good, prepared, skipped = [], [], []
+    good, prepared, labels, skipped = [], [], [], []
     for item in chunk:  # each is prepared when it is read: originals may be far larger
         try:
-            prepared.append(preprocessing([item.read()])[0])
+            image, mask = item.read_both()
+            prepared.append(preprocessing([image])[0])
+            labels.append(item.label if mask is None else preprocessing.fit_mask(mask))
             good.append(item)
         except DataError as error:
             if not skip_bad:
                 raise DataError(f"{error} Or skip it with --skip-bad.") from error
             skipped.append(Skipped(item.id, str(error)))
     images = preprocessing.stack(prepared) if prepared else None
-    labels = np.array([item.label for item in good], dtype=np.int64)
-    return Batch(images, labels, tuple(item.id for item in good), tuple(skipped))
+    return Batch(
+        images, np.array(labels, dtype=np.int64), tuple(item.id for item in good), tuple(skipped)
+    )

@@ -23,13 +23,14 @@ import functools
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bnnzoo.data.images import as_pixels
 from bnnzoo.data.resampling import resize_bicubic_tf1, resize_bilinear, resize_pillow
+from bnnzoo.data.source import IGNORED
 from bnnzoo.errors import ArgumentError, DataError, did_you_mean
 
 __all__ = [
@@ -37,14 +38,17 @@ __all__ = [
     "Box",
     "Images",
     "Preprocessing",
+    "Region",
     "get",
     "known_id",
+    "nearest",
     "normalization",
 ]
 
 Images: TypeAlias = ArrayLike | Sequence[ArrayLike]
 Fit: TypeAlias = Callable[[NDArray[np.uint8], int, int], NDArray[np.float32]]
 Box: TypeAlias = tuple[int, int, int, int]
+Region: TypeAlias = tuple[float, float, float, float]
 
 logger = logging.getLogger(__name__)
 
@@ -153,12 +157,90 @@ class Preprocessing:
         part = self._with_channels(image[top : top + height, left : left + width])
         return self.resize(part, *self.size)
 
+    def fit_mask(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Returns the part of a mask `(h, w)` that `fit` keeps, in the network's size.
+
+        Nearest neighbours: the label of a pixel is that at its centre.
+
+        Raises:
+            ArgumentError: The preprocessing has a custom `fit`.
+        """
+        h, w = mask.shape
+        height, width = self.size or (h, w)
+        return nearest(mask, self.region(h, w, height, width), height, width)
+
+    def unfit_mask(self, mask: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+        """Returns a mask `(h, w)` of the network's size in that of the image it was made from.
+
+        Pixels of the image that the network does not see are `IGNORED`.
+
+        Args:
+            mask: Class indices of the pixels that `fit` keeps.
+            height: Height of the image.
+            width: Width of the image.
+
+        Raises:
+            ArgumentError: The preprocessing has a custom `fit`.
+        """
+        h, w = mask.shape
+        top, left, rows, columns = self.region(height, width, h, w)
+        # The image in the coordinates of the mask.
+        y, x = h / rows, w / columns
+        image = (-top * y, -left * x, height * y, width * x)
+        return nearest(mask, image, height, width, beyond=IGNORED)
+
+    def region(self, height: int, width: int, rows: int, columns: int) -> Region:
+        """Returns the part of an image that `fit` keeps: top, left, height, width.
+
+        Args:
+            height: Height of the image.
+            width: Width of the image.
+            rows: Height of the result.
+            columns: Width of the result.
+
+        Raises:
+            ArgumentError: The preprocessing has a custom `fit`.
+        """
+        fit = self.fit if isinstance(self.fit, functools.partial) else functools.partial(self.fit)
+        if fit.func not in _REGIONS:
+            raise ArgumentError(
+                f"Preprocessing '{self.id}' must not have a custom fit to be applied to masks. "
+                "Choose another one."
+            )
+        found: Region = _REGIONS[fit.func]((height, width), rows, columns, **fit.keywords)
+        return found
+
     def _with_channels(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Returns `(h, w, c)` with the wanted number of channels."""
         channels = image.shape[2]
         if self.channels in (None, channels):
             return image
         return grey(image) if self.channels == 1 else np.repeat(image, 3, axis=2)
+
+
+def nearest(
+    mask: NDArray[np.uint8], region: Region, height: int, width: int, beyond: int | None = None
+) -> NDArray[np.uint8]:
+    """Returns a part of a mask `(h, w)` in another size, by nearest neighbours.
+
+    Pixel i of n has the label at top + (i + 1/2) * rows / n.
+
+    Args:
+        mask: Class indices.
+        region: Top, left, height and width of the part.
+        height: Height of the result.
+        width: Width of the result.
+        beyond: Label of pixels outside of the mask; None repeats its border.
+    """
+    top, left, rows, columns = region
+    y = np.floor(top + (np.arange(height) + 0.5) * rows / height).astype(np.int64)
+    x = np.floor(left + (np.arange(width) + 0.5) * columns / width).astype(np.int64)
+    h, w = mask.shape
+    taken = mask[np.clip(y, 0, h - 1)[:, None], np.clip(x, 0, w - 1)]
+    if beyond is not None:
+        taken[(y < 0) | (y >= h)] = beyond
+        taken[:, (x < 0) | (x >= w)] = beyond
+    return taken
 
 
 def grey(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -246,6 +328,33 @@ def _keep_or_resize(image: NDArray[np.uint8], height: int, width: int) -> NDArra
     if image.shape[:2] == (height, width):
         return image.astype(np.float32)
     return _crop_and_resize(image, height, width, 1.0)
+
+
+def _crop_region(shape: tuple[int, int], height: int, width: int, fraction: float) -> Region:
+    h, w = _largest(shape, height, width, fraction)
+    return ((shape[0] - h + 1) // 2, (shape[1] - w + 1) // 2, h, w)
+
+
+def _kept_region(shape: tuple[int, int], height: int, width: int) -> Region:
+    return (0, 0, *shape) if shape == (height, width) else _crop_region(shape, height, width, 1.0)
+
+
+def _shorter_side_region(
+    shape: tuple[int, int], height: int, width: int, fraction: float, bicubic: bool
+) -> Region:
+    (h, w), short = shape, int(max(height, width) / fraction)
+    rows, columns = (int(short * side / min(shape)) for side in shape)
+    top, left = round((rows - height) / 2), round((columns - width) / 2)
+    return (top * h / rows, left * w / columns, height * h / rows, width * w / columns)
+
+
+# Fit -> the part of an image that it keeps.
+_REGIONS: dict[Any, Callable[..., Region]] = {
+    _larq_in1k: functools.partial(_crop_region, fraction=224 / 256),
+    _crop_and_resize: _crop_region,
+    _keep_or_resize: _kept_region,
+    _shorter_side: _shorter_side_region,
+}
 
 
 def _scaled(id: str, description: str, mean: float, std: float) -> Preprocessing:

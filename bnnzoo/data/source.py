@@ -13,23 +13,47 @@ from bnnzoo.data import labels
 from bnnzoo.data.labels import Labels
 from bnnzoo.errors import DataError
 
-__all__ = ["Item", "Skipped", "Source"]
+__all__ = ["IGNORED", "Item", "Skipped", "Source"]
+
+# Label of the pixels of a mask that have no class.
+IGNORED = 255
 
 
 @dataclass(frozen=True)
 class Item:
-    """One labelled image that is not decoded yet.
+    """One image, with a label or a mask, that is not decoded yet.
 
     Attributes:
         id: File name relative to the data set, or its index.
-        label: Class index.
+        label: Class index; 0 if there is a mask.
         read: Returns the pixels, uint8 `(h, w)` or `(h, w, c)`; raises DataError if the image is
             broken.
+        mask: Returns the class index of each pixel, uint8 `(h, w)`, or `IGNORED`; raises DataError
+            if the mask is broken. None for an image with one label.
     """
 
     id: str
     label: int
     read: Callable[[], NDArray[np.uint8]]
+    mask: Callable[[], NDArray[np.uint8]] | None = None
+
+    def read_both(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+        """Returns the pixels and the mask, if there is one.
+
+        Raises:
+            DataError: One of them is broken, or their sizes differ.
+        """
+        image = self.read()
+        if self.mask is None:
+            return image, None
+        mask = self.mask()
+        if mask.shape != image.shape[:2]:
+            (h, w), (height, width) = mask.shape, image.shape[:2]
+            raise DataError(
+                f"{self.id}: a mask must have the size of its image, {width} x {height}, got "
+                f"{w} x {h}. Resize it with nearest neighbours."
+            )
+        return image, mask
 
 
 @dataclass(frozen=True)
@@ -56,6 +80,7 @@ class Source:
         skipped: What `skip_bad` left out when the data set was opened.
         counted: Whether the indices are those of sorted folders, so that the classes have to be
             matched to those of a model by name.
+        has_masks: Whether images have a class per pixel instead of one label.
     """
 
     name: str
@@ -64,6 +89,7 @@ class Source:
     class_names: tuple[str, ...] | None = None
     skipped: tuple[Skipped, ...] = ()
     counted: bool = False
+    has_masks: bool = False
 
     def __len__(self) -> int:
         return self.length
@@ -73,10 +99,13 @@ class Source:
             yield item.read(), item.label, item.id
 
     def count_classes(self) -> int:
-        """Returns the number of class names, or without them, the highest label plus 1."""
+        """Returns the number of class names, or without them, the highest label plus 1.
+
+        All masks are read for this.
+        """
         if self.class_names:
             return len(self.class_names)
-        return 1 + max((item.label for item in self.items), default=-1)
+        return 1 + max(map(_highest_label, self.items), default=-1)
 
     def within(self, num_classes: int, skip_bad: bool = False) -> Source:
         """Returns the source with every label checked to be below `num_classes`.
@@ -86,8 +115,12 @@ class Source:
             skip_bad: Leave out items whose label is out of range, instead of raising.
 
         Raises:
-            DataError: A label is out of range. A streamed data set raises it while it is read.
+            DataError: A label is out of range. A streamed data set raises it while it is read, and
+                so does a mask.
         """
+        if self.has_masks:
+            within = functools.partial(_masked_within, num_classes=num_classes)
+            return replace(self, items=_Changed(self.items, within))
         if not isinstance(self.items, tuple):
             check = functools.partial(_checked, num_classes=num_classes)
             return replace(self, items=_Changed(self.items, check))
@@ -149,6 +182,31 @@ class _Changed:
     def __getitem__(self, index: int) -> Item:
         """Returns an item, if the items can be indexed."""
         return self.change(self.items[index])  # type: ignore[index]
+
+
+def _highest_label(item: Item) -> int:
+    return item.label if item.mask is None else _highest(item.mask())
+
+
+def _highest(mask: NDArray[np.uint8]) -> int:
+    return int(mask.max(where=mask != IGNORED, initial=0))
+
+
+def _masked_within(item: Item, num_classes: int) -> Item:
+    assert item.mask is not None
+    return replace(item, mask=functools.partial(_checked_mask, item, num_classes))
+
+
+def _checked_mask(item: Item, num_classes: int) -> NDArray[np.uint8]:
+    assert item.mask is not None
+    mask = item.mask()
+    highest = _highest(mask)
+    if highest >= num_classes:
+        raise DataError(
+            f"{item.id}: labels of a mask must be from 0 to {num_classes - 1}, or {IGNORED} for no "
+            f"class, got {highest}. Check the masks, or choose a model of that data set."
+        )
+    return mask
 
 
 def _labelled(item: Item, indices: Sequence[int]) -> Item:

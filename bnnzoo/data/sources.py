@@ -22,12 +22,13 @@ from bnnzoo.data.arrays import (
 )
 from bnnzoo.data.folders import class_folders, labelled_files
 from bnnzoo.data.labels import Labels
+from bnnzoo.data.masks import masked_images
 from bnnzoo.data.source import Source
 from bnnzoo.data.tables import ClassMap
 from bnnzoo.data.tfds import import_tfds, tfds_dataset
 from bnnzoo.errors import ArgumentError, DataError, did_you_mean
 
-__all__ = ["Data", "as_source", "check_source", "open_source", "source_files"]
+__all__ = ["Data", "as_source", "check_source", "mask_folders", "open_source", "source_files"]
 
 Data: TypeAlias = str | PathLike[str] | Source | tuple[Any, Any]
 
@@ -94,6 +95,7 @@ def open_source(
         tfds:NAME[:SPLIT]            TensorFlow Datasets
         FILE.npz[:train|:test]       arrays x_test and y_test
         FOLDER                       FOLDER/class/*.jpg, or files of a labels CSV
+        folder:IMAGES,MASKS          a folder of images and one of PNG masks; see data.masks
 
     Args:
         spec: One of the above.
@@ -109,13 +111,34 @@ def open_source(
         DataError: The data cannot be used; the message names the file.
     """
     check_source(spec, labels_csv=labels_csv, class_map=class_map)
-    if _is_named(str(spec)):
+    folders = mask_folders(str(spec))
+    if folders is not None:
+        source = masked_images(*folders, skip_bad=skip_bad)
+    elif _is_named(str(spec)):
         source = _named(str(spec))()
     else:
         source = _open_folder(
             Path(spec), labels_csv, class_map, label_set, num_classes, skip_bad=skip_bad
         )
     return source if num_classes is None else _fitting(source, num_classes, skip_bad)
+
+
+def mask_folders(spec: str) -> tuple[Path, Path] | None:
+    """Returns the folders of `folder:IMAGES,MASKS`, which may not exist; None for other data sets.
+
+    Raises:
+        ArgumentError: They are not two folders.
+    """
+    kind, _, rest = spec.partition(":")
+    if kind != "folder":
+        return None
+    names = rest.split(",")
+    if len(names) != 2 or not all(names):
+        raise ArgumentError(
+            f"--data must be folder:IMAGES,MASKS, got '{spec}'. Name the folder of the images and "
+            "that of the masks."
+        )
+    return Path(names[0]), Path(names[1])
 
 
 def source_files(spec: str) -> tuple[Path, ...]:
@@ -249,7 +272,16 @@ def _known(name: str, names: tuple[str, ...], kind: str) -> str:
     raise ArgumentError(f"Unknown data set '{kind}:{name}'.{hint} Available: {', '.join(known)}.")
 
 
+def _masked(rest: str) -> Callable[[], Source]:
+    folders = mask_folders(f"folder:{rest}")
+    assert folders is not None
+    for folder in folders:
+        _check_folder(folder)
+    return functools.partial(masked_images, *folders)
+
+
 _KINDS: dict[str, Callable[[str], Callable[[], Source]]] = {
+    "folder": _masked,
     "sample": lambda name: functools.partial(sample, _known(name, SAMPLES, "sample")),
     "keras": _keras,
     "tfds": _tfds,
