@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 from datetime import date
 from pathlib import Path
 
@@ -21,6 +20,7 @@ import bnnzoo
 from benchmarks.contest import Contestant, run_rounds
 from bnnzoo import runtime
 from bnnzoo.catalog import CATALOG
+from bnnzoo.version import cpu_name
 
 IMAGENET = [name for name, entry in CATALOG.items() if entry.num_classes == 1000]
 
@@ -45,7 +45,7 @@ def main() -> None:
     contestants = [Contestant(name, "bnnzoo", path, 1) for name, path in files.items()]
     times = run_rounds(contestants, args.rounds, args.runs)
     result = {
-        "cpu": _cpu(),
+        "cpu": cpu_name(),
         "isa": runtime.isas()[0],
         "date": date.today().isoformat(),
         "networks": {
@@ -54,12 +54,6 @@ def main() -> None:
         },
     }
     args.json.write_text(json.dumps(result, indent=2) + "\n")
-
-
-def _cpu() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

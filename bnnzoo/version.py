@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 import platform
+from pathlib import Path
 
-__all__ = ["__version__", "keras_versions", "versions"]
+__all__ = ["__version__", "cpu_name", "keras_versions", "versions"]
 
 __version__ = "0.2.0"
 
@@ -28,3 +29,13 @@ def keras_versions() -> dict[str, str]:
     backend = keras.backend.backend()
     version = str(importlib.import_module(backend).__version__)
     return {"keras": keras.__version__, "backend": backend, backend: version}
+
+
+def cpu_name() -> str:
+    """Returns the name of the processor, or the kind of machine if it is unknown."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # another system than Linux
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or platform.processor() or platform.machine()

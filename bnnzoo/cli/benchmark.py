@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
 
+from bnnzoo.cli._packed import packed_file
 from bnnzoo.cli.output import echo, print_json, print_table
+from bnnzoo.version import cpu_name, versions
 
 if TYPE_CHECKING:
     from bnnzoo.runtime import Model
@@ -19,7 +21,7 @@ DOMINANT = 5
 
 
 @click.command("benchmark")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("model")
 @click.option("--threads", type=int, help="Default: all cores of the process, at most 8.")
 @click.option("--runs", type=click.IntRange(min=1), default=100, show_default=True)
 @click.option("--batch-size", type=click.IntRange(min=1), default=1, show_default=True)
@@ -27,7 +29,7 @@ DOMINANT = 5
 @click.option("--profile", is_flag=True, help="Show all nodes, not only the slowest.")
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON object.")
 def command(
-    file: Path,
+    model: str,
     threads: int | None,
     runs: int,
     batch_size: int,
@@ -35,23 +37,37 @@ def command(
     profile: bool,
     as_json: bool,
 ) -> None:
-    """Measure the speed of the packed file FILE on random images."""
+    """Measure the speed of MODEL, a packed file or a name, on random images."""
     from bnnzoo import runtime
+    from bnnzoo.snapshot import Snapshot
 
-    model = runtime.load(file, threads=threads, isa=isa)
-    facts = {"file": str(file), "model": model.info.name, "isa": model.isa}
-    report = {**facts, "threads": model.threads, **measure(model, runs, batch_size)}
-    nodes = model.profile(runs=min(runs, 20))
+    file = Snapshot.of(packed_file(model))
+    network = runtime.load(file, threads=threads, isa=isa)
+    report = {
+        "file": str(file),
+        "sha256": file.sha256,
+        "model": network.info.name,
+        "tag": network.info.tag,
+        "cpu": cpu_name(),
+        "isa": network.isa,
+        "threads": network.threads,
+        **measure(network, runs, batch_size),
+    }
+    nodes = network.profile(runs=min(runs, 20))
     if not profile:
         nodes = sorted(nodes, key=lambda node: node.ms, reverse=True)[:DOMINANT]
     rows = [[n.name, n.op, n.ms, n.gmacs_per_second] for n in nodes]
     if as_json:
         names = ("name", "op", "ms", "gmacs_per_second")
-        print_json({**report, "nodes": [dict(zip(names, row, strict=True)) for row in rows]})
+        origin = {"versions": versions(), "date": date.today().isoformat()}
+        listed = [dict(zip(names, row, strict=True)) for row in rows]
+        print_json({**report, **origin, "nodes": listed})
         return
     for key, value in report.items():
-        shown = f"{value:,.3f}" if isinstance(value, float) else value
-        echo(f"{key.replace('_', ' '):>18}  {shown}")
+        number = {int: ",", float: ",.3f"}.get(type(value), "")
+        shown = None if value is None else format(value, number)
+        if shown is not None:
+            echo(f"{key.replace('_', ' '):>18}  {shown}")
     echo()
     print_table(
         ["node", "operation", "ms", "GMAC/s"],

@@ -22,9 +22,14 @@ def command() -> None:
 
 
 @command.command("path")
-def path() -> None:
+@click.option("--json", "as_json", is_flag=True, help="Write a JSON object.")
+def path(as_json: bool) -> None:
     """Print the path of the cache folder."""
-    echo(weights.cache_folder())
+    folder = weights.cache_folder()
+    if as_json:
+        print_json({"path": str(folder)})
+    else:
+        echo(folder)
 
 
 @command.command("ls")

@@ -48,9 +48,10 @@ ENVIRONMENT = (
 @click.command("doctor")
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON object.")
 def command(as_json: bool) -> int:
-    """Show versions, the backend, the cache and missing packages.
+    """Show versions, the native engine, the Keras backend, the cache and missing packages.
 
-    The exit code is 1 if models cannot be loaded.
+    The exit code is 1 if neither Keras models nor packed files can run, or if the Keras that is
+    installed cannot be used.
     """
     report = examine()
     if as_json:
@@ -63,7 +64,8 @@ def command(as_json: bool) -> int:
 def examine() -> dict[str, Any]:
     """Returns the findings as JSON values."""
     optional = {name: _version(name) for name in OPTIONAL}
-    backend = configured_backend()
+    backend, engine = configured_backend(), _engine()
+    trains = bool(optional["keras"] and backend in BACKENDS and optional[backend])
     return {
         "bnnzoo": __version__,
         "python": platform.python_version(),
@@ -71,7 +73,8 @@ def examine() -> dict[str, Any]:
         "packages": {name: _version(name) for name in BASE},
         "optional": optional,
         "backend": backend,
-        "ready": bool(optional["keras"] and backend in BACKENDS and optional[backend]),
+        "engine": engine,
+        "ready": trains or (engine is not None and optional["keras"] is None),
         "missing": [
             {"package": name, "purpose": purpose, "extra": extra}
             for name, (purpose, extra) in OPTIONAL.items()
@@ -101,6 +104,15 @@ def _version(package: str) -> str | None:
     return None
 
 
+def _engine() -> dict[str, Any] | None:
+    """Returns the instruction sets of the native engine, the best first; None if not built."""
+    try:
+        from bnnzoo.runtime import isas
+    except ImportError:
+        return None
+    return {"isas": list(isas())}
+
+
 def configured_backend() -> str:
     """Returns the backend that Keras will use, without importing Keras."""
     if os.environ.get("KERAS_BACKEND"):
@@ -128,6 +140,8 @@ def _print_report(report: dict[str, Any]) -> None:
 
     line("bnnzoo", f"{report['bnnzoo']}, {report['models']} models")
     line("python", f"{report['python']} on {report['platform']}")
+    engine = report["engine"]
+    line("native engine", "not built" if engine is None else engine["isas"][0])
     line("Keras backend", report["backend"])
     for name, found in {**report["packages"], **report["optional"]}.items():
         line(name, found or "not installed")
@@ -142,7 +156,9 @@ def _print_report(report: dict[str, Any]) -> None:
             f"{gap['package']} is not installed. To {gap['purpose']}, run: "
             f"pip install 'bnnzoo[{gap['extra']}]'"
         )
-    if report["ready"]:
+    if report["ready"] and report["optional"]["keras"] is None:
+        echo("Ready to run packed files. For other models, install Keras and a backend.")
+    elif report["ready"]:
         echo("Ready.")
     elif report["backend"] not in BACKENDS:
         known = ", ".join(BACKENDS)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from bnnzoo.cli._packed import packed_file
 from bnnzoo.cli.output import echo, print_json, print_table
 
 if TYPE_CHECKING:
@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
 
 @click.command("inspect")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("model")
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON object.")
-def command(file: Path, as_json: bool) -> None:
-    """Show the graph, tensors, bits, bytes and metadata of the packed file FILE."""
+def command(model: str, as_json: bool) -> None:
+    """Show the graph, tensors, bits, bytes and metadata of MODEL: a packed file, or a name."""
     from bnnzoo.formats.packed import open_file
 
+    file = packed_file(model)
     report = describe(open_file(file))
     report = {"file": str(file), "bytes": file.stat().st_size, **report}
     if as_json:

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from bnnzoo.cli.output import echo
+from bnnzoo.cli._packed import packed_file
+from bnnzoo.cli.output import echo, print_json
 
 
 @click.command("verify")
-@click.argument("file", type=click.Path(path_type=Path))
-def command(file: Path) -> None:
-    """Check the structure, ranges and checksums of the packed file FILE.
+@click.argument("model")
+@click.option("--json", "as_json", is_flag=True, help="Write a JSON object.")
+def command(model: str, as_json: bool) -> None:
+    """Check the structure, ranges and checksums of MODEL: a packed file, or a name.
 
     The exit code is 4 if a check fails.
     """
     from bnnzoo.formats.packed import open_file
 
+    file = packed_file(model)
     packed = open_file(file)
+    report = {
+        "file": str(file),
+        "format": packed.format,
+        "nodes": len(packed.graph.nodes),
+        "checksums": len(packed.array_sha256),
+        "digest": packed.digest,
+    }
+    if as_json:
+        print_json(report)
+        return
     echo(
-        f"{file}: ok, {packed.format}, {len(packed.graph.nodes):,} nodes, "
-        f"{len(packed.array_sha256):,} checksums, digest {packed.digest}"
+        f"{file}: ok, {packed.format}, {report['nodes']:,} nodes, {report['checksums']:,} "
+        f"checksums, digest {packed.digest}"
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from datetime import date
 
 import numpy as np
 import pytest
@@ -33,6 +35,9 @@ def test_json_has_times_speed_and_the_longest_nodes(file, capsys):
     report = json.loads(capsys.readouterr().out)
     assert report["model"] == "net" and report["isa"] == "portable" and report["threads"] == 1
     assert 0 < report["min_ms"] <= report["median_ms"] <= report["p90_ms"] <= report["p99_ms"]
+    assert report["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert report["cpu"] and report["date"] == date.today().isoformat()
+    assert report["versions"]["numpy"] == np.__version__
     assert report["macs"] == runtime.load(file).macs > 0
     speed = 2 * report["macs"] / report["median_ms"] / 1e6
     assert report["gmacs_per_second"] == pytest.approx(speed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import PackageNotFoundError, version
 
 import pytest
 
@@ -103,6 +104,20 @@ def test_doctor_says_what_is_there_and_what_is_missing(capsys, monkeypatch, tmp_
     assert "Ready." in out and "secret" not in out
     for gap in report["missing"]:
         assert f"pip install 'bnnzoo[{gap['extra']}]'" in out
+
+
+def test_doctor_names_the_engine_and_is_content_without_keras(capsys, monkeypatch):
+    def without_keras(package):
+        if package == "keras":
+            raise PackageNotFoundError(package)
+        return version(package)
+
+    monkeypatch.setattr("bnnzoo.cli.doctor.version", without_keras)
+    assert json_of(capsys, "doctor")["engine"] == {"isas": list(bnnzoo.runtime.isas())}
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert f"native engine  {bnnzoo.runtime.isas()[0]}" in out
+    assert "Ready to run packed files. For other models, install Keras and a backend." in out
 
 
 @pytest.mark.parametrize("backend", ["tensorfow", "numpy"])

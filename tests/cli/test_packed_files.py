@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from bnnzoo import manifest
 from bnnzoo.cli.main import main
 from bnnzoo.formats.network_info import NetworkInfo
 from bnnzoo.formats.packed import to_bytes
@@ -58,6 +61,32 @@ def test_verify_says_what_was_checked(capsys):
     assert main(["verify", str(GOLDEN)]) == 0
     out = capsys.readouterr().out
     assert "tiny.safetensors: ok, bnnzoo-packed/1, 10 nodes, 5 checksums, digest " in out
+
+
+NAME = "binarynet.mnist_small"
+
+
+def test_a_name_stands_for_its_packed_file(capsys, tmp_path):
+    record = manifest.load().weights[NAME].file("packed")
+    for command in (["inspect"], ["verify"], ["benchmark", "--runs", "1"]):
+        assert main([*command, NAME, "--json"]) == 0
+        report = json.loads(capsys.readouterr().out)
+        content = Path(report["file"]).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == record.sha256
+    output = tmp_path / "weights.npz"
+    assert main(["unpack", NAME, str(output), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    with np.load(output) as arrays:
+        assert report["arrays"] == len(arrays.files) > 0
+    assert report["output"] == str(output)
+
+
+@pytest.mark.parametrize("command", ["inspect", "verify", "benchmark"])
+def test_a_name_without_a_packed_file_says_how_to_make_one(command, capsys):
+    assert main([command, "quicknet"]) == 4
+    assert "Run: bnnzoo convert quicknet.larq_in1k quicknet.larq" in capsys.readouterr().err
+    assert main([command, "quicknt"]) == 3
+    assert "Did you mean 'quicknet'?" in capsys.readouterr().err
 
 
 def test_several_inputs_and_outputs_are_shown_by_name(capsys, tmp_path):
