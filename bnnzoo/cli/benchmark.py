@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
+from bnnzoo.cli import _completing
 from bnnzoo.cli._packed import packed_file
 from bnnzoo.cli.output import echo, print_json, print_table
 from bnnzoo.version import cpu_name, versions
@@ -21,7 +22,7 @@ DOMINANT = 5
 
 
 @click.command("benchmark")
-@click.argument("model")
+@click.argument("model", shell_complete=_completing.models)
 @click.option("--threads", type=int, help="Default: all cores of the process, at most 8.")
 @click.option("--runs", type=click.IntRange(min=1), default=100, show_default=True)
 @click.option("--batch-size", type=click.IntRange(min=1), default=1, show_default=True)

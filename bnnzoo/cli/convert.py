@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bnnzoo.cli import _completing
 from bnnzoo.cli._labelling import LABELS, PREPROCESSING, names_and_table
 from bnnzoo.cli.output import echo, note, print_json, print_table
 from bnnzoo.errors import ArgumentError
@@ -37,11 +38,12 @@ def _list_formats(context: click.Context, option: click.Parameter, value: bool) 
 
 
 @click.command("convert")
-@click.argument("model")
+@click.argument("model", shell_complete=_completing.models)
 @click.argument("out", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--format",
     metavar="NAME",
+    shell_complete=_completing.formats,
     help="Format of OUT, if its suffix does not determine it. See --list-formats.",
 )
 @click.option(

@@ -8,13 +8,14 @@ from typing import Any
 import click
 
 from bnnzoo import manifest, registry, weights
+from bnnzoo.cli import _completing
 from bnnzoo.cli.output import echo, print_json, report_error
 from bnnzoo.errors import ArgumentError, WeightsError
 from bnnzoo.manifest import WeightsFile, WeightsRecord
 
 
 @click.command("download")
-@click.argument("names", nargs=-1, metavar="[NAME[.TAG]]...")
+@click.argument("names", nargs=-1, metavar="[NAME[.TAG]]...", shell_complete=_completing.models)
 @click.option("--all", "everything", is_flag=True, help="All weights in the manifest.")
 @click.option(
     "--role",

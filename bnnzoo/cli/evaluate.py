@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bnnzoo.atomic import check_writable, write_file
+from bnnzoo.cli import _completing
 from bnnzoo.cli._labelling import LABELS, PREPROCESSING, names_and_table
 from bnnzoo.cli.output import note, print_json, print_table, progress_bar
 from bnnzoo.errors import ArgumentError
@@ -33,7 +34,7 @@ class Recorded(click.Command):
 
 
 @click.command("evaluate", cls=Recorded)
-@click.argument("model")
+@click.argument("model", shell_complete=_completing.models)
 @click.option(
     "--data",
     required=True,

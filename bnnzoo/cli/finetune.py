@@ -7,13 +7,14 @@ from typing import Any
 
 import click
 
+from bnnzoo.cli import _completing
 from bnnzoo.cli.evaluate import Recorded
 from bnnzoo.cli.output import print_json, progress_bar
 from bnnzoo.cli.train import follow, print_epoch, print_report
 
 
 @click.command("finetune", cls=Recorded)
-@click.argument("model")
+@click.argument("model", shell_complete=_completing.models)
 @click.option("--data", required=True, help="keras:NAME, FILE.npz, or FOLDER with train and test.")
 @click.option("--test-data", help="Test images, if --data has training images only.")
 @click.option("--epochs", type=click.IntRange(min=0), default=10, show_default=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bnnzoo.cli import _completing
 from bnnzoo.cli._labelling import NAMES, PREPROCESSING, class_names
 from bnnzoo.cli._sizes import INPUT_SHAPE, NUM_CLASSES
 from bnnzoo.cli.output import echo, print_json, print_table
@@ -18,7 +19,14 @@ if TYPE_CHECKING:
 @click.command("import")
 @click.argument("weights", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--as", "name", required=True, metavar="NAME", help="The network in WEIGHTS.")
+@click.option(
+    "--as",
+    "name",
+    required=True,
+    metavar="NAME",
+    shell_complete=_completing.models,
+    help="The network in WEIGHTS.",
+)
 @click.option("--key", help="Key of the weights in WEIGHTS, if it has several networks.")
 @NUM_CLASSES
 @INPUT_SHAPE

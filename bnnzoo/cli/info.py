@@ -8,12 +8,13 @@ from typing import Any
 import click
 
 from bnnzoo import registry
+from bnnzoo.cli import _completing
 from bnnzoo.cli.output import echo, print_json
 from bnnzoo.manifest import TrainingRun, WeightsRecord
 
 
 @click.command("info")
-@click.argument("name")
+@click.argument("name", shell_complete=_completing.models)
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON object.")
 def command(name: str, as_json: bool) -> None:
     """Show details of the model NAME or the weights NAME.TAG."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bnnzoo.cli import _completing
 from bnnzoo.cli._packed import packed_file
 from bnnzoo.cli.output import echo, print_json, print_table
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command("inspect")
-@click.argument("model")
+@click.argument("model", shell_complete=_completing.models)
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON object.")
 def command(model: str, as_json: bool) -> None:
     """Show the graph, tensors, bits, bytes and metadata of MODEL: a packed file, or a name."""

@@ -7,12 +7,13 @@ from typing import Any
 
 import click
 
+from bnnzoo.cli import _completing
 from bnnzoo.cli._labelling import NAMES, PREPROCESSING, class_names
 from bnnzoo.cli.output import print_json, print_table
 
 
 @click.command("predict")
-@click.argument("model")
+@click.argument("model", shell_complete=_completing.models)
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Classes.")
 @click.option("--preprocessing", help=PREPROCESSING)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
+from bnnzoo.cli import _completing
 from bnnzoo.cli._sizes import INPUT_SHAPE, NUM_CLASSES
 from bnnzoo.cli.output import echo, print_json
 
 
 @click.command("summary")
-@click.argument("model")
+@click.argument("model", shell_complete=_completing.models)
 @INPUT_SHAPE
 @NUM_CLASSES
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON object.")

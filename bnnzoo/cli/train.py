@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from bnnzoo.cli import _completing
 from bnnzoo.cli.evaluate import Recorded
 from bnnzoo.cli.output import note, print_json, print_table, progress_bar
 from bnnzoo.training.distributed import lifeline
@@ -21,7 +22,7 @@ from bnnzoo.training.recipes.settings import apply_settings, both_splits
 
 
 @click.command("train", cls=Recorded)
-@click.argument("recipe")
+@click.argument("recipe", shell_complete=_completing.recipes)
 @click.option("--data", help="Training images, in the forms of `evaluate --data`.")
 @click.option("--test-data", help="Test images. Default: the test split of --data.")
 @click.option(

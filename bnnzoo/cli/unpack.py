@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bnnzoo.atomic import check_writable, write_file
+from bnnzoo.cli import _completing
 from bnnzoo.cli._packed import packed_file
 from bnnzoo.cli.output import note, print_json
 from bnnzoo.errors import ArgumentError
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command("unpack")
-@click.argument("model")
+@click.argument("model", shell_complete=_completing.models)
 @click.argument("output", metavar="OUT", type=click.Path(path_type=Path))
 @click.option(
     "--format",

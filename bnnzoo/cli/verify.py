@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
+from bnnzoo.cli import _completing
 from bnnzoo.cli._packed import packed_file
 from bnnzoo.cli.output import echo, print_json
 
 
 @click.command("verify")
-@click.argument("model")
+@click.argument("model", shell_complete=_completing.models)
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON object.")
 def command(model: str, as_json: bool) -> None:
     """Check the structure, ranges and checksums of MODEL: a packed file, or a name.
