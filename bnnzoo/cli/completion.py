@@ -14,12 +14,11 @@ VARIABLE = "_BNNZOO_COMPLETE"
 @click.command("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def command(shell: str) -> None:
-    r"""Write the script that completes commands, options and names in SHELL.
+    """Write the script that completes commands, options and names in SHELL.
 
-    \b
-    bash  add to ~/.bashrc:  eval "$(bnnzoo completion bash)"
-    zsh   add to ~/.zshrc:   eval "$(bnnzoo completion zsh)"
-    fish  run once: bnnzoo completion fish > ~/.config/fish/completions/bnnzoo.fish
+    For bash, put this line into ~/.bashrc: eval "$(bnnzoo completion bash)". For zsh, put the same
+    with zsh into ~/.zshrc. For fish, put this into ~/.config/fish/config.fish: bnnzoo completion
+    fish | source.
     """
     from bnnzoo.cli.main import command as whole
 
