@@ -219,15 +219,16 @@ void bind_kernels(nb::class_<Program>& program) {
   program
       .def(
           "bconv2d",
-          [](Program& self, const View& input, int32_t planes, const Array<int32_t>& offsets,
-             const Array<uint64_t>& words, const Array<float>& scale, const Array<float>& bias,
-             const OptionalArray<int32_t>& row_class, const OptionalArray<int32_t>& column_class,
-             const Extent& output, const EpilogueBuilder& epilogue) {
-            self.bconv2d({input, planes, span(offsets), span(words), span(scale), span(bias),
+          [](Program& self, const View& input, int32_t planes, int32_t c_in,
+             const Array<int32_t>& offsets, const Array<uint64_t>& words, const Array<float>& scale,
+             const Array<float>& bias, const OptionalArray<int32_t>& row_class,
+             const OptionalArray<int32_t>& column_class, const Extent& output,
+             const EpilogueBuilder& epilogue) {
+            self.bconv2d({input, planes, c_in, span(offsets), span(words), span(scale), span(bias),
                           span(row_class), span(column_class)},
                          output, epilogue.specs);
           },
-          "input"_a, "planes"_a, "offsets"_a.noconvert(), "words"_a.noconvert(),
+          "input"_a, "planes"_a, "c_in"_a, "offsets"_a.noconvert(), "words"_a.noconvert(),
           "scale"_a.noconvert(), "bias"_a.noconvert(), "row_class"_a.none().noconvert(),
           "column_class"_a.none().noconvert(), "output"_a, "epilogue"_a)
       .def(

@@ -41,6 +41,7 @@ using EpilogueSpec = std::vector<StepSpec>;
 struct Bconv2dSpec {
   View input;
   int32_t planes;
+  int32_t c_in;                                 // units are taps * ceil(c_in / 64)
   Span<const int32_t> offsets;                  // (units)
   Span<const uint64_t> words;                   // (c, units)
   Span<const float> scale;                      // (c)

@@ -96,6 +96,8 @@ void Program::bconv2d(const Bconv2dSpec& spec, const Extent& output, const Epilo
   last.offset += greatest(spec.offsets, "bconv2d");
   check_bits(last, {output.rows, output.columns, 1}, spec.planes, "bconv2d");
   const size_t channels = static_cast<size_t>(output.channels), units = spec.offsets.size;
+  require(spec.c_in >= 1 && units % static_cast<size_t>(ceil_div(spec.c_in, kBlock)) == 0,
+          "bconv2d", "must have the units of whole taps");
   require(spec.words.size == channels * units, "bconv2d", "must have a word per channel and unit");
   require(spec.scale.size == channels, "bconv2d", "must have a scale per channel");
   const bool classes = spec.row_class.size > 0;
@@ -116,12 +118,13 @@ void Program::bconv2d(const Bconv2dSpec& spec, const Extent& output, const Epilo
   kernel.pixel = spec.input.pixel;
   kernel.plane = spec.input.plane;
   kernel.planes = spec.planes;
+  kernel.c_in = spec.c_in;
   kernel.units = static_cast<int32_t>(units);
   kernel.offsets = keep_array(spec.offsets);
-  parameters_.emplace_back(kernels_.weights_bytes(output.channels, kernel.units));
-  kernels_.pack_weights(spec.words.data, output.channels, kernel.units, parameters_.back().data());
-  kernel.weights = parameters_.back().data();
   kernel.extent = output;
+  parameters_.emplace_back(kernels_.weights_bytes(kernel));
+  kernels_.pack_weights(kernel, spec.words.data, parameters_.back().data());
+  kernel.weights = parameters_.back().data();
   kernel.scale = keep(spec.scale, output.channels, "scale");
   kernel.bias = keep(spec.bias, output.channels, "bias");
   kernel.row_class = classes ? keep_array(spec.row_class) : nullptr;

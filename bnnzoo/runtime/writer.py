@@ -171,7 +171,7 @@ def _bconv2d(writer: Writer, call: Call) -> None:
         word = writer.memory.pixel(writer.layout.places[source].storage, BLOCK)
         offsets = taps.reshape(-1, 1) + np.arange(words) * word
         writer.program.bconv2d(
-            native(view), writer.layout.places[source].storage.planes,
+            native(view), writer.layout.places[source].storage.planes, kernel.shape[3],
             np.ascontiguousarray(offsets.reshape(-1), np.int32),
             parameters.kernel_words(kernel, rows),
             parameters.float32(sums.scale[rows]), parameters.float32(sums.bias[..., rows]),

@@ -73,6 +73,7 @@ struct Bconv2d {
   const uint8_t* input;       // first tap of output pixel (0, 0), plane 0
   int64_t row, pixel, plane;  // bytes from one output row, output pixel, plane to the next
   int32_t planes;
+  int32_t c_in;            // input channels of a tap
   int32_t units;           // K in 64-channel units: taps * ceil(c_in / 64)
   const int32_t* offsets;  // (units) bytes from the first tap
   const uint8_t* weights;  // from Kernels::pack_weights
@@ -190,9 +191,10 @@ struct Kernels {
   int32_t real_block;   // output channels per block of conv2d; kBlock in all of them
   int32_t level_bytes;  // of an input in 8 bits, 1 or 2
 
-  size_t (*weights_bytes)(int32_t channels, int32_t units);
+  // Both depend on `planes`, `c_in`, `units` and `extent` alone.
+  size_t (*weights_bytes)(const Bconv2d&);
   // words: (channels, units), unused bits 0; `out` is 64-byte aligned.
-  void (*pack_weights)(const uint64_t* words, int32_t channels, int32_t units, uint8_t* out);
+  void (*pack_weights)(const Bconv2d&, const uint64_t* words, uint8_t* out);
   size_t (*real_weights_floats)(int32_t channels, int32_t k);
   // kernel: (channels, k); `out` is 64-byte aligned.
   void (*pack_real_weights)(const float* kernel, int32_t channels, int32_t k, float* out);

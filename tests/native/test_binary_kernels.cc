@@ -22,6 +22,8 @@ constexpr ConvCase kConvCases[] = {
     {1, 13, 192, 64, 2, 3, 1, 1, 1, 1},  {2, 3, 960, 64, 1, 1, 1, 1, 1, 1},
     {2, 3, 1024, 64, 1, 1, 1, 1, 1, 1},  {2, 3, 1984, 64, 1, 1, 1, 1, 1, 1},
     {1, 1, 65536, 64, 1, 1, 1, 1, 1, 1}, {1, 1, 65472, 64, 1, 1, 1, 1, 1, 1},
+    {2, 4, 65532, 3, 1, 1, 1, 1, 1, 1},  {2, 4, 65536, 3, 1, 1, 1, 1, 1, 1},
+    {3, 6, 20, 40, 2, 2, 1, 1, 3, 2},    {4, 5, 5, 32, 3, 2, 1, 1, 1, 1},
 };
 
 // fill: -1 random bits, else all inputs are this bit and all weights the other: counts reach K.
@@ -122,6 +124,7 @@ void run_conv(const Kernels& isa, const ConvCase& c, int fill) {
   op.plane = static_cast<int64_t>(input.size()) / c.planes;
   op.input = input.data();
   op.planes = c.planes;
+  op.c_in = c.c_in;
   op.units = c.kernel_h * c.kernel_w * blocks(c.c_in);
   std::vector<int32_t> offsets;
   for (int tap = 0; tap < c.kernel_h * c.kernel_w; ++tap) {
@@ -131,10 +134,10 @@ void run_conv(const Kernels& isa, const ConvCase& c, int fill) {
     }
   }
   op.offsets = offsets.data();
-  Aligned<uint8_t> weights(isa.weights_bytes(c.c_out, op.units));
-  isa.pack_weights(kernel_words(c, data).data(), c.c_out, op.units, weights.data());
-  op.weights = weights.data();
   op.extent = {c.rows, c.columns, c.c_out};
+  Aligned<uint8_t> weights(isa.weights_bytes(op));
+  isa.pack_weights(op, kernel_words(c, data).data(), weights.data());
+  op.weights = weights.data();
 
   const Classes classes = some_classes(c, random);
   Aligned<float> scale(static_cast<size_t>(padded(c.c_out)));

@@ -37,7 +37,7 @@ def with_step(name: str, *arguments: Any) -> Any:
 
 def bconv2d(program: Any, **changed: Any) -> None:
     arguments = {
-        "input": view(row=16, pixel=8), "planes": 1, "offsets": np.zeros(3, np.int32),
+        "input": view(row=16, pixel=8), "planes": 1, "c_in": 64, "offsets": np.zeros(3, np.int32),
         "words": np.zeros((4, 3), np.uint64), "scale": floats(4), "bias": floats(4),
         "row_class": None, "column_class": None, "output": extent(), "epilogue": epilogue(),
     }  # fmt: skip
@@ -218,6 +218,8 @@ BAD: dict[str, tuple[Any, dict[str, Any]]] = {
     "bconv2d-tap-before": (bconv2d, {"offsets": np.array([0, 0, -8], np.int32)}),
     "bconv2d-tap-behind": (bconv2d, {"offsets": np.array([0, 4090, 0], np.int32)}),
     "bconv2d-planes": (bconv2d, {"planes": 9}),
+    "bconv2d-c_in": (bconv2d, {"c_in": 0}),
+    "bconv2d-half-a-tap": (bconv2d, {"c_in": 65}),
     "bconv2d-plane-behind": (bconv2d, {"planes": 2, "input": view(row=16, pixel=8, plane=4090)}),
     "bconv2d-classes-short": (
         bconv2d, {"row_class": np.zeros(1, np.int32), "column_class": np.zeros(2, np.int32)}
