@@ -1,4 +1,4 @@
-"""Imports a PyTorch checkpoint: reads it, gives it to the model, and writes a file of bnnzoo."""
+"""Imports a PyTorch checkpoint: reads it, assigns it to the model, and writes a file of bnnzoo."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class ImportReport:
     Attributes:
         model: The architecture.
         sha256: Digest of the checkpoint.
-        key: Key of the weights in the checkpoint; None if they are the checkpoint.
-        prefix: What was removed from the beginning of every name.
-        assignments: Each tensor, and the weight that got it.
-        unused: Names of tensors that the network does not compute with.
+        key: Key of the weights in the checkpoint. None if the checkpoint is the state dict itself.
+        prefix: The prefix that was removed from every name.
+        assignments: Each tensor, and the weight that it was assigned to.
+        unused: Names of tensors that the network does not use.
         path: The file that was written.
     """
 
@@ -66,20 +66,20 @@ def import_weights(
     labels: Labels | None = None,
     force: bool = False,
 ) -> ImportReport:
-    """Writes the weights of a PyTorch checkpoint as a packed file or as weights of Keras.
+    """Converts a PyTorch checkpoint to a packed file or to a Keras weight file.
 
         bnnzoo.import_weights("model.pth", "adabin_resnet20", "adabin.safetensors")
 
-    PyTorch is not needed, and nothing in the checkpoint is run. `load(name, weights="model.pth")`
-    returns the model instead.
+    PyTorch is not needed, and no code in the checkpoint is executed. To get the model instead of a
+    file, use `load(name, weights="model.pth")`.
 
     Args:
-        weights: The checkpoint, which `torch.save` has written.
-        name: Architecture of the checkpoint. Its authors' names of the weights must be known.
+        weights: The checkpoint, written by `torch.save`.
+        name: Architecture of the checkpoint. The authors' names of its weights must be known.
         path: The file to write: `.safetensors`, which `convert` writes after its checks, or
             `.weights.h5`, which has the latent weights.
         key: Key of the weights in the checkpoint, if it has several networks. By default, averaged
-            weights (as `model_ema`) come before others (as `state_dict`).
+            weights (such as `model_ema`) come before others (such as `state_dict`).
         num_classes: See `load`.
         input_shape: See `load`.
         preprocessing: See `convert`; for `.safetensors` only.
@@ -87,8 +87,8 @@ def import_weights(
         force: Overwrite the file.
 
     Raises:
-        WeightsError: The checkpoint is damaged, names something that tensors do not need, or does
-            not fit the architecture.
+        WeightsError: The checkpoint is damaged, uses a name that tensors do not need, or does not
+            fit the architecture.
         BnnZooError: See `load` and `convert`.
     """
     path, checkpoint = Path(path), Snapshot.of(weights)

@@ -1,11 +1,11 @@
-"""Builds the network of another framework, gives it its weights, packs it and measures it.
+"""Rebuilds a network of another framework, loads its weights, converts it, and measures it.
 
     python examples/bring_your_own_weights.py WEIGHTS.npz OUT.safetensors [DATA]
 
 The network is LFC of Xilinx's BNN-PYNQ: three hidden layers of 1024 binary units for MNIST.
-WEIGHTS.npz has `dense0/kernel` (inputs, units) with -1 and +1 and `dense0/bias`, up to `dense3`;
-the biases are the thresholds that their batch norms fold to. docs/checkpoints.md explains the
-steps.
+WEIGHTS.npz has `dense0/kernel` (inputs, units) with values -1 and +1, `dense0/bias`, and the same
+for `dense1` to `dense3`. The biases are the thresholds that batch normalization is folded into.
+docs/checkpoints.md explains the steps.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def build(arrays: dict[str, np.ndarray]) -> keras.Model:
         bnnzoo.nn.QuantDense(units, kernel_constraint="weight_clip", **binary)
         for units in (1024, 1024, 1024, 10)
     ]
-    # A pixel of 128 and more is +1: the sign of the first layer comes after this shift.
+    # Subtracting 127.5 makes the sign of a pixel +1 from 128 upwards.
     prepared = [keras.layers.Rescaling(1.0, offset=-127.5), keras.layers.Flatten()]
     model = keras.Sequential([keras.Input((28, 28, 1)), *prepared, *hidden])
     for index, layer in enumerate(hidden):

@@ -1,8 +1,8 @@
-"""The names that a pickle of tensors may use, and what stands for them here.
+"""The names that a pickle may use, and the functions that replace them.
 
-A pickle calls functions by their names. A name in this table stands for a function of this module
-that builds plain values; there is no way from a name to the function that PyTorch would call. Other
-names are refused.
+A pickle calls functions by name. Each name in the table below is replaced by a function of this
+module that builds plain values, so a pickle can never call the function that PyTorch would call.
+All other names are refused.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from bnnzoo.errors import WeightsError
 __all__ = ["Function", "NameRefusedError", "Other", "look_up", "set_item"]
 
 _MAX_ARGUMENTS = 16
-# Hashes of larger integers can be made equal, so that a dictionary of them takes forever.
+# Larger integers can be chosen so that their hashes collide, which makes a dictionary quadratic.
 _MAX_KEY = 2**64
 
 
 class NameRefusedError(WeightsError):
-    """A pickle names something that tensors do not need."""
+    """A pickle uses a name that is not in the table."""
 
 
 class Other:
-    """An object beside the tensors, of which only its kind is known."""
+    """An object that is not a tensor. Only its kind is kept."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
@@ -47,7 +47,7 @@ class Function:
         self.build = build
 
     def __call__(self, arguments: Any) -> Any:
-        """Returns what is built from a tuple of arguments."""
+        """Builds a value from a tuple of arguments."""
         if not isinstance(arguments, tuple) or len(arguments) > _MAX_ARGUMENTS:
             raise WeightsError(
                 f"{self.name} must be called with a tuple of at most {_MAX_ARGUMENTS} arguments, "
@@ -57,26 +57,26 @@ class Function:
             return self.build(*arguments)
         except TypeError as error:
             raise WeightsError(
-                f"{self.name} cannot be called with {len(arguments)} arguments."
+                f"{self.name} cannot be called with the {len(arguments)} given arguments."
             ) from error
 
 
 def look_up(name: str) -> Any:
-    """Returns what stands for a name, `module.name`.
+    """Returns the replacement for a name, `module.name`.
 
     Raises:
         NameRefusedError: The name is not in the table.
     """
     if name not in _NAMES:
         raise NameRefusedError(
-            f"it names `{name[:120]}`, which dense tensors of real numbers do not need. Nothing "
-            "was run."
+            f"it uses the name `{name[:120]}`, which dense tensors of real numbers do not need. "
+            "Nothing was executed."
         )
     return _NAMES[name]
 
 
 def set_item(target: dict[Any, Any], key: Any, value: Any) -> None:
-    """Sets an item of a dictionary. A tuple as a key could take forever to hash."""
+    """Sets an item of a dictionary. Refuses tuples as keys: hashing nested ones takes forever."""
     is_integer = isinstance(key, int) and abs(key) < _MAX_KEY
     if not is_integer and not isinstance(key, (str, type(None))):
         raise WeightsError(f"a key must be a string or an integer, got {described(key)}.")
@@ -108,20 +108,20 @@ def _first(value: Any, *_: Any) -> Any:
 
 
 def _attributed(function: Any, _type: Any, arguments: Any, _state: Any) -> Any:
-    """Returns a tensor without the attributes that Python code has given to it."""
+    """Returns a tensor without the attributes that Python code added to it."""
     if not isinstance(function, Function) or function.build is _attributed:
-        raise WeightsError(f"a tensor must be made by a function, got {described(function)}.")
+        raise WeightsError(f"a tensor must be built by a function, got {described(function)}.")
     return function(arguments)
 
 
 def _dictionary(items: Any = (), *_: Any) -> dict[Any, Any]:
-    """Returns a dictionary. Python 2 passes the items of an ordered one as a list of lists."""
+    """Returns a dictionary. Python 2 pickled the items of an `OrderedDict` as a list of lists."""
     result: dict[Any, Any] = {}
     if isinstance(items, list):
-        taken, items[:] = tuple(items), ()  # moved, so that no list is copied twice
-        for item in taken:
+        moved, items[:] = tuple(items), ()  # so that a list is not copied again at every use
+        for item in moved:
             if not isinstance(item, list) or len(item) != 2:
-                raise WeightsError(f"an item must be a list of two, got {described(item)}.")
+                raise WeightsError(f"an item must be a list of two values, got {described(item)}.")
             set_item(result, *item)
     return result
 
@@ -143,7 +143,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "collections.defaultdict": _dictionary,
     "builtins.dict": _dictionary,
     "__builtin__.dict": _dictionary,
-    # What training loops store beside the weights.
+    # Other values that training loops store with the weights.
     **{
         name: _other(name)
         for name in (

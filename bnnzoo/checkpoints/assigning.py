@@ -1,7 +1,7 @@
-"""Gives the weights of a checkpoint to a Keras model.
+"""Assigns the weights of a checkpoint to a Keras model.
 
-PyTorch stores convolution kernels as (out, in, h, w) and dense ones as (out, in); Keras as
-(h, w, in, out) and (in, out).
+PyTorch stores the kernels of convolutions as (out, in, h, w) and those of dense layers as
+(out, in). Keras stores them as (h, w, in, out) and (in, out).
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from bnnzoo.errors import ArgumentError, WeightsError
 
 __all__ = ["Assigned", "Assignment", "assign", "names_of"]
 
-_SHOWN = 6  # of a list of names in a message
-# Axes of a kernel in PyTorch, in the order of Keras: by number of axes, and of a depthwise one.
+_MAX_LISTED = 6  # names in a message
+# Axes of a PyTorch kernel in the order of Keras, by number of axes, and of a depthwise kernel.
 _KERNEL_AXES = {2: (1, 0), 3: (2, 1, 0), 4: (2, 3, 1, 0)}
 _DEPTHWISE_AXES = (2, 3, 0, 1)
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """One tensor and the weight that got it.
+    """A tensor and the weight that it was assigned to.
 
     Attributes:
         source: Name of the tensor.
@@ -50,12 +50,12 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Assigned:
-    """What was done with a checkpoint.
+    """The result of assigning a checkpoint.
 
     Attributes:
         state: The weights in the checkpoint.
-        assignments: In the order of the model.
-        unused: Names of tensors that the network does not compute with.
+        assignments: In the order of the model's weights.
+        unused: Names of tensors that the network does not use.
     """
 
     state: StateDict
@@ -71,8 +71,8 @@ def names_of(architecture: str) -> Names:
     """
     if architecture not in NAMES:
         raise ArgumentError(
-            f"The names in PyTorch checkpoints must be known, got {architecture}. Known are those "
-            f"of: {', '.join(sorted(NAMES)) or 'no network'}."
+            "name must be an architecture with known names of PyTorch weights, got "
+            f"{architecture!r}. Known: {', '.join(sorted(NAMES))}."
         )
     return NAMES[architecture]
 
@@ -80,7 +80,7 @@ def names_of(architecture: str) -> Names:
 def assign(
     model: Any, path: str | PathLike[str], names: Names | None = None, key: str | None = None
 ) -> Assigned:
-    """Gives the weights of a PyTorch checkpoint to a model.
+    """Assigns the weights of a PyTorch checkpoint to a model.
 
     Args:
         model: A Keras model.
@@ -89,8 +89,8 @@ def assign(
         key: Key of the weights in the checkpoint; see `state_dict.read`.
 
     Raises:
-        WeightsError: The file is refused; a weight is missing or of another shape; a tensor is
-            left over; or the network in it is not binary. The model is unchanged.
+        WeightsError: The file is refused, a weight is missing or has another shape, a tensor is
+            left over, or the network in it is not binary. The model is unchanged.
         ArgumentError: There is no table of names for the model.
     """
     names = names or names_of(model.name)
@@ -104,19 +104,21 @@ def assign(
 def _assign(model: Any, state: StateDict, names: Names) -> Assigned:
     targets = {v.path: _Target(v, layer) for layer in model.layers for v in layer.weights}
     sources = {path: names.source(path) for path in targets}
-    held = {names.usual(name): name for name in (*state.tensors, *state.others)}
+    held = {names.canonical(name): name for name in (*state.tensors, *state.others)}
     wanted = set(sources.values())
     unused = sorted(held[name] for name in held.keys() - wanted if names.is_unused(name))
     missing = sorted(wanted - held.keys())
-    more = {*state.tensors, *state.others} - {held[name] for name in wanted & held.keys()}
-    _check_names(model.name, missing, sorted(more - set(unused)))
+    extra = {*state.tensors, *state.others} - {held[name] for name in wanted & held.keys()}
+    _check_names(model.name, missing, sorted(extra - set(unused)))
     _check_binary(state.tensors, names.below)
     assignments, values = [], []
     for path, target in targets.items():
         name = held[sources[path]]
         tensor = state.tensors.get(name)
         if tensor is None:
-            raise WeightsError(f"{name} must be a tensor, got another object.")
+            raise WeightsError(
+                f"{name} must be a tensor, got another object. Save model.state_dict()."
+            )
         values.append(target.value(name, tensor))
         assignments.append(Assignment(name, tensor.shape, path, target.shape))
     for target, value in zip(targets.values(), values, strict=True):
@@ -124,24 +126,31 @@ def _assign(model: Any, state: StateDict, names: Names) -> Assigned:
     return Assigned(state, tuple(assignments), tuple(unused))
 
 
-def _check_names(model: str, missing: Sequence[str], more: Sequence[str]) -> None:
-    sentences = []
+def _check_names(model: str, missing: Sequence[str], extra: Sequence[str]) -> None:
+    problems = []
     if missing:
-        sentences.append(f"it lacks {_listed(missing)} of {model}")
-    if more:
-        sentences.append(f"{model} has no place for its {_listed(more)}")
-    if sentences:
-        raise WeightsError(f"{', and '.join(sentences)}. Choose the network that it is of.")
+        problems.append(f"it lacks {_listed(missing)}")
+    if extra:
+        problems.append(f"it has the unexpected {_listed(extra)}")
+    if problems:
+        raise WeightsError(
+            f"it must have the weights of {model}, but {', and '.join(problems)}. Choose the "
+            "network that was saved."
+        )
 
 
 def _check_binary(tensors: Mapping[str, StoredTensor], below: Mapping[str, float]) -> None:
-    """Checks tensors that tell whether training has made the network binary."""
+    """Checks the tensors that show whether the network was binary at the end of training."""
     for pattern, bound in below.items():
         found = [name for name in tensors if fnmatchcase(name, pattern)]
         if not found:
-            raise WeightsError(f"it must have tensors {pattern}, which tell whether it is binary.")
+            raise WeightsError(
+                f"it must have tensors {pattern}, which show whether the network is binary, got "
+                "none. Save model.state_dict() without removing them."
+            )
         for name in found:
-            largest = float(np.max(tensors[name].array(), initial=-math.inf))
+            values = tensors[name].array().astype(np.float64)
+            largest = float(np.max(values, initial=-math.inf))
             if not largest < bound:
                 raise WeightsError(
                     f"the network is not binary yet: {name} must be below {bound:g}, got "
@@ -150,9 +159,9 @@ def _check_binary(tensors: Mapping[str, StoredTensor], below: Mapping[str, float
 
 
 def _listed(names: Sequence[str]) -> str:
-    rest = len(names) - _SHOWN
-    shown = ", ".join(name[:80] for name in names[:_SHOWN])
-    return f"{shown} and {rest:,} more" if rest > 0 else shown
+    rest = len(names) - _MAX_LISTED
+    listed = ", ".join(name[:80] for name in names[:_MAX_LISTED])
+    return f"{listed} and {rest:,} more" if rest > 0 else listed
 
 
 class _Target:
@@ -167,18 +176,19 @@ class _Target:
             self.axes = _DEPTHWISE_AXES if depthwise else _KERNEL_AXES[len(self.shape)]
 
     def value(self, name: str, tensor: StoredTensor) -> NDArray[Any]:
-        """Returns a tensor in the layout of Keras."""
+        """Returns the values of a tensor in the layout of Keras."""
         expected = self._expected()
         if not _fits(tensor.shape, expected):
             raise WeightsError(
-                f"{name} must be {expected}, got {tensor.shape}. Check the network, its number of "
-                "classes and its input shape."
+                f"{name} must have shape {expected}, got {tensor.shape}. Check the network, its "
+                "number of classes and its input shape."
             )
         with np.errstate(over="ignore"):
             value: NDArray[np.float32] = tensor.array().astype(np.float32).reshape(expected)
         if not np.isfinite(value).all():
             raise WeightsError(
-                f"{name} must be finite numbers, got {value.min()} to {value.max()}."
+                f"{name} must be finite, got values from {value.min()} to {value.max()}. Use "
+                "another checkpoint."
             )
         if self.axes == _DEPTHWISE_AXES:
             value = value.reshape(-1, self.shape[3], *self.shape[:2])
@@ -194,9 +204,9 @@ class _Target:
 
 
 def _fits(shape: tuple[int, ...], expected: tuple[int, ...]) -> bool:
-    """Returns whether a tensor holds a weight: flat kernels and axes of 1 are accepted.
+    """Returns whether a shape fits: flat kernels and additional axes of size 1 are accepted.
 
-    ReActNet's checkpoints have kernels of (n, 1), and vectors of (1, c, 1, 1).
+    ReActNet's checkpoints have kernels of shape (n, 1), and vectors of shape (1, c, 1, 1).
     """
     if len(shape) == len(expected):
         return shape == expected

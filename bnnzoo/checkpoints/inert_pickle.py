@@ -1,8 +1,8 @@
-"""Reads a pickle without running anything that it names.
+"""Reads a pickle without calling any function that it names.
 
-`pickletools` decodes the opcodes, and a small machine carries them out on plain values. Memory and
-time are proportional to the bytes of the pickle: no opcode copies what others have built, and
-nothing walks through values that contain each other.
+`pickletools` decodes the opcodes, and a small stack machine executes them on plain values. Memory
+and time are proportional to the size of the pickle: no opcode copies what others have built, and
+nothing traverses nested values.
 """
 
 from __future__ import annotations
@@ -20,37 +20,37 @@ from bnnzoo.errors import WeightsError, first_line
 __all__ = ["read_pickle"]
 
 _MAX_INTEGER_BITS = 128
-_MAX_PLACES = 2**32  # of the memo
+_MAX_MEMO_INDEX = 2**32
 _DAMAGED = "The file is damaged; download it again."
 
 
 def read_pickle(file: BytesIO, persistent: Callable[[Any], Any]) -> Any:
-    """Reads one pickle, and leaves `file` at its end.
+    """Reads one pickle, and leaves `file` positioned at its end.
 
     Args:
-        file: At the beginning of a pickle.
+        file: Positioned at the beginning of a pickle.
         persistent: Returns the value of a persistent id.
 
     Returns:
         Numbers, strings, bytes, lists, tuples and dictionaries of these, `StoredTensor`, `Other`,
-        and what `persistent` returns. Sets are lists.
+        and what `persistent` returns. Sets become lists.
 
     Raises:
-        WeightsError: The pickle is damaged, or names something that tensors do not need.
+        WeightsError: The pickle is damaged, or uses a name that tensors do not need.
     """
     machine = _Machine(persistent)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pickletools, about escapes in a string
+            warnings.simplefilter("ignore")  # pickletools warns about escapes in strings
             for opcode, argument, _ in pickletools.genops(file):
                 if opcode.name == "STOP":
                     return machine.stack.pop()
                 machine.step(opcode.name, argument)
     except (IndexError, KeyError) as error:
-        raise WeightsError(f"its pickle takes a value that it has not made. {_DAMAGED}") from error
-    except ValueError as error:  # of pickletools
+        raise WeightsError(f"its pickle uses a value before creating it. {_DAMAGED}") from error
+    except ValueError as error:  # raised by pickletools
         raise WeightsError(f"its pickle is broken: {first_line(error)}. {_DAMAGED}") from error
-    raise WeightsError(f"its pickle has no end. {_DAMAGED}")
+    raise WeightsError(f"its pickle has no STOP opcode. {_DAMAGED}")
 
 
 class _Machine:
@@ -63,7 +63,7 @@ class _Machine:
         self.memo: dict[int, Any] = {}
 
     def step(self, name: str, argument: Any) -> None:
-        """Carries out an opcode."""
+        """Executes an opcode."""
         if name in _VALUES:
             self._push(argument)
         elif name in _NEW:
@@ -89,7 +89,7 @@ class _Machine:
         self.stack = []
 
     def _since_mark(self) -> list[Any]:
-        """Returns the values since the last mark, and takes them off the stack."""
+        """Pops and returns the values since the last mark."""
         values, self.stack = self.stack, self.below.pop()
         return values
 
@@ -102,11 +102,14 @@ class _Machine:
     def _drop_since_mark(self, _: Any) -> None:
         self._since_mark()
 
-    def _remember(self, place: Any) -> None:
-        place = len(self.memo) if place is None else place
-        if place >= _MAX_PLACES:  # larger numbers can have equal hashes, which takes forever
-            raise WeightsError(f"a place in the memo must be below 2^32. {_DAMAGED}")
-        self.memo[place] = self.stack[-1]
+    def _put(self, index: Any) -> None:
+        index = len(self.memo) if index is None else index
+        if index >= _MAX_MEMO_INDEX:  # the hashes of larger numbers can be made to collide
+            raise WeightsError(f"an index of the memo must be below 2^32, got more. {_DAMAGED}")
+        self.memo[index] = self.stack[-1]
+
+    def _get(self, index: Any) -> None:
+        self.stack.append(self.memo[index])
 
     def _tuple(self, length: int) -> None:
         values = [self.stack.pop() for _ in range(length)]
@@ -128,7 +131,9 @@ class _Machine:
     def _extend(self, values: list[Any]) -> None:
         target = self.stack[-1]
         if not isinstance(target, list):
-            raise WeightsError(f"only lists can grow, got {described(target)}. {_DAMAGED}")
+            raise WeightsError(
+                f"its pickle appends to {described(target)}, which is not a list. {_DAMAGED}"
+            )
         target.extend(values)
 
     def _append(self, _: Any) -> None:
@@ -142,7 +147,8 @@ class _Machine:
         target = self.stack[-1]
         if len(values) % 2 or not isinstance(target, (dict, Other)):
             raise WeightsError(
-                f"only pairs in dictionaries can be set, got {described(target)}. {_DAMAGED}"
+                f"its pickle must set pairs of key and value in a dictionary, got "
+                f"{described(target)}. {_DAMAGED}"
             )
         if isinstance(target, dict):
             for key, value in zip(values[::2], values[1::2], strict=True):
@@ -155,14 +161,14 @@ class _Machine:
     def _setitems(self, _: Any) -> None:
         self._set_items(self._since_mark())
 
-    def _named(self, name: str) -> None:
+    def _global(self, name: str) -> None:
         self.stack.append(look_up(name.replace(" ", ".", 1)))
 
-    def _named_by_stack(self, _: Any) -> None:
+    def _stack_global(self, _: Any) -> None:
         name, module = self.stack.pop(), self.stack.pop()
         if not isinstance(name, str) or not isinstance(module, str):
             raise WeightsError(f"a name must be a string, got {described(name)}. {_DAMAGED}")
-        self._named(f"{module} {name}")
+        self._global(f"{module} {name}")
 
     def _call(self, function: Any, arguments: Any) -> None:
         if not isinstance(function, Function):
@@ -182,7 +188,7 @@ class _Machine:
 
     def _instance(self, name: str) -> None:
         arguments = tuple(self._since_mark())
-        self._named(name)
+        self._global(name)
         self._call(self.stack.pop(), arguments)
 
     def _object(self, _: Any) -> None:
@@ -190,7 +196,7 @@ class _Machine:
         self._call(function, tuple(arguments))
 
     def _build(self, _: Any) -> None:
-        """Drops the attributes of a dictionary, as `_metadata` of a state dict, or of another."""
+        """Drops attributes, such as the `_metadata` of a state dict."""
         self.stack.pop()
         if not isinstance(self.stack[-1], (dict, Other)):
             raise WeightsError(
@@ -201,7 +207,7 @@ class _Machine:
         self.stack.append(self.persistent(self.stack.pop()))
 
 
-# Opcodes whose argument is a value.
+# Opcodes that push their argument.
 _VALUES = frozenset(
     (
         "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT",
@@ -209,7 +215,7 @@ _VALUES = frozenset(
         "BINUNICODE8", "SHORT_BINBYTES", "BINBYTES", "BINBYTES8",
     )
 )  # fmt: skip
-# Opcodes that make a value.
+# Opcodes that push a new value.
 _NEW: dict[str, Callable[[], Any]] = {
     "NONE": lambda: None,
     "NEWTRUE": lambda: True,
@@ -224,13 +230,13 @@ _STEPS: dict[str, Callable[[_Machine, Any], None]] = {
     "POP": _Machine._pop,
     "POP_MARK": _Machine._drop_since_mark,
     "DUP": lambda machine, _: machine.stack.append(machine.stack[-1]),
-    "PUT": _Machine._remember,
-    "BINPUT": _Machine._remember,
-    "LONG_BINPUT": _Machine._remember,
-    "MEMOIZE": _Machine._remember,
-    "GET": lambda machine, place: machine.stack.append(machine.memo[place]),
-    "BINGET": lambda machine, place: machine.stack.append(machine.memo[place]),
-    "LONG_BINGET": lambda machine, place: machine.stack.append(machine.memo[place]),
+    "PUT": _Machine._put,
+    "BINPUT": _Machine._put,
+    "LONG_BINPUT": _Machine._put,
+    "MEMOIZE": _Machine._put,
+    "GET": _Machine._get,
+    "BINGET": _Machine._get,
+    "LONG_BINGET": _Machine._get,
     "TUPLE1": lambda machine, _: machine._tuple(1),
     "TUPLE2": lambda machine, _: machine._tuple(2),
     "TUPLE3": lambda machine, _: machine._tuple(3),
@@ -243,8 +249,8 @@ _STEPS: dict[str, Callable[[_Machine, Any], None]] = {
     "ADDITEMS": _Machine._appends,
     "SETITEM": _Machine._setitem,
     "SETITEMS": _Machine._setitems,
-    "GLOBAL": _Machine._named,
-    "STACK_GLOBAL": _Machine._named_by_stack,
+    "GLOBAL": _Machine._global,
+    "STACK_GLOBAL": _Machine._stack_global,
     "REDUCE": _Machine._reduce,
     "NEWOBJ": _Machine._reduce,
     "NEWOBJ_EX": _Machine._new_with_keywords,

@@ -1,4 +1,4 @@
-"""A table of names: which tensor of a checkpoint belongs to which weight of a Keras model."""
+"""Tables of names: which tensor of a checkpoint belongs to which weight of a Keras model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 
 __all__ = ["Names"]
 
-# Name of a weight in Keras -> in PyTorch. The others have equal names.
+# Name of a weight in Keras -> in PyTorch. The others have the same name in both.
 _VARIABLES = {
     "alpha": "weight",
     "beta": "bias",
@@ -20,7 +20,7 @@ _VARIABLES = {
     "moving_variance": "running_var",
 }
 _UNUSED = ("*num_batches_tracked",)
-# A number in a pattern or a template: {stage}, or one less: {stage-1}.
+# A number in a pattern or a template: {stage}, or with an offset: {stage-1}.
 _NUMBER = re.compile(r"\{(\w+)([+-]\d+)?\}")
 
 
@@ -31,15 +31,15 @@ class Names:
         Names({"stem_conv": "conv1", "stage{s}_block{b}_conv": "layer{s}.{b-1}.conv1"})
 
     Attributes:
-        layers: Name of a layer -> name of its module in PyTorch, with numbers in braces. With a
-            slash, the name of one weight: `"stem_prelu/alpha": "prelu1.weight"`. The first match
-            counts.
-        variables: Name of a weight within a layer -> within a module, beside those of Keras's own
-            layers.
-        unused: Patterns of tensors that the network does not compute with.
-        below: Pattern of unused tensors -> the value that each of their numbers must be below for
-            the network to be binary.
-        endings: End of names in some checkpoints -> the end that `layers` and `variables` use.
+        layers: Name of a layer -> name of its module in PyTorch, with numbers in braces. A name
+            with a slash is that of one weight: `"stem_prelu/alpha": "prelu1.weight"`. The first
+            match is used.
+        variables: Name of a weight within a layer -> within a module, in addition to the names of
+            Keras's own layers.
+        unused: Patterns of tensors that the network does not use.
+        below: Pattern of unused tensors -> a bound. The network is binary only if all their values
+            are below it.
+        endings: Suffix of names in some checkpoints -> the suffix in `layers` and `variables`.
     """
 
     layers: Mapping[str, str]
@@ -52,7 +52,7 @@ class Names:
         """Returns the name of the tensor for a weight, `layer/variable`.
 
         Raises:
-            KeyError: No pattern matches; the table is not one of this architecture.
+            KeyError: No pattern matches, because the table is for another architecture.
         """
         layer, _, variable = path.rpartition("/")
         for pattern, template in self.layers.items():
@@ -63,15 +63,15 @@ class Names:
                 return name if "/" in pattern else f"{name}.{within}"
         raise KeyError(path)
 
-    def usual(self, name: str) -> str:
-        """Returns the name of a tensor with its usual end."""
-        for end, usual in self.endings.items():
-            if name.endswith(end):
-                return name.removesuffix(end) + usual
+    def canonical(self, name: str) -> str:
+        """Returns the name of a tensor with its suffix replaced as `endings` specifies."""
+        for suffix, replacement in self.endings.items():
+            if name.endswith(suffix):
+                return name.removesuffix(suffix) + replacement
         return name
 
     def is_unused(self, name: str) -> bool:
-        """Returns whether the network does not compute with a tensor."""
+        """Returns whether the network does not use a tensor."""
         return any(fnmatchcase(name, p) for p in (*_UNUSED, *self.unused, *self.below))
 
 

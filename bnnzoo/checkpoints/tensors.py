@@ -1,4 +1,4 @@
-"""Tensors as a checkpoint describes them. Numbers are read only by `StoredTensor.array`."""
+"""Tensors of a checkpoint. Their values are read only by `StoredTensor.array`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 MAX_AXES = 8
-_MAX_SIZE = 2**40  # of an axis of a tensor without elements
+_MAX_SIZE = 2**40  # also limits the axes of tensors without elements
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Dtype:
     """A type of elements.
 
     Attributes:
-        name: As PyTorch calls it.
-        code: The NumPy type that has its bits.
+        name: Its name in PyTorch.
+        code: The NumPy type that its bits are read as.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Dtype:
         return np.dtype(self.code).itemsize
 
     def decode(self, bits: NDArray[Any]) -> NDArray[Any]:
-        """Returns the numbers of elements that were read as `code`."""
+        """Returns the values of elements that were read as `code`."""
         if self.name == "bfloat16":  # the upper half of a float32
             return (bits.astype(np.uint32) << 16).view(np.float32)
         return bits != 0 if self.name == "bool" else bits.astype(self.code)
@@ -66,19 +66,19 @@ STORAGES = {
     "BFloat16Storage": "bfloat16", "BoolStorage": "bool", "ByteStorage": "uint8",
     "CharStorage": "int8", "ShortStorage": "int16", "IntStorage": "int32", "LongStorage": "int64",
 }  # fmt: skip
-# Of a storage without a type, which only its tensors have.
+# The type of an untyped storage. Only its tensors have a type.
 BYTES = Dtype("untyped", "u1")
 
 
 @dataclass(frozen=True)
 class Storage:
-    """A run of elements in a file, which tensors are views of.
+    """Consecutive elements in a file, which tensors are views of.
 
     Attributes:
         dtype: Type of the elements.
-        elements: How many.
-        fetch: Returns all bytes of the file's storage.
-        offset: Where this run begins in it, in elements.
+        elements: Number of elements.
+        fetch: Returns all bytes of the storage in the file.
+        offset: The first element in the storage of the file.
         byte_order: `<` or `>`.
     """
 
@@ -89,7 +89,7 @@ class Storage:
     byte_order: Literal["<", ">"] = "<"
 
     def view(self, offset: int, elements: int) -> Storage:
-        """Returns a part of the run."""
+        """Returns a part of the storage."""
         if not 0 <= offset <= offset + elements <= self.elements:
             raise WeightsError(
                 f"a view must be within its storage of {self.elements} elements, got {elements} "
@@ -98,7 +98,7 @@ class Storage:
         return Storage(self.dtype, elements, self.fetch, self.offset + offset, self.byte_order)
 
     def numbers(self, dtype: Dtype) -> NDArray[Any]:
-        """Returns the elements as bits of a type, without copying them."""
+        """Returns the elements with the bits of `dtype`, without copying them."""
         code = np.dtype(dtype.code).newbyteorder(self.byte_order)
         begin = self.offset * self.dtype.bytes
         held = self.fetch()[begin : begin + self.elements * self.dtype.bytes]
@@ -117,11 +117,11 @@ class StoredTensor:
 
     @property
     def bytes(self) -> int:
-        """Bytes of its elements."""
+        """Bytes of all elements."""
         return math.prod(self.shape) * self.dtype.bytes
 
     def array(self) -> NDArray[Any]:
-        """Returns its numbers, as an array of its own; bfloat16 becomes float32."""
+        """Returns a copy of its values. bfloat16 becomes float32."""
         if self.bytes == 0:
             return self.dtype.decode(np.zeros(self.shape, self.dtype.code))
         view = np.lib.stride_tricks.as_strided(
@@ -139,8 +139,8 @@ def stored_tensor(
     """Returns a tensor after checking that it is within its storage.
 
     Raises:
-        WeightsError: A value is of another kind, an element is outside of the storage, or the
-            tensor repeats elements, so that it would be larger than its storage.
+        WeightsError: An argument has the wrong type, an element is outside the storage, or the
+            tensor repeats elements, which would make it larger than its storage.
     """
     if not isinstance(storage, Storage):
         raise WeightsError(f"a tensor must have a storage, got {described(storage)}.")
@@ -148,13 +148,15 @@ def stored_tensor(
     shape, strides = _counts(shape, "shape"), _counts(strides, "strides")
     (offset,) = _counts((offset,), "offset")
     if len(shape) != len(strides):
-        raise WeightsError(f"a tensor of shape {shape} must have as many strides, got {strides}.")
+        raise WeightsError(
+            f"a tensor of shape {shape} must have {len(shape)} strides, got {strides}."
+        )
     held = storage.elements * storage.dtype.bytes // dtype.bytes
     elements = math.prod(shape)
     end = offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True)) + 1
     if elements > 0 and end > held:
         raise WeightsError(
-            f"a tensor of shape {shape} ends at element {end} of a storage of {held} elements."
+            f"a tensor of shape {shape} ends at element {end}, but its storage has {held} elements."
         )
     if elements > held:
         raise WeightsError(
@@ -168,13 +170,14 @@ def _counts(values: Any, what: str) -> tuple[int, ...]:
     plain = isinstance(values, (tuple, list)) and len(values) <= MAX_AXES
     if not plain or not all(type(n) is int and 0 <= n <= _MAX_SIZE for n in values):
         raise WeightsError(
-            f"the {what} of a tensor must be at most {MAX_AXES} counts, got {described(values)}."
+            f"the {what} of a tensor must be at most {MAX_AXES} non-negative integers, got "
+            f"{described(values)}."
         )
     return tuple(values)
 
 
 def described(value: Any) -> str:
-    """Returns a value of a pickle for a message: its kind alone if it has parts."""
+    """Returns a value of a pickle for a message, or only its type if it has parts."""
     if isinstance(value, (str, bytes, int, float, type(None))):
         return shown(value)
     return f"a {type(value).__name__}"

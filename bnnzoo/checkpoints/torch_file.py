@@ -1,19 +1,22 @@
 """The two containers of `torch.save`.
 
-Since PyTorch 1.6, a zip archive of stored members below one folder:
+Since PyTorch 1.6, a zip archive of uncompressed members in one folder:
 
     NAME/data.pkl     the pickle; a storage in it is ("storage", type, key, device, elements)
-    NAME/byteorder    "little" or "big"; little without it
+    NAME/byteorder    "little" or "big"; little-endian if it is missing
     NAME/data/KEY     the bytes of a storage
 
-Before, five pickles in a row, and the storages behind them:
+Before PyTorch 1.6, the legacy format: five consecutive pickles, followed by the storages:
 
-    a magic number, the version of the format, facts about the machine,
+    a magic number
+    the version of the format
+    properties of the machine
     the object; a storage in it is ("storage", type, key, device, elements, view), where view is
-    None or (key, offset, elements),
+    None or (key, offset, elements)
     the keys of the storages in the order of the file
-    8 bytes     number of elements, little endian
-    elements    little endian; and so on for each key
+    for each key:
+        8 bytes     number of elements, little-endian
+        elements    little-endian
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ from bnnzoo.snapshot import Snapshot
 
 __all__ = ["from_bytes", "read"]
 
-# A tensor takes about 200 bytes in a pickle, and the states of its optimizer 400.
+# A tensor takes about 200 bytes in a pickle, and the state of its optimizer 400.
 MAX_PICKLE_BYTES = 2**22
 MAGIC, VERSION = 0x1950A86A20F9469CFC6C, 1001
 _ZIP, _TAR, _HDF5, _PICKLE = b"PK\3\4", b"ustar", b"\x89HDF\r\n\x1a\n", b"\x80"
@@ -51,7 +54,7 @@ _SAVE = "Save its weights in PyTorch with torch.save(model.state_dict(), PATH)."
 
 
 def read(path: str | PathLike[str]) -> Any:
-    """Returns the object in a file that `torch.save` has written; see `from_bytes`."""
+    """Returns the object in a file written by `torch.save`; see `from_bytes`."""
     file = Snapshot.of(path)
     try:
         data = file.read_bytes()
@@ -67,7 +70,7 @@ def read(path: str | PathLike[str]) -> Any:
 
 
 def from_bytes(data: bytes) -> Any:
-    """Returns the object that `torch.save` has written, as `read_pickle` builds it.
+    """Returns the object in the bytes of a file written by `torch.save`; see `read_pickle`.
 
     Raises:
         WeightsError: The file is of another kind or damaged, or its pickle is refused.
@@ -75,14 +78,14 @@ def from_bytes(data: bytes) -> Any:
     if data.startswith(_ZIP):
         return _Archive(data).load()
     if data.startswith(_PICKLE):
-        return _Sequence(data).load()
+        return _LegacyFile(data).load()
     if data[257:262] == _TAR:
         raise WeightsError(
-            "it is a tar archive, as the first versions of PyTorch wrote them. Load it with "
+            "it is a tar archive, the format of the first versions of PyTorch. Load it with "
             "PyTorch and save it again."
         )
-    kind = "an HDF5 file" if data.startswith(_HDF5) else "not a file of torch.save"
-    raise WeightsError(f"it is {kind}. A PyTorch checkpoint is a zip archive or a pickle.")
+    kind = "an HDF5 file" if data.startswith(_HDF5) else "another file"
+    raise WeightsError(f"it must be a zip archive or a pickle of torch.save, got {kind}. {_SAVE}")
 
 
 class _Archive:
@@ -93,8 +96,8 @@ class _Archive:
         roots = [name[: -len("/data.pkl")] for name in self.members if name.endswith("/data.pkl")]
         if len(roots) != 1 or "/" in roots[0]:
             raise WeightsError(
-                f"it must have one member NAME/data.pkl, got {len(roots)}. It is not a file of "
-                "torch.save."
+                f"it must have one member NAME/data.pkl, got {len(roots)}. Save it with torch.save "
+                "in PyTorch."
             )
         self.root = roots[0]
         self.verified: set[str] = set()
@@ -111,11 +114,11 @@ class _Archive:
         return read_pickle(io.BytesIO(content), self.storage)
 
     def has(self, name: str) -> bool:
-        """Returns whether there is a member below the folder."""
+        """Returns whether the folder has a member."""
         return f"{self.root}/{name}" in self.members
 
     def read(self, name: str) -> memoryview:
-        """Returns the bytes of a member, after comparing them with their checksum once."""
+        """Returns the bytes of a member. Verifies their checksum on the first read."""
         content, checksum = self.members[f"{self.root}/{name}"]
         if name not in self.verified and zlib.crc32(content) != checksum:
             raise WeightsError(f"the checksum of {shown(name)} is wrong. {_DAMAGED}")
@@ -138,9 +141,9 @@ class _Archive:
 
 
 def _members(data: bytes) -> dict[str, tuple[memoryview, int]]:
-    """Returns the bytes and the checksum of each member by its name.
+    """Returns the bytes and the checksum of each member by name.
 
-    Nothing is unpacked: members must be stored, each in bytes of its own.
+    Nothing is decompressed: members must be stored uncompressed, without overlaps.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -157,20 +160,25 @@ def _members(data: bytes) -> dict[str, tuple[memoryview, int]]:
         name = entry.orig_filename
         what = f"member {shown(name)}"
         if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
-            raise WeightsError(f"{what} is compressed or encrypted, unlike those of torch.save.")
+            raise WeightsError(
+                f"{what} must be stored uncompressed and unencrypted, as torch.save does. Do not "
+                "trust this file."
+            )
         if name in members:
-            raise WeightsError(f"{what} comes twice. Do not trust this file.")
+            raise WeightsError(f"{what} occurs twice. Do not trust this file.")
         begin = _content_begin(data, entry.header_offset, what)
         end = begin + entry.file_size
         if entry.header_offset < position or end > len(data):
-            raise WeightsError(f"{what} overlaps another one, or the end of the file. {_TRUNCATED}")
+            raise WeightsError(
+                f"{what} overlaps another member or the end of the file. {_TRUNCATED}"
+            )
         members[name] = memoryview(data)[begin:end], entry.CRC
         position = end
     return members
 
 
 def _content_begin(data: bytes, header: int, what: str) -> int:
-    """Returns where the content of a member begins, behind its own header."""
+    """Returns the position of a member's content, which follows its local header."""
     fields = data[header : header + 30]
     if len(fields) < 30 or not fields.startswith(_ZIP):
         raise WeightsError(f"the header of {what} is broken. {_TRUNCATED}")
@@ -178,8 +186,8 @@ def _content_begin(data: bytes, header: int, what: str) -> int:
     return header + 30 + int(name) + int(extra)
 
 
-class _Sequence:
-    """Five pickles in a row, and storages."""
+class _LegacyFile:
+    """Five consecutive pickles, followed by storages."""
 
     def __init__(self, data: bytes) -> None:
         self.data = memoryview(data)
@@ -203,13 +211,14 @@ class _Sequence:
         for expected in (MAGIC, VERSION):
             if read_pickle(file, self.storage) != expected:
                 raise WeightsError(
-                    "it is a pickle, but not of torch.save. Save it with torch.save in PyTorch."
+                    "it is a pickle that torch.save did not write. Save it with torch.save in "
+                    "PyTorch."
                 )
-        read_pickle(file, self.storage)  # facts about the machine
+        read_pickle(file, self.storage)  # properties of the machine
         return read_pickle(file, self.storage)
 
     def storage(self, id: Any) -> Storage:
-        """Returns the storage of a persistent id; it is found once all are known."""
+        """Returns the storage of a persistent id. Its bytes are located after all pickles."""
         dtype, key, elements = _check_id(id, 6)
         storage = self.storages.setdefault(
             key, Storage(dtype, elements, lambda: self.contents[key])
@@ -219,17 +228,19 @@ class _Sequence:
         if id[5] is None:
             return storage
         if not isinstance(id[5], tuple) or len(id[5]) != 3:
-            raise WeightsError(f"a view must be a tuple of three, got {described(id[5])}.")
+            raise WeightsError(
+                f"a view must be a tuple of three values, got {described(id[5])}. {_DAMAGED}"
+            )
         _, offset, length = id[5]
         if not all(type(n) is int for n in (offset, length)):
             raise WeightsError(f"a view must have an offset and a size. {_DAMAGED}")
         return storage.view(offset, length)
 
     def _find(self, keys: Any, begin: int) -> None:
-        """Finds the bytes of each storage."""
+        """Locates the bytes of each storage."""
         known = isinstance(keys, list) and all(isinstance(key, str) for key in keys)
         if not known or len(keys) != len(self.storages) or set(keys) != set(self.storages):
-            raise WeightsError(f"its list of storages must have those of its tensors. {_DAMAGED}")
+            raise WeightsError(f"its list of storages does not match its tensors. {_DAMAGED}")
         for key in keys:
             storage = self.storages[key]
             end = begin + 8 + storage.elements * storage.dtype.bytes
@@ -254,11 +265,11 @@ class _Sequence:
 
 
 def _check_id(id: Any, length: int) -> tuple[Dtype, str, int]:
-    """Returns type, key and number of elements of a storage's persistent id."""
+    """Returns the type, key and number of elements in the persistent id of a storage."""
     if not isinstance(id, tuple) or len(id) != length or id[0] != "storage":
         raise WeightsError(
-            f"a persistent id must be a tuple of {length} for a storage, got {described(id)}. "
-            f"{_DAMAGED}"
+            f"a persistent id must be a tuple of {length} values for a storage, got "
+            f"{described(id)}. {_DAMAGED}"
         )
     _, dtype, key, _, elements = id[:5]
     if not isinstance(dtype, Dtype) or not isinstance(key, str):

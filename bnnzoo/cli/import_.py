@@ -1,4 +1,4 @@
-"""`bnnzoo import`: converts a PyTorch checkpoint of a paper's authors."""
+"""`bnnzoo import`: converts a PyTorch checkpoint published by a paper's authors."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def command(
     """Convert WEIGHTS, a PyTorch checkpoint (.pth, .pt, .th), to OUT.
 
     OUT is a packed .safetensors file, or .weights.h5 with the latent weights. PyTorch is not
-    needed, and nothing in the checkpoint is run.
+    needed, and no code in the checkpoint is executed.
     """
     from bnnzoo.importing import import_weights
 
@@ -72,11 +72,9 @@ def command(
 
 def _print(report: ImportReport, weights: Path) -> None:
     rows = [(a.source, str(a.shape), a.target, str(a.target_shape)) for a in report.assignments]
-    print_table(["tensor", "shape", f"weight of {report.model}", "shape there"], rows)
+    print_table(["tensor", "shape", f"weight of {report.model}", "its shape"], rows)
     place = "the whole file" if report.key is None else f"its {report.key!r}"
     prefix = f", without the prefix {report.prefix!r}" if report.prefix else ""
-    echo(
-        f"{len(rows):,} tensors were taken from {place}{prefix}; {len(report.unused):,} are unused."
-    )
-    echo(f"{weights} has the sha256 {report.sha256}.")
+    echo(f"Assigned {len(rows):,} tensors from {place}{prefix}; {len(report.unused):,} are unused.")
+    echo(f"The sha256 of {weights} is {report.sha256}.")
     echo(f"Wrote {report.path}.")

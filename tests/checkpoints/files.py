@@ -1,4 +1,4 @@
-"""Builds checkpoints byte by byte, right ones and wrong ones, without PyTorch."""
+"""Builds valid and invalid checkpoints byte by byte, without PyTorch."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def storage(key: str, elements: int, kind: str = "torch.FloatStorage", *view: by
 def tensor(
     held: bytes, shape: tuple[int, ...], strides: tuple[int, ...] | None = None, offset: int = 0
 ) -> bytes:
-    """A tensor of a storage; contiguous without strides."""
+    """A tensor of a storage. Contiguous if no strides are given."""
     if strides is None:
         strides = tuple(int(np.prod(shape[i + 1 :])) for i in range(len(shape)))
     return call(
@@ -73,7 +73,7 @@ def tensor(
 
 
 def whole(content: bytes, protocol: int = 2) -> bytes:
-    """A pickle with a beginning and an end."""
+    """A whole pickle: PROTO, its content, STOP."""
     return bytes([0x80, protocol]) + content + STOP
 
 
@@ -97,7 +97,7 @@ def new_file(content: bytes, storages: Mapping[str, bytes] | None = None, **more
 
 
 def old_file(content: bytes, storages: Mapping[str, tuple[int, bytes]] | None = None) -> bytes:
-    """Five pickles and storages, each with its number of elements."""
+    """A file of the legacy format: five pickles, then storages with their number of elements."""
     storages = storages or {}
     head = (pickle.dumps(value, 2) for value in (MAGIC, VERSION, {"little_endian": True}))
     tail = (struct.pack("<q", elements) + numbers for elements, numbers in storages.values())
@@ -109,7 +109,7 @@ def ones(elements: int) -> bytes:
 
 
 def plain_file(*, old: bool = False, **shapes: tuple[int, ...]) -> bytes:
-    """A state dict of ones, a storage for each tensor."""
+    """A state dict of ones, with a storage for each tensor."""
     sizes = {name: int(np.prod(shape)) for name, shape in shapes.items()}
     view = (b"N",) if old else ()
     content = dictionary(

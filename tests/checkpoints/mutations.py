@@ -1,8 +1,8 @@
-"""What is done to right checkpoints to make wrong ones.
+"""Mutations of valid checkpoints.
 
-Case i of a run is made by `np.random.default_rng([run, i])` and by nothing else. Half of the files
-have changed bytes. In the other half a pickle has other opcodes, numbers or names, or a storage has
-other bytes, in a container that is right.
+Case i of a run depends only on `np.random.default_rng([run, i])`. Half of the files have changed
+bytes. In the other half the container is valid, and the pickle has other opcodes, numbers or names,
+or a storage has other bytes.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def swap(rng: Rng, code: list[bytes]) -> None:
 
 
 def borrow(rng: Rng, code: list[bytes]) -> None:
-    """Puts some opcodes of the same pickle elsewhere."""
+    """Copies some opcodes to another position in the pickle."""
     i, j = (int(n) for n in rng.integers(len(code), size=2))
     code[j : j + int(rng.integers(4))] = code[i : i + int(rng.integers(1, 12))]
 
@@ -113,7 +113,7 @@ def edited(rng: Rng, content: bytes) -> tuple[bytes, str]:
 
 
 def of_zip(rng: Rng, seed: bytes) -> tuple[bytes, str]:
-    """Changes the pickle or another member, with right checksums."""
+    """Changes the pickle or another member, with valid checksums."""
     with zipfile.ZipFile(io.BytesIO(seed)) as archive:
         members = {entry: archive.read(entry) for entry in archive.namelist()}
     (main,) = (entry for entry in members if entry.endswith("/data.pkl"))
@@ -133,7 +133,7 @@ def of_zip(rng: Rng, seed: bytes) -> tuple[bytes, str]:
 
 
 def of_sequence(rng: Rng, seed: bytes) -> tuple[bytes, str]:
-    """Changes one of the five pickles, or a size of a storage."""
+    """Changes one of the five pickles, or the size of a storage."""
     file = io.BytesIO(seed)
     pickles = []
     for _ in range(5):
@@ -154,7 +154,7 @@ RAW: tuple[Callable[[Rng, bytearray], bytes], ...] = (flip_bits, cut, remove, in
 
 
 def mutated(run: int, case: int) -> tuple[bytes, str]:
-    """Returns a changed file and what was done to it."""
+    """Returns a mutated file and the name of the mutation."""
     rng: Any = np.random.default_rng([run, case])
     seed = pick(rng, seeds())
     if case % 2:

@@ -1,4 +1,4 @@
-"""Weights of PyTorch in a Keras model compute what they computed."""
+"""A Keras model with the weights of a PyTorch checkpoint computes the same as in PyTorch."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import pytest
 
 from bnnzoo import nn
 from bnnzoo.architectures.channels_last import Conv2D, DepthwiseConv2D
-from bnnzoo.checkpoints.assigning import assign, names_of
+from bnnzoo.checkpoints.assigning import _check_binary, assign, names_of
 from bnnzoo.checkpoints.naming import Names
+from bnnzoo.checkpoints.tensors import DTYPES, Storage, stored_tensor
 from bnnzoo.errors import ArgumentError, WeightsError
 from tests.checkpoints.files import dictionary, new_file, storage, tensor
 
@@ -140,31 +141,34 @@ def setting(name, value):
 
 
 WRONG = {
-    "missing": (without("bn1.bias", "fc.weight"), "it lacks bn1.bias, fc.weight of net. Choose"),
-    "left_over": (setting("x.y", [1.0]), "net has no place for its x.y. Choose the network"),
+    "missing": (
+        without("bn1.bias", "fc.weight"),
+        "must have the weights of net, but it lacks bn1.bias, fc.weight. Choose the network",
+    ),
+    "left_over": (setting("x.y", [1.0]), "of net, but it has the unexpected x.y. Choose the"),
     "both": (
         lambda values: values.update({"fc2.bias": values.pop("fc.bias")}),
-        "it lacks fc.bias of net, and net has no place for its fc2.bias",
+        "it lacks fc.bias, and it has the unexpected fc2.bias",
     ),
     "many": (
         lambda values: values.update({f"x{i}": np.ones(1, "f4") for i in range(20)}),
-        "no place for its x0, x1, x10, x11, x12, x13 and 14 more",
+        "the unexpected x0, x1, x10, x11, x12, x13 and 14 more",
     ),
     "classes": (
         setting("fc.weight", np.ones((5, 8))),
-        r"fc.weight must be \(2, 8\), got \(5, 8\). Check the network, its number of classes",
+        r"fc.weight must have shape \(2, 8\), got \(5, 8\). Check the network, its number of cl",
     ),
-    "transposed": (setting("fc.weight", np.ones((8, 2))), r"must be \(2, 8\), got \(8, 2\)"),
+    "transposed": (setting("fc.weight", np.ones((8, 2))), r"shape \(2, 8\), got \(8, 2\)"),
     "keras_layout": (setting("conv1.weight", np.ones((3, 3, 3, 4))), r"got \(3, 3, 3, 4\)"),
     "flat_of_another": (setting("conv1.weight", np.ones((107, 1))), r"got \(107, 1\)"),
-    "not_finite": (setting("bn1.bias", [0, np.nan, 1, 2]), "bn1.bias must be finite numbers"),
+    "not_finite": (setting("bn1.bias", [0, np.nan, 1, 2]), "bn1.bias must be finite, got values"),
     "real_valued": (
         setting("q.temperature", [0.35]),
         "the network is not binary yet: q.temperature must be below 1e-07, got 0.35. Use",
     ),
     "just_above": (setting("q.temperature", [1e-8, 1.1e-7]), "not binary yet.*got 1.1e-07"),
     "nan": (setting("q.temperature", [np.nan]), "not binary yet.*got nan"),
-    "unknown": (without("q.temperature"), r"it must have tensors \*.temperature, which tell"),
+    "unknown": (without("q.temperature"), r"it must have tensors \*.temperature, which show"),
 }
 
 
@@ -182,6 +186,14 @@ def test_a_checkpoint_of_another_network_is_refused(name, model, tmp_path):
         np.testing.assert_array_equal(np.asarray(weight), value)
 
 
+def test_temperatures_may_be_integers():
+    storage = Storage(DTYPES["int64"], 1, lambda: memoryview(bytes(8)))
+    integer = stored_tensor(storage, 0, (1,), (1,))
+    _check_binary({"q.temperature": integer}, {"*.temperature": 1e-7})
+    with pytest.raises(WeightsError, match="q.temperature must be below 0, got 0"):
+        _check_binary({"q.temperature": integer}, {"*.temperature": 0})
+
+
 def test_the_names_of_an_architecture_must_be_known():
-    with pytest.raises(ArgumentError, match="must be known, got quicknet. Known are those of: "):
+    with pytest.raises(ArgumentError, match="known names .*, got 'quicknet'. Known: adabin_"):
         names_of("quicknet")

@@ -1,4 +1,4 @@
-"""Changed checkpoints are refused or read: a little of `scripts/fuzz_packed.py --format torch`."""
+"""Mutated checkpoints are refused or read, as in `scripts/fuzz_packed.py --format torch`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.formats.test_fuzz import fuzz_packed
 __all__ = ["fuzz_packed"]  # a fixture
 
 
-def test_changed_files_are_refused_or_read(fuzz_packed):
+def test_mutated_files_are_refused_or_read(fuzz_packed):
     stages = collections.Counter()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -22,12 +22,12 @@ def test_changed_files_are_refused_or_read(fuzz_packed):
     assert stages["container"] > 500 and stages["validation"] > 20 and stages["result"] > 40
 
 
-def test_a_case_is_repeated_by_its_two_numbers():
+def test_a_case_depends_only_on_its_two_numbers():
     assert [mutated(3, case) for case in range(40)] == [mutated(3, case) for case in range(40)]
     assert mutated(3, 8) != mutated(4, 8)
 
 
-def test_every_edit_is_made():
+def test_every_mutation_occurs():
     edits = {mutated(1, case)[1] for case in range(600)}
     assert {edit.__name__ for edit in (*CODE, *RAW)} <= edits
     assert {"lost", "size", "bytes", "renamed"} <= edits

@@ -1,4 +1,4 @@
-"""Each table names every tensor of its authors' checkpoints, and no others."""
+"""Each table names every tensor of the authors' checkpoints, and no others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ QUICK = ("adabin_resnet20", "reactnet_a")
 
 
 def sizes(name: str) -> dict[str, int]:
-    """Number of elements by the authors' names, for a model without its numbers."""
+    """Number of elements by the authors' names, for a model without values."""
     found: dict[str, int] = {}
 
     def build():
@@ -35,7 +35,7 @@ def sizes(name: str) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("name", swept(NAMES, QUICK))
-def test_every_weight_has_a_name_of_its_own(name):
+def test_every_weight_has_a_unique_name(name):
     assert sum(sizes(name).values()) == registry.info(name).params
 
 
@@ -43,12 +43,12 @@ def test_every_weight_has_a_name_of_its_own(name):
 def test_the_names_are_those_of_the_authors_code(name):
     names = NAMES[name]
     listed = Golden(name).about["weights"]
-    held = {names.usual(weight): math.prod(shape) for weight, _, shape, _ in listed}
+    held = {names.canonical(weight): math.prod(shape) for weight, _, shape, _ in listed}
     ours = sizes(name)
     assert {n: size for n, size in held.items() if n in ours or not names.is_unused(n)} == ours
 
 
-def test_the_page_lists_them():
+def test_the_docs_list_the_networks():
     page = (DATA.parents[1] / "docs" / "checkpoints.md").read_text()
     rows = re.findall(r"^\| (`.+`) \| ", page.partition("## Networks")[2], re.MULTILINE)
     assert sorted(re.findall(r"`(\w+)`", " ".join(rows))) == sorted(NAMES)

@@ -39,17 +39,17 @@ NAMES = Names(
         ("a.b/c", "c.c"),
     ],
 )
-def test_a_weight_has_the_name_of_the_first_match(path, name):
+def test_the_first_match_names_a_weight(path, name):
     assert NAMES.source(path) == name
 
 
 @pytest.mark.parametrize("path", ["axb/c", "stem_conv2/kernel", "stage_block1_conv/kernel", "x/y"])
-def test_other_weights_have_none(path):
+def test_other_weights_have_no_name(path):
     with pytest.raises(KeyError):
         NAMES.source(path)
 
 
-def test_tensors_without_a_use():
+def test_unused_tensors():
     unused = ("bn1.num_batches_tracked", "num_batches_tracked", "aux.1.weight", "a.temperature")
     assert all(map(NAMES.is_unused, unused))
     assert not NAMES.is_unused("aux") and not NAMES.is_unused("bn1.weight")

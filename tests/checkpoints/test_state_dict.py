@@ -56,7 +56,7 @@ def test_weights_are_found(loaded, key, prefix):
 def test_a_key_selects_others():
     loaded = {"state_dict": {"a": T}, "model_ema": {"b": T}}
     assert set(state_dict.find(loaded, "state_dict").tensors) == {"a"}
-    with pytest.raises(WeightsError, match="no weights under 'x'. .* 'state_dict', 'model_ema'"):
+    with pytest.raises(WeightsError, match="under the key 'x'. .* 'state_dict', 'model_ema'"):
         state_dict.find(loaded, "x")
 
 
@@ -74,17 +74,17 @@ def test_entries_that_are_not_tensors_are_named():
 @pytest.mark.parametrize(
     ("loaded", "message"),
     [
-        ([T], "it must hold a dictionary of tensors, got a list"),
-        (T, "it must hold a dictionary of tensors, got a StoredTensor"),
-        ({}, "it has no tensors under names"),
-        ({"epoch": 3, 0: T}, "it has no tensors under names"),
+        ([T], "it must contain a dictionary of tensors, got a list. Save model"),
+        (T, "it must contain a dictionary of tensors, got a StoredTensor"),
+        ({}, "it must contain named tensors, got none. Save model"),
+        ({"epoch": 3, 0: T}, "it must contain named tensors"),
         (
             {"generator": WEIGHTS, "critic": WEIGHTS},
             "keys, 'generator', 'critic'. Choose one: --key",
         ),
     ],
 )
-def test_what_has_no_weights_is_refused(loaded, message):
+def test_objects_without_weights_are_refused(loaded, message):
     with pytest.raises(WeightsError, match=message):
         state_dict.find(loaded)
 
@@ -105,12 +105,12 @@ def test_files_are_read_with_their_digest():
 def test_errors_name_the_file(tmp_path):
     path = tmp_path / "net.pth"
     path.write_bytes(new_file(b"]"))
-    with pytest.raises(WeightsError, match=r"net\.pth: it must hold a dictionary of tensors"):
+    with pytest.raises(WeightsError, match=r"net\.pth: it must contain a dictionary of tensors"):
         state_dict.read(path)
 
 
-def test_one_storage_cannot_be_many_tensors(tmp_path):
-    """So that a small file does not ask for much memory; a few tied weights are usual."""
+def test_tensors_may_share_a_storage_only_a_few_times(tmp_path):
+    """A few tied weights are common, but a small file must not need much memory."""
     path = tmp_path / "net.pth"
     for count, fits in ((3, True), (40, False)):
         held = storage("0", 5000)
@@ -120,7 +120,8 @@ def test_one_storage_cannot_be_many_tensors(tmp_path):
             assert len(state_dict.read(path).tensors) == count
         else:
             with pytest.raises(
-                WeightsError, match="tensors must have at most .* bytes, got 800000"
+                WeightsError,
+                match=r"tensors must have at most .* bytes in total, got 800000\. Save",
             ):
                 state_dict.read(path)
 

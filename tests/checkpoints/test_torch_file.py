@@ -1,4 +1,4 @@
-"""The two containers of torch.save: what PyTorch wrote, and every way in which a file is wrong."""
+"""The two containers of torch.save: files that PyTorch wrote, and every way to damage one."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from tests.checkpoints.files import (
 EXPECTED = np.load(GOLDENS / "expected.npz")
 FILES = sorted(path.stem for path in GOLDENS.glob("*.pth") if "refused_" not in path.name)
 REFUSED = {
-    "complex": "it names `torch.ComplexFloatStorage`, which dense tensors of real numbers do not",
+    "complex": "the name `torch.ComplexFloatStorage`, which dense tensors of real numbers do not",
     "expanded": r"must not repeat the 2 elements of its storage, got shape \(2, 50\)",
-    "module": r"names `torch.nn.modules.container.Sequential`.*It is a whole model. Save its w",
-    "quantized": "it names `torch._utils._rebuild_qtensor`",
+    "module": r"name `torch.nn.modules.container.Sequential`.*It is a whole model. Save its w",
+    "quantized": "it uses the name `torch._utils._rebuild_qtensor`",
     "script": "it is a TorchScript program. Save its weights",
-    "sparse": "it names `torch._utils._rebuild_sparse_tensor`",
+    "sparse": "it uses the name `torch._utils._rebuild_sparse_tensor`",
 }
 TENSORS = dictionary({"a": tensor(storage("0", 6), (2, 3)), "b": tensor(storage("1", 4), (4,))})
 STORAGES = {"0": ones(6), "1": ones(4)}
@@ -59,11 +59,11 @@ def tensors(value, path):
                 yield from tensors(item, f"{path}/{key}")
 
 
-# What PyTorch wrote -------------------------------------------------------------------------------
+# Files that PyTorch wrote -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_numbers_are_those_that_torch_reads(name):
+def test_values_equal_those_that_torch_reads(name):
     found = dict(tensors(torch_file.read(GOLDENS / f"{name}.pth"), name))
     assert set(found) == {key for key in EXPECTED.files if key.split("/")[0] == name}
     for key, array in found.items():
@@ -72,13 +72,13 @@ def test_numbers_are_those_that_torch_reads(name):
         np.testing.assert_array_equal(np.signbit(array), np.signbit(EXPECTED[key]))
 
 
-def test_the_goldens_have_every_type_and_form():
+def test_the_goldens_cover_every_type_and_form():
     types = {array.dtype.name for key, array in EXPECTED.items() if key.startswith("types/")}
     assert len(types) == 12  # bfloat16 is float32 there
     assert len(FILES) == 10
 
 
-def test_other_values_of_a_training_loop_are_plain():
+def test_other_values_of_a_training_loop_become_plain_values():
     loaded = torch_file.read(GOLDENS / "trained.pth")
     assert (loaded["epoch"], loaded["arch"], loaded["none"]) == (120, "net", None)
     assert loaded["size"] == (3, 4) and loaded["history"] == {"loss": [1.0, 0.5]}
@@ -93,7 +93,7 @@ def test_other_values_of_a_training_loop_are_plain():
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_not_a_tensor_is_refused_by_name(name):
+def test_other_objects_are_refused_by_name(name):
     path = GOLDENS / f"refused_{name}.pth"
     with pytest.raises(WeightsError, match=f"^{re.escape(str(path))}: .*{REFUSED[name]}"):
         torch_file.read(path)
@@ -110,14 +110,17 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "it is not a file of torch.save"),
-        (b"\x89HDF\r\n\x1a\n" + bytes(8), "it is an HDF5 file"),
+        (
+            b"",
+            "must be a zip archive or a pickle of torch.save, got another file. Save its weights",
+        ),
+        (b"\x89HDF\r\n\x1a\n" + bytes(8), "got an HDF5 file"),
         (
             b"storages".ljust(257, b"\0") + b"ustar" + bytes(250),
-            "it is a tar archive, as the first versions",
+            "it is a tar archive, the format of the first versions",
         ),
-        (whole(b"}"), "it is a pickle, but not of torch.save"),
-        (whole(integer(5)) * 2, "it is a pickle, but not of torch.save"),
+        (whole(b"}"), "it is a pickle that torch.save did not write"),
+        (whole(integer(5)) * 2, "it is a pickle that torch.save did not write"),
         (zipped({"config.json": b"{}"}), "must have one member NAME/data.pkl, got 0"),
         (zipped({"a/data.pkl": b"", "b/data.pkl": b""}), "NAME/data.pkl, got 2"),
         (zipped({"a/b/data.pkl": b""}), "NAME/data.pkl, got 1"),
@@ -140,7 +143,7 @@ def test_a_storage_must_have_its_size(elements):
 
 
 @pytest.mark.parametrize("name", ["../x", "net/../../x", "/etc/passwd", "C:\\x", "net/data/"])
-def test_paths_of_other_members_are_names_only(name, tmp_path, monkeypatch):
+def test_members_are_never_written_to_their_paths(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     storages = {f"net/data/{key}": numbers for key, numbers in STORAGES.items()}
     file = zipped({"net/data.pkl": whole(TENSORS), **storages, name: b"x"})
@@ -157,13 +160,13 @@ def test_keys_cannot_leave_the_archive():
 def test_compressed_members_are_refused():
     bomb = zipped({"net/data.pkl": whole(b"}"), "net/data/0": bytes(10**7)}, zipfile.ZIP_DEFLATED)
     assert len(bomb) < 11_000
-    refused(bomb, "'net/data.pkl' is compressed or encrypted")
+    refused(bomb, "'net/data.pkl' must be stored uncompressed and unencrypted")
 
 
 def test_encrypted_members_are_refused():
     file = bytearray(new_file(TENSORS, STORAGES))
     file[file.index(b"PK\1\2") + 8] |= 1
-    refused(bytes(file), "compressed or encrypted")
+    refused(bytes(file), "uncompressed and unencrypted")
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
@@ -172,19 +175,19 @@ def test_names_must_be_unique(tmp_path):
     with zipfile.ZipFile(path, "w") as archive:
         for content in (whole(b"}"), whole(TENSORS)):
             archive.writestr("net/data.pkl", content)
-    refused(path.read_bytes(), "'net/data.pkl' comes twice")
+    refused(path.read_bytes(), "'net/data.pkl' occurs twice")
 
 
-def test_members_must_have_bytes_of_their_own():
+def test_members_must_not_overlap():
     file = bytearray(new_file(TENSORS, STORAGES))
     entries = [m.start() for m in re.finditer(b"PK\1\2", bytes(file))]
     file[entries[2] + 42 : entries[2] + 46] = file[entries[1] + 42 : entries[1] + 46]
-    refused(bytes(file), "overlaps another one")
+    refused(bytes(file), "overlaps another member")
     file = bytearray(new_file(TENSORS, STORAGES))
     file[entries[1] + 20 : entries[1] + 28] = struct.pack("<II", 30, 30)
-    refused(bytes(file), "overlaps another one|must have 24 bytes")
+    refused(bytes(file), "overlaps another member|must have 24 bytes")
     file[entries[2] + 20 : entries[2] + 28] = struct.pack("<II", 2**31, 2**31)
-    refused(bytes(file), "overlaps another one")
+    refused(bytes(file), "overlaps another member")
 
 
 def test_checksums_are_compared():
@@ -197,10 +200,10 @@ def test_checksums_are_compared():
     refused(file.replace(b"FloatStorage", b"FloatStorag_"), "checksum of 'data.pkl' is wrong")
 
 
-def test_every_cut_is_noticed():
+def test_truncated_files_are_refused():
     file = new_file(TENSORS, STORAGES)
     for length in range(len(file)):
-        refused(file[:length], "zip directory is broken|not a file of torch.save")
+        refused(file[:length], "zip directory is broken|got another file")
 
 
 @pytest.mark.parametrize("order", [b"little", b"big"])
@@ -219,7 +222,7 @@ def test_a_pickle_must_not_be_too_long():
     refused(old_file(text("x" * 2**22)), "pickle must have at most 4194304 bytes. Save the state")
 
 
-# Pickles in a row ---------------------------------------------------------------------------------
+# The legacy format --------------------------------------------------------------------------------
 
 
 def old(view: bytes = b"N", elements: int = 6) -> bytes:
@@ -232,9 +235,9 @@ OLD = {"0": (6, ones(6))}
 @pytest.mark.parametrize(
     ("content", "storages", "message"),
     [
-        (old(), {}, "list of storages must have those of its tensors"),
-        (old(), {"1": OLD["0"]}, "list of storages must have those of its tensors"),
-        (old(), {**OLD, "1": (1, ones(1))}, "list of storages must have those of its tensors"),
+        (old(), {}, "list of storages does not match its tensors"),
+        (old(), {"1": OLD["0"]}, "list of storages does not match its tensors"),
+        (old(), {**OLD, "1": (1, ones(1))}, "list of storages does not match its tensors"),
         (old(), {"0": (5, ones(6))}, "storage '0' must have 6 elements, got 5"),
         (old(), {"0": (6, ones(5))}, r"storage '0' ends at byte \d+ but the file has"),
         (old(), {"0": (6, ones(7))}, r"its last storage ends at byte \d+ but the file has"),
@@ -247,7 +250,7 @@ OLD = {"0": (6, ones(6))}
         (old(elements=2**61), {"0": (2**61, ones(6))}, "storage '0' ends at byte"),
     ],
 )
-def test_every_rule_of_the_older_format(content, storages, message):
+def test_malformed_files_of_the_legacy_format_are_refused(content, storages, message):
     refused(old_file(content, storages), message)
 
 
@@ -258,7 +261,7 @@ def test_views_of_storages_begin_at_their_offset():
     np.testing.assert_array_equal(loaded["a"].array(), np.float32([[2, 3], [4, 5]]))
 
 
-def test_every_cut_of_the_older_format_is_noticed():
+def test_truncated_files_of_the_legacy_format_are_refused():
     file = plain_file(old=True, a=(2, 3), b=(4,))
     for length in range(len(file)):
         with pytest.raises(WeightsError):
@@ -271,8 +274,8 @@ def test_every_cut_of_the_older_format_is_noticed():
 @pytest.mark.parametrize(
     ("id", "message"),
     [
-        (integer(5), "a persistent id must be a tuple of 5 for a storage, got 5"),
-        (sequence(text("module")), "a persistent id must be a tuple of 5"),
+        (integer(5), "a persistent id must be a tuple of 5 values for a storage, got 5"),
+        (sequence(text("module")), "a persistent id must be a tuple of 5 values"),
         (sequence(*[text("storage")] * 5), "a storage must have a type and a key"),
         (storage("0", -1)[:-1], "a storage must have a size, got -1"),
         (storage("0", 1, "torch.Size")[:-1], "a storage must have a type and a key"),
@@ -282,5 +285,5 @@ def test_persistent_ids_are_storages(id, message):
     refused(new_file(id + b"Q", STORAGES), message)
 
 
-def test_a_storage_alone_is_not_read():
+def test_a_storage_is_not_read_before_it_is_used():
     assert isinstance(torch_file.from_bytes(new_file(storage("0", 6), STORAGES)), Storage)

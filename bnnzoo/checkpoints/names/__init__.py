@@ -1,4 +1,4 @@
-"""The names of weights in the checkpoints of papers' authors: one file per paper."""
+"""Names of the weights in the checkpoints of the papers' authors: one file per paper."""
 
 from __future__ import annotations
 

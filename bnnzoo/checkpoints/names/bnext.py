@@ -6,8 +6,8 @@ from bnnzoo.checkpoints.naming import Names
 
 __all__ = ["NAMES"]
 
-# A kernel is divided by its temperature and clipped, which is its sign only near zero. Training
-# starts at 1 and ends below this.
+# Kernels are divided by a temperature and clipped, which approaches their sign as the temperature
+# approaches zero. Training starts at 1 and ends below this value.
 MAX_TEMPERATURE = 1e-7
 _UNITS = {
     "block{b}_unit1": "feature.{b}.Attention",

@@ -22,7 +22,7 @@ _LAYERS = {
     "logits": "output",
 }
 _PLAIN = Names({**_LAYERS, "transition{s}_conv": "features.Transition_{s}.3"})
-# A shuffle of the channels is before the convolution.
+# The channel shuffle before the convolution is a module of its own.
 _SHUFFLED = Names({**_LAYERS, "transition{s}_conv": "features.Transition_{s}.4"})
 NAMES = {
     **dict.fromkeys(("meliusnet29", "meliusnet42", "meliusnet59"), _PLAIN),

@@ -6,7 +6,7 @@ from bnnzoo.checkpoints.naming import Names
 
 __all__ = ["NAMES"]
 
-# ReActNet has flat kernels under `weights`, AdamBNN others under `weight`.
+# ReActNet names its flat kernels `weights`, AdamBNN its 4-D kernels `weight`.
 _ENDINGS = {".weights": ".weight"}
 _MOBILE = Names(
     {
