@@ -33,6 +33,7 @@ COMMANDS = {
     "finetune": "Train a pretrained network on other classes.",
     "inspect": "Show the graph, tensors and metadata of a packed file.",
     "list": "List the models.",
+    "plot": "Draw the training curves of runs.",
     "predict": "Classify images.",
     "publish": "Add the network of a finished run to the zoo.",
     "recipes": "List the training recipes and their accuracies.",
