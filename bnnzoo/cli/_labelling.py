@@ -1,4 +1,4 @@
-"""The options `--labels` and `--preprocessing`, which several commands share."""
+"""The options `--labels`, `--preprocessing` and `--task`, which several commands share."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from bnnzoo.errors import DataError
 if TYPE_CHECKING:
     from bnnzoo.data.labels import Labels
 
-__all__ = ["LABELS", "NAMES", "PREPROCESSING", "class_names", "names_and_table"]
+__all__ = ["LABELS", "NAMES", "PREPROCESSING", "TASK", "class_names", "names_and_table"]
 
 NAMES = "an id such as imagenet1k, or FILE: a name per line, JSON, or CSV class_name,class_index"
 LABELS = f"Class names ({NAMES}), or a CSV with the columns file,class_index: the images' labels."
 PREPROCESSING = "Id, or mean=M:std=S[:size=HxW][:crop=F] in [0, 1]; the model's own by default."
+TASK = "Task of a model that does not say it: a class per image, or a class per pixel."
 
 
 def names_and_table(value: str | None) -> tuple[Labels | None, Path | None]:

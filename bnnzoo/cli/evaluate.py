@@ -13,12 +13,13 @@ import click
 
 from bnnzoo.atomic import check_writable, write_file
 from bnnzoo.cli import _completing
-from bnnzoo.cli._labelling import LABELS, PREPROCESSING, names_and_table
+from bnnzoo.cli._labelling import LABELS, PREPROCESSING, TASK, names_and_table
+from bnnzoo.cli._metrics import class_table, metric_rows
 from bnnzoo.cli.output import note, print_json, print_table, progress_bar
 from bnnzoo.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from bnnzoo.evaluation import EvaluationReport
+    from bnnzoo.evaluation import Report
 
 MOST_SKIPPED = 10
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -39,8 +40,9 @@ class Recorded(click.Command):
     "--data",
     required=True,
     help="FOLDER (of class folders, or of images with --labels), FILE.npz, sample:fashion_mnist, "
-    "keras:NAME[:SPLIT] or tfds:NAME[:SPLIT].",
+    "keras:NAME[:SPLIT], tfds:NAME[:SPLIT], or for segmentation folder:IMAGES,MASKS.",
 )
+@click.option("--task", type=click.Choice(["classification", "segmentation"]), help=TASK)
 @click.option("--labels", help=LABELS)
 @click.option("--class-map", type=FILE, help="CSV or JSON file: index by class folder.")
 @click.option("--preprocessing", help=PREPROCESSING)
@@ -135,7 +137,7 @@ def _advance(bar: Any, done: int, total: int) -> None:
     bar.update(done - bar.n)
 
 
-def _drawn(report: EvaluationReport, path: Path) -> bytes | str:
+def _drawn(report: Report, path: Path) -> bytes | str:
     from bnnzoo.evaluation.confusion import confusion_csv, confusion_png
 
     matrix = report.confusion_matrix()
@@ -144,7 +146,7 @@ def _drawn(report: EvaluationReport, path: Path) -> bytes | str:
     return confusion_png(matrix, report.class_names, f"{report.full_name} on {report.dataset}")
 
 
-def _warn(report: EvaluationReport) -> None:
+def _warn(report: Report) -> None:
     """Writes warnings to standard error."""
     if report.random_weights:
         note("The weights are random: only the throughput is meaningful.")
@@ -154,25 +156,16 @@ def _warn(report: EvaluationReport) -> None:
         note(f"Skipped {len(report.skipped):,} images in total. -o lists all.")
 
 
-def _print_tables(report: EvaluationReport, per_class: bool) -> None:
+def _print_tables(report: Report, per_class: bool) -> None:
     facts = {
         "model": report.full_name + (" (random weights)" if report.random_weights else ""),
         "data set": f"{report.dataset} (n = {report.n:,}{', partial' if report.partial else ''})",
         "preprocessing": report.preprocessing,
-        "top-1": _percent(report.top1, report.top1_interval),
-        "top-5": _percent(report.top5, report.top5_interval),
-        "loss": None if report.loss is None else f"{report.loss:.4f}",
+        **metric_rows(report.metrics()),
         "images/s": f"{report.images_per_second:,.1f} ({report.runtime})",
     }
     if report.skipped:
         facts["skipped"] = f"{len(report.skipped):,}"
     print_table(["result", ""], list(facts.items()))
     if per_class:
-        rows = [tuple(row.values()) for row in report.per_class()]
-        print_table(["class", "name", "n", "top-1 %"], rows)
-
-
-def _percent(value: float | None, interval: tuple[float, float] | None) -> str | None:
-    if value is None or interval is None:
-        return None
-    return f"{value:.2f} % ({interval[0]:.2f} to {interval[1]:.2f}, 95 %)"
+        print_table(*class_table(report.per_class()))

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from bnnzoo.cli import _completing
+from bnnzoo.cli._metrics import metric_rows
 from bnnzoo.cli.evaluate import Recorded
 from bnnzoo.cli.output import note, print_json, print_table, progress_bar
 from bnnzoo.training.distributed import lifeline
@@ -140,12 +141,12 @@ def print_epoch(row: dict[str, Any]) -> None:
 def print_report(report: dict[str, Any], folder: Path) -> None:
     """Writes the table of results."""
     measured = report["evaluation"]
-    low, high = measured["top1_interval"]
     facts = {
         "recipe": report["recipe"],
         "epochs": report["epochs"],
         "data set": f"{measured['dataset']} (n = {measured['n']:,})",
-        "top-1": f"{measured['top1']:.2f} % ({low:.2f} to {high:.2f}, 95 %)",
+        **metric_rows(measured),
         "model": str(folder / "model.keras"),
     }
-    print_table(["result", ""], [(name, str(value)) for name, value in facts.items()])
+    known = [(name, str(value)) for name, value in facts.items() if value is not None]
+    print_table(["result", ""], known)

@@ -25,7 +25,7 @@ from bnnzoo.data.labels import Labels
 from bnnzoo.data.preprocessing import Preprocessing
 from bnnzoo.data.sources import Data, check_source
 from bnnzoo.errors import ArgumentError, ConversionError
-from bnnzoo.evaluation import EvaluationReport, evaluate
+from bnnzoo.evaluation import EvaluationReport, Report, evaluate
 from bnnzoo.evaluation.classifier import choose_preprocessing
 from bnnzoo.evaluation.report import same_accuracy
 from bnnzoo.formats import Format, Network, Written, packed
@@ -36,6 +36,7 @@ from bnnzoo.graph.ir import Graph
 from bnnzoo.graph.ops import infer_types
 from bnnzoo.manifest import WeightsRecord
 from bnnzoo.model_source import resolve_model
+from bnnzoo.model_spec import TASKS
 from bnnzoo.opening import open_model
 from bnnzoo.snapshot import Snapshot
 
@@ -259,8 +260,8 @@ class _Job:
         """Compares the outputs of the whole network.
 
         Returns:
-            The runtime's instruction set, the largest difference, and the fraction of images with
-            equal classes.
+            The runtime's instruction set, the largest difference, and the fraction of images, or of
+            pixels for segmentation, with equal classes.
         """
         compiled = runtime.Model(stored)
         ends = {*self.graph.inputs, *self.graph.outputs}
@@ -275,9 +276,10 @@ class _Job:
             for found, expected in pairs
         )
         found, expected = pairs[0]
-        if len(pairs) > 1 or expected.ndim != 2:
+        axes = TASKS.get(self.origin.info.task or "classification")
+        if len(pairs) > 1 or expected.ndim - 1 != axes:
             return compiled.isa, difference, None
-        same = float((found.argmax(axis=1) == expected.argmax(axis=1)).mean())
+        same = float((found.argmax(axis=-1) == expected.argmax(axis=-1)).mean())
         return compiled.isa, difference, same
 
     def measure(self, data: Data, limit: int | None, labels: Labels | None) -> DataReport:
@@ -293,8 +295,8 @@ class _Job:
         report = _data_report(before, after)
         if self.exact and not same_accuracy(before, after):
             raise ConversionError(
-                f"The packed {self.name} must have top-1 {report.origin_top1:.2f} % on "
-                f"{report.dataset}, got {report.packed_top1:.2f} %. Nothing was written. Please "
+                f"The packed {self.name} must have {report.metric} {report.origin:.2f} % on "
+                f"{report.dataset}, got {report.packed:.2f} %. Nothing was written. Please "
                 "report this with the model."
             )
         return report
@@ -361,12 +363,16 @@ def _runtime() -> Any:
     return runtime
 
 
-def _data_report(before: EvaluationReport, after: EvaluationReport) -> DataReport:
-    same = before.predictions.top_indices[:, 0] == after.predictions.top_indices[:, 0]
+def _data_report(before: Report, after: Report) -> DataReport:
+    agreement = None
+    if isinstance(before, EvaluationReport) and isinstance(after, EvaluationReport):
+        same = before.predictions.top_indices[:, 0] == after.predictions.top_indices[:, 0]
+        agreement = 100 * float(same.mean())
     return DataReport(
         dataset=before.dataset,
         n=before.n,
-        origin_top1=before.top1,
-        packed_top1=after.top1,
-        agreement=100 * float(same.mean()),
+        metric=before.METRIC,
+        origin=before.score,
+        packed=after.score,
+        agreement=agreement,
     )

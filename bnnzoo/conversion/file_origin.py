@@ -15,7 +15,7 @@ from bnnzoo.conversion.report import LayerReport, layer_report
 from bnnzoo.data import preprocessing as preprocessings
 from bnnzoo.data.preprocessing import Preprocessing
 from bnnzoo.data.sources import Data
-from bnnzoo.evaluation import EvaluationReport, evaluate
+from bnnzoo.evaluation import Report, evaluate
 from bnnzoo.formats import FORMATS, packed
 from bnnzoo.formats.packed import PackedFile
 from bnnzoo.graph.interpreter import run
@@ -57,7 +57,7 @@ class FileOrigin:
         steps = 2.0 ** self._types[name].bits - 1 if levels else 1.0
         return np.asarray(value / steps, np.float32)
 
-    def evaluate(self, data: Data, **options: Any) -> EvaluationReport:
+    def evaluate(self, data: Data, **options: Any) -> Report:
         """Measures the network in the runtime, with the weights in the file."""
         content = packed.to_bytes(self.graph, self.info)
         path = Snapshot.holding(Path(f"{self.info.name}.safetensors"), content)

@@ -13,7 +13,7 @@ from bnnzoo.conversion.describe import describe
 from bnnzoo.conversion.report import LayerReport, layer_report
 from bnnzoo.data.preprocessing import Preprocessing
 from bnnzoo.data.sources import Data
-from bnnzoo.evaluation import EvaluationReport, evaluate
+from bnnzoo.evaluation import Report, evaluate
 from bnnzoo.formats.packed import PackedFile
 from bnnzoo.graph.ir import Graph, Node
 from bnnzoo.keras_bridge.float32_copy import computing_in_float32
@@ -64,7 +64,7 @@ class KerasOrigin:
         """Returns the values that Keras computes for some inputs, by their names in the graph."""
         return layer_values(self._traced, *self._values(*inputs.values()))
 
-    def evaluate(self, data: Data, **options: Any) -> EvaluationReport:
+    def evaluate(self, data: Data, **options: Any) -> Report:
         """Measures the model in Keras."""
         return evaluate(self.model, data, **options)
 

@@ -90,16 +90,18 @@ class DataReport:
     Attributes:
         dataset: Name of the data set.
         n: Number of images.
-        origin_top1: Top-1 of the origin, in percent.
-        packed_top1: Top-1 in the packed runtime, in percent.
-        agreement: Percentage of images with the same predicted class.
+        metric: Name of the accuracy: `top-1`, or for segmentation `mean IoU`.
+        origin: Accuracy of the origin, in percent.
+        packed: Accuracy in the packed runtime, in percent.
+        agreement: Percentage of images with the same predicted class; None for segmentation.
     """
 
     dataset: str
     n: int
-    origin_top1: float
-    packed_top1: float
-    agreement: float
+    metric: str
+    origin: float
+    packed: float
+    agreement: float | None
 
 
 @dataclass(frozen=True)
@@ -122,8 +124,8 @@ class ConversionReport:
         check: Result of the comparison.
         output_difference: Largest difference between outputs of the whole network and its origin,
             divided by the largest output. Not meaningful for random weights, whose signs flip.
-        top1_agreement: Fraction of these images with the same predicted class; None if the network
-            is not a classifier.
+        top1_agreement: Fraction of these images, or of their pixels for segmentation, with the same
+            predicted class; None if the network has no classes.
         data: Accuracy on `data`; None without data.
     """
 
@@ -199,11 +201,13 @@ class ConversionReport:
                 line += f"; {100 * self.top1_agreement:.0f} % of the predicted classes are equal"
             lines.append(f"{line}.")
         if self.data is not None:
-            lines.append(
-                f"{self.data.dataset} (n = {self.data.n:,}): top-1 {self.data.packed_top1:.2f} % "
-                f"packed, {self.data.origin_top1:.2f} % in {self.origin}; "
-                f"{self.data.agreement:.2f} % of the predicted classes are equal."
+            line = (
+                f"{self.data.dataset} (n = {self.data.n:,}): {self.data.metric} "
+                f"{self.data.packed:.2f} % packed, {self.data.origin:.2f} % in {self.origin}"
             )
+            if self.data.agreement is not None:
+                line += f"; {self.data.agreement:.2f} % of the predicted classes are equal"
+            lines.append(f"{line}.")
         return lines
 
     def _flips(self) -> str:

@@ -130,12 +130,14 @@ class Batch:
         images: float32 `(n, h, w, c)`; None if every image of the batch was skipped.
         labels: int64 `(n,)`; with masks `(n, h, w)`, in the size of the images.
         ids: Names of the n images.
+        sizes: Height and width of each of the n images before preprocessing.
         skipped: Images that `skip_bad` left out of this batch.
     """
 
     images: NDArray[np.float32] | None
     labels: NDArray[np.int64]
     ids: tuple[str, ...]
+    sizes: tuple[tuple[int, int], ...]
     skipped: tuple[Skipped, ...] = ()
 
 
@@ -176,12 +178,13 @@ def batches(
 
 
 def _make_batch(chunk: Sequence[Item], preprocessing: Preprocessing, skip_bad: bool) -> Batch:
-    good, prepared, labels, skipped = [], [], [], []
+    good, prepared, labels, sizes, skipped = [], [], [], [], []
     for item in chunk:  # each is prepared when it is read: originals may be far larger
         try:
             image, mask = item.read_both()
             prepared.append(preprocessing([image])[0])
             labels.append(item.label if mask is None else preprocessing.fit_mask(mask))
+            sizes.append((image.shape[0], image.shape[1]))
             good.append(item)
         except DataError as error:
             if not skip_bad:
@@ -189,5 +192,9 @@ def _make_batch(chunk: Sequence[Item], preprocessing: Preprocessing, skip_bad: b
             skipped.append(Skipped(item.id, str(error)))
     images = preprocessing.stack(prepared) if prepared else None
     return Batch(
-        images, np.array(labels, dtype=np.int64), tuple(item.id for item in good), tuple(skipped)
+        images,
+        np.array(labels, dtype=np.int64),
+        tuple(item.id for item in good),
+        tuple(sizes),
+        tuple(skipped),
     )

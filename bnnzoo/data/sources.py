@@ -28,7 +28,15 @@ from bnnzoo.data.tables import ClassMap
 from bnnzoo.data.tfds import import_tfds, tfds_dataset
 from bnnzoo.errors import ArgumentError, DataError, did_you_mean
 
-__all__ = ["Data", "as_source", "check_source", "mask_folders", "open_source", "source_files"]
+__all__ = [
+    "Data",
+    "as_source",
+    "check_source",
+    "has_masks",
+    "mask_folders",
+    "open_source",
+    "source_files",
+]
 
 Data: TypeAlias = str | PathLike[str] | Source | tuple[Any, Any]
 
@@ -121,6 +129,17 @@ def open_source(
             Path(spec), labels_csv, class_map, label_set, num_classes, skip_bad=skip_bad
         )
     return source if num_classes is None else _fitting(source, num_classes, skip_bad)
+
+
+def has_masks(data: Data) -> bool:
+    """Returns whether the images of a data set have masks, without reading them.
+
+    Raises:
+        ArgumentError: See `mask_folders`.
+    """
+    if isinstance(data, Source):
+        return data.has_masks
+    return isinstance(data, (str, PathLike)) and mask_folders(str(data)) is not None
 
 
 def mask_folders(spec: str) -> tuple[Path, Path] | None:

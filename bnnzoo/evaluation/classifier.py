@@ -1,8 +1,8 @@
-"""A classifier to evaluate, with its preprocessing, labels and provenance."""
+"""A classifier of images or pixels, with its preprocessing, labels and provenance."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,11 +14,13 @@ from bnnzoo.data import preprocessing as preprocessings
 from bnnzoo.data.labels import Labels
 from bnnzoo.data.preprocessing import Preprocessing
 from bnnzoo.errors import ArgumentError, BnnZooError, DataError
+from bnnzoo.model_spec import TASKS
 
 __all__ = [
     "RUNTIMES",
     "Classifier",
     "as_classifier",
+    "check_shapes",
     "choose_preprocessing",
     "of_images",
 ]
@@ -30,10 +32,10 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Classifier:
-    """A classifier, ready to score images.
+    """A classifier, ready to score images or their pixels.
 
     Attributes:
-        run: Maps images `(n, h, w, c)` to scores `(n, classes)`.
+        run: Maps images `(n, h, w, c)` to scores `(n, classes)`, or `(n, h, w, classes)`.
         input_shape: `(h, w, c)`; None if any size is accepted.
         num_classes: Number of classes.
         name: Canonical name, or name of the file.
@@ -47,6 +49,7 @@ class Classifier:
         versions: Versions of the runtime.
         constant_batch: Whether every call must have the same number of images, so that a backend
             compiles once.
+        task: One of `model_spec.TASKS`: `segmentation` scores pixels.
     """
 
     run: Callable[[Floats], Any]
@@ -62,6 +65,7 @@ class Classifier:
     runtime: str
     versions: Mapping[str, str] = field(default_factory=dict)
     constant_batch: bool = False
+    task: str = "classification"
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
@@ -121,7 +125,7 @@ def as_classifier(
 
     def both(images: Floats) -> Floats:
         second = np.asarray(run(images), dtype=np.float32)
-        return np.concatenate([1 - second, second], axis=1)
+        return np.concatenate([1 - second, second], axis=-1)
 
     return both, 2, "probabilities"
 
@@ -153,6 +157,37 @@ def of_images(
         return run(vectors)
 
     return flat, None
+
+
+def check_shapes(
+    task: str, taken: Sequence[int | None], given: Sequence[int | None], name: str
+) -> None:
+    """Checks that the shapes of a network fit a task.
+
+    Args:
+        task: One of `model_spec.TASKS`.
+        taken: Shape of one input.
+        given: Shape of the scores of one image.
+        name: Name of the network in messages.
+
+    Raises:
+        ArgumentError: They do not fit.
+    """
+    if task not in TASKS:
+        raise ArgumentError(f"task must be one of {tuple(TASKS)}, got {task!r}. Choose one.")
+    axes = (1, 3) if task == "classification" else (3,)
+    pixels = task == "classification" or tuple(taken[:2]) == tuple(given[:2])
+    if len(taken) not in axes or len(given) != TASKS[task] or not given[-1] or not pixels:
+        rule = {
+            "classification": "(h, w, c) or (k,) to (classes,)",
+            "segmentation": "(h, w, c) to (h, w, classes)",
+        }[task]
+        other = next(each for each in TASKS if each != task)
+        hint = f" Or is its task {other}?" if len(given) == TASKS[other] else ""
+        raise ArgumentError(
+            f"{name} must map {rule}, got {tuple(taken)} to {tuple(given)}. Use a network for "
+            f"{task} with one input and one output.{hint}"
+        )
 
 
 def choose_preprocessing(

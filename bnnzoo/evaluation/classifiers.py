@@ -23,6 +23,7 @@ def open_classifier(
     random_weights: bool = False,
     runtime: str | None = None,
     labels: Labels | None = None,
+    task: str | None = None,
 ) -> Classifier:
     """Returns the model with its preprocessing, labels and provenance.
 
@@ -33,6 +34,7 @@ def open_classifier(
         runtime: `keras` or `packed`. Defaults to `packed` for packed files, otherwise `keras`.
             With `packed`, a model without a packed file is converted in memory.
         labels: Class names, or their id. Defaults to the model's own.
+        task: `classification` or `segmentation`, for a model that does not say it.
 
     Raises:
         UnknownModelError: The model or tag does not exist, or has no pretrained weights.
@@ -48,7 +50,7 @@ def open_classifier(
     source = resolve_model(model)
     if random_weights:
         source.check_random()
-    classifier = _open(source, preprocessing, random_weights, runtime)
+    classifier = _open(source, preprocessing, random_weights, runtime, task)
     if labels is None:
         return classifier
     if count != classifier.num_classes:
@@ -64,6 +66,7 @@ def _open(
     preprocessing: str | Preprocessing | None,
     random_weights: bool,
     runtime: str | None,
+    task: str | None,
 ) -> Classifier:
     if runtime is None:
         runtime = "packed" if source.kind == "packed" else "keras"
@@ -72,9 +75,9 @@ def _open(
     if runtime == "packed" and not random_weights:
         from bnnzoo.evaluation.packed_classifier import open_packed_classifier
 
-        classifier = open_packed_classifier(source, preprocessing)
+        classifier = open_packed_classifier(source, preprocessing, task)
         if classifier is not None:
             return classifier
     from bnnzoo.evaluation.keras_classifier import open_keras_classifier
 
-    return open_keras_classifier(source, preprocessing, random_weights, runtime)
+    return open_keras_classifier(source, preprocessing, random_weights, runtime, task)

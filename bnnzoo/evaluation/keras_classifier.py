@@ -11,6 +11,7 @@ from bnnzoo.errors import ArgumentError
 from bnnzoo.evaluation.classifier import (
     Classifier,
     as_classifier,
+    check_shapes,
     choose_preprocessing,
     of_images,
 )
@@ -36,6 +37,7 @@ def open_keras_classifier(
     preprocessing: str | Preprocessing | None,
     random_weights: bool,
     runtime: str,
+    task: str | None,
 ) -> Classifier:
     """Opens the model and describes it as a classifier.
 
@@ -44,13 +46,15 @@ def open_keras_classifier(
         preprocessing: See `open_classifier`.
         random_weights: See `open_classifier`.
         runtime: `keras`, or `packed` to convert the model in memory.
+        task: See `open_classifier`.
     """
     model = source.value
     if source.kind != "model":
         model = open_model(source.path or model, pretrained=not random_weights)
     spec = getattr(model, "model_spec", None)
     name, tag, digest = _provenance(model, spec, source)
-    _check_classifier(model, name)
+    task = task or (spec.task if spec else "classification")
+    _check_classifier(model, task, name)
     keras = runtime == "keras"
     compute = model.predict_on_batch if keras else _converted(model)
     run, shape = of_images(compute, model.input_shape[1:], name)
@@ -72,6 +76,7 @@ def open_keras_classifier(
         runtime=runtime,
         versions=keras_versions() if keras else {"isa": compute.isa},
         constant_batch=keras,
+        task=task,
     )
 
 
@@ -107,15 +112,15 @@ def _provenance(
     return str(name), None, None
 
 
-def _check_classifier(model: Any, name: str) -> None:
+def _check_classifier(model: Any, task: str, name: str) -> None:
     taken: Any = getattr(model, "input_shape", None)
     given: Any = getattr(model, "output_shape", None)
-    one_to_one = isinstance(taken, tuple) and isinstance(given, tuple)
-    if not one_to_one or len(taken) not in (2, 4) or len(given) != 2 or not given[1]:
+    if not (isinstance(taken, tuple) and isinstance(given, tuple)):
         raise ArgumentError(
-            f"{name} must map (n, h, w, c) or (n, k) to (n, classes), got {taken} to {given}. Use "
-            "a built classifier with one input and one output."
+            f"{name} must have one input and one output, got {taken} and {given}. Use a built "
+            "classifier."
         )
+    check_shapes(task, taken[1:], given[1:], name)
 
 
 def _labels(spec: ModelSpec | None, classes: int) -> Labels | None:

@@ -15,13 +15,14 @@ from bnnzoo.data.labels import Labels
 from bnnzoo.data.prefetch import batches
 from bnnzoo.data.preprocessing import Preprocessing
 from bnnzoo.data.source import Skipped, Source
-from bnnzoo.data.sources import Data, as_source, check_source
+from bnnzoo.data.sources import Data, as_source, check_source, has_masks
 from bnnzoo.data.tables import ClassMap
 from bnnzoo.errors import DataError
+from bnnzoo.evaluation import scores, segmentation
 from bnnzoo.evaluation.classifier import Classifier
 from bnnzoo.evaluation.classifiers import open_classifier
-from bnnzoo.evaluation.report import EvaluationReport, Predictions
-from bnnzoo.evaluation.scores import join, predictions
+from bnnzoo.evaluation.report import EvaluationReport, Report
+from bnnzoo.evaluation.segmentation import SegmentationReport
 from bnnzoo.runtime import isas
 from bnnzoo.version import versions
 
@@ -32,8 +33,22 @@ BATCH_SIZE = 32
 Progress = Callable[[int, int], None]
 
 
+class _Measure(NamedTuple):
+    """How a task is measured: a batch, all batches, and the report."""
+
+    batch: Callable[..., Any]
+    join: Callable[[list[Any]], Any]
+    report: Callable[..., Report]
+
+
+_MEASURES = {
+    "classification": _Measure(scores.predictions, scores.join, EvaluationReport),
+    "segmentation": _Measure(segmentation.pixel_counts, segmentation.join, SegmentationReport),
+}
+
+
 class _Run(NamedTuple):
-    predictions: Predictions
+    predictions: Any
     skipped: tuple[Skipped, ...]
     seconds: float
 
@@ -51,13 +66,17 @@ def evaluate(
     random_weights: bool = False,
     runtime: str | None = None,
     labels: Labels | None = None,
+    task: str | None = None,
     progress: Progress | None = None,
     command: str | None = None,
-) -> EvaluationReport:
-    """Measures top-1, top-5, loss and throughput of a classifier.
+) -> Report:
+    """Measures the accuracy, loss and throughput of a classifier.
 
         report = bnnzoo.evaluate("binarynet.fashion_mnist_small", "sample:fashion_mnist")
         report.top1, report.top1_interval, report.to_dict()
+
+    Returns an `EvaluationReport` with top-1 and top-5; or for a network for segmentation, a
+    `SegmentationReport` with the intersection over union of the classes.
 
     The loss is the cross-entropy in nats. The model's last layer determines whether the outputs are
     probabilities or logits: after a softmax the loss is -log(max(p, 1e-7)) as in Keras; without an
@@ -77,6 +96,7 @@ def evaluate(
         runtime: `keras` or `packed`. Defaults to `packed` for packed files, otherwise `keras`.
             With `packed`, a model without a packed file is converted in memory.
         labels: Class names, or their id. Defaults to the model's own.
+        task: `classification` or `segmentation`, for a model that does not say it.
         progress: Called after every batch with the number of images done and their total.
         command: Command line to record in the report.
 
@@ -96,7 +116,9 @@ def evaluate(
         random_weights=random_weights,
         runtime=runtime,
         labels=labels,
+        task=task,
     )
+    _check_task(data, classifier)
     source = as_source(
         data,
         labels_csv=labels_csv,
@@ -107,7 +129,7 @@ def evaluate(
     )
     run = _run(classifier, source, batch_size, limit, skip_bad, progress)
     names = classifier.class_names or _fitting_names(source, classifier.num_classes)
-    return EvaluationReport(
+    return _MEASURES[classifier.task].report(
         model=classifier.name,
         tag=classifier.tag,
         weights_sha256=classifier.weights_sha256,
@@ -125,6 +147,19 @@ def evaluate(
         versions=_versions(classifier),
         command=command,
         date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    )
+
+
+def _check_task(data: Data, classifier: Classifier) -> None:
+    masks = has_masks(data)
+    if masks == (classifier.task == "segmentation"):
+        return
+    wanted, got = "masks, as folder:IMAGES,MASKS", "a label per image"
+    if masks:
+        wanted, got = got, "masks"
+    raise DataError(
+        f"Images for {classifier.name} must have {wanted}, because its task is {classifier.task}, "
+        f"got {got}. Choose other data or another model."
     )
 
 
@@ -146,21 +181,22 @@ def _run(
     batch_size = max(min(batch_size, total), 1)
     score = classifier.scorer(batch_size)
     classifier.warm_up(batch_size)
-    rows: list[Predictions] = []
+    measure = _MEASURES[classifier.task]
+    rows: list[Any] = []
     skipped: list[Skipped] = []
     start = time.perf_counter()
     stream = batches(source, classifier.preprocessing, batch_size, limit=limit, skip_bad=skip_bad)
     with contextlib.closing(stream):
         for batch in stream:
             if batch.images is not None:
-                scores = score(batch.images)
-                rows.append(predictions(batch.ids, batch.labels, scores, classifier.outputs))
+                found = score(batch.images)
+                rows.append(measure.batch(batch.ids, batch.labels, found, classifier.outputs))
             skipped += batch.skipped
             if progress is not None:
                 progress(sum(map(len, rows)) + len(skipped), total)
     if not rows:
         raise DataError(f"{source.name} has no usable images. Check the path.")
-    return _Run(join(rows), tuple(skipped), time.perf_counter() - start)
+    return _Run(measure.join(rows), tuple(skipped), time.perf_counter() - start)
 
 
 def _versions(classifier: Classifier) -> dict[str, str]:

@@ -10,6 +10,7 @@ from bnnzoo.errors import ArgumentError
 from bnnzoo.evaluation.classifier import (
     Classifier,
     as_classifier,
+    check_shapes,
     choose_preprocessing,
     of_images,
 )
@@ -24,13 +25,14 @@ _ACTIVATIONS = ("clip", "prelu", "tanh")
 
 
 def open_packed_classifier(
-    source: ModelSource, preprocessing: str | Preprocessing | None
+    source: ModelSource, preprocessing: str | Preprocessing | None, task: str | None
 ) -> Classifier | None:
     """Opens a packed network and describes it as a classifier; None if there is no packed file.
 
     Args:
         source: The resolved model argument.
         preprocessing: See `open_classifier`.
+        task: See `open_classifier`.
     """
     found = _find(source)
     if found is None:
@@ -38,9 +40,12 @@ def open_packed_classifier(
     path, name, tag = found
     model = runtime.load(path)
     info = model.info
-    outputs_shape = _check_classifier(model, str(source.value))
+    task = task or info.task or "classification"
+    _check_classifier(model, task, str(source.value))
     run, shape = of_images(model, model.input_shape, name)
-    run, classes, outputs = as_classifier(run, outputs_shape[0], _output_kind(model.graph), name)
+    run, classes, outputs = as_classifier(
+        run, model.output_shapes[0][-1], _output_kind(model.graph), name
+    )
     return Classifier(
         run=run,
         input_shape=None if shape is None else model.input_shape,
@@ -54,6 +59,7 @@ def open_packed_classifier(
         outputs=outputs,
         runtime="packed",
         versions={"isa": model.isa},
+        task=task,
     )
 
 
@@ -77,16 +83,14 @@ def _find(source: ModelSource) -> tuple[Snapshot, str, str | None] | None:
     return weights.fetch(file, name=record.name), record.architecture, record.tag
 
 
-def _check_classifier(model: runtime.Model, name: str) -> tuple[int, ...]:
-    """Returns the shape of the output."""
+def _check_classifier(model: runtime.Model, task: str, name: str) -> None:
     taken, given = model.input_shapes, model.output_shapes
-    ranks = [len(shape) for shape in taken]
-    if ranks not in ([1], [3]) or [len(shape) for shape in given] != [1]:
+    if len(taken) != 1 or len(given) != 1:
         raise ArgumentError(
-            f"{name} must map (h, w, c) or (k,) to (classes,), got {', '.join(map(str, taken))} to "
-            f"{', '.join(map(str, given))}. Use a classifier with one input and one output."
+            f"{name} must have one input and one output, got {', '.join(map(str, taken))} to "
+            f"{', '.join(map(str, given))}. Use a classifier."
         )
-    return given[0]
+    check_shapes(task, taken[0], given[0], name)
 
 
 def _output_kind(graph: Graph) -> str | None:

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import json
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bnnzoo.data.source import Skipped
 
-__all__ = ["EvaluationReport", "Predictions", "same_accuracy", "wilson_interval"]
+__all__ = [
+    "Z95",
+    "EvaluationReport",
+    "Predictions",
+    "Report",
+    "rounded",
+    "rounded_interval",
+    "same_accuracy",
+    "wilson_interval",
+]
 
 # Quantile of the normal distribution for 95 %, two-sided.
-_Z95 = 1.959963984540054
+Z95 = 1.959963984540054
 
 
 def wilson_interval(hits: int, n: int) -> tuple[float, float]:
@@ -25,9 +35,9 @@ def wilson_interval(hits: int, n: int) -> tuple[float, float]:
     centre +- half, with p = hits / n, centre = (p + z^2 / 2n) / (1 + z^2 / n) and
     half = z sqrt(p (1 - p) / n + z^2 / 4n^2) / (1 + z^2 / n).
     """
-    p, z2 = hits / n, _Z95**2
+    p, z2 = hits / n, Z95**2
     centre = (p + z2 / (2 * n)) / (1 + z2 / n)
-    half = _Z95 * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    half = Z95 * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
     return 100 * max(centre - half, 0.0), 100 * min(centre + half, 1.0)
 
 
@@ -59,9 +69,9 @@ class Predictions:
         return int((self.top_indices[:, :k] == self.labels[:, None]).any(axis=1).sum())
 
 
-@dataclass(frozen=True)
-class EvaluationReport:
-    """The accuracy of a model on a data set. Accuracies are percentages.
+@dataclass(frozen=True, kw_only=True)
+class Report(ABC):
+    """What the reports of all tasks have. Accuracies are percentages.
 
     Attributes:
         model: Canonical name, or name of the file.
@@ -70,7 +80,6 @@ class EvaluationReport:
         dataset: Name of the data set.
         num_classes: Number of classes of the model.
         class_names: Name of each class.
-        predictions: Predictions for each image.
         images_per_second: Throughput of decoding, preprocessing and inference, after a warm-up.
         partial: Whether the data set has more images than were evaluated.
         random_weights: Whether the weights are untrained. Then only the throughput is meaningful.
@@ -83,13 +92,14 @@ class EvaluationReport:
         date: Date and time in UTC.
     """
 
+    METRIC: ClassVar[str]  # name of the score
+
     model: str
     tag: str | None
     weights_sha256: str | None
     dataset: str
     num_classes: int
     class_names: tuple[str, ...]
-    predictions: Predictions = field(repr=False)
     images_per_second: float
     partial: bool
     random_weights: bool
@@ -107,9 +117,89 @@ class EvaluationReport:
         return self.model if self.tag is None else f"{self.model}.{self.tag}"
 
     @property
+    @abstractmethod
+    def n(self) -> int:
+        """Number of evaluated images."""
+
+    @property
+    @abstractmethod
+    def score(self) -> float:
+        """The metric `METRIC`, in percent."""
+
+    @property
+    @abstractmethod
+    def correct(self) -> tuple[int, int]:
+        """Number of correctly classified images or pixels, and of all of them."""
+
+    @abstractmethod
+    def metrics(self) -> dict[str, Any]:
+        """Returns the metrics as JSON values."""
+
+    @abstractmethod
+    def confusion_matrix(self) -> NDArray[np.int64]:
+        """Returns the number of images or pixels by true class (rows) and predicted class."""
+
+    @abstractmethod
+    def per_class(self) -> list[dict[str, Any]]:
+        """Returns the metrics of every class that occurs."""
+
+    @abstractmethod
+    def samples(self) -> Iterator[str]:
+        """Yields a line of JSON per image."""
+
+    def to_dict(self, per_class: bool = False) -> dict[str, Any]:
+        """Returns the report as JSON values.
+
+        Args:
+            per_class: Add the metrics of each class.
+        """
+        report: dict[str, Any] = {
+            "model": self.model,
+            "tag": self.tag,
+            "weights_sha256": self.weights_sha256,
+            "random_weights": self.random_weights,
+            "dataset": self.dataset,
+            "n": self.n,
+            "partial": self.partial,
+            **self.metrics(),
+            "images_per_second": rounded(self.images_per_second, 1),
+            "batch_size": self.batch_size,
+            "runtime": self.runtime,
+            "preprocessing": self.preprocessing,
+            "skipped": [{"id": s.id, "reason": s.reason} for s in self.skipped],
+            "versions": dict(self.versions),
+            "command": self.command,
+            "date": self.date,
+        }
+        return {**report, "per_class": self.per_class()} if per_class else report
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationReport(Report):
+    """The accuracy of a classifier on a data set. Accuracies are percentages.
+
+    Attributes:
+        predictions: Predictions for each image.
+    """
+
+    METRIC: ClassVar[str] = "top-1"
+
+    predictions: Predictions = field(repr=False)
+
+    @property
     def n(self) -> int:
         """Number of evaluated images."""
         return len(self.predictions)
+
+    @property
+    def score(self) -> float:
+        """The same as `top1`."""
+        return self.top1
+
+    @property
+    def correct(self) -> tuple[int, int]:
+        """Number of images whose label is the first class, and of all images."""
+        return self.predictions.hits(1), self.n
 
     @property
     def top1(self) -> float:
@@ -171,46 +261,32 @@ class EvaluationReport:
             }
             yield json.dumps(line, ensure_ascii=False) + "\n"
 
-    def to_dict(self, per_class: bool = False) -> dict[str, Any]:
-        """Returns the report as JSON values.
-
-        Args:
-            per_class: Add the accuracy of each class.
-        """
-        report: dict[str, Any] = {
-            "model": self.model,
-            "tag": self.tag,
-            "weights_sha256": self.weights_sha256,
-            "random_weights": self.random_weights,
-            "dataset": self.dataset,
-            "n": self.n,
-            "partial": self.partial,
-            "top1": _rounded(self.top1, 4),
-            "top1_interval": _interval(self.top1_interval),
-            "top5": _rounded(self.top5, 4),
-            "top5_interval": _interval(self.top5_interval),
-            "loss": _rounded(self.loss, 6),
-            "images_per_second": _rounded(self.images_per_second, 1),
-            "batch_size": self.batch_size,
-            "runtime": self.runtime,
-            "preprocessing": self.preprocessing,
-            "skipped": [{"id": s.id, "reason": s.reason} for s in self.skipped],
-            "versions": dict(self.versions),
-            "command": self.command,
-            "date": self.date,
+    def metrics(self) -> dict[str, Any]:
+        """Returns the accuracies and the loss as JSON values."""
+        return {
+            "top1": rounded(self.top1, 4),
+            "top1_interval": rounded_interval(self.top1_interval),
+            "top5": rounded(self.top5, 4),
+            "top5_interval": rounded_interval(self.top5_interval),
+            "loss": rounded(self.loss, 6),
         }
-        return {**report, "per_class": self.per_class()} if per_class else report
 
 
-def same_accuracy(*reports: EvaluationReport) -> bool:
-    """Returns whether top-1 on the same images differs by at most 0.1 points or one image."""
-    hits = [report.predictions.hits(1) for report in reports]
-    return max(hits) - min(hits) <= max(1, reports[0].n // 1000)
+def same_accuracy(*reports: Report) -> bool:
+    """Returns whether accuracies on the same images differ by at most 0.1 points or one image.
+
+    For segmentation, it is the accuracy of the pixels.
+    """
+    counts, totals = zip(*(report.correct for report in reports), strict=True)
+    same: bool = max(counts) - min(counts) <= max(1, totals[0] // 1000)
+    return same
 
 
-def _rounded(value: float | None, digits: int) -> float | None:
+def rounded(value: float | None, digits: int) -> float | None:
+    """Returns a metric for JSON."""
     return None if value is None else round(value, digits)
 
 
-def _interval(value: tuple[float, float] | None) -> list[float] | None:
+def rounded_interval(value: tuple[float, float] | None) -> list[float] | None:
+    """Returns an interval for JSON."""
     return None if value is None else [round(bound, 4) for bound in value]

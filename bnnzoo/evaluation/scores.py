@@ -17,17 +17,17 @@ _EPSILON = 1e-7
 
 
 def probabilities(scores: NDArray[np.float32], outputs: str | None) -> NDArray[np.float64]:
-    """Returns probabilities `(n, classes)` for logits; other scores are returned unchanged.
+    """Returns probabilities `(..., classes)` for logits; other scores are returned unchanged.
 
     Args:
-        scores: Outputs of the model, `(n, classes)`.
+        scores: Outputs of the model, `(..., classes)`.
         outputs: `probabilities`, `logits` or None.
     """
     values = scores.astype(np.float64)
     if outputs != "logits":
         return values
-    powers: NDArray[np.float64] = np.exp(values - values.max(axis=1, keepdims=True))
-    powers /= powers.sum(axis=1, keepdims=True)
+    powers: NDArray[np.float64] = np.exp(values - values.max(axis=-1, keepdims=True))
+    powers /= powers.sum(axis=-1, keepdims=True)
     return powers
 
 

@@ -238,7 +238,7 @@ def test_an_unknown_name_suggests_the_nearest() -> None:
     ids=["sequences", "feature map", "no name"],
 )
 def test_only_classifiers_of_images_are_taken(model: object) -> None:
-    with pytest.raises(BnnZooError, match=r"\(n, h, w, c\) or \(n, k\) to \(n|Unknown model"):
+    with pytest.raises(BnnZooError, match=r"\(h, w, c\) or \(k,\) to \(cl|Unknown model"):
         open_classifier(model, preprocessing="raw")
 
 
