@@ -2,7 +2,7 @@
 
 The public names are resolved on first use, so that importing the package is quick and needs no
 Keras: `load`, `open_model`, `list_models`, `info`, `register_model`, `builder`, `evaluate`,
-`summary`, `convert`, `import_weights`, and the subpackages `nn`, `runtime`, `data`,
+`summary`, `convert`, `compare`, `import_weights`, and the subpackages `nn`, `runtime`, `data`,
 `architectures`, `training` and `errors`.
 """
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bnnzoo import nn as nn
     from bnnzoo import runtime as runtime
     from bnnzoo import training as training
+    from bnnzoo.comparing import compare as compare
     from bnnzoo.conversion import convert as convert
     from bnnzoo.evaluation import evaluate as evaluate
     from bnnzoo.importing import import_weights as import_weights
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 # Public name -> the module that has it; a name that is its module's is the module itself.
 _PUBLIC = {
     "builder": "bnnzoo.registry",
+    "compare": "bnnzoo.comparing",
     "convert": "bnnzoo.conversion",
     "evaluate": "bnnzoo.evaluation",
     "import_weights": "bnnzoo.importing",
@@ -50,6 +52,7 @@ __all__ = [
     "__version__",
     "architectures",
     "builder",
+    "compare",
     "convert",
     "data",
     "errors",

@@ -23,6 +23,7 @@ from bnnzoo.version import __version__
 COMMANDS = {
     "benchmark": "Measure the speed of a packed file on this machine.",
     "cache": "Show, verify or empty the cache of downloaded weights.",
+    "compare": "Compare networks by accuracy, size, memory and time.",
     "completion": "Write a script for completion in bash, zsh or fish.",
     "convert": "Convert a model to a file that runs without Keras.",
     "doctor": "Show versions, the backend, the cache and missing packages.",

@@ -15,11 +15,7 @@ from bnnzoo.evaluation.classifier import (
     choose_preprocessing,
     of_images,
 )
-from bnnzoo.formats import packed
-from bnnzoo.formats.network_info import NetworkInfo
-from bnnzoo.graph import passes
-from bnnzoo.keras_bridge.float32_copy import computing_in_float32
-from bnnzoo.keras_bridge.from_keras import from_keras
+from bnnzoo.keras_bridge.packed_graph import packed_graph
 from bnnzoo.model_source import ModelSource
 from bnnzoo.model_spec import ModelSpec
 from bnnzoo.opening import open_model
@@ -56,7 +52,7 @@ def open_keras_classifier(
     task = task or (spec.task if spec else "classification")
     _check_classifier(model, task, name)
     keras = runtime == "keras"
-    compute = model.predict_on_batch if keras else _converted(model)
+    compute = model.predict_on_batch if keras else Model(packed_graph(model))
     run, shape = of_images(compute, model.input_shape[1:], name)
     run, classes, outputs = as_classifier(
         run, int(model.output_shape[-1]), _output_kind(model), name
@@ -78,12 +74,6 @@ def open_keras_classifier(
         constant_batch=keras,
         task=task,
     )
-
-
-def _converted(model: Any) -> Model:
-    """Returns the network that a packed file of the model would hold."""
-    graph, _ = passes.apply(from_keras(computing_in_float32(model)), passes.STORED)
-    return Model(packed.from_bytes(packed.to_bytes(graph, NetworkInfo(model.name))).graph)
 
 
 def _image_shape(shape: Any, preprocessing: Preprocessing) -> tuple[int, ...] | None:

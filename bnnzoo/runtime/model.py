@@ -198,6 +198,16 @@ class Model:
         """Multiply-accumulates for one image, real and binary."""
         return sum(self._plan.macs.values())
 
+    @property
+    def binary_macs(self) -> int:
+        """Those of them whose two factors are binary."""
+        return sum(self._plan.macs[name] for name in self._plan.binary)
+
+    @property
+    def ram_bytes(self) -> int:
+        """Memory for the values of one image; each thread needs it for an image of a batch."""
+        return self._plan.arena_bytes
+
     def run_values(self, x: Input, names: Sequence[str]) -> dict[str, Floats]:
         """Returns chosen values of the graph for preprocessed images.
 

@@ -37,6 +37,7 @@ class Plan:
         output_shapes: Shapes of the outputs without the batch axis.
         arena_bytes: Memory for the values of one image.
         macs: Multiply-accumulates for one image, by name of the convolution.
+        binary: Names of the convolutions that multiply signs by a binary kernel.
     """
 
     engine: Any
@@ -44,6 +45,7 @@ class Plan:
     output_shapes: tuple[tuple[int, ...], ...]
     arena_bytes: int
     macs: dict[str, int]
+    binary: frozenset[str]
 
 
 def plan(graph: Graph, isa: str, threads: int) -> Plan:
@@ -67,7 +69,12 @@ def plan(graph: Graph, isa: str, threads: int) -> Plan:
         built = engine().Engine(writer.program, threads)
     except ValueError as error:
         raise GraphError(f"The runtime cannot run this network: {error}") from error
-    return Plan(built, tuple(writer.owners), outputs, memory.size, _macs(graph, types))
+    binary = frozenset(
+        node.name
+        for node in graph.nodes
+        if node.op.startswith("bconv2d") and types[node.inputs[0]].kind == "bits"
+    )
+    return Plan(built, tuple(writer.owners), outputs, memory.size, _macs(graph, types), binary)
 
 
 def _macs(graph: Graph, types: Mapping[str, Type]) -> dict[str, int]:
