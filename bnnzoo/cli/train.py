@@ -33,6 +33,11 @@ from bnnzoo.training.recipes.settings import apply_settings, both_splits
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run [runs/RECIPE].")
 @click.option("--resume", is_flag=True, help="Resume after the last finished epoch.")
 @click.option(
+    "--engine", type=click.Choice(["auto", "native", "keras"]), default="auto",
+    help="What trains: the native engine or Keras. Default: native on a CPU, if it knows the "
+    "network; Keras otherwise.",
+)  # fmt: skip
+@click.option(
     "--processes",
     metavar="ADDRESSES",
     help="HOST[:PORT] of all processes, separated by commas.",
@@ -52,6 +57,7 @@ def command(
     settings: tuple[str, ...],
     out: Path | None,
     resume: bool,
+    engine: str,
     processes: str | None,
     process_id: int | None,
     peer_timeout: float,
@@ -64,7 +70,7 @@ def command(
     typed = ctx.meta["bnnzoo.command"]
     if cluster is not None and not lifeline.is_held():
         return in_worker(cluster, typed, chosen, resume, peer_timeout)
-    report = train_in(cluster, chosen, folder, resume, typed)
+    report = train_in(cluster, chosen, folder, resume, typed, engine)
     if as_json and report:
         print_json(report)
     elif report:
@@ -87,7 +93,12 @@ def in_worker(cluster: Cluster, typed: str, recipe: Recipe, resume: bool, silenc
 
 
 def train_in(
-    cluster: Cluster | None, recipe: Recipe, folder: Path, resume: bool, typed: str
+    cluster: Cluster | None,
+    recipe: Recipe,
+    folder: Path,
+    resume: bool,
+    typed: str,
+    engine: str = "auto",
 ) -> dict[str, Any]:
     """Trains alone or as a process of a cluster, with a progress bar."""
     from bnnzoo.training.distributed.distribution import joined
@@ -103,6 +114,7 @@ def train_in(
             progress=follow(bar),
             on_epoch=None if quiet else print_epoch,
             command=typed,
+            engine=engine,
         )
 
 

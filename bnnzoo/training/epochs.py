@@ -16,6 +16,7 @@ from bnnzoo.errors import BnnZooError
 from bnnzoo.nn.optimizers import CaseOptimizer, is_binary_variable
 from bnnzoo.training.distributed.distribution import ALONE, Group
 from bnnzoo.training.images.crops import Drawing
+from bnnzoo.training.images.host_images import HostImages
 from bnnzoo.training.images.image_arrays import evaluation_codes, training_codes
 from bnnzoo.training.images.run_data import RunData
 from bnnzoo.training.interrupts import kept_interrupts
@@ -54,6 +55,7 @@ class EpochRunner:
         recipe: The recipe.
         group: The processes that share each batch.
         progress: Called after every step.
+        native: The native engine, if it trains instead of Keras.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class EpochRunner:
         recipe: Recipe,
         group: Group = ALONE,
         progress: Callable[[Progress], None] | None = None,
+        native: Any = None,
     ) -> None:
         self.model = model
         self.data = data
@@ -70,6 +73,8 @@ class EpochRunner:
         self.group = group
         self.steps = len(data.train) // recipe.batch_size
         self.progress = progress
+        self.native = native
+        self.host = HostImages(data.images, recipe.preprocessing, recipe.augmentation.pad)
         self._signs = self._current_signs()
 
     def run(self, epoch: int) -> tuple[dict[str, float], dict[str, float]]:
@@ -112,14 +117,23 @@ class EpochRunner:
         codes = codes[: self.steps * recipe.batch_size].reshape(self.steps, recipe.batch_size, 4)
         codes = self.group.part(codes)
         drawing = Drawing(recipe.augmentation.min_area, recipe.seed, epoch)
+        callback = _Steps(self, epoch, check)
         with self.data.images.feed(codes.reshape(-1, 4), codes.shape[1], drawing) as batches:
+            if self.native is not None:
+                return self._fit_natively(batches, callback)
             history = self.model.fit(
                 **self._by_calls(batches),
                 shuffle=False,
                 verbose=0,
-                callbacks=[_Steps(self, epoch, check)] if self.progress else [],
+                callbacks=[callback] if self.progress else [],
             )
         return {name: float(values[-1]) for name, values in history.history.items()}
+
+    def _fit_natively(self, fed: dict[str, Any], callback: _Steps) -> dict[str, float]:
+        on_step = callback.on_train_batch_end if self.progress else lambda step: None
+        batches = self.host.batches(fed, self.recipe.batch_size)
+        logs: dict[str, float] = self.native.fit(batches, on_step)
+        return logs
 
     def _by_calls(self, data: dict[str, Any]) -> dict[str, Any]:
         """Returns the codes and labels of an epoch, one batch per call."""
@@ -131,6 +145,13 @@ class EpochRunner:
 
     def _evaluate(self) -> dict[str, float]:
         images, group = self.data.images, self.group
+        if self.native is not None:
+            codes = evaluation_codes(self.data.validation, self.recipe.augmentation)
+            with images.feed(codes, self.recipe.batch_size) as batches:
+                measured: dict[str, float] = self.native.evaluate(
+                    self.host.batches(batches, self.recipe.batch_size)
+                )
+            return measured
         size = evaluation_batch(images.shape)
         indices, weights = whole_batches(self.data.validation, size, group.devices)
         indices, weights = group.part(indices), group.part(weights)

@@ -20,6 +20,7 @@ from bnnzoo.evaluation import evaluate
 from bnnzoo.training import checkpoints
 from bnnzoo.training.devices import device_names, hardware, jit_compile, steps_per_call
 from bnnzoo.training.distributed.distribution import current_group
+from bnnzoo.training.engines import check_engine, native_engine
 from bnnzoo.training.epochs import EpochRunner, Progress, evaluation_batch
 from bnnzoo.training.events import EventFile, open_events
 from bnnzoo.training.heads import backbone_layers
@@ -66,6 +67,7 @@ def train(
     progress: Callable[[Progress], None] | None = None,
     on_epoch: Callable[[Row], None] | None = None,
     command: str | None = None,
+    engine: str = "auto",
 ) -> dict[str, Any]:
     """Trains a network and returns the report, which is also written to `report.json`.
 
@@ -83,12 +85,15 @@ def train(
         progress: Called after every step.
         on_epoch: Called with each row of the log.
         command: Recorded in `environment.json`.
+        engine: `native`, `keras`, or `auto`: native on a CPU, if it knows the network and the
+            settings of a phase. Otherwise it is Keras, and the log says why.
 
     Returns:
         The report; empty in processes other than the first one, which evaluates.
 
     Raises:
-        ArgumentError: The recipe is unknown or has an invalid value, or the folder has another run.
+        ArgumentError: The recipe is unknown or has an invalid value, the folder has another run, or
+            the engine must be native but cannot train the recipe.
         DataError: The images cannot be read.
         BnnZooError: The loss is not finite, a file cannot be written, or another process is
             training there.
@@ -96,6 +101,7 @@ def train(
     if isinstance(recipe, str):
         recipe = find_recipe(recipe)
     check(recipe)
+    check_engine(engine)
     for source in (recipe.data, recipe.test_data):
         check_source(source)
     group = current_group()
@@ -108,7 +114,7 @@ def train(
         # JAX compares the initial weights of all processes, even those that a file overwrites.
         keras.utils.set_random_seed(recipe.seed)
         with open_events(run.path / "events", group.first) as events, group.scope():
-            trainer = _Trainer(recipe, run, events, progress, on_epoch)
+            trainer = _Trainer(recipe, run, events, progress, on_epoch, engine)
             start = len(trainer.rows)
             _record_environment(run, command, start)
             for index in range(len(recipe.phases)):
@@ -127,11 +133,13 @@ class _Trainer:
         events: EventFile | None,
         progress: Callable[[Progress], None] | None,
         on_epoch: Callable[[Row], None] | None,
+        engine: str,
     ) -> None:
         self.recipe = recipe
         self.folder = folder
         self.progress = progress
         self.on_epoch = on_epoch
+        self.engine = engine
         self.rows: list[Row] = checkpoints.read_log(folder)
         self.events = events
         start = open_start(recipe)
@@ -173,20 +181,25 @@ class _Trainer:
         done = len(self.rows)
         if done >= first + phase.epochs:
             return
-        model = self._compiled(index)
+        model, native = self._compiled(index)
         if done > first:
             checkpoints.read_state(self.folder, model.network, model.optimizer)
-        runner = EpochRunner(model, self.data, self.recipe, self.folder.group, self.progress)
+        runner = EpochRunner(
+            model, self.data, self.recipe, self.folder.group, self.progress, native
+        )
         for epoch in range(done, first + phase.epochs):
             if nn.anneal(model, (epoch - first) / phase.epochs):
                 model.make_train_function(force=True)
+                if native is not None:
+                    native.rebuild()
             row, flips = runner.run(epoch)
             self.rows.append({"phase": index + 1, **row})
             if epoch == first + phase.epochs - 1:
                 checkpoints.write_weights(self.folder, phase_file(index), model.network)
             self._keep(model, flips)
 
-    def _compiled(self, index: int) -> Any:
+    def _compiled(self, index: int) -> tuple[Any, Any]:
+        """Returns the model that Keras trains, and the native engine if that does instead."""
         phase = self.recipe.phases[index]
         keras.utils.set_random_seed(self.recipe.seed)
         network = self.networks.network(index)
@@ -202,7 +215,11 @@ class _Trainer:
         model = TrainingModel(network, self.input_layer, phase, teacher, calls)
         model.compile(optimizer=optimizer, jit_compile=jit_compile())
         optimizer.build(model.trainable_variables)
-        return model
+        native = native_engine(
+            self.engine, network, optimizer, phase, self.recipe.batch_size, teacher,
+            self.folder.group,
+        )  # fmt: skip
+        return model, native
 
     def _read_phase(self, index: int, network: Any) -> None:
         checkpoints.read_weights(self.folder, phase_file(index), network)
