@@ -49,6 +49,7 @@ def command(
         "sha256": file.sha256,
         "model": network.info.name,
         "tag": network.info.tag,
+        "random_weights": network.info.random_weights is True,
         "cpu": cpu_name(),
         "isa": network.isa,
         "threads": network.threads,
@@ -66,9 +67,8 @@ def command(
         return
     for key, value in report.items():
         number = {int: ",", float: ",.3f"}.get(type(value), "")
-        shown = None if value is None else format(value, number)
-        if shown is not None:
-            echo(f"{key.replace('_', ' '):>18}  {shown}")
+        if value not in (None, False):
+            echo(f"{key.replace('_', ' '):>18}  {format(value, number)}")
     echo()
     print_table(
         ["node", "operation", "ms", "GMAC/s"],

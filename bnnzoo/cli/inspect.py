@@ -89,6 +89,7 @@ def _print_report(report: dict[str, Any]) -> None:
         "digest": report["digest"],
         **{name: info.get(name) for name in ("name", "tag", "preprocessing", "licence")},
         "labels": f"{len(info['labels']):,}" if "labels" in info else None,
+        "weights": "random" if info.get("random_weights") else None,
         "weights sha256": info.get("weights_sha256"),
         "made with": ", ".join(f"{k} {v}" for k, v in info.get("versions", {}).items()) or None,
     }

@@ -118,6 +118,8 @@ def convert(
         raise ArgumentError(f"limit must be None without data, got {limit}. Pass data as well.")
     names = None if labels is None else label_sets.names(labels)
     origin = _origin(model, preprocessing, random_weights, record)
+    if random_weights:
+        origin.info = replace(origin.info, random_weights=True)
     if data is not None and len(origin.graph.inputs) > 1:
         raise ArgumentError(
             "data requires a network with a single input, got "

@@ -139,7 +139,7 @@ def evaluate(
         predictions=run.predictions,
         images_per_second=len(run.predictions) / run.seconds,
         partial=len(run.predictions) < len(source) + len(source.skipped),
-        random_weights=random_weights,
+        random_weights=classifier.random_weights,
         preprocessing=classifier.preprocessing.id,
         batch_size=batch_size,
         skipped=(*source.skipped, *run.skipped),

@@ -55,7 +55,7 @@ def open_packed_classifier(
         weights_sha256=path.sha256,
         preprocessing=choose_preprocessing(preprocessing, info.preprocessing, shape, name),
         labels=_labels(info, classes),
-        random_weights=False,
+        random_weights=bool(info.random_weights),
         outputs=outputs,
         runtime="packed",
         versions={"isa": model.isa},

@@ -128,6 +128,8 @@ def predict_with(
     Raises:
         DataError: A file is not a readable image.
     """
+    if classifier.random_weights:
+        logger.warning("%s has random weights: its predictions mean nothing.", classifier.name)
     batch_size = min(BATCH_SIZE, len(source))
     score = classifier.scorer(batch_size)
     results = _RESULTS[classifier.task]

@@ -72,6 +72,7 @@ class NetworkInfo:
         label_set: Id of the label set, such as `imagenet1k`.
         task: `segmentation`, if the last axis of the network's output has a score per class for
             each pixel; None for anything else.
+        random_weights: True if the network was never trained; None otherwise.
         output_names: The user's names of the outputs, if the graph's values have other names.
         licence: Licence of the weights, as an SPDX id.
         weights_sha256: Digest of the file that the weights came from.
@@ -86,6 +87,7 @@ class NetworkInfo:
     labels: tuple[Line, ...] | None = None
     label_set: Line | None = None
     task: Line | None = None
+    random_weights: bool | None = None
     output_names: Names | None = None
     licence: Line | None = None
     weights_sha256: Line | None = None

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import bnnzoo
 from bnnzoo import manifest, runtime
+from bnnzoo.cli.main import main
 from bnnzoo.errors import (
     ArgumentError,
     ModelFormatError,
@@ -76,6 +78,24 @@ def test_a_model_with_random_weights_is_converted_in_memory():
     classifier = open_classifier("birealnet20", runtime="packed", random_weights=True)
     assert (classifier.runtime, classifier.random_weights) == ("packed", True)
     assert classifier.run(np.zeros((2, 32, 32, 3), np.float32)).shape == (2, 10)
+
+
+def test_a_file_of_random_weights_says_so_in_every_report(tmp_path, capsys):
+    file = tmp_path / "net.safetensors"
+    bnnzoo.convert("binarynet_mlp", file, random_weights=True, check=0, preprocessing="scale_pm1")
+    report = evaluate(file, "sample:fashion_mnist", limit=2)
+    assert report.random_weights and report.to_dict()["random_weights"] is True
+    Image.new("L", (28, 28)).save(tmp_path / "a.png")
+    assert main(["predict", str(file), str(tmp_path / "a.png")]) == 0
+    assert "net.safetensors has random weights" in capsys.readouterr().err
+    assert main(["inspect", str(file)]) == 0
+    assert "weights  random" in capsys.readouterr().out
+    for command in (["inspect"], ["benchmark", "--runs", "1"]):
+        assert main([*command, str(file), "--json"]) == 0
+        result = json.loads(capsys.readouterr().out)
+        assert result.get("info", result)["random_weights"] is True
+    trained = evaluate(FILE, "sample:fashion_mnist", limit=2)
+    assert trained.to_dict()["random_weights"] is False
 
 
 def test_evaluates_without_importing_keras():
