@@ -1,8 +1,9 @@
-"""Opens whole models that Keras 2 saved as HDF5 (`model.save("net.h5")`), as users of Larq did.
+"""Opens whole models that Keras 2 or Larq saved as HDF5 (`model.save("net.h5")`).
 
-The file has the model's structure as JSON beside the weights. Layers, quantizers, constraints and
-activations are found by name in fixed tables (`layers`), and the model is built from them; nothing
-in the file is imported or run. Initializers, regularizers, losses and optimizers are left out.
+The file contains the weights, and the model's structure as JSON. Layers, quantizers, constraints
+and activations are looked up by name in fixed tables (`layers`), and the model is built from them.
+Nothing in the file is imported or executed. Initializers, regularizers, losses and optimizers are
+ignored.
 """
 
 from __future__ import annotations
@@ -27,16 +28,16 @@ if TYPE_CHECKING:
 __all__ = ["open_hdf5_model"]
 
 MAX_CONFIG_CHARACTERS = 2**24
-# For seeds of random generators and similar state.
+# Allows for the seeds of random generators and similar state.
 SPARE_NUMBERS = 4096
 _CONFIG, _WEIGHTS = "model_config", "model_weights"
 
 
 def open_hdf5_model(path: Snapshot) -> keras.Model:
-    """Returns the model in an HDF5 file, without running code from the file.
+    """Returns the model in an HDF5 file, without executing code in it.
 
     Raises:
-        WeightsError: The file is broken, contains only weights, has a layer that is not in the
+        WeightsError: The file is damaged, contains only weights, has a layer that is not in the
             tables, or describes more weights than it stores.
     """
     try:
@@ -84,9 +85,10 @@ def _config(path: Snapshot) -> Any:
 
 
 def _assign(model: keras.Model, path: Snapshot) -> None:
-    """Assigns the weights of each layer, which the file has under the layer's name.
+    """Assigns the weights of each layer, which are in the group of the layer's name.
 
-    The lists of names in the file are not read: the last parts of a name say layer and weight.
+    The lists of weight names in the file are not needed: the last parts of an array's path are the
+    names of its layer and weight.
     """
     import h5py
 
@@ -102,14 +104,14 @@ def _assign(model: keras.Model, path: Snapshot) -> None:
                     array = _only(arrays, names, f"{path}: layer '{layer.name}'")
                     if array.shape != tuple(variable.shape):
                         raise WeightsError(
-                            f"{path}: {variable.name} of layer '{leaf.name}' must be "
-                            f"{tuple(variable.shape)}, got {array.shape}."
+                            f"{path}: {variable.name} of layer '{leaf.name}' must have shape "
+                            f"{tuple(variable.shape)}, got {array.shape}. Save the model again."
                         )
                     variable.assign(np.asarray(array))
 
 
 def _leaves(layer: Any) -> Iterator[Any]:
-    """Yields the layers of a model, those of models inside it too, or the layer itself."""
+    """Yields the layers of a model, including those of nested models, or the layer itself."""
     if not hasattr(layer, "layers"):
         yield layer
         return
@@ -118,7 +120,7 @@ def _leaves(layer: Any) -> Iterator[Any]:
 
 
 def _arrays(group: Any, parts: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Yields the arrays in a group by the parts of their names."""
+    """Yields the arrays in a group with the parts of their paths."""
     for name, found in group.items():
         if hasattr(found, "items"):
             yield from _arrays(found, (*parts, name))
@@ -127,7 +129,7 @@ def _arrays(group: Any, parts: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
 
 
 def _only(arrays: dict[tuple[str, ...], Any], names: tuple[str, ...], what: str) -> Any:
-    """Returns the array whose name ends so; Keras 2 has another name for depthwise kernels."""
+    """Returns the array whose path ends in `names`. Keras 2 names depthwise kernels differently."""
     last = (names[-1], f"depthwise_{names[-1]}")
     found = [
         array
@@ -135,5 +137,7 @@ def _only(arrays: dict[tuple[str, ...], Any], names: tuple[str, ...], what: str)
         if parts[-1] in last and parts[-len(names) : -1] == names[:-1]
     ]
     if len(found) != 1:
-        raise WeightsError(f"{what} must have one array {'/'.join(names)}, got {len(found)}.")
+        raise WeightsError(
+            f"{what} must have one array {'/'.join(names)}, got {len(found)}. Save the model again."
+        )
     return found[0]

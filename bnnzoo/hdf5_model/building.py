@@ -1,4 +1,4 @@
-"""Builds the model of a config of Keras 2: sequential, functional, and models inside others."""
+"""Builds a model from a config of Keras 2: sequential, functional, and nested models."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ def build(config: Any, depth: int = 0) -> keras.Model:
     """Returns a model without the file's weights.
 
     Raises:
-        ModelFormatError: The config has another form, or a layer that is not read.
+        ModelFormatError: The config is malformed, or has an unsupported layer.
     """
     kind, settings = _entry(config, "the model")
     if kind not in _MODELS:
         raise ModelFormatError(
-            f"its model must be Sequential or Functional, got {shown(kind)}. Models of a class of "
-            "your own are not read: build it again and load its weights."
+            f"its model must be Sequential or Functional, got {shown(kind)}. Models of other "
+            "classes are not supported: build the model and load its weights."
         )
     if depth > MAX_DEPTH:
         raise ModelFormatError(f"its models must be nested at most {MAX_DEPTH} deep.")
-    if isinstance(settings, list):  # a Sequential of the first versions of Keras 2
+    if isinstance(settings, list):  # Sequential in the first versions of Keras 2
         settings = {"layers": settings}
     layers = settings.get("layers") if isinstance(settings, dict) else None
     if not isinstance(layers, list) or not 0 < len(layers) <= MAX_LAYERS:
@@ -47,14 +47,14 @@ def build(config: Any, depth: int = 0) -> keras.Model:
 
 
 def _entry(value: Any, what: str) -> tuple[str, Any]:
-    """Returns class name and settings."""
+    """Returns the class name and settings."""
     if not isinstance(value, dict) or not isinstance(value.get("class_name"), str):
         raise ModelFormatError(f"{what} must have a class_name, got {shown(value)}.")
     return value["class_name"], value.get("config", {})
 
 
 def _layer(value: Any, depth: int) -> keras.layers.Layer:
-    """Returns a layer, or a model that is one."""
+    """Returns a layer, which may be a nested model."""
     kind, settings = _entry(value, "a layer")
     if kind in _MODELS:
         return build(value, depth + 1)
@@ -64,7 +64,7 @@ def _layer(value: Any, depth: int) -> keras.layers.Layer:
 
 
 def _input(shape: Any, name: str | None = None) -> Any:
-    """Returns an input; the batch is free."""
+    """Returns an input for any batch size."""
     if not isinstance(shape, list) or not all(n is None or type(n) is int for n in shape[1:]):
         raise ModelFormatError(f"an input must have a shape of integers, got {shown(shape)}.")
     return keras.Input(tuple(shape[1:]), name=name)
@@ -81,16 +81,18 @@ def _sequential(
     elif shape is None and kind in _MODELS:
         return keras.Sequential([_layer(layer, depth) for layer in layers], name=name)
     if shape is None:
-        raise ModelFormatError("its first layer must have a shape. Save it after it was trained.")
+        raise ModelFormatError(
+            "its first layer must have a shape, got none. Save the model after training it."
+        )
     return keras.Sequential([_input(shape), *(_layer(x, depth) for x in layers)], name=name)
 
 
 class _Functional:
-    """Calls layers until all calls of a config are made.
+    """Makes the calls of a functional config.
 
     Args:
-        layers: Each with `inbound_nodes`, its calls.
-        depth: Of models inside models.
+        layers: Configs of layers, each with its calls as `inbound_nodes`.
+        depth: Nesting depth of the model.
     """
 
     def __init__(self, layers: list[Any], depth: int) -> None:
@@ -108,7 +110,7 @@ class _Functional:
                 self.tensors[name, 0, 0] = _input(shape, name)
                 continue
             layer = _layer(value, depth)
-            # The first call of a model is the one that made it.
+            # The first node of a nested model is its own construction.
             first = int(kind in _MODELS and _begins_with_input(settings))
             for index, call in enumerate(_calls(value)):
                 self.calls.append((layer, name, first + index, call))
@@ -123,7 +125,7 @@ class _Functional:
         return keras.Model(_one_or_all(inputs), _one_or_all(outputs), name=name)
 
     def _run(self) -> None:
-        """Makes each call when all of its inputs are known."""
+        """Makes each call as soon as all of its inputs are known."""
         waiting: dict[_Place, list[int]] = {}
         missing = [0] * len(self.calls)
         ready = []
@@ -169,7 +171,7 @@ def _calls(value: dict[str, Any]) -> Iterator[list[_Place]]:
     for node in nodes:
         if isinstance(node, dict):
             raise ModelFormatError(
-                "it was saved by Keras 3, whose HDF5 files are not read. Save it with "
+                "it was saved by Keras 3, whose HDF5 files are not supported. Save it with "
                 "model.save('model.keras')."
             )
         yield _places(node)
@@ -185,7 +187,7 @@ def _places(value: Any) -> list[_Place]:
         if not known or not all(type(n) is int for n in item[1:3]) or any(item[3:]):
             raise ModelFormatError(
                 f"an input of a call must be [layer, call, result], got {shown(item)}. Calls with "
-                "other arguments are not read."
+                "other arguments are not supported."
             )
         places.append((item[0], item[1], item[2]))
     return places

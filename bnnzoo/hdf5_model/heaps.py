@@ -1,7 +1,8 @@
-"""Checks the heaps of an HDF5 file, which hold its texts of variable length.
+"""Checks the global heaps of an HDF5 file, which contain its variable-length strings.
 
-The HDF5 library does not return from a heap with an object of no size. A heap is a block of the
-bytes `GCOL`, a version, and a size, and objects of an index, a count, a size and their bytes.
+The HDF5 library hangs on a heap that contains an object of size 0. A heap consists of a header (the
+bytes `GCOL`, a version and a size) and objects. Each object has an index, a reference count, a size
+and its data.
 
 See https://docs.hdfgroup.org/hdf5/v1_14/_f_m_t3.html, III.E, Global Heap.
 """
@@ -17,7 +18,7 @@ _HEADER = 16  # of a heap, and of an object in it
 
 
 def are_heaps_whole(data: bytes) -> bool:
-    """Returns whether the objects of every heap follow each other up to its end."""
+    """Returns whether the objects of every heap fill it without gaps."""
     begin = data.find(_SIGNATURE)
     while begin >= 0:
         if not _is_whole(data, begin):
@@ -35,7 +36,7 @@ def _is_whole(data: bytes, begin: int) -> bool:
         return False
     while at + _HEADER <= end:
         index, length = struct.unpack_from("<H6xQ", data, at)
-        # What is free has the index 0, and its header counts.
+        # Free space is an object of index 0, whose size includes its header.
         step = length if index == 0 else _HEADER + -(-length // 8) * 8
         if step < _HEADER:
             return False

@@ -1,7 +1,7 @@
-"""Layers, quantizers, constraints and activations of Keras 2 and Larq by their names.
+"""Tables of the layers, quantizers, constraints and activations of Keras 2 and Larq.
 
-A name that is not in the tables is refused. Settings are numbers, strings and lists of them; those
-that are objects come from the tables too.
+Names that are not in the tables are refused. Settings are numbers, strings, lists of these, or
+objects from the tables.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _LAYERS: dict[str, type[keras.layers.Layer]] = {
 }
 _QUANTIZERS = nn.quantizers.ALIASES | {
     **{kind.__name__: kind for kind in nn.quantizers.ALIASES.values()},
-    # Larq's older names, and that of Larq Zoo.
+    # Former names in Larq, and a quantizer of Larq Zoo.
     "DoReFaQuantizer": nn.DoReFa,
     "NoOpQuantizer": nn.NoOp,
     "magnitude_aware_sign_unclipped": nn.DoReFaSign,
@@ -57,10 +57,10 @@ _ACTIVATIONS = {
     )},
     "relu6": keras.activations.relu6,
     "hard_tanh": nn.hard_tanh, "leaky_tanh": nn.leaky_tanh,
-    "clip_by_value_activation": keras.layers.ReLU(max_value=1),  # of Larq Zoo
+    "clip_by_value_activation": keras.layers.ReLU(max_value=1),  # in Larq Zoo
 }  # fmt: skip
 
-# What only training needs, and what Keras 3 does not have.
+# Settings that only training uses, and settings that Keras 3 does not have.
 _LEFT_OUT = (
     "batch_input_shape", "build_config", "dtype", "fused", "implementation", "metrics",
     "noise_shape", "ragged", "renorm", "seed", "sparse", "synchronized", "trainable",
@@ -84,9 +84,9 @@ def layer_of(kind: str, config: dict[str, Any]) -> keras.layers.Layer:
         )
     if kind not in _LAYERS:
         raise ModelFormatError(
-            f"layer {shown(name)} is a {shown(kind)}, which is not read from HDF5 files."
-            f"{did_you_mean(kind, _LAYERS)} Save the model as .keras, or build it again and load "
-            "its weights."
+            f"layer {shown(name)} is a {shown(kind)}, which is not supported in HDF5 files."
+            f"{did_you_mean(kind, _LAYERS)} Save the model as .keras, or build it and load its "
+            "weights."
         )
     layer: keras.layers.Layer = _LAYERS[kind](**settings_of(kind, config))
     layer.trainable = config.get("trainable") is not False
@@ -102,15 +102,16 @@ def settings_of(kind: str, config: dict[str, Any]) -> dict[str, Any]:
         key = _RENAMED.get((kind, key), key)
         if key not in known:
             if value is None or value is False or (key, value) == ("groups", 1):
-                continue  # as it is in Keras 3
+                continue  # the only behaviour in Keras 3
             raise ModelFormatError(
-                f"layer {shown(config.get('name'))} has the setting {shown(key)}."
+                f"layer {shown(config.get('name'))} has the unsupported setting {shown(key)}. Save "
+                "the model as .keras, or build it and load its weights."
             )
         settings[key] = _setting(key, value)
     if kind in ("BatchNormalization", "LayerNormalization"):
         axis = settings.get("axis", -1)
         settings["axis"] = axis[0] if isinstance(axis, list) and len(axis) == 1 else axis
-    if kind == "ReLU":  # null is 0 in old files
+    if kind == "ReLU":  # old files have null for the defaults
         settings = {key: value for key, value in settings.items() if value is not None}
     return settings
 
@@ -137,7 +138,7 @@ def _setting(key: str, value: Any) -> Any:
 
 
 def _plain(key: str, value: Any, depth: int = 0) -> Any:
-    """Returns a value of numbers, strings and short lists."""
+    """Returns a number, a string or a short list of these."""
     if isinstance(value, list) and len(value) <= _MAX_ITEMS and depth < 3:
         return [_plain(key, item, depth + 1) for item in value]
     if value is None or isinstance(value, (bool, int, float, str)):
@@ -150,7 +151,7 @@ def _quantizer(value: Any) -> Any:
 
 
 def _made(table: dict[str, Any], what: str, value: Any) -> Any:
-    """Returns the object of a name, or of a name and settings; None for none."""
+    """Returns the object for a name, or for a name and settings. None for None."""
     if value is None:
         return None
     config = {"class_name": value, "config": {}} if isinstance(value, str) else value
@@ -160,7 +161,8 @@ def _made(table: dict[str, Any], what: str, value: Any) -> Any:
     kind = table.get(name) if isinstance(name, str) else None
     if kind is None:
         raise ModelFormatError(
-            f"it has the {what} {shown(name)}, which is not read.{did_you_mean(str(name), table)}"
+            f"it has the {what} {shown(name)}, which is not supported."
+            f"{did_you_mean(str(name), table)} Build the model and load its weights."
         )
     known = _parameters(kind)
     renamed = {"precision": "bits"} if what == "quantizer" else {}
@@ -172,7 +174,7 @@ def _made(table: dict[str, Any], what: str, value: Any) -> Any:
 
 
 def _activation(value: Any) -> Any:
-    """Returns an activation: one of Keras or Larq, or a quantizer."""
+    """Returns an activation function of Keras or Larq, or a quantizer."""
     if isinstance(value, dict) and value.get("class_name") == "function":
         value = value.get("config")
     if value is None or (isinstance(value, str) and value in _ACTIVATIONS):
@@ -182,5 +184,6 @@ def _activation(value: Any) -> Any:
         return _quantizer(value)
     known = {**_ACTIVATIONS, **_QUANTIZERS}
     raise ModelFormatError(
-        f"it has the activation {shown(name)}, which is not read.{did_you_mean(str(name), known)}"
+        f"it has the activation {shown(name)}, which is not supported."
+        f"{did_you_mean(str(name), known)} Build the model and load its weights."
     )

@@ -1,4 +1,4 @@
-"""Whole models as Keras 2 saves them, made by hand."""
+"""Whole models in the HDF5 format of Keras 2, built by hand."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Weights = dict[str, dict[str, Any]]
 
 
 def layer(kind: str, name: str, *sources: Any, **config: Any) -> dict[str, Any]:
-    """Returns a layer, with one call for each of the sources; a list of names is one call."""
+    """Returns a layer with one call per source. A list of names is a call with several inputs."""
     calls = [[[n, 0, 0, {}] for n in ([source] if isinstance(source, str) else source)]
              for source in sources]  # fmt: skip
     value = {"class_name": kind, "config": {"name": name, **config}, "name": name}
@@ -76,7 +76,7 @@ def convolution() -> tuple[dict[str, Any], Weights]:
 
 
 def branches() -> tuple[dict[str, Any], Weights]:
-    """Returns a small functional network: a layer that is called twice, and a model inside."""
+    """Returns a small functional network with a shared layer and a nested model."""
     rng = np.random.default_rng(2)
     inner = sequential(layer("DepthwiseConv2D", "deep", kernel_size=[1, 1]), shape=(None, 5, 4, 2))
     inner = {**inner, "name": "inner", "inbound_nodes": [[["images", 0, 0, {}]]]}

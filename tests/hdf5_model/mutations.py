@@ -1,6 +1,6 @@
-"""What is done to right whole models in HDF5 to make wrong ones.
+"""Mutations of valid whole models in HDF5.
 
-Case i of a run is made by `np.random.default_rng([run, i])` and by nothing else. A third of the
+Case i of a run depends only on `np.random.default_rng([run, i])`. A third of the
 files have changed bytes, a third a changed structure, and a third other arrays.
 """
 
@@ -41,7 +41,7 @@ def seeds() -> tuple[bytes, ...]:
 
 
 def _places(value: Any) -> list[tuple[Any, Any]]:
-    """Returns every place in a structure: what holds it, and its key there."""
+    """Returns every value in a structure as its container and its key."""
     found = []
     items = value.items() if isinstance(value, dict) else enumerate(value)
     for key, item in list(items):
@@ -52,7 +52,7 @@ def _places(value: Any) -> list[tuple[Any, Any]]:
 
 
 def value(rng: Rng, config: Any) -> None:
-    """Changes a value to one of the same kind, or to any."""
+    """Replaces a value with one of the same type, or of any type."""
     holder, key = pick(rng, _places(config))
     old = holder[key]
     if isinstance(old, str) and rng.random() < 0.7:
@@ -78,13 +78,13 @@ def gain(rng: Rng, config: Any) -> None:
 
 
 def deeper(rng: Rng, config: Any) -> None:
-    """Puts a part in the place of another one, itself among them."""
+    """Replaces one part of the structure with another part, or with itself."""
     (first, one), (second, two) = (pick(rng, _places(config)) for _ in range(2))
     first[one] = json.loads(json.dumps(second[two]))
 
 
 def arrays(rng: Rng, file: h5py.File) -> None:
-    """Changes, moves or removes an array, or puts a link in its place."""
+    """Changes, moves or removes an array, or replaces it with a link."""
     found: list[str] = []
     file["model_weights"].visit(found.append)
     name = f"model_weights/{pick(rng, found)}"
@@ -101,7 +101,7 @@ def arrays(rng: Rng, file: h5py.File) -> None:
 
 
 def texts(rng: Rng, file: h5py.File) -> None:
-    """Puts something else in the place of the structure."""
+    """Replaces the structure with another value."""
     file.attrs["model_config"] = pick(rng, [
         "", "null", "[" * 2000, "{", np.zeros(3), np.bytes_(b"\xff\xfe"), 5, h5py.Empty("S1"),
         np.array([b"a", b"b"]), '{"class_name": "Sequential"}',
@@ -113,7 +113,7 @@ CONFIG: tuple[Callable[[Rng, Any], None], ...] = (value, value, value, loss, gai
 
 
 def mutated(run: int, case: int) -> tuple[bytes, str]:
-    """Returns a changed file and what was done to it."""
+    """Returns a mutated file and the name of the mutation."""
     rng = np.random.default_rng([run, case])
     seed = pick(rng, seeds())
     if case % 3 == 0:

@@ -1,4 +1,4 @@
-"""Whole models in HDF5, as Larq's users saved them, open and compute what they computed."""
+"""Whole models that Keras 2 and Larq saved as HDF5 compute the same after opening."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ def larqs(name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("name", SAVED)
-def test_models_that_larq_saved_compute_what_larq_computed(name):
+def test_models_saved_by_larq_have_larqs_outputs(name):
     x, expected = larqs(name)
     found = open_model(saved(name)).predict(x, verbose=0)
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", SAVED)
-def test_older_files_name_no_modules(name, tmp_path):
-    """Before Keras 2.13, an object was a class name and its settings, and texts were bytes."""
+def test_files_of_keras_before_2_13_are_read(name, tmp_path):
+    """Objects were a class name and settings without a module, and strings were bytes."""
 
     def without(value: Any) -> Any:
         if isinstance(value, dict):
@@ -109,7 +109,7 @@ def test_a_saved_model_is_evaluated_and_converted(tmp_path):
     assert keras_.n == packed.n == 20 and keras_.top1 == packed.top1
 
 
-def test_layers_that_are_called_twice_and_models_inside(tmp_path):
+def test_shared_layers_and_nested_models(tmp_path):
     config, weights = branches()
     model = opened(tmp_path, config, weights)
     x = np.random.default_rng(3).standard_normal((2, 5, 4, 2)).astype("f4")
@@ -140,7 +140,7 @@ def test_quantized_layers_and_activations_of_other_forms(tmp_path):
 
 
 @pytest.mark.parametrize("kind", (*_KERAS, *_LARQ))
-def test_every_layer_of_the_table_takes_its_settings_in_keras_2(kind):
+def test_every_layer_accepts_its_settings_in_keras_2(kind):
     config = settings_of(kind, {"name": "x", "trainable": True, "dtype": "float32"})
     assert config == {"name": "x"} or set(config) == {"name", "axis"}
 
@@ -172,7 +172,7 @@ def nested(times):
 OBJECT = {"class_name": "Popen", "module": "subprocess", "config": {"args": "id"},
           "registered_name": "Popen"}  # fmt: skip
 CONFIGS = {
-    "Lambda": (sequential(lambda_layer()), "layer 'run' is a 'Lambda', which is not read"),
+    "Lambda": (sequential(lambda_layer()), "layer 'run' is a 'Lambda', which is not supported"),
     "code in a model": (functional(lambda_layer(), output=["run", 0, 0]), "is a 'Lambda'"),
     "TFOpLambda": (sequential(layer("TFOpLambda", "f", function="math.add")), "is a 'TFOpLambda'"),
     "another class": (sequential(layer("Popen", "p", args="id")), "is a 'Popen', which is not"),
@@ -184,8 +184,8 @@ CONFIGS = {
     "an object for a constraint": (setting("kernel_constraint", OBJECT), "constraint 'Popen'"),
     "an object for an activation": (setting("activation", OBJECT), "activation 'Popen'"),
     "an activation of Keras that is no function": (setting("activation", "deserialize"),
-                                                   "activation 'deserialize', which is not read"),
-    "an unknown setting": (setting("run", "id"), "layer 'conv' has the setting 'run'"),
+                                                   "activation 'deserialize', which is not supp"),
+    "an unknown setting": (setting("run", "id"), "layer 'conv' has the unsupported setting 'run'"),
     "a huge layer": (setting("filters", 2**40), "must store the"),
     "a long list": (setting("kernel_size", [3] * 1000), "kernel_size must be numbers or strings"),
     "deep models": (nested(20), "nested at most 16 deep"),
@@ -203,7 +203,7 @@ CONFIGS = {
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_what_is_not_read_is_refused_by_name(name, tmp_path):
+def test_unsupported_configs_are_refused(name, tmp_path):
     config, message = CONFIGS[name]
     begin = time.monotonic()
     with pytest.raises(WeightsError, match=message) as caught:
@@ -244,16 +244,16 @@ def other_shape(file):
 FILES = {
     "a link": (linked, "'kernel:0' is a link. Do not trust this file"),
     "a config of numbers": (no_text, "model_config must be a string"),
-    "a config that is no JSON": (no_json, "model_config is not JSON"),
+    "a config that is not JSON": (no_json, "model_config is not JSON"),
     "only weights": (only_weights, "contains only weights, not a model"),
     "two kernels": (twice, "layer 'conv' must have one array kernel, got 2"),
     "no weights": (removed, "layer 'norm' must have one array gamma, got 0"),
-    "another shape": (other_shape, r"kernel of layer 'conv' must be \(3, 3, 2, 3\), got"),
+    "another shape": (other_shape, r"kernel of layer 'conv' must have shape \(3, 3, 2, 3\), got"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_wrong_files(name, tmp_path):
+def test_damaged_files_are_refused(name, tmp_path):
     edit, message = FILES[name]
     data = io.BytesIO(file_of(*convolution()))
     with h5py.File(data, "r+") as file:
@@ -266,7 +266,7 @@ def test_wrong_files(name, tmp_path):
         open_model(path)
 
 
-def test_what_is_no_hdf5_file(tmp_path):
+def test_other_files_are_refused(tmp_path):
     (tmp_path / "net.h5").write_bytes(b"no HDF5")
     with pytest.raises(WeightsError, match="net.h5 cannot be opened"):
         open_model(tmp_path / "net.h5")
@@ -287,8 +287,8 @@ def test_a_huge_layer_takes_no_memory(tmp_path):
     assert peak < 2**26
 
 
-def test_a_heap_with_an_object_of_no_size_is_refused(tmp_path):
-    """The HDF5 library does not return from it."""
+def test_a_heap_with_an_object_of_size_0_is_refused(tmp_path):
+    """The HDF5 library hangs on it."""
     data = bytearray(file_of(*convolution()))
     begin = data.index(b"GCOL")
     for size in (0, 8, 2**40):

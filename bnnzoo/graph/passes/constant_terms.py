@@ -1,12 +1,13 @@
-"""A term that does not depend on the image becomes a correction of a binary convolution.
+"""Folds a term that does not depend on the input into the correction of a binary convolution.
 
-AdaBin's convolutions are sums of a convolution of signs, times a scale, and of a convolution of
-ones. The latter differs at the border only. It is computed here, and added to the counts:
+A convolution of AdaBin is the sum of a scaled convolution of signs and a convolution of ones. The
+latter is a constant, which varies only at the border. This pass computes it and adds it to the
+correction:
 
     scale * bconv2d(x) + constant = scale * (bconv2d(x) + constant / scale)
 
-The constant is the same for all output pixels of a class of rows and of columns, as the correction
-of zero padding is.
+Like the correction of zero padding, the constant is the same for all output pixels of a class of
+rows and columns.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ Array = NDArray[Any]
 
 
 def constant_terms(graph: Graph) -> Graph:
-    """Adds convolutions of constants to the corrections of binary convolutions."""
+    """Folds convolutions of constants into the corrections of binary convolutions."""
     folder = _Folder(graph)
     for node in graph.nodes:
         if node.op == "add":
@@ -42,10 +43,10 @@ def constant_terms(graph: Graph) -> Graph:
 
 
 class _Folder:
-    """The graph while its sums are looked at.
+    """Folds constants into the nodes of a graph.
 
     Attributes:
-        changed: Name of a node -> what it becomes.
+        changed: Name of a node -> its replacement.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -57,10 +58,10 @@ class _Folder:
         self.changed: dict[str, Node] = {}
 
     def fold(self, node: Node) -> None:
-        """Takes the constant inputs out of a sum that a binary convolution is part of."""
-        values = {name: self._constant(name) for name in node.inputs}
-        constants = [value for value in values.values() if value is not None]
-        rest = tuple(name for name, value in values.items() if value is None)
+        """Removes the constant inputs of a sum that has a binary convolution as an input."""
+        values = [(name, self._constant(name)) for name in node.inputs]
+        constants = [value for _, value in values if value is not None]
+        rest = tuple(name for name, value in values if value is None)
         if not constants:
             return
         for name in rest:
@@ -71,7 +72,7 @@ class _Folder:
                 return
 
     def _constant(self, name: str) -> Array | None:
-        """Returns a value (h, w, c) that is a convolution of a constant; None if it is not one."""
+        """Returns the value (h, w, c) of a convolution of a constant, or None for other nodes."""
         conv = self.producers.get(name)
         if conv is None or conv.op != "conv2d" or "input_bits" in conv.attributes:
             return None
@@ -90,7 +91,7 @@ class _Folder:
         return value
 
     def _scaled_convolution(self, name: str, reader: Node) -> tuple[Node, Array] | None:
-        """Returns the binary convolution and its scale that a term is, if only the sum reads it."""
+        """Returns the binary convolution and the scale of a term that only the sum reads."""
         node = self.producers.get(name)
         scale = np.ones(self.types[name].shape[-1])
         if node is not None and node.op == "affine" and self.readers.get(name) is reader:
@@ -102,7 +103,7 @@ class _Folder:
         return None if (scale == 0).any() else (node, scale)
 
     def _correct(self, conv: Node, scale: Array, constant: Array) -> bool:
-        """Adds a constant to the correction of a convolution; False if its classes do not fit."""
+        """Adds a constant to the correction of a convolution. False if the classes do not fit."""
         sizes = self.types[conv.inputs[0]].shape[:2], constant.shape[:2]
         taps = self.tensors[conv.tensors["kernel"]].shape[1:3]
         (_, row_class), (_, column_class) = classes_of(conv.attributes, *sizes, taps)

@@ -11,6 +11,7 @@ from bnnzoo.graph import interpreter
 from bnnzoo.graph.ops import infer_types
 from bnnzoo.graph.packing import Int8Kernel, PackedSigns, pack, quantize
 from bnnzoo.graph.passes.binary_kernels import binary_kernels
+from bnnzoo.graph.passes.constant_terms import constant_terms
 from bnnzoo.graph.passes.distinct_outputs import distinct_outputs
 from bnnzoo.graph.passes.drop_unused import drop_identities, drop_unused
 from bnnzoo.graph.passes.eight_bits import eight_bits
@@ -55,6 +56,20 @@ def assert_equal(before, after, rng, *, tolerance=0.0):
     expected, values = interpreter.run(before, x), interpreter.run(after, x)
     for name in before.outputs:
         np.testing.assert_allclose(values[name], expected[name], rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("copies", [1, 2])
+def test_convolutions_of_constants_become_corrections(builder, rng, copies):
+    """As in AdaBin; a value may be several inputs of one sum."""
+    counts = binary_conv(builder, "images")
+    ones = affine(builder, "images", [0.0] * 4, [1.0, 0.5, -1.0, 2.0])
+    kernel = builder.signs(4, 3, 3, 4).astype(np.float32)
+    constant = builder.add("conv2d", ones, tensors={"kernel": kernel}, **SAME)
+    graph = builder.graph(builder.add("add", counts, *[constant] * copies, *["images"] * copies))
+    after = constant_terms(graph)
+    assert "conv2d" not in ops(after) and "affine" not in ops(after)
+    # Admits sums of float32 in another order, which differ by a few units in the last place.
+    assert_equal(graph, after, rng, tolerance=1e-5)
 
 
 def test_an_output_that_is_there_twice_is_copied(builder, rng):
