@@ -1,6 +1,6 @@
-"""What is done to right HDF5 weight files to make wrong ones.
+"""Mutations of valid HDF5 weight files.
 
-Case i of a run is made by `np.random.default_rng([run, i])` and by nothing else. Half of the files
+Case i of a run depends only on `np.random.default_rng([run, i])`. Half of the files
 have changed bytes, the other half an array, a list of names or a link of another kind.
 """
 
@@ -89,7 +89,7 @@ STRUCTURED = (array, names, link, loss)
 
 
 def mutated(run: int, case: int) -> tuple[bytes, str]:
-    """Returns a changed file and what was done to it."""
+    """Returns a mutated file and the name of the mutation."""
     rng = np.random.default_rng([run, case])
     seed = pick(rng, seeds())
     if case % 2:
