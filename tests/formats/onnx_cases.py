@@ -1,4 +1,4 @@
-"""Operators of ONNX files in the forms that exporters give them, each a small network.
+"""Small networks with the operators of ONNX in the forms that exporters write.
 
 A case has an opset, the shape of its input, nodes in the text form of `onnx.parser`, and constants.
 """

@@ -1,6 +1,6 @@
-"""What is done to right `.onnx` files to make wrong ones.
+"""Mutations of valid `.onnx` files.
 
-Case i of a run is made by `np.random.default_rng([run, i])` and by nothing else. A third of the
+Case i of a run depends only on `np.random.default_rng([run, i])`. A third of the
 files have changed bytes, the others a changed message.
 """
 
@@ -52,7 +52,7 @@ def seeds() -> tuple[bytes, ...]:
 
 
 def varint(rng: Rng, data: bytearray) -> bytes:
-    """Writes a length or a count that is on the edge of something."""
+    """Replaces a length or a count with a limit."""
     place = int(rng.integers(len(data)))
     data[place : place + 1] = pick(rng, [b"\x00", b"\x01", b"\x7f", b"\xff\x01", b"\xff" * 9])
     return data
@@ -101,7 +101,7 @@ def less_attribute(rng: Rng, model: Model) -> None:
 
 
 def kind(rng: Rng, model: Model) -> None:
-    """Makes an operator another one."""
+    """Replaces an operator with another one."""
     node = _a_node(rng, model)
     node.op_type = pick(rng, sorted({*READ, *FOLD, "If", "Loop", "LRN"}))
     node.domain = pick(rng, ["", node.domain, "qonnx.custom_op.general", "com.microsoft"])
@@ -138,7 +138,7 @@ def order(rng: Rng, model: Model) -> None:
 
 
 def ends(rng: Rng, model: Model) -> None:
-    """Changes the shape or type of an input, or what the network returns."""
+    """Changes the shape or type of an input, or the outputs of the network."""
     if rng.random() < 0.3:
         pick(rng, model.graph.output).name = pick(rng, _names(model))
         return
@@ -156,7 +156,7 @@ def ends(rng: Rng, model: Model) -> None:
 
 
 def constant(rng: Rng, model: Model) -> None:
-    """Changes numbers, shape or type of a constant, with its bytes or without."""
+    """Changes the values, shape or type of a constant, with or without its bytes."""
     tensor = pick(rng, model.graph.initializer)
     tensor.CopyFrom(_changed(rng, tensor))
 
@@ -216,7 +216,7 @@ STRUCTURED = [
 
 
 def mutated(run: int, case: int) -> tuple[bytes, str]:
-    """Returns a changed file and what was done to it."""
+    """Returns a mutated file and the name of the mutation."""
     rng = np.random.default_rng([run, case])
     data = seeds()[int(rng.integers(len(seeds())))]
     if case % 3 == 0:

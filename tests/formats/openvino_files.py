@@ -1,4 +1,4 @@
-"""Small networks of OpenVINO, layer by layer."""
+"""Builds small OpenVINO networks layer by layer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _KINDS = {"float32": "f32", "float16": "f16", "int64": "i64", "int32": "i32", "u
 
 
 class Ir:
-    """A network with one input, of which a file is made.
+    """A network with one input.
 
     Args:
         shape: Of the input.
@@ -30,7 +30,7 @@ class Ir:
         )
 
     def layer(self, kind: str, *inputs: str, dims: str = "1,?,?,?", **data: Any) -> str:
-        """Adds a layer with one result, and returns its id."""
+        """Adds a layer with one output, and returns its id."""
         id = str(len(self.layers))
         layer = ElementTree.SubElement(
             self.layers, "layer", id=id, name=f"{kind}_{id}", type=kind, version="opset1"
@@ -51,7 +51,7 @@ class Ir:
         return id
 
     def const(self, array: Any, kind: str | None = None, **data: Any) -> str:
-        """Adds numbers; those of kind `u1` are eight in a byte."""
+        """Adds a constant. Values of type `u1` are packed eight per byte."""
         array = np.asarray(array)
         array = array.astype(np.float32) if array.dtype == np.float64 else array
         stored = np.packbits(array.reshape(-1), bitorder="little") if kind == "u1" else array
@@ -66,6 +66,6 @@ class Ir:
         return self.layer("Const", **settings)
 
     def files(self, output: str) -> tuple[bytes, bytes]:
-        """Returns the `.xml` and the `.bin` file of what computes one value."""
+        """Returns the `.xml` and the `.bin` file of the network that computes a value."""
         self.layer("Result", output)
         return ElementTree.tostring(self.net), self.weights

@@ -1,8 +1,8 @@
-"""What is done to right files of OpenVINO to make wrong ones.
+"""Mutations of valid OpenVINO files.
 
-Case i of a run is made by `np.random.default_rng([run, i])` and by nothing else. A third of the
-files have changed bytes, the others changed elements. The two files are one here: the `.xml`, a
-zero, the `.bin`.
+Case i of a run depends only on `np.random.default_rng([run, i])`. A third of the files have changed
+bytes, the others changed elements. The two files are joined to one: the `.xml`, a zero byte, the
+`.bin`.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def parted(data: bytes) -> tuple[bytes, bytes]:
 
 
 def _changed(rng: Rng, text: str) -> str:
-    """Returns other text, numbers near those that it has among it."""
+    """Returns another string, often with numbers near those in the original."""
     if rng.random() < 0.3:
         return str(pick(rng, _WORDS))
     parts = text.split(",")
@@ -113,7 +113,7 @@ def new_setting(rng: Rng, net: Net) -> None:
 
 
 def layer(rng: Rng, net: Net) -> None:
-    """Makes a layer another one, of another name, number or version."""
+    """Changes the type, name, id or version of a layer."""
     entry = pick(rng, net.findall("./layers/layer"))
     if rng.random() < 0.5:
         entry.set("type", pick(rng, sorted([*LAYERS, "If", "Loop", "Const", "Result"])))
@@ -127,7 +127,7 @@ def dim(rng: Rng, net: Net) -> None:
 
 
 def edge(rng: Rng, net: Net) -> None:
-    """Connects something else."""
+    """Changes a connection."""
     entry = pick(rng, net.findall("./edges/edge"))
     other = pick(rng, net.findall("./edges/edge"))
     for name in ("from-layer", "from-port") if rng.random() < 0.7 else ("to-layer", "to-port"):
@@ -147,7 +147,7 @@ def twice(rng: Rng, net: Net) -> None:
 
 
 def ends(rng: Rng, net: Net) -> None:
-    """Changes the shape of the input where it is written."""
+    """Changes the stored shape of the input."""
     entry = pick(rng, net.findall("./layers/layer[@type='Parameter']"))
     for data in entry.findall("data"):
         shape = _changed(rng, data.get("shape", ""))
@@ -164,7 +164,7 @@ STRUCTURED: list[Callable[[Rng, Net], None]] = [
 
 
 def mutated(run: int, case: int) -> tuple[bytes, str]:
-    """Returns a changed file and what was done to it."""
+    """Returns a mutated file and the name of the mutation."""
     rng = np.random.default_rng([run, case])
     xml, weights = seeds()[int(rng.integers(len(seeds())))]
     if case % 3 == 0:

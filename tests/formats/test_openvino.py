@@ -1,4 +1,4 @@
-"""Files of OpenVINO compute what its CPU plugin computes, and what its specification says."""
+"""Networks read from OpenVINO compute the same as its CPU plugin, and follow its specification."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_the_command_line_converts(tmp_path: Any, capsys: pytest.CaptureFixture[
     assert packed.read(target)[1].name == "residual"
 
 
-def test_what_else_takes_a_file_says_how_to_convert_it() -> None:
+def test_other_functions_say_how_to_convert_a_file() -> None:
     advice = r"bnnzoo convert NAME\.xml NAME\.safetensors"
     for suffix in (".xml", ".bin"):
         with pytest.raises(ArgumentError, match=advice):
@@ -72,14 +72,14 @@ def test_what_else_takes_a_file_says_how_to_convert_it() -> None:
         packed.open_file(FOLDER / "residual.xml")
 
 
-def test_nothing_is_written_as_openvino(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_openvino_cannot_be_written(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
     source = str(FOLDER / "residual.xml")
     assert main(["convert", source, str(tmp_path / "net.xml")]) == 2
     assert "path must end in .safetensors, .tflite, .onnx" in capsys.readouterr().err
 
 
 def test_files_of_the_model_optimizer_are_read() -> None:
-    """Version 10 has layers in any order, and another name for epsilon."""
+    """IR version 10 has its layers in any order, and another name for epsilon."""
     xml, weights = ((FOLDER / f"parts.{suffix}").read_bytes() for suffix in ("xml", "bin"))
     layers = re.findall(rb"<layer .*?</layer>", xml, re.DOTALL)
     for old, new in zip(layers, reversed(layers), strict=True):
@@ -111,7 +111,7 @@ def of_plugin(x: np.ndarray, kernel: np.ndarray, border: int) -> np.ndarray:
 @pytest.mark.parametrize("ends", [(0, 1), (1, 0)])
 @pytest.mark.parametrize("kind", ["u1", "u8", "f32"])
 def test_binary_convolution(border: int, ends: tuple[int, int], kind: str) -> None:
-    """Equal to the threshold is below it; the border is of what the layer reads."""
+    """A value equal to the threshold counts as below it. Padding has the units of the input."""
     ir, thresholds = Ir(), np.reshape([0.5, -0.25, 0.0], (1, 3, 1, 1))
     kernel = np.random.default_rng(1).integers(0, 2, (4, 3, 3, 3)).astype(np.uint8)
     bits = quantized(ir, ir.input, thresholds, thresholds, *ends, 2)
@@ -128,14 +128,14 @@ def test_binary_convolution(border: int, ends: tuple[int, int], kind: str) -> No
 
 
 def specified(x: Any, low: Any, high: Any, least: Any, most: Any, levels: int) -> np.ndarray:
-    """FakeQuantize as its specification has it."""
+    """FakeQuantize according to its specification."""
     with np.errstate(all="ignore"):
         steps = np.rint((x - low) / (high - low) * (levels - 1)) / (levels - 1)
     inside = np.where(x > np.maximum(low, high), most, steps * (most - least) + least)
     return np.where(x <= np.minimum(low, high), least, inside)
 
 
-# Limits that put no eighth half way between two levels; those of 2 levels may.
+# Limits for which no eighth is halfway between two levels, except with 2 levels.
 QUANTIZERS = {
     "equal": (0.25, 0.25, -1.0, 1.0, 2),
     "equal, reversed": (0.0, 0.0, 3.0, 1.0, 2),
@@ -164,7 +164,7 @@ def test_fake_quantize(name: str) -> None:
 
 
 def test_a_convolution_of_two_levels_is_binary() -> None:
-    """As training tools leave it: both are quantizers of real numbers."""
+    """Training tools export both as quantizers of real numbers."""
     ir = Ir()
     x = quantized(ir, ir.input, 0.0, 0.0, -1.0, 1.0, 2)
     kernel = quantized(ir, ir.const(np.linspace(-1, 1, 108).reshape(4, 3, 3, 3)), 0.0, 0.0, -0.5,
@@ -178,8 +178,8 @@ def test_a_convolution_of_two_levels_is_binary() -> None:
     np.testing.assert_array_equal(found, of_plugin(signs, bits, 0) / 2)
 
 
-def test_slopes_of_a_list_are_those_of_the_channels() -> None:
-    """Also where another axis has as many elements."""
+def test_a_vector_of_slopes_has_one_per_channel() -> None:
+    """Even if another axis has the same size."""
     for shape in ((3,), (1, 3, 1, 1)):
         ir = Ir("1,3,6,3")
         slopes = ir.const(np.reshape([0.5, -1.0, 2.0], shape))
@@ -197,13 +197,13 @@ def test_images_may_be_channels_last() -> None:
     assert graph.input_shape == (6, 5, 3)
 
 
-def test_the_batch_may_be_free() -> None:
+def test_the_batch_may_be_dynamic() -> None:
     ir = Ir("?,3,6,5")
     np.testing.assert_array_equal(computed(ir, ir.layer("ReLU", ir.input)), np.maximum(IMAGES, 0))
 
 
-def test_layers_may_have_one_name() -> None:
-    """Constants of one name, and of a name that another would get, are not mixed up."""
+def test_layers_may_share_a_name() -> None:
+    """Constants with the same name, or a name that another one would get, are not confused."""
     ir = Ir()
     sums = [ir.const(np.full((1, 3, 1, 1), number)) for number in (1.0, 2.0, 4.0)]
     value = ir.input

@@ -1,4 +1,4 @@
-"""OpenVINO's CPU plugin computes the same; scripts/test_openvino.sh installs it."""
+"""OpenVINO's CPU plugin computes the same. scripts/test_openvino.sh installs it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def pair(rng: np.random.Generator, *choices: int) -> list[int]:
 
 
 def block(rng: np.random.Generator, x: ov.Node, channels: int) -> ov.Node:
-    """A binary convolution of any window, and what may be behind it."""
+    """A binary convolution with any window, and layers that may follow it."""
     shape = (channels, x.get_output_shape(0)[1], *pair(rng, 1, 2, 3))
     packed = np.packbits(rng.integers(0, 2, shape, np.uint8), bitorder="little")
     kernel = ov.op.Constant(ov.Tensor(packed, list(shape), ov.Type.u1))

@@ -1,4 +1,4 @@
-"""What is read from ONNX files computes what ONNX Runtime, Brevitas, PyTorch and Keras compute."""
+"""Networks read from ONNX files compute the same as ONNX Runtime, Brevitas, PyTorch and Keras."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def from_onnx(x: np.ndarray) -> np.ndarray:
 
 
 def images(shape) -> np.ndarray:
-    """Returns eighths, zeros of both signs and halves of levels among them."""
+    """Returns eighths, including zeros of both signs and halves of levels."""
     rng = np.random.default_rng(4)
     x = (rng.integers(-12, 13, (1, *shape)) / 8).astype(np.float32)
     x.ravel()[::7], x.ravel()[1::7] = 0.0, -0.0
@@ -111,7 +111,7 @@ QUANTIZERS = {
 
 @pytest.mark.parametrize("name", QUANTIZERS)
 def test_quantizers_compute_their_formula(name):
-    """With a scale that puts no eighth half way between two levels."""
+    """With a scale for which no eighth is halfway between two levels."""
     (text, given, formula), scale = QUANTIZERS[name], 0.7
     text = re.sub(r"= (BipolarQuant|Quant|MultiThreshold)", r"= qonnx.custom_op.general.\1", text)
     numbers = {"s": scale, "z": 0, "o": 1, "m": 3, **given}
@@ -219,7 +219,7 @@ def test_every_architecture_is_read_back_to_the_same_integers(name, traced):
     assert counts[0] <= counts[1]
 
 
-def test_what_the_file_says_of_the_network_is_read_back():
+def test_metadata_is_read_back():
     data = qonnx.write(Network(tiny_graph(), INFO, {})).files[""]
     expected = dataclasses.replace(INFO, keras_config=None, architecture=None)
     assert qonnx.from_bytes(data)[1] == expected

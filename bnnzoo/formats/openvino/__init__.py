@@ -1,8 +1,9 @@
-"""OpenVINO's intermediate representation: networks as `.xml`, with their weights in a `.bin`, read.
+"""Reads OpenVINO's intermediate representation: an `.xml` file, with its weights in a `.bin` file.
 
-The file becomes plain data (`ir_file`), and each layer the ONNX operators that compute the same
-(`translating`), which become nodes of a graph as those of an `.onnx` file do. What ONNX does not
-have is read here (`reading_layers`): `BinaryConvolution` and `FakeQuantize` among others.
+The file is parsed to plain data (`ir_file`). Each layer is translated to ONNX operators that
+compute the same (`translating`), and the reader of `.onnx` files converts these to a graph. Layers
+without an ONNX equivalent, such as `BinaryConvolution` and `FakeQuantize`, are read by
+`reading_layers`.
 
 See the specification, https://docs.openvino.ai/2024/documentation/openvino-ir-format.html.
 """

@@ -1,7 +1,7 @@
-"""From the bytes of an `.xml` and a `.bin` file to plain data.
+"""Parses an `.xml` and a `.bin` file to plain data.
 
-The XML is read without document types, so that it has no entities. Offsets, sizes, shapes and types
-of constants are compared with the bytes of the `.bin` before an array is made of them.
+Document types are refused, so the XML cannot define entities. The offset, size, shape and type of a
+constant are checked against the `.bin` file before its array is created.
 """
 
 from __future__ import annotations
@@ -26,29 +26,29 @@ __all__ = ["IrFile", "Layer", "parse"]
 
 _VERSIONS = ("10", "11")
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
-# Bytes of all constants per byte of the `.bin`: several layers may share one.
+# Limits the bytes of all constants per byte of the `.bin` file: layers may share bytes.
 _CONSTANT_BYTES_PER_BYTE = 16
 _SPARE_BYTES = 2**20
 _DTYPES = {
     "boolean": "u1", "f16": "<f2", "f32": "<f4", "f64": "<f8", "i16": "<i2", "i32": "<i4",
     "i64": "<i8", "i8": "i1", "u16": "<u2", "u32": "<u4", "u64": "<u8", "u8": "u1",
 }  # fmt: skip
-_BITS = "u1"  # of kernels, eight in a byte, from the lowest
+_BITS = "u1"  # bits of kernels, eight per byte, lowest bit first
 _FLOATS = ("f16", "f32", "f64")
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer.
+    """A layer.
 
     Attributes:
-        name: Of the layer.
-        kind: Its type, as `Convolution`.
-        opset: Of the type.
-        settings: Its attributes, as text.
-        inputs: Names of the tensors that it reads.
-        outputs: Names of its results.
-        shapes: Lengths of the results' axes; None for one that is left open.
+        name: Name of the layer.
+        kind: Its type, such as `Convolution`.
+        opset: The opset of its type.
+        settings: Its attributes, as strings.
+        inputs: Names of its input tensors.
+        outputs: Names of its output tensors.
+        shapes: Shapes of the outputs. None for a dynamic dimension.
     """
 
     name: str
@@ -60,11 +60,11 @@ class Layer:
     shapes: tuple[tuple[int | None, ...], ...]
 
     def wrong(self, rule: str) -> ModelFormatError:
-        """Returns the error of this layer."""
+        """Returns an error that names this layer."""
         return ModelFormatError(f"layer {shown(self.name)} ({shown(self.kind)}): {rule}.")
 
     def integers(self, name: str) -> tuple[int, ...]:
-        """Returns a setting that is a list of integers; it is empty where it is left out."""
+        """Returns a setting that is a list of integers. Empty if it is missing."""
         text = self.settings.get(name, "")
         numbers = [_integer(part) for part in text.split(",")] if text.strip() else []
         if len(numbers) > MAX_AXES or None in numbers:
@@ -94,7 +94,7 @@ class Layer:
         return text in ("true", "1")
 
     def word(self, name: str, *words: str) -> str:
-        """Returns a setting that is one of a few words, the first where it is left out."""
+        """Returns a setting that is one of `words`. The first is the default."""
         text = self.settings.get(name, words[0])
         if text.lower() not in words:
             raise self.wrong(f"{name} must be {' or '.join(words)}, got {shown(text)}")
@@ -106,12 +106,12 @@ class IrFile:
     """A network.
 
     Attributes:
-        name: Of the network.
-        layers: The layers that compute, each behind those that it reads.
-        inputs: Name -> shape with the batch axis; None for a length that is left open.
-        outputs: Names of tensors.
-        constants: Arrays by name; real numbers are float32, bits uint8.
-        layouts: Name -> letters of the axes, as `NHWC`, where the file says it.
+        name: Name of the network.
+        layers: The layers except parameters, constants and results, in topological order.
+        inputs: Name -> shape with the batch axis. None for a dynamic dimension.
+        outputs: Names of the output tensors.
+        constants: Name -> array. Real numbers are float32, bits uint8.
+        layouts: Name -> letters of the axes, such as `NHWC`, if the file has them.
     """
 
     name: str
@@ -126,7 +126,7 @@ def parse(xml: bytes, weights: bytes) -> IrFile:
     """Parses the bytes of the two files.
 
     Raises:
-        ModelFormatError: They are not a network of OpenVINO, are damaged, or have what is not read.
+        ModelFormatError: The files are not a network of OpenVINO, are damaged, or are unsupported.
     """
     elements = _Elements()
     elements.read(xml)
@@ -142,7 +142,7 @@ def parse(xml: bytes, weights: bytes) -> IrFile:
     for layer in layers:
         kinds.get(layer.kind, computing).append(layer)
         if layer.kind in ("Parameter", "Const") and len(layer.outputs) != 1:
-            raise layer.wrong(f"it must have 1 result, got {len(layer.outputs)}")
+            raise layer.wrong(f"it must have 1 output, got {len(layer.outputs)}")
         if layer.kind == "Result" and len(layer.inputs) != 1:
             raise layer.wrong(f"it must have 1 input, got {len(layer.inputs)}")
     return IrFile(
@@ -168,7 +168,7 @@ def _integer(text: str) -> int | None:
 
 @dataclass
 class _Draft:
-    """A layer as it is written."""
+    """The elements of a layer."""
 
     attributes: Mapping[str, str]
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -178,7 +178,7 @@ class _Draft:
 
 
 class _Elements:
-    """The elements of the XML that describe the network; others are skipped."""
+    """Collects the XML elements that describe the network and skips all others."""
 
     def __init__(self) -> None:
         self.net: Mapping[str, str] = {}
@@ -201,7 +201,9 @@ class _Elements:
             ) from error
 
     def _refuse(self, *_: Any) -> None:
-        raise ModelFormatError("it has a document type, which networks do not need.")
+        raise ModelFormatError(
+            "it has a document type, which networks do not need. Do not trust this file."
+        )
 
     def _start(self, tag: str, attributes: Mapping[str, str]) -> None:
         self._path.append(tag)
@@ -220,7 +222,7 @@ class _Elements:
             case ["net", "layers", "layer", "output", "port"]:
                 self.layers[-1].outputs.append(attributes.get("id", ""))
                 self.layers[-1].shapes.append([])
-                _check_count("results of a layer", len(self.layers[-1].outputs), MAX_OPERANDS)
+                _check_count("outputs of a layer", len(self.layers[-1].outputs), MAX_OPERANDS)
             case ["net", "edges", "edge"]:
                 self.edges.append(attributes)
 
@@ -229,7 +231,7 @@ class _Elements:
             length = _integer("".join(self._text))
             shape = self.layers[-1].shapes[-1]
             shape.append(length if length is not None and length >= 0 else None)
-            _check_count("axes of a result", len(shape), MAX_AXES)
+            _check_count("axes of an output", len(shape), MAX_AXES)
         self._path.pop()
         self._text.clear()
 
@@ -243,12 +245,12 @@ def _check_count(what: str, count: int, most: int) -> None:
 
 
 def _ordered(elements: _Elements) -> list[Layer]:
-    """Returns the layers, each behind those that it reads."""
+    """Returns the layers in topological order."""
     drafts: dict[str, _Draft] = {}
     for draft in elements.layers:
         key = draft.attributes.get("id", "")
         if key in drafts:
-            raise ModelFormatError(f"it must have one layer of id {shown(key)}, got two.")
+            raise ModelFormatError(f"it must have one layer with the id {shown(key)}, got two.")
         drafts[key] = draft
     tensors = _tensors(drafts)
     read: dict[tuple[str, str], tuple[str, str]] = {}
@@ -257,11 +259,9 @@ def _ordered(elements: _Elements) -> list[Layer]:
             (edge.get(f"{end}-layer", ""), edge.get(f"{end}-port", "")) for end in ("from", "to")
         )
         if source not in tensors:
-            raise ModelFormatError(
-                f"its edges must come from results of layers, got {shown(edge)}."
-            )
+            raise ModelFormatError(f"its edges must start at outputs of layers, got {shown(edge)}.")
         if target in read:
-            raise ModelFormatError(f"one edge must go to each input, got two: {shown(edge)}.")
+            raise ModelFormatError(f"each input must have one edge, got two: {shown(edge)}.")
         read[target] = source
     sorter: TopologicalSorter[str] = TopologicalSorter()
     for key, draft in drafts.items():
@@ -269,12 +269,12 @@ def _ordered(elements: _Elements) -> list[Layer]:
     try:
         order = tuple(sorter.static_order())
     except CycleError as error:
-        raise ModelFormatError("its layers must not read each other in a circle.") from error
+        raise ModelFormatError("its layers must not form a cycle.") from error
     return [_layer(key, drafts[key], tensors, read) for key in order]
 
 
 def _tensors(drafts: Mapping[str, _Draft]) -> dict[tuple[str, str], str]:
-    """Returns a name for every result: the layer's, or with a number if that is taken."""
+    """Returns a name for every output: the layer's, with a number appended if it is taken."""
     names = Names()
     return {
         (key, port): names.free(readable(draft.attributes.get("name", "")) or "layer")
@@ -301,7 +301,7 @@ def _layer(
     inputs = []
     for place, port in enumerate(draft.inputs):
         if (key, port) not in read:
-            raise layer.wrong(f"an edge must go to its input {place}")
+            raise layer.wrong(f"its input {place} must have an edge")
         inputs.append(tensors[read[key, port]])
     return Layer(layer.name, layer.kind, layer.opset, layer.settings, tuple(inputs),
                  layer.outputs, layer.shapes)  # fmt: skip
@@ -329,7 +329,7 @@ def _constants(layers: list[Layer], weights: bytes) -> dict[str, NDArray[Any]]:
     for layer in layers:
         kind = layer.settings.get("element_type", "")
         if kind not in (_BITS, *_DTYPES):
-            raise layer.wrong(f"its element type must be of numbers, got {shown(kind)}")
+            raise layer.wrong(f"its element type must be numeric, got {shown(kind)}")
         shape, begin, size = (
             layer.integers("shape"), layer.integer("offset"), layer.integer("size"),
         )  # fmt: skip
@@ -337,7 +337,9 @@ def _constants(layers: list[Layer], weights: bytes) -> dict[str, NDArray[Any]]:
         itemsize = 1 if kind == _BITS else np.dtype(_DTYPES[kind]).itemsize
         stored = -(-count // 8) if kind == _BITS else itemsize * count
         if min(shape, default=0) < 0 or size != stored:
-            raise layer.wrong(f"its shape {shape} of {kind} must have {stored:,} bytes, got {size}")
+            raise layer.wrong(
+                f"shape {shape} with type {kind} must have {stored:,} bytes, got {size:,}"
+            )
         if begin < 0 or begin + size > len(weights):
             raise layer.wrong(
                 f"its bytes {begin} to {begin + size} must be in the .bin file, which has "
@@ -345,7 +347,7 @@ def _constants(layers: list[Layer], weights: bytes) -> dict[str, NDArray[Any]]:
             )
         left -= max(4 if kind in _FLOATS else 1, itemsize) * count
         if left < 0:
-            raise ModelFormatError("its constants are used for far more bytes than it has.")
+            raise ModelFormatError("its constants need far more memory than the size of the file.")
         constants[layer.outputs[0]] = _array(kind, memoryview(weights)[begin : begin + size], shape)
     return constants
 
@@ -358,5 +360,5 @@ def _array(kind: str, data: memoryview, shape: tuple[int, ...]) -> NDArray[Any]:
     array = np.frombuffer(data, _DTYPES[kind]).reshape(shape)
     if kind == "boolean":
         return np.asarray(array != 0)
-    with np.errstate(all="ignore"):  # what is not finite is refused where it is used
+    with np.errstate(all="ignore"):  # values that are not finite are refused where they are used
         return array.astype(np.float32) if kind in _FLOATS else array

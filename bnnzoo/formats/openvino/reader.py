@@ -20,7 +20,7 @@ __all__ = ["from_bytes", "read"]
 
 
 def read(path: str | os.PathLike[str]) -> tuple[Graph, NetworkInfo]:
-    """Returns the network of an `.xml` file, whose weights are in the `.bin` file beside it.
+    """Returns the network of an `.xml` file, with the weights in the `.bin` file next to it.
 
     See `from_bytes`.
     """
@@ -29,26 +29,26 @@ def read(path: str | os.PathLike[str]) -> tuple[Graph, NetworkInfo]:
 
 
 def _weights(path: Path) -> bytes:
-    beside = Path(os.fspath(path)).with_suffix(".bin")
+    file = Path(os.fspath(path)).with_suffix(".bin")
     try:
-        return beside.read_bytes()
+        return file.read_bytes()
     except OSError as error:
         raise ModelFormatError(
-            f"its weights must be beside it, in {beside.name}, which cannot be read: "
+            f"its weights must be in {file.name} in the same folder, which cannot be read: "
             f"{error.strerror}."
         ) from error
 
 
 def from_bytes(xml: bytes, weights: bytes, *, name: str = "openvino") -> tuple[Graph, NetworkInfo]:
-    """Returns a network; images are channels last.
+    """Returns a network. Its images are channels last.
 
     Args:
-        xml: The `.xml` file.
-        weights: The `.bin` file.
-        name: Of a network that has none.
+        xml: Contents of the `.xml` file.
+        weights: Contents of the `.bin` file.
+        name: Used if the network has no name.
 
     Raises:
-        ModelFormatError: A file is damaged, or holds something that has no meaning here.
+        ModelFormatError: A file is damaged, or contains an unsupported layer or setting.
     """
     file = parse(xml, weights)
     reading = read_operators(
@@ -60,13 +60,15 @@ def from_bytes(xml: bytes, weights: bytes, *, name: str = "openvino") -> tuple[G
 
 
 def _check_shapes(file: IrFile, reading: Reading) -> None:
-    """Compares the results of layers with the shapes that the file says they have."""
+    """Compares the computed shapes of layer outputs with those stored in the file."""
     for layer in file.layers:
         found = reading.values.get(layer.outputs[0])
         if not isinstance(found, Value):
             continue
-        said = layer.shapes[0]
-        if len(said) != len(found.shape) or any(
-            n not in (None, m) for n, m in zip(said[1:], found.shape[1:], strict=True)
+        stored = layer.shapes[0]
+        if len(stored) != len(found.shape) or any(
+            n not in (None, m) for n, m in zip(stored[1:], found.shape[1:], strict=True)
         ):
-            raise layer.wrong(f"its result must be {found.shape}, as it computes it, got {said}")
+            raise layer.wrong(
+                f"its output must have the computed shape {found.shape}, got {stored}"
+            )

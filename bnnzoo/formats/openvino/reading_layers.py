@@ -1,4 +1,4 @@
-"""Layers of OpenVINO that ONNX does not have, as nodes of a graph."""
+"""Reads the layers of OpenVINO that have no ONNX equivalent."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ _MAX_LEVEL_BITS = 8
 
 
 def _binary_convolution(operation: Operation) -> Value:
-    """BinaryConvolution: (0 and 1, kernel `(c_out, c_in, h, w)` of 0 and 1), which mean -1 and +1.
+    """BinaryConvolution: (x, kernel `(c_out, c_in, h, w)`), both with 0 for -1 and 1 for +1.
 
-    A border of 0 adds nothing, as OpenVINO's CPU plugin computes it.
+    With a `pad_value` of 0, padding contributes nothing to a sum, as in OpenVINO's CPU plugin.
     """
     operation.operands(2, 2)
     value, kernel = operation.value(), operation.constant(1)
     choice = operation.reading.choices.get(value.name)
     if choice is None or {choice.minus, choice.plus} != {0.0, 1.0}:
-        raise operation.wrong("input 0 must be a FakeQuantize of 2 levels to 0 and 1")
+        raise operation.wrong("input 0 must be a FakeQuantize with the 2 levels 0 and 1")
     if kernel.ndim != 4 or 0 in kernel.shape or not np.isin(kernel, (0, 1)).all():
         raise operation.wrong(f"input 1 must be a kernel of 0 and 1, got shape {kernel.shape}")
     border = operation.number("pad_value", math.nan)
     if border not in (-1, 0, 1):
         raise operation.wrong(f"pad_value must be -1, 0 or 1, got {border}")
     bits = operation.map(operation.reading.value(choice.bits.name, value.axes))
-    # Bits that are +1 where the layer reads 0 have the opposite products.
+    # If +1 bits stand for 0, the products have the opposite sign.
     sign = 1 if choice.plus == 1.0 else -1
     signs = np.where(kernel == 1, np.int8(sign), np.int8(-sign)).transpose(0, 2, 3, 1)
     return operation.add(
@@ -46,9 +46,10 @@ def _binary_convolution(operation: Operation) -> Value:
 
 
 def _fake_quantize(operation: Operation) -> Value:
-    """FakeQuantize: (x, low, high, least, most), to 2^bits levels from least to most.
+    """FakeQuantize: (x, input_low, input_high, output_low, output_high), with 2^bits levels.
 
-    Two levels are most above the middle of low and high, which may be equal, and least elsewhere.
+    With two levels, the result is output_high if x is above the middle of input_low and input_high,
+    which may be equal, and output_low otherwise.
     """
     operation.operands(5, 5)
     levels = operation.integer("levels", least=2)
@@ -59,15 +60,15 @@ def _fake_quantize(operation: Operation) -> Value:
     )
     if levels == 2 and (low <= high).all():
         middle = np.where(low == high, low, low / 2 + high / 2)
-        # x > middle is where middle - x is below 0. At the middle, a half rounds to 0.
+        # x > middle where middle - x < 0. At the middle itself, one half rounds to 0.
         opposite = operation.affine("opposite", value, scale=-1.0, bias=middle)
         signs = operation.signs("signs", operation.add("bits", "sign", opposite))
         return operation.affine("scaled", signs, scale=(least - most) / 2, bias=(least + most) / 2)
     bits = levels.bit_length() - 1
     if levels != 2**bits or bits > _MAX_LEVEL_BITS or not (low < high).all():
         raise operation.wrong(
-            f"it must have 2^bits levels, of 1 to {_MAX_LEVEL_BITS} bits, and low below high, or "
-            f"equal to it for 2 levels, got {levels} levels"
+            f"it must have 2^bits levels with 1 to {_MAX_LEVEL_BITS} bits, and input_low must be "
+            f"below input_high, or equal to it with 2 levels, got {levels} levels"
         )
     unit = operation.affine("unit", value, scale=1 / (high - low), bias=-low / (high - low))
     return operation.affine(
@@ -88,13 +89,13 @@ def _group_convolution(operation: Operation) -> Value:
     operation.operands(2, 2)
     kernel = operation.constant(1)
     if kernel.ndim != 5 or 0 in kernel.shape:
-        raise operation.wrong(f"input 1 must be a kernel of 5 axes, got {kernel.shape}")
+        raise operation.wrong(f"input 1 must be a kernel with 5 axes, got {kernel.shape}")
     merged = kernel.reshape(-1, *kernel.shape[2:]).astype(np.float32)
     return convolved(operation, operation.map(operation.value()), merged, kernel.shape[0])
 
 
 def _prelu(operation: Operation) -> Value:
-    """PReLU: a list of slopes is one for each channel."""
+    """PReLU: (x, slopes). A vector of slopes has one per channel."""
     operation.operands(2, 2)
     value, alpha = operation.value(), operation.constant(1)
     if alpha.ndim == 1 and alpha.size == value.shape[1]:

@@ -1,4 +1,4 @@
-"""Layers of OpenVINO as operators of ONNX that compute the same."""
+"""Translates layers of OpenVINO to ONNX operators that compute the same."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _AUTO_PADS = {
     "explicit": "NOTSET", "notset": "NOTSET", "valid": "VALID", "same_upper": "SAME_UPPER",
     "same_lower": "SAME_LOWER",
 }  # fmt: skip
-_TYPES = {"f16": 10, "f32": 1, "i32": 6, "i64": 7}  # as ONNX counts them
+_TYPES = {"f16": 10, "f32": 1, "i32": 6, "i64": 7}  # ONNX's numbers of the types
 
 
 def translated(file: IrFile) -> OnnxFile:
-    """Returns a network of ONNX that computes the same.
+    """Returns an ONNX network that computes the same.
 
     Raises:
-        ModelFormatError: A layer, or a setting of one, has no meaning here.
+        ModelFormatError: A layer or a setting of a layer is unsupported.
     """
     unknown = sorted({layer.kind for layer in file.layers} - LAYERS.keys())
     if unknown:
         raise ModelFormatError(
-            f"it has unsupported layers: {shown(', '.join(unknown))}. The page on deployment lists "
-            "those that are."
+            f"it has unsupported layers: {shown(', '.join(unknown))}. docs/deployment.md lists the "
+            "supported ones."
         )
     nodes = []
     for layer in file.layers:
@@ -48,7 +48,7 @@ def translated(file: IrFile) -> OnnxFile:
             rows = f"{layer.outputs[0]}/rows"
             nodes.append(NodeEntry("Transpose", inputs[1:], (rows,), {"perm": (1, 0)}, label))
             inputs = (inputs[0], rows)
-        # The second result of a pooling is where each number came from.
+        # Only the first output is used: the second one of MaxPool has the indices of the maxima.
         nodes.append(NodeEntry(op, inputs, layer.outputs[:1], settings, label))
     return OnnxFile(
         OPSETS[-1], file.inputs, file.outputs, file.constants, tuple(nodes), file.layouts, "", {}
@@ -58,7 +58,7 @@ def translated(file: IrFile) -> OnnxFile:
 def _order(layer: Layer, file: IrFile) -> tuple[int, ...]:
     order = file.constants.get(layer.inputs[1]) if len(layer.inputs) == 2 else None
     if order is None or order.ndim != 1 or order.dtype.kind not in "iu" or len(order) > 8:
-        raise layer.wrong("its second input must be a constant order of its axes")
+        raise layer.wrong("its second input must be a constant permutation of the axes")
     return tuple(int(axis) for axis in order)
 
 
@@ -93,7 +93,7 @@ def _pool(layer: Layer) -> Settings:
     if layer.kind == "AvgPool":
         settings["count_include_pad"] = int(not layer.flag("exclude-pad", True))
         if ceil and settings["count_include_pad"] and any(settings["pads"]):
-            raise layer.wrong("it must have rounding_type ceil or exclude-pad false, not both")
+            raise layer.wrong("rounding_type ceil must not be combined with exclude-pad false")
     return settings
 
 
@@ -132,7 +132,7 @@ def _axis(default: int | None, layer: Layer) -> Settings:
     return {"axis": layer.integer("axis", default)}
 
 
-# Type of a layer -> name of what is read, settings in ONNX's form.
+# Type of a layer -> operator that it is read as, and its settings as attributes of ONNX.
 LAYERS: Mapping[str, tuple[str, Callable[[Layer], Settings]]] = {
     "Add": ("Add", _elementwise),
     "AvgPool": ("AveragePool", _pool),

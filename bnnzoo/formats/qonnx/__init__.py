@@ -1,12 +1,13 @@
-"""QONNX: standard ONNX with operators of few bits, as FINN and hls4ml read it, written and read.
+"""Writes and reads QONNX: ONNX with low-bit operators, the format of FINN and hls4ml.
 
-Bits stay float32 -1 and +1 between BipolarQuant nodes, so that tools without support for bits can
-run the file; the data types of tensors are annotated for the others. Images are channels first, as
-these tools expect; nothing is fused.
+Bits remain float32 values -1 and +1 between BipolarQuant nodes, so that tools without support for
+bits can run the file. For tools with such support, the data types of tensors are annotated. Images
+are channels first, as these tools expect. Nothing is fused.
 
-Writing: a graph becomes a drawing (`arranging`, `operations`, `drawing`), and a drawing bytes
-(`model_proto`). Reading: bytes become plain data (`onnx_file`), and every operator nodes of a graph
-(`reading`, `reading_operators`), or a constant (`folding`).
+Writing: a graph is converted to a drawing (`arranging`, `operations`, `drawing`), and the drawing
+to bytes (`model_proto`). Reading: the bytes are parsed to plain data (`onnx_file`), and every
+operator is converted to nodes of a graph (`reading`, `reading_operators`) or to a constant
+(`folding`).
 
 See the specification, https://github.com/fastmachinelearning/qonnx/tree/main/docs.
 """

@@ -1,8 +1,8 @@
 """Tracks the axis order in which tensors hold the values of a graph.
 
-Values of a graph are channels last, images in ONNX are channels first. A value is transposed only
-when a node needs another order: a permutation is another view of the same tensor, and so is a
-reshape that only adds or removes axes of one element.
+Values of a graph are channels last, and images in ONNX are channels first. A value is transposed
+only when a node needs another order. Permutations, and reshapes that only add or remove axes of one
+element, are recorded as another view of the same tensor.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Arrangement:
         return tuple(a for a in axes if shape[a] > 1) or (len(shape) - 1,)
 
     def want(self, value: str, axes: Axes) -> str:
-        """Returns a tensor that holds a value in this order; adds nodes if there is none yet."""
+        """Returns a tensor that holds a value in this order. Adds nodes if there is none yet."""
         variants = self._held[value]
         for held in variants:
             if held.axes == axes:
@@ -122,5 +122,5 @@ class Arrangement:
         return self._held[value][-1]
 
     def target(self, value: str, shape: Axes) -> str:
-        """Returns the constant that a Reshape takes; 0 keeps the batch."""
+        """Returns the constant with the target shape of a Reshape. 0 keeps the batch."""
         return self.drawing.constant(f"{value}/shape", np.array([0, *shape[1:]], np.int64))

@@ -1,4 +1,4 @@
-"""Choices by signs that are a clip, or levels of signs."""
+"""Recognizes choices by signs that are clips, or affine functions of the signs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["choose", "range_of"]
 
 
 def choose(operation: Operation, choice: Choice) -> Value | None:
-    """Adds a choice between two numbers, or of a value and a bound; None for another one."""
+    """Adds a choice between two numbers, or between a value and its bound. None for others."""
     minus, plus = choice.minus, choice.plus
     if not isinstance(minus, Value) and not isinstance(plus, Value):
         signs = operation.signs("signs", choice.bits)
@@ -34,12 +34,12 @@ def choose(operation: Operation, choice: Choice) -> Value | None:
 
 
 def _clipped(operation: Operation, value: Value, source: str) -> tuple[str, float, float]:
-    """Returns what a value is the clip of, and the range that it is in.
+    """Returns the value before a chain of clips, and the range of the result.
 
     Args:
-        operation: What asks.
-        value: What may be a clip, or one of another.
-        source: Where the search ends.
+        operation: The operator that is being read.
+        value: The result of any number of clips.
+        source: Name of the value at which the chain ends at the latest.
     """
     nodes, name, chain = operation.reading.builder.nodes, value.name, []
     while name != source and name in nodes and nodes[name].op == "clip":
@@ -52,5 +52,5 @@ def _clipped(operation: Operation, value: Value, source: str) -> tuple[str, floa
 
 
 def range_of(operation: Operation, value: Value) -> tuple[float, float]:
-    """Returns the range that clips leave to a value."""
+    """Returns the range of a value after its clips."""
     return _clipped(operation, value, "")[1:]

@@ -1,7 +1,7 @@
-"""Operators on constants: computed when a file is read.
+"""Constant folding: operators on constants are computed when a file is read.
 
-Exporters leave many in: quantizers of kernels, and shapes that a free batch makes the network
-compute. The batch is one image, so that they are known.
+Exported files have many of them: quantizers of kernels, and shapes that are computed because the
+batch size is dynamic. Here the batch is always 1, so that all shapes are known.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ _MAX_BITS = 32
 
 
 def fold(operation: Operation, compute: Callable[[Operation], Any]) -> Array:
-    """Returns what an operator computes from constants."""
+    """Returns the result of an operator on constants."""
     try:
         result = np.asarray(compute(operation))
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-        raise operation.wrong("its constants must fit each other") from error
+        raise operation.wrong("its constants must have compatible shapes and types") from error
     if result.dtype.kind == "f" and result.dtype != np.float32:
         result = result.astype(np.float32)
     if result.dtype.kind == "f" and not np.isfinite(compact(result)).all():
-        raise operation.wrong("its result must be finite numbers")
+        raise operation.wrong("its output must be finite")
     return result
 
 
 def broadcast(operation: Operation, least: int, most: int) -> list[Array]:
-    """Returns the inputs, together as large as they become when they meet."""
+    """Returns the inputs, after counting the elements of their broadcast shape."""
     arrays = [operation.constant(place) for place in range(operation.operands(least, most))]
     shape = np.broadcast_shapes(*(array.shape for array in arrays))
     operation.reading.spend(math.prod(shape))
@@ -45,7 +45,7 @@ def broadcast(operation: Operation, least: int, most: int) -> list[Array]:
 
 
 def _computed(count: int, compute: Callable[..., Any], operation: Operation) -> Array:
-    """Computes on arrays of one type as NumPy does, which keeps it; what repeats once only."""
+    """Computes elementwise with the inputs' common type. Broadcast axes are computed only once."""
     arrays = [operation.constant(place) for place in range(operation.operands(count, count))]
     shape = _lengths(operation, np.broadcast_shapes(*(array.shape for array in arrays)))
     arrays = [compact(array) for array in arrays]
@@ -56,7 +56,7 @@ def _computed(count: int, compute: Callable[..., Any], operation: Operation) -> 
 
 
 def _divided(x: Array, y: Array) -> Array:
-    if x.dtype.kind in "iu":  # towards zero
+    if x.dtype.kind in "iu":  # ONNX rounds towards zero
         return np.asarray(np.trunc(x.astype(np.float64) / y))
     return np.asarray(x / y)
 
@@ -64,7 +64,7 @@ def _divided(x: Array, y: Array) -> Array:
 def _of_axes(
     compute: Callable[..., Any], operation: Operation, *, since: int, keep: bool = True
 ) -> Array:
-    """Computes over axes, all of them where they are left out."""
+    """Reduces over axes, or over all axes if they are omitted."""
     operation.operands(1, 2)
     array = operation.constant(0)
     given = operation.setting("axes", 1, since)
@@ -79,17 +79,17 @@ def _constant(operation: Operation) -> Array:
     operation.operands(0, 0)
     attributes = operation.entry.attributes
     if len(attributes) != 1:
-        raise operation.wrong(f"it must have one value, got {sorted(attributes)}")
+        raise operation.wrong(f"it must have one attribute, got {sorted(attributes)}")
     ((name, value),) = attributes.items()
     kinds = {"value": None, "value_float": np.float32, "value_floats": np.float32,
              "value_int": np.int64, "value_ints": np.int64}  # fmt: skip
     if name not in kinds or value is None or isinstance(value, str):
-        raise operation.wrong(f"it must be numbers, got {name}")
+        raise operation.wrong(f"it must be numeric, got {name}")
     return np.asarray(value, kinds[name])
 
 
 def _constant_of_shape(operation: Operation) -> Array:
-    """ConstantOfShape: one number; whatever reads it repeats it itself."""
+    """ConstantOfShape: one number, broadcast without copying it."""
     operation.operands(1, 1)
     value = operation.entry.attributes.get("value", np.zeros(1, np.float32))
     if not isinstance(value, np.ndarray) or value.size != 1:
@@ -98,9 +98,12 @@ def _constant_of_shape(operation: Operation) -> Array:
 
 
 def _lengths(operation: Operation, lengths: tuple[int, ...]) -> tuple[int, ...]:
-    """Returns a shape that may be made of one number without any memory."""
+    """Checks the shape of a broadcast array, which needs no memory of its own."""
     if len(lengths) > MAX_AXES or math.prod(lengths) > 2**31 or min(lengths, default=1) < 1:
-        raise operation.wrong(f"its shape must be lengths of at least 1, got {lengths}")
+        raise operation.wrong(
+            f"its shape must have at most {MAX_AXES} axes of at least 1 and 2^31 elements, got "
+            f"{lengths}"
+        )
     return lengths
 
 
@@ -115,7 +118,7 @@ def _cast(operation: Operation) -> Array:
     (array,) = broadcast(operation, 1, 1)
     to = operation.integer("to")
     if to not in _TYPES:
-        raise operation.wrong(f"it must be to numbers or conditions, got type {to}")
+        raise operation.wrong(f"it must be to a numeric or boolean type, got type {to}")
     return array.astype(_TYPES[to])
 
 
@@ -146,7 +149,7 @@ def _slice(operation: Operation) -> Array:
         axes or range(len(starts)), starts, ends or (), steps or (1,) * len(starts), strict=True
     )
     for axis, start, end, step in ranges:
-        # The end of a range that goes backwards is before the first element.
+        # A backward range may end before the first element.
         last = None if step < 0 and end < -array.shape[axis] else end
         parts[operation.axis(axis, array.ndim)] = slice(start, last, step)
     result: Array = array[tuple(parts)]
@@ -188,7 +191,7 @@ def _transpose(operation: Operation) -> Array:
 def _where(operation: Operation) -> Array:
     condition, first, second = broadcast(operation, 3, 3)
     if condition.dtype.kind != "b":
-        raise operation.wrong("input 0 must be a condition")
+        raise operation.wrong("input 0 must be boolean")
     return np.where(condition, first, second)
 
 
@@ -209,7 +212,7 @@ def _bipolar_quant(operation: Operation) -> Array:
     return signs * scale.astype(np.float32)
 
 
-# Halves go to even ones with ROUND.
+# ROUND rounds halves to even.
 _ROUNDING = {
     "ROUND": np.rint, "CEIL": np.ceil, "FLOOR": np.floor, "ROUND_TO_ZERO": np.trunc,
     "HALF_EVEN": np.rint, "DOWN": np.trunc,
@@ -222,7 +225,7 @@ def _quant(operation: Operation) -> Array:
     signed, narrow = (operation.integer(name, int(name == "signed"), least=0, most=1)
                       for name in ("signed", "narrow"))  # fmt: skip
     if (scale == 0).any() or not ((bits >= 1) & (bits <= _MAX_BITS)).all():
-        raise operation.wrong(f"its scale must not be 0, and its bits 1 to {_MAX_BITS}")
+        raise operation.wrong(f"its scale must not be 0, and its bits must be 1 to {_MAX_BITS}")
     most = 2.0 ** (bits - signed) - 1 - (narrow if not signed else 0)
     least = -signed * (2.0 ** (bits - 1) - narrow)
     scale, zero = scale.astype(np.float32), zero.astype(np.float32)

@@ -1,8 +1,8 @@
-"""From the bytes of an ONNX file to plain data.
+"""Parses an ONNX file to plain data.
 
-The package `onnx` reads the message, which copies what it holds and no more. Counts, shapes and
-types are compared with the stored bytes before an array is made of them. Nothing is read from other
-files, and subgraphs, functions and strings are refused where they are used.
+The package `onnx` parses the message, which needs memory only for its contents. Counts, shapes and
+types are checked against the stored bytes before an array is created. No other files are read, and
+subgraphs, functions and strings are refused where they are used.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ MAX_NODES = 10_000
 MAX_OPERANDS = 1024
 MAX_AXES = 8
 MAX_FACTS = 64
-# Domains whose operators have the names of ONNX's own, or of QONNX's: older exports have others.
+# Domains of ONNX's own operators and of QONNX's, including those in older exports.
 _ONNX_DOMAINS = ("", "ai.onnx")
 _QONNX_DOMAINS = (QONNX_DOMAIN, "onnx.brevitas", "finn.custom_op.general", "finn")
 _QONNX_OPERATORS = ("BipolarQuant", "MultiThreshold", "Quant", "IntQuant")
-# Types of tensors by the names that ONNX has for them.
+# Types of tensors by their names in ONNX.
 _DTYPES = {
     "FLOAT": np.float32, "DOUBLE": np.float64, "FLOAT16": np.float16, "INT8": np.int8,
     "UINT8": np.uint8, "INT16": np.int16, "UINT16": np.uint16, "INT32": np.int32,
@@ -43,14 +43,14 @@ _FLOATS = ("FLOAT", "DOUBLE", "FLOAT16")
 
 @dataclass(frozen=True)
 class NodeEntry:
-    """One operator.
+    """An operator.
 
     Attributes:
-        op: Its name; one of another domain than ONNX and QONNX has the domain in front.
-        inputs: Names of tensors; "" where one is left out.
-        outputs: The same.
-        attributes: Numbers, strings, arrays, and tuples of numbers or strings; None for others.
-        label: What messages call it; "" is its place and name.
+        op: Its name, with the domain as a prefix unless that is ONNX's or QONNX's.
+        inputs: Names of the input tensors. "" for an omitted one.
+        outputs: Names of the output tensors. "" for an omitted one.
+        attributes: Numbers, strings, arrays, and tuples of numbers. None for other types.
+        label: Its name in messages. If it is "", they use its index and `op`.
     """
 
     op: str
@@ -66,12 +66,12 @@ class OnnxFile:
 
     Attributes:
         opset: Version of ONNX's operators.
-        inputs: Name -> shape with the batch axis; None for a length that is left open.
-        outputs: Names of tensors.
-        constants: Arrays by name; real numbers are float32.
-        nodes: In the order of the file.
-        layouts: Name -> letters of the axes, as `NHWC`, where the file says it.
-        producer: The tool that made the file.
+        inputs: Name -> shape with the batch axis. None for a dynamic dimension.
+        outputs: Names of the output tensors.
+        constants: Name -> array. Real numbers are float32.
+        nodes: The operators, in the order of the file.
+        layouts: Name -> letters of the axes, such as `NHWC`, if the file has them.
+        producer: The tool that wrote the file.
         facts: The file's metadata.
     """
 
@@ -89,7 +89,7 @@ def parse(data: bytes) -> OnnxFile:
     """Parses the bytes of a file.
 
     Raises:
-        ModelFormatError: They are not an ONNX file, are damaged, or have what is not read.
+        ModelFormatError: The bytes are not an ONNX file, are damaged, or are unsupported.
         MissingDependencyError: The package `onnx` is not installed.
     """
     try:
@@ -129,7 +129,7 @@ def _file(model: Any) -> OnnxFile:
 
 
 def _text(value: str | bytes) -> str:
-    """Returns a string of the message, which is bytes where it is not UTF-8."""
+    """Returns a string of the message, which `onnx` returns as bytes if it is not UTF-8."""
     return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
@@ -150,7 +150,7 @@ def _opset(model: Any) -> int:
 
 def _shape(info: Any) -> tuple[int | None, ...]:
     if not info.type.HasField("tensor_type") or not info.type.tensor_type.HasField("shape"):
-        raise ModelFormatError(f"its input {shown(info.name)} must be a tensor of a known shape.")
+        raise ModelFormatError(f"its input {shown(info.name)} must be a tensor with a known shape.")
     kind = info.type.tensor_type.elem_type
     if _type_name(kind) not in _FLOATS:
         raise ModelFormatError(
@@ -170,13 +170,13 @@ def _type_name(kind: int) -> str:
 
 
 def array_of(tensor: Any) -> Array:
-    """Returns the numbers of a tensor, whose bytes are there."""
+    """Returns the values of a tensor after checking that the file stores all of them."""
     from onnx import TensorProto, numpy_helper
 
     what = f"tensor {shown(tensor.name)}"
     if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
         raise ModelFormatError(
-            f"{what} is in another file. Put all weights into one file: "
+            f"{what} is stored in another file. Put all weights into one file: "
             "onnx.save(onnx.load(PATH), NEW_PATH)."
         )
     kind = _type_name(tensor.data_type)
@@ -187,21 +187,22 @@ def array_of(tensor: Any) -> Array:
     shape = tuple(tensor.dims)
     if len(shape) > MAX_AXES or any(n < 0 for n in shape):
         raise ModelFormatError(
-            f"{what} must have at most {MAX_AXES} axes of at least 0, got {shown(shape)}."
+            f"{what} must have at most {MAX_AXES} axes with sizes of at least 0, got "
+            f"{shown(shape)}."
         )
     size = math.prod(shape)
     if _stored(tensor, np.dtype(_DTYPES[kind]).itemsize) != size:
-        raise ModelFormatError(f"{what} must store the {size:,} numbers of its shape {shape}.")
+        raise ModelFormatError(f"{what} must store {size:,} values for its shape {shape}.")
     try:
         with np.errstate(all="ignore"):
             array: Array = numpy_helper.to_array(tensor)
             return array.astype(np.float32) if kind in _FLOATS else array
     except (OverflowError, TypeError, ValueError) as error:
-        raise ModelFormatError(f"{what} must store numbers of type {kind}.") from error
+        raise ModelFormatError(f"{what} must store values of type {kind}.") from error
 
 
 def _stored(tensor: Any, itemsize: int) -> int | None:
-    """Returns how many numbers a tensor stores; None where bytes are left over."""
+    """Returns the number of values that a tensor stores, or None if bytes are left over."""
     if tensor.HasField("raw_data"):
         count, rest = divmod(len(tensor.raw_data), itemsize)
         return None if rest else count
@@ -240,12 +241,12 @@ def _attribute(entry: Any) -> Any:
             return tuple(map(float, entry.floats))
         case kinds.INTS:
             return tuple(map(int, entry.ints))
-        case _:  # graphs, among others: whoever asks for it says that it must be something else
+        case _:  # graphs and others, which are refused where the attribute is used
             return None
 
 
 def _layouts(graph: Any) -> dict[str, str]:
-    """Returns the letters of the axes of tensors, which QONNX writes as the list of them."""
+    """Returns the letters of the axes of tensors, which QONNX stores as an annotation."""
     found = {}
     for annotation in graph.quantization_annotation:
         for entry in annotation.quant_parameter_tensor_names:

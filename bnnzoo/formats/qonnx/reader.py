@@ -1,4 +1,4 @@
-"""Reads networks that were written as ONNX or QONNX."""
+"""Reads ONNX and QONNX files."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _TEXTS = ("name", "tag", "preprocessing", "label_set", "licence", "weights_sha25
 _PASSES: tuple[Callable[[Graph], Graph], ...] = (
     distinct_outputs,
     drop_unused,
-    # A dense layer behind an image that was flattened channels first takes it channels last.
+    # Permutes the kernel of a dense layer after a channels-first flattening of an image.
     flatten_channels_last,
     fold_batch_norm,
     drop_identities,
@@ -50,7 +50,7 @@ _PASSES: tuple[Callable[[Graph], Graph], ...] = (
 
 
 def read(path: str | os.PathLike[str]) -> tuple[Graph, NetworkInfo]:
-    """Returns the network of a file; one without a name gets that of the file. See `from_bytes`."""
+    """Returns the network of a file. Its default name is that of the file. See `from_bytes`."""
     graph, info = from_file(path, from_bytes)
     if info.name == _NAMELESS:
         info = dataclasses.replace(info, name=readable(Path(path).stem) or _NAMELESS)
@@ -58,12 +58,12 @@ def read(path: str | os.PathLike[str]) -> tuple[Graph, NetworkInfo]:
 
 
 def from_bytes(data: bytes) -> tuple[Graph, NetworkInfo]:
-    """Returns the network of an `.onnx` file, and what the file says of it.
+    """Returns the network of an `.onnx` file and its metadata.
 
     Images are channels last.
 
     Raises:
-        ModelFormatError: The file is damaged, or holds something that has no meaning here.
+        ModelFormatError: The file is damaged, or contains an unsupported operator or setting.
         MissingDependencyError: The package `onnx` is not installed.
     """
     file = parse(data)
@@ -83,19 +83,19 @@ def read_operators(
     """Returns a graph with all operators of a file.
 
     Args:
-        file: The file, whose operators are all in a table.
+        file: The file. All its operators must be in one of the tables.
         file_bytes: Its size.
-        read: What operators on values of the graph are read by.
-        folds: What operators on constants are computed by.
+        read: Operator -> function that adds it to the graph.
+        folds: Operator -> function that computes it from constants.
 
     Raises:
-        ModelFormatError: An operator has no meaning here.
+        ModelFormatError: An operator or a setting of an operator is unsupported.
     """
     reading = Reading(file, file_bytes)
     reading.feed()
     for index, entry in enumerate(file.nodes):
         operation = Operation(reading, entry, index)
-        with np.errstate(all="ignore"):  # what is not finite is refused
+        with np.errstate(all="ignore"):  # values that are not finite are refused
             found = _read(operation, read, folds)
         operation.finish(*(found if isinstance(found, tuple) else (found,)))
     return reading
@@ -105,7 +105,7 @@ def finished(reading: Reading) -> tuple[Graph, dict[str, Type]]:
     """Returns the graph with binary layers and folded batch norms, and the types of its values.
 
     Raises:
-        ModelFormatError: It has no outputs, or cannot be stored.
+        ModelFormatError: The graph has no outputs, or cannot be stored.
     """
     graph = reading.builder.graph(*_outputs(reading))
     try:
@@ -122,10 +122,10 @@ def _read(operation: Operation, read: _Read, folds: _Folds) -> Found | tuple[Fou
     depends = not all(isinstance(found, np.ndarray) for found in operands)
     if depends or operation.kind in _COPIES:
         if operation.kind not in read:
-            raise operation.wrong("it must be computed from constants alone")
+            raise operation.wrong("all its inputs must be constants")
         return read[operation.kind](operation)
     if operation.kind not in folds:
-        raise operation.wrong("it must not be computed from constants alone")
+        raise operation.wrong("one of its inputs must depend on the network's input")
     if operation.kind == "Add" and (known := operation.cancelled()) is not None:
         return known
     if operation.kind == "Sub":
@@ -137,13 +137,13 @@ def _check_kinds(file: OnnxFile) -> None:
     unknown = sorted({node.op for node in file.nodes} - READ.keys() - FOLD.keys())
     if unknown:
         raise ModelFormatError(
-            f"it has unsupported operators: {shown(', '.join(unknown))}. The page on FPGAs and "
-            "QONNX lists those that are."
+            f"it has unsupported operators: {shown(', '.join(unknown))}. docs/fpga.md lists the "
+            "supported ones."
         )
 
 
 def _outputs(reading: Reading) -> tuple[str, ...]:
-    """Returns the values of the outputs; images become channels last where inputs did."""
+    """Returns the values of the outputs. Images become channels last if those of an input did."""
     names = reading.file.outputs
     if not 0 < len(names) <= MAX_PORTS:
         raise ModelFormatError(f"it must have 1 to {MAX_PORTS} outputs, got {len(names)}.")
@@ -152,7 +152,7 @@ def _outputs(reading: Reading) -> tuple[str, ...]:
         value = reading.values.get(name)
         if not isinstance(value, Value):
             raise ModelFormatError(
-                f"output {shown(name)} must be numbers that depend on the input."
+                f"output {shown(name)} must depend on the network's input, and be numeric."
             )
         rank = len(value.axes)
         is_first = rank == 3 and (reading.channels_first or reading.file.producer == PRODUCER)
@@ -167,7 +167,7 @@ def _outputs(reading: Reading) -> tuple[str, ...]:
 
 
 def _info(file: OnnxFile) -> NetworkInfo:
-    """Returns the metadata that a file of bnnzoo has; other tools give the same keys other uses."""
+    """Returns the metadata of a file written by bnnzoo. Other tools may use the same keys."""
     if file.producer != PRODUCER:
         return NetworkInfo(_NAMELESS)
     known = {field.name for field in dataclasses.fields(NetworkInfo)}

@@ -1,8 +1,8 @@
-"""Builds the graph while the operators of a file are read.
+"""The graph under construction while the operators of a file are read.
 
-Values of a graph are channels last, ONNX computes on images with channels first. No value is moved
-before an operator needs another order: a Transpose is another view of the same value, so that those
-around a network cancel.
+Values of a graph are channels last, and images in ONNX are channels first. A Transpose only changes
+the view of a value. The value itself is permuted when an operator needs another order of its axes,
+so that pairs of Transposes cancel.
 """
 
 from __future__ import annotations
@@ -35,25 +35,25 @@ __all__ = [
 Array = NDArray[Any]
 Axes = tuple[int, ...]
 
-# Bytes of constants that may be made, per byte of the file: a few of each, where they are folded.
+# Limits the bytes of computed constants per byte of the file. Folding makes a few copies of each.
 _CONSTANT_BYTES_PER_BYTE = 16
 _SPARE_BYTES = 2**20
-_FEW_CHANNELS = 4  # images in files have at most so many
+_MAX_IMAGE_CHANNELS = 4  # an axis of at most this size is taken for the channels of an image
 
 
 def channels_first(rank: int) -> Axes:
-    """Returns the axes of a tensor that has the channels, the last axis of its value, first."""
+    """Returns the axis order of a tensor whose first axis is the last axis of the value."""
     return (rank - 1, *range(rank - 1))
 
 
 @dataclass(frozen=True)
 class Value:
-    """A tensor that depends on the image: a value of the graph in an order of its axes.
+    """A tensor that depends on the input: a view of a value of the graph.
 
     Attributes:
-        name: Of the value.
-        type: Of the value.
-        axes: Axes of the value in the order of the tensor's axes behind the batch.
+        name: Name of the value.
+        type: Type of the value.
+        axes: Axes of the value in the order of the tensor's axes after the batch axis.
     """
 
     name: str
@@ -62,22 +62,22 @@ class Value:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the tensor, whose batch is one image."""
+        """Shape of the tensor, with a batch of 1."""
         return (1, *(self.type.shape[axis] for axis in self.axes))
 
     @property
     def channels(self) -> int:
-        """Length of the last axis of the value."""
+        """Size of the last axis of the value."""
         return self.type.shape[-1]
 
 
 @dataclass(frozen=True)
 class Condition:
-    """A comparison, for each element.
+    """An elementwise comparison.
 
     Attributes:
-        bits: -1 where it holds if it is strict, where it does not hold if it is not.
-        strict: Equal ones do not count.
+        bits: For a strict comparison, -1 where it is true. Otherwise, -1 where it is false.
+        strict: Whether it is `<` or `>`, not `<=` or `>=`.
     """
 
     bits: Value
@@ -89,12 +89,12 @@ Found = Value | Condition | Array
 
 @dataclass(frozen=True)
 class Choice:
-    """What a value is by the sign of others, as values or numbers.
+    """A value that is selected elementwise by signs.
 
     Attributes:
         bits: The signs.
-        minus: Where they are -1.
-        plus: Where they are +1.
+        minus: The value or number where they are -1.
+        plus: The value or number where they are +1.
     """
 
     bits: Value
@@ -103,7 +103,7 @@ class Choice:
 
 
 def compact(array: Array) -> Array:
-    """Returns an array with one element along axes that only repeat it."""
+    """Returns an array with broadcast axes (stride 0) reduced to one element."""
     repeats = zip(array.strides, array.shape, strict=True)
     return array[tuple(slice(1 if step == 0 and n else None) for step, n in repeats)]
 
@@ -112,16 +112,17 @@ class Reading:
     """A graph under construction.
 
     Attributes:
-        file: What is read.
-        values: Tensor -> what is known of it by now.
-        builder: The graph.
-        three_way: Value -> what it is the sign of, 0 where that is 0.
-        choices: Value -> what it is by the sign of others.
-        bounds: Bits -> what they compare, the one number with which, whether less is -1.
-        differences: Value or constant -> the two tensors that it is the difference of.
+        file: The file that is read.
+        values: Tensor -> its value, condition or constant.
+        builder: Builder of the graph.
+        three_way: Value with elements -1, 0 and +1 -> the value that it is the sign of.
+        choices: Value -> the signs and operands that it is selected by.
+        bounds: Bits of a comparison with a number -> the value, the number, and whether -1 means
+            that the value is less.
+        differences: Tensor -> the two tensors that it is the difference of.
         origins: Tensor -> the tensor that it is a copy of.
-        nothing: Tensors that are 0, as a value minus itself.
-        channels_first: Whether an input is.
+        zeros: Tensors that are 0 because a value was subtracted from itself.
+        channels_first: Whether an input is channels first.
     """
 
     def __init__(self, file: OnnxFile, file_bytes: int) -> None:
@@ -133,12 +134,12 @@ class Reading:
         self.bounds: dict[str, tuple[Value, float, bool]] = {}
         self.differences: dict[str, tuple[str, str]] = {}
         self.origins: dict[str, str] = {}
-        self.nothing: set[str] = set()
+        self.zeros: set[str] = set()
         self.channels_first = False
         self._bytes_left = _CONSTANT_BYTES_PER_BYTE * file_bytes + _SPARE_BYTES
 
     def feed(self) -> None:
-        """Adds the network's inputs; images become channels last."""
+        """Adds the network's inputs. Images become channels last."""
         if not 0 < len(self.file.inputs) <= MAX_PORTS:
             raise ModelFormatError(
                 f"it must have 1 to {MAX_PORTS} inputs, got {len(self.file.inputs)}."
@@ -148,7 +149,7 @@ class Reading:
             if batch not in (1, None) or not shape or len(shape) < len(lengths):
                 known = tuple("?" if n is None else n for n in (batch, *lengths))
                 raise ModelFormatError(
-                    f"its input {shown(name)} must be a batch of one image of a fixed size, got "
+                    f"its input {shown(name)} must have a batch of 1 and a fixed size, got "
                     f"{shown(known)}. Export the network with such an input."
                 )
             axes: Axes = tuple(range(len(shape)))
@@ -159,7 +160,7 @@ class Reading:
             self.values[name] = self.value(value, axes)
 
     def _is_channels_last(self, name: str, shape: Sequence[int]) -> bool:
-        """Returns whether an input is channels last: a Transpose is the first to move it."""
+        """Returns whether an input is channels last: then its first reader is a Transpose."""
         if name in self.file.layouts:
             return self.file.layouts[name] == "NHWC"
         names = {name}
@@ -173,28 +174,28 @@ class Reading:
             if node.op in _MOVING:
                 break
             names.update(filter(None, node.outputs))
-        return shape[2] <= _FEW_CHANNELS < shape[0]
+        return shape[2] <= _MAX_IMAGE_CHANNELS < shape[0]
 
     def value(self, name: str, axes: Axes) -> Value:
-        """Returns a value of the graph as a tensor."""
+        """Returns a view of a value of the graph."""
         return Value(name, self.builder.types[name], axes)
 
     def spend(self, numbers: int) -> None:
-        """Says that a constant of so many numbers will be made.
+        """Counts the elements of a constant that is about to be computed.
 
         Raises:
-            ModelFormatError: Together they are out of proportion to the file.
+            ModelFormatError: All constants together are out of proportion to the file.
         """
         self._bytes_left -= 4 * numbers
         if self._bytes_left < 0:
-            raise ModelFormatError("its constants are used for far more bytes than it has.")
+            raise ModelFormatError("its constants need far more memory than the size of the file.")
 
     def origin(self, tensor: str) -> str:
-        """Returns the tensor that another one is a copy of; itself if it is of none."""
+        """Returns the tensor that a tensor is a copy of, or the tensor itself."""
         return self.origins.get(tensor, tensor)
 
 
-# Operators that say how an image is arranged; those that move it without saying it.
+# Operators that show the layout of an image, and operators after which it is unknown.
 _SPATIAL = ("AveragePool", "BatchNormalization", "Conv", "ConvTranspose", "GlobalAveragePool",
             "GlobalMaxPool", "MaxPool", "Resize", "Upsample")  # fmt: skip
 _MOVING = ("Flatten", "Gemm", "MatMul", "Reshape", "Squeeze", "Unsqueeze")

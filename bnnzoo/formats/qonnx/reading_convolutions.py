@@ -1,4 +1,4 @@
-"""Operators that convolve, and dense layers, as nodes of a graph."""
+"""Reads convolutions and dense layers."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from bnnzoo.graph.windows import ONE_BY_ONE, Padding, extent, padding_of, span
 __all__ = ["conv", "conv_transpose", "convolved", "gemm", "matmul", "window"]
 
 _MAP = channels_first(3)
-# What rounding leaves of (a - b) + b, where a is a scale of a channel, and b within -1 and 1.
-_ESTIMATED = 2.0**-22
+# Absolute rounding error of (a - b) + b, where a is the scale of a channel and b is in [-1, 1], and
+# the largest error relative to the scale.
+_ROUNDING_ERROR = 2.0**-22
 _MAX_SPREAD = 0.01
 
 
 def window(operation: Operation, value: Value, kernel: tuple[int, ...]) -> dict[str, Any]:
-    """Returns strides, dilation and padding of a window over a map."""
+    """Returns the strides, dilation and padding of a window over a feature map."""
     strides, dilation = (_pair(operation, name) for name in ("strides", "dilations"))
     rule = operation.word("auto_pad", "NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")
     padding = _pads(operation) if rule == "NOTSET" else (0, 0, 0, 0)
@@ -50,7 +51,7 @@ def _pair(operation: Operation, name: str) -> tuple[int, ...]:
 def _kernel(operation: Operation) -> Array:
     kernel = operation.constant(1)
     if kernel.ndim != 4 or 0 in kernel.shape:
-        raise operation.wrong(f"input 1 must be a kernel of 4 axes, got {kernel.shape}")
+        raise operation.wrong(f"input 1 must be a kernel with 4 axes, got shape {kernel.shape}")
     wanted = operation.integers("kernel_shape")
     if wanted not in (None, kernel.shape[2:]):
         raise operation.wrong(f"kernel_shape must be {kernel.shape[2:]}, got {wanted}")
@@ -58,14 +59,14 @@ def _kernel(operation: Operation) -> Array:
 
 
 def _one_scale(kernel: Array) -> Array:
-    """Returns a kernel `(c_out, ...)` whose signs have one scale per channel, if they nearly have.
+    """Makes the magnitudes in each channel of a kernel `(c_out, ...)` equal if they nearly are.
 
-    Straight-through estimators that an exporter computed leave their rounding in the weights.
+    When an exporter folds a straight-through estimator, its rounding errors remain in the weights.
     """
     sizes = np.abs(kernel).reshape(len(kernel), -1)
     mean = sizes.mean(axis=1)
     spread = sizes.max(axis=1) - sizes.min(axis=1)
-    if (spread > np.minimum(_ESTIMATED, _MAX_SPREAD * mean)).any():
+    if (spread > np.minimum(_ROUNDING_ERROR, _MAX_SPREAD * mean)).any():
         return kernel
     scale = mean.reshape(-1, *[1] * (kernel.ndim - 1))
     return np.asarray(np.where(kernel < 0, -scale, scale))
@@ -80,7 +81,7 @@ def conv(operation: Operation) -> Value:
 
 
 def convolved(operation: Operation, value: Value, kernel: Array, groups: int) -> Value:
-    """Returns a map convolved with a kernel `(c_out, c_in / groups, h, w)`."""
+    """Returns a feature map convolved with a kernel `(c_out, c_in / groups, h, w)`."""
     kernel = _one_scale(kernel)
     return operation.add(
         "conv", "conv2d", value, tensors={"kernel": kernel.transpose(0, 2, 3, 1)},
@@ -93,7 +94,7 @@ def _biased(operation: Operation, sums: Value, channels: int) -> Value:
         return sums
     bias = operation.constant(2)
     if bias.shape != (channels,):
-        raise operation.wrong(f"input 2 must have {channels} numbers, got {bias.shape}")
+        raise operation.wrong(f"input 2 must have shape ({channels},), got {bias.shape}")
     return operation.affine("bias", sums, bias=bias.reshape(1, -1, 1, 1))
 
 
@@ -104,7 +105,7 @@ def conv_transpose(operation: Operation) -> Value:
     operation.integer("group", 1, least=1, most=1)
     operation.word("auto_pad", "NOTSET")
     if "output_shape" in operation.entry.attributes:
-        raise operation.wrong("output_shape must be left out, which pads say the same as")
+        raise operation.wrong("output_shape must be omitted. Use pads instead")
     strides, dilation = (_pair(operation, name) for name in ("strides", "dilations"))
     top, bottom, left, right = _pads(operation)
     more = operation.integers("output_padding") or (0, 0)
@@ -143,7 +144,7 @@ def gemm(operation: Operation) -> Value:
 
 
 def matmul(operation: Operation) -> Value:
-    """MatMul: of a value and a constant matrix."""
+    """MatMul of a value and a constant matrix."""
     operation.operands(2, 2)
     return _dense(operation, operation.value(), _weights(operation))
 
@@ -151,16 +152,16 @@ def matmul(operation: Operation) -> Value:
 def _weights(operation: Operation) -> Array:
     weights = operation.constant(1)
     if weights.ndim != 2 or 0 in weights.shape:
-        raise operation.wrong(f"input 1 must be a matrix, got {weights.shape}")
+        raise operation.wrong(f"input 1 must be a matrix, got shape {weights.shape}")
     return weights.astype(np.float32)
 
 
 def _dense(operation: Operation, value: Value, weights: Array) -> Value:
-    """Multiplies the last axis of a tensor by `(inputs, units)`: a convolution of one pixel."""
+    """Multiplies the last axis of a tensor by `(inputs, units)`, as a 1 x 1 convolution."""
     inputs, units = weights.shape
     value = operation.last(value, len(value.axes) - 1)
     if value.channels != inputs:
-        raise operation.wrong(f"input 0 must have {inputs} numbers, got {value.shape}")
+        raise operation.wrong(f"input 0 must have {inputs} features, got shape {value.shape}")
     rest = value.type.shape[:-1]
     pixels = operation.add(
         "pixels", "reshape", value, view=_MAP, shape=(1, math.prod(rest), inputs)

@@ -1,4 +1,4 @@
-"""One operator while it is read."""
+"""An operator that is being read."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _NEUTRAL = {"scale": 1, "bias": 0}
 
 
 class Operation:
-    """One operator while it is read: what it is fed, and the nodes that it becomes.
+    """An operator that is being read: gives access to its inputs and adds nodes for it.
 
     Attributes:
-        kind: Of the operator.
-        reading: Of the file.
-        entry: Of the file.
+        kind: Name of the operator.
+        reading: The graph under construction.
+        entry: The operator in the file.
     """
 
     def __init__(self, reading: Reading, entry: NodeEntry, index: int) -> None:
@@ -47,16 +47,16 @@ class Operation:
         while self._outputs and not self._outputs[-1]:
             self._outputs = self._outputs[:-1]
         if not self._outputs or not all(self._outputs):
-            raise self.wrong(f"it must have results, got {shown(entry.outputs)}")
+            raise self.wrong(f"it must have outputs, got {shown(entry.outputs)}")
         for name in self._outputs:
             if name in reading.values:
-                raise self.wrong(f"its result {shown(name)} must not be there before it")
+                raise self.wrong(f"its output {shown(name)} must not exist already")
         self._created: list[str] = []
         self._names = [reading.builder.names.free(readable(name)) for name in self._outputs]
 
     @property
     def results(self) -> int:
-        """How many results the operator has."""
+        """Number of outputs of the operator."""
         return len(self._outputs)
 
     @property
@@ -65,14 +65,14 @@ class Operation:
         return self.reading.file.opset
 
     def wrong(self, rule: str) -> ModelFormatError:
-        """Returns the error of this operator."""
+        """Returns an error that names this operator."""
         return ModelFormatError(f"{self._what}: {rule}.")
 
     def operands(self, least: int, most: int) -> int:
-        """Returns how many inputs the operator has.
+        """Returns the number of inputs.
 
         Raises:
-            ModelFormatError: They are fewer or more than it takes.
+            ModelFormatError: It is not within `least` and `most`.
         """
         count = len(self.entry.inputs)
         if not least <= count <= most:
@@ -80,7 +80,7 @@ class Operation:
         return count
 
     def operand(self, place: int) -> Found | None:
-        """Returns an input, None where it is left out."""
+        """Returns an input, or None if it is omitted."""
         inputs = self.entry.inputs
         if place >= len(inputs) or not inputs[place]:
             return None
@@ -89,45 +89,47 @@ class Operation:
         return self.reading.values[inputs[place]]
 
     def tensor(self, place: int) -> str:
-        """Returns the name of an input, that of the original for a copy."""
+        """Returns the name of an input. For a copy, the name of the original."""
         self.operands(place + 1, MAX_OPERANDS)
         return self.reading.origin(self.entry.inputs[place])
 
     def value(self, place: int = 0) -> Value:
-        """Returns an input that depends on the image."""
+        """Returns an input that depends on the network's input."""
         value = self.operand(place)
         if not isinstance(value, Value):
-            raise self.wrong(f"input {place} must be numbers that depend on the network's input")
+            raise self.wrong(f"input {place} must depend on the network's input, and be numeric")
         return value
 
     def constant(self, place: int) -> Array:
-        """Returns an input of finite numbers that does not depend on the image."""
+        """Returns a constant input with finite values."""
         array = self.operand(place)
         if not isinstance(array, np.ndarray):
             raise self.wrong(f"input {place} must be a constant")
         if not np.isfinite(compact(array)).all():
-            raise self.wrong(f"input {place} must be finite numbers")
+            raise self.wrong(f"input {place} must be finite")
         return array
 
     def scalar(self, place: int, default: float | None = None) -> float:
-        """Returns a constant that is one number, the default where it is left out."""
+        """Returns a constant input with one element, or the default if it is omitted."""
         array = self.operand(place)
         if array is None and default is not None:
             return default
         array = self.constant(place)
         if array.size != 1:
-            raise self.wrong(f"input {place} must be one number, got {array.shape}")
+            raise self.wrong(f"input {place} must have one element, got shape {array.shape}")
         return float(array.reshape(())[()])
 
     def table(self, place: int, most: int = 2 * MAX_AXES) -> tuple[int, ...]:
-        """Returns a constant that is a list of integers."""
+        """Returns a constant input that is a list of integers."""
         array = self.constant(place)
         if array.ndim > 1 or array.size > most or array.dtype.kind not in "iu":
-            raise self.wrong(f"input {place} must be at most {most} integers, got {array.shape}")
+            raise self.wrong(
+                f"input {place} must be at most {most} integers, got shape {array.shape}"
+            )
         return tuple(int(n) for n in array.reshape(-1))
 
     def setting(self, name: str, place: int, since: int) -> tuple[int, ...] | None:
-        """Returns integers that are an attribute before an opset, and an input from then on."""
+        """Returns integers that are an attribute before opset `since`, and an input since then."""
         if self.opset < since:
             return self.integers(name)
         return None if self.operand(place) is None else self.table(place)
@@ -135,14 +137,14 @@ class Operation:
     def integer(
         self, name: str, default: int | None = None, least: int = -(2**20), most: int = 2**20
     ) -> int:
-        """Returns an attribute that is an integer of a range."""
+        """Returns an attribute that is an integer from `least` to `most`."""
         value = self.entry.attributes.get(name, default)
         if not isinstance(value, int) or not least <= value <= most:
             raise self.wrong(f"{name} must be {least} to {most}, got {shown(value)}")
         return value
 
     def integers(self, name: str) -> tuple[int, ...] | None:
-        """Returns an attribute that is a list of integers, None where it is left out."""
+        """Returns an attribute that is a list of integers, or None if it is omitted."""
         value = self.entry.attributes.get(name)
         if value is None and name not in self.entry.attributes:
             return None
@@ -158,7 +160,7 @@ class Operation:
         return float(value)
 
     def word(self, name: str, default: str, *others: str) -> str:
-        """Returns an attribute that is one of a few words."""
+        """Returns an attribute that is one of a few strings."""
         value = self.entry.attributes.get(name, default)
         if value not in (default, *others):
             choices = " or ".join((default, *others))
@@ -166,9 +168,9 @@ class Operation:
         return str(value)
 
     def axis(self, axis: int, rank: int) -> int:
-        """Returns an axis of a tensor, which may count from the end."""
+        """Returns an axis of a tensor. Negative ones count from the end."""
         if not -rank <= axis < rank:
-            raise self.wrong(f"an axis must be within {rank}, got {axis}")
+            raise self.wrong(f"an axis must be {-rank} to {rank - 1}, got {axis}")
         return axis % rank
 
     def add(
@@ -183,19 +185,19 @@ class Operation:
         """Adds a node.
 
         Args:
-            part: What it is, in its name.
+            part: Suffix of its name.
             op: Operation of the graph.
-            inputs: What it reads.
-            view: Axes of its value, as `Value.axes` has them; None is those of the first input.
+            inputs: Its inputs.
+            view: `Value.axes` of the result. Defaults to those of the first input.
             tensors: Its parameters by role.
-            attributes: Settings of the operation.
+            attributes: Attributes of the operation.
         """
         builder = self.reading.builder
         if len(builder.nodes) >= MAX_NODES:
             raise ModelFormatError(f"it must become at most {MAX_NODES:,} nodes.")
         name = builder.names.free(f"{self._names[0]}/{part}")
         if not all(np.isfinite(numbers(tensor)).all() for tensor in (tensors or {}).values()):
-            raise self.wrong("its parameters must be finite numbers")
+            raise self.wrong("its parameters must be finite")
         try:
             builder.add(
                 op, *(value.name for value in inputs), name=name, tensors=tensors, **attributes
@@ -206,7 +208,7 @@ class Operation:
         return self.reading.value(name, inputs[0].axes if view is None else view)
 
     def ordered(self, value: Value, axes: Axes) -> Value:
-        """Returns the same tensor, its value in another order: see `Value.axes`."""
+        """Returns the same tensor as a view of a value in another axis order: `Value.axes`."""
         if value.axes == axes:
             return value
         order = tuple(value.axes[axes.index(axis)] for axis in range(len(axes)))
@@ -217,17 +219,17 @@ class Operation:
         return self.add("order", "permute", value, view=axes, axes=order)
 
     def plain(self, value: Value) -> Value:
-        """Returns the same tensor, its value in the tensor's own order."""
+        """Returns the same tensor as a view of a value with the tensor's own axis order."""
         return self.ordered(value, tuple(range(len(value.axes))))
 
     def map(self, value: Value) -> Value:
-        """Returns a tensor of images, channels first, whose value is channels last."""
+        """Returns a channels-first tensor of images as a view of a channels-last value."""
         if len(value.axes) != 3:
             raise self.wrong(f"input 0 must be (1, c, h, w), got {value.shape}")
         return self.ordered(value, channels_first(3))
 
     def last(self, value: Value, place: int) -> Value:
-        """Returns the same tensor, one of its axes behind the batch the last one of its value."""
+        """Returns the same tensor, with axis `place + 1` as the last axis of its value."""
         rank = len(value.axes)
         if value.axes[place] == rank - 1:
             return value
@@ -237,14 +239,16 @@ class Operation:
         )
 
     def reshaped(self, value: Value, shape: Sequence[int]) -> Value:
-        """Returns a tensor of another shape, the batch included."""
+        """Returns a tensor of another shape, including the batch."""
         shape = tuple(shape)
         if shape == value.shape:
             return value
         if len(shape) < 2 or shape[0] != 1 or min(shape) < 1 or len(shape) > MAX_AXES:
-            raise self.wrong(f"its result must be a batch of one image, got {shown(shape)}")
+            raise self.wrong(f"its output must have a batch of 1, got {shown(shape)}")
         if math.prod(shape) != math.prod(value.shape):
-            raise self.wrong(f"{value.shape} must have as many elements as {shown(shape)}")
+            raise self.wrong(
+                f"shapes {value.shape} and {shown(shape)} must have the same number of elements"
+            )
         for axes in (channels_first(len(shape) - 1), tuple(range(len(shape) - 1))):
             if _keeps_order(value, shape[1:], axes):
                 break
@@ -254,9 +258,9 @@ class Operation:
         return self.add("shape", "reshape", value, view=axes, shape=lengths)
 
     def aligned(self, array: Array, value: Value) -> Array:
-        """Returns a constant with as many axes as a tensor that it broadcasts to.
+        """Returns a constant with the same number of axes as the tensor that it broadcasts to.
 
-        One that has the same number everywhere has one element.
+        If all its elements are equal, the result has one element.
         """
         rank = len(value.shape)
         lengths = (1,) * (rank - array.ndim) + array.shape
@@ -265,7 +269,7 @@ class Operation:
             n in (1, m) for n, m in zip(lengths, value.shape, strict=True)
         )
         if not fits:
-            raise self.wrong(f"a constant {array.shape} must broadcast to {value.shape}")
+            raise self.wrong(f"a constant of shape {array.shape} must broadcast to {value.shape}")
         array = compact(array.reshape(lengths))
         first = array[(slice(1),) * rank]
         return first if (array == first).all() else array
@@ -273,7 +277,8 @@ class Operation:
     def elementwise(self, part: str, op: str, value: Value, **parameters: Array) -> Value:
         """Adds an operation with parameters that broadcast to the tensor.
 
-        What differs along other axes than the channels meets the value as one long vector.
+        Operations have one parameter per element of the last axis. If parameters differ along other
+        axes, the value is permuted or flattened before the operation.
         """
         arrays = {role: self.aligned(array, value) for role, array in parameters.items()}
         channel = 1 + value.axes.index(len(value.axes) - 1)
@@ -300,7 +305,7 @@ class Operation:
         }
 
     def affine(self, part: str, value: Value, **parameters: Array | float) -> Value:
-        """Adds scale * value + bias, without what leaves the value as it is."""
+        """Adds scale * value + bias, leaving out a scale of 1 and a bias of 0."""
         arrays = {role: np.asarray(array) for role, array in parameters.items()}
         arrays = {r: array for r, array in arrays.items() if (array != _NEUTRAL[r]).any()}
         if not arrays:
@@ -319,17 +324,17 @@ class Operation:
         return result
 
     def signs(self, part: str, bits: Value) -> Value:
-        """Adds -1.0 and +1.0 of bits."""
+        """Adds a node that converts bits to -1.0 and +1.0."""
         numbers = self.add(part, "dequantize", bits)
         self.reading.choices[numbers.name] = Choice(bits, -1.0, 1.0)
         return numbers
 
     def scaled(self, value: Value) -> tuple[Value, float]:
-        """Returns what a value is a multiple of, and how often; itself and 1 if of none."""
+        """Returns (x, scale) if a value was computed as scale * x, or the value and 1."""
         return self._undone(value, "scale", 1.0)
 
     def shifted(self, value: Value) -> tuple[Value, float]:
-        """Returns what a value has a number added to, and it; itself and 0 where it has none."""
+        """Returns (x, bias) if a value was computed as x + bias, or the value and 0."""
         return self._undone(value, "bias", 0.0)
 
     def _undone(self, value: Value, role: str, neutral: float) -> tuple[Value, float]:
@@ -342,24 +347,24 @@ class Operation:
         return self.reading.value(node.inputs[0], value.axes), float(vector[0])
 
     def copies(self, place: int) -> None:
-        """Says that the result is an input."""
+        """Records that the output is a copy of an input."""
         self.reading.origins[self._outputs[0]] = self.tensor(place)
 
     def subtracts(self) -> None:
-        """Says that the result is the difference of the inputs."""
+        """Records that the output is the difference of the inputs."""
         self.reading.differences[self._outputs[0]] = (self.tensor(0), self.tensor(1))
 
-    def nothing(self) -> Array:
-        """Returns 0, and says that the result is 0 whatever the network's input is."""
-        self.reading.nothing.add(self._outputs[0])
+    def zero(self) -> Array:
+        """Returns 0, and records that the output is 0 for every input of the network."""
+        self.reading.zeros.add(self._outputs[0])
         return np.zeros((1,), np.float32)
 
-    def is_nothing(self, place: int) -> bool:
+    def is_zero(self, place: int) -> bool:
         """Returns whether an input is 0 because a value was subtracted from itself."""
-        return self.tensor(place) in self.reading.nothing
+        return self.tensor(place) in self.reading.zeros
 
     def cancelled(self) -> Found | None:
-        """Returns a for inputs (a - b) and b: what is left of a straight-through estimator."""
+        """Returns a for the inputs a - b and b, or None. Straight-through estimators have them."""
         for place in (0, 1):
             minuend, subtrahend = self.reading.differences.get(self.tensor(place), ("", ""))
             if minuend and subtrahend == self.tensor(1 - place):
@@ -367,9 +372,9 @@ class Operation:
         return None
 
     def alike(self, first: Value, second: Value) -> tuple[Value, Value]:
-        """Returns two tensors with as many axes, and their values in the same order.
+        """Returns two tensors with the same number of axes, and values with the same axis order.
 
-        What one has fewer is in front.
+        The tensor with fewer axes gets axes of size 1 in front.
         """
         rank = max(len(first.axes), len(second.axes))
         first, second = (
@@ -379,9 +384,9 @@ class Operation:
         return first, self.ordered(second, first.axes)
 
     def finish(self, *found: Found) -> None:
-        """Says what the operator computes; the last node of a result gets the result's name."""
+        """Records the outputs. The last node of an output gets the output's name."""
         if len(found) != self.results:
-            raise self.wrong(f"it must have {len(found)} results, got {self.results}")
+            raise self.wrong(f"it must have {len(found)} outputs, got {self.results}")
         for output, name, result in zip(self._outputs, self._names, found, strict=True):
             if isinstance(result, Value) and result.name in self._created:
                 self.reading.builder.rename(result.name, name)
@@ -394,9 +399,9 @@ class Operation:
 
 
 def _keeps_order(value: Value, lengths: Sequence[int], axes: Axes) -> bool:
-    """Returns whether a tensor of other lengths, seen as axes, is a reshape of the same value.
+    """Returns whether a reshape of a tensor to `lengths`, viewed as `axes`, reshapes the value.
 
-    The long axes must be the same ones, and stay in the order of the value.
+    The axes with more than one element must be the same, and keep the order of the value.
     """
     before = [axis for axis in value.axes if value.type.shape[axis] > 1]
     after = [place for place, n in enumerate(lengths) if n > 1]

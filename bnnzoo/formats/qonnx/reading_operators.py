@@ -1,4 +1,4 @@
-"""Every other operator as nodes of a graph, and the table of all of them."""
+"""Reads the remaining operators, and lists all of them in a table."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ _MAX_CONCATENATED = 1024
 
 
 def _identity(operation: Operation) -> Found:
-    """Identity, and Dropout, which does nothing after training."""
+    """Identity, and Dropout, which does nothing at inference."""
     operation.operands(1, 3)
     found = operation.operand(0)
     if found is None or operation.results > 1:
-        raise operation.wrong("it must have one input and one result")
+        raise operation.wrong("it must have one input and one output")
     operation.copies(0)
     return found
 
@@ -59,7 +59,7 @@ def _simple(op: str, operation: Operation, **attributes: Any) -> Value:
 
 
 def _clip(operation: Operation) -> Value:
-    """Clip, whose ends were attributes before opset 11."""
+    """Clip. Its limits were attributes before opset 11."""
     operation.operands(1, 3)
     if operation.opset < 11:
         ends = [operation.number(name, end) for name, end in
@@ -71,7 +71,7 @@ def _clip(operation: Operation) -> Value:
 
 
 def _extreme(kind: str, operation: Operation) -> Value:
-    """Max and Min of a value and one number."""
+    """Max and Min of a value and a scalar constant."""
     operation.operands(2, 2)
     place = 1 if isinstance(operation.operand(0), Value) else 0
     bound = operation.scalar(place)
@@ -85,7 +85,7 @@ def _prelu(operation: Operation) -> Value:
 
 
 def _sloped(slope: float | None, operation: Operation) -> Value:
-    """LeakyRelu, and Abs, whose slope below 0 is -1."""
+    """LeakyRelu, and Abs, which has a negative slope of -1."""
     operation.operands(1, 1)
     slope = operation.number("alpha", 0.01) if slope is None else slope
     return operation.elementwise("prelu", "prelu", operation.value(), alpha=np.float32(slope))
@@ -111,13 +111,13 @@ def _hard_swish(operation: Operation) -> Value:
 
 
 def _softmax(operation: Operation) -> Value:
-    """Softmax; before opset 13 over all axes from one on."""
+    """Softmax. Before opset 13, it was over `axis` and all following axes."""
     operation.operands(1, 1)
     value = operation.value()
     rank = len(value.shape)
     axis = operation.axis(operation.integer("axis", -1 if operation.opset >= 13 else 1), rank)
     if axis == 0 or (operation.opset < 13 and math.prod(value.shape[axis + 1 :]) > 1):
-        raise operation.wrong(f"it must be over one axis behind the batch, got {axis}")
+        raise operation.wrong(f"it must be over one axis other than the batch, got axis {axis}")
     return operation.add("softmax", "softmax", operation.last(value, axis - 1))
 
 
@@ -131,7 +131,7 @@ def _batch_norm(operation: Operation) -> Value:
     )
     epsilon = operation.number("epsilon", 1e-5)
     if not (variance.astype(np.float64) + epsilon > 0).all():
-        raise operation.wrong("its variances and epsilon must be above 0 together")
+        raise operation.wrong("the sum of its variance and epsilon must be above 0")
     return operation.add(
         "norm", "batch_norm", value, epsilon=epsilon,
         tensors={"gamma": gamma, "beta": beta, "mean": mean, "variance": variance},
@@ -150,26 +150,26 @@ def _add(operation: Operation) -> Found:
 
 
 def _subtract(operation: Operation) -> Found:
-    """Sub; a value minus itself is 0."""
+    """Sub. A value minus itself is 0."""
     operation.operands(2, 2)
     if operation.tensor(0) == operation.tensor(1):
-        return operation.nothing()
+        return operation.zero()
     operation.subtracts()
     return _two("subtract", operation)
 
 
 def _two(op: str, operation: Operation) -> Found:
-    """Add, Sub and Mul: of two values, or of a value and a constant."""
+    """Add, Sub and Mul of two values, or of a value and a constant."""
     first, second = operation.operand(0), operation.operand(1)
     if isinstance(first, Value) and isinstance(second, Value):
         pair = operation.alike(first, second)
-        known = _met(op, operation, *pair)
+        known = _combined(op, operation, *pair)
         return operation.add(op, op, *pair) if known is None else known
     place = 1 if isinstance(first, Value) else 0
     value, array = operation.value(1 - place), operation.constant(place).astype(np.float32)
     if op == "multiply":
-        if operation.is_nothing(place):
-            return operation.nothing()
+        if operation.is_zero(place):
+            return operation.zero()
         return operation.affine("affine", value, scale=array)
     if op == "add":
         return operation.affine("affine", value, bias=array)
@@ -178,10 +178,10 @@ def _two(op: str, operation: Operation) -> Found:
     return operation.affine("affine", value, scale=-1.0, bias=array)
 
 
-def _met(op: str, operation: Operation, first: Value, second: Value) -> Value | None:
-    """Returns what is known of a sum or product of choices: how TensorFlow's are exported.
+def _combined(op: str, operation: Operation, first: Value, second: Value) -> Value | None:
+    """Returns a sum or product of choices as a choice, or None if it is not one.
 
-    A choice of a and b by a mask m of 0 and 1 is m a + (1 - m) b there.
+    TensorFlow exports a choice between a and b by a mask m of 0 and 1 as m * a + (1 - m) * b.
     """
     choices = operation.reading.choices
     one, two = choices.get(first.name), choices.get(second.name)
@@ -235,7 +235,7 @@ def _sum(operation: Operation) -> Value:
 def _pool(op: str, operation: Operation) -> Value:
     operation.operands(1, 1)
     if operation.results > 1 or set(operation.integers("dilations") or ()) - {1}:
-        raise operation.wrong("it must have one result and no dilations")
+        raise operation.wrong("it must have one output and no dilations")
     value, size = operation.map(operation.value()), operation.integers("kernel_shape")
     if size is None or len(size) != 2 or min(size) < 1:
         raise operation.wrong(f"kernel_shape must be two integers, got {size}")
@@ -246,7 +246,7 @@ def _pool(op: str, operation: Operation) -> Value:
         value = operation.add("padded", "pad", value, padding=padding, value=0.0)
         padding = (0, 0, 0, 0)
         if operation.integer("ceil_mode", 0):
-            raise operation.wrong("it must have ceil_mode or count_include_pad, not both")
+            raise operation.wrong("ceil_mode must not be combined with count_include_pad")
     if operation.integer("ceil_mode", 0, least=0, most=1):
         padding = _ceiled(value.type.shape[:2], size, strides, padding)
     return operation.add("pool", op, value, pool=size, strides=strides, padding=padding)
@@ -255,7 +255,10 @@ def _pool(op: str, operation: Operation) -> Value:
 def _ceiled(
     pixels: Sequence[int], size: Sequence[int], strides: Sequence[int], padding: Sequence[int]
 ) -> tuple[int, ...]:
-    """Returns the border with which the last windows, which may begin inside, are whole."""
+    """Returns the padding that completes the last window of each axis, as `ceil_mode` requires.
+
+    A window that would begin in the padding after the pixels is dropped.
+    """
     sides = list(padding)
     for axis, (n, taps, stride) in enumerate(zip(pixels, size, strides, strict=True)):
         before, behind = sides[2 * axis : 2 * axis + 2]
@@ -281,7 +284,7 @@ def _reduce(op: str, operation: Operation) -> Value:
     rank = len(value.shape)
     axes = {operation.axis(axis, rank) for axis in given}
     if rank != 4 or len(axes) != 2 or 0 in axes:
-        raise operation.wrong(f"it must be over two axes of images, got {sorted(axes)}")
+        raise operation.wrong(f"it must be over two axes of images, got axes {sorted(axes)}")
     (kept,) = {1, 2, 3} - axes
     pooled = operation.add("pool", op, operation.last(value, kept - 1), view=(0,))
     if not operation.integer("keepdims", 1, least=0, most=1):
@@ -296,7 +299,7 @@ def _concat(operation: Operation) -> Value:
     first, *others = (operation.value(place) for place in range(count))
     axis = operation.axis(operation.integer("axis"), len(first.shape))
     if axis == 0 or any(len(value.axes) != len(first.axes) for value in others):
-        raise operation.wrong("it must join values of as many axes, and not along the batch")
+        raise operation.wrong("its inputs must have equal ranks, and its axis not be the batch")
     others = [operation.ordered(value, first.axes) for value in others]
     return operation.add("concat", "concat", first, *others, axis=first.axes[axis - 1])
 

@@ -1,4 +1,4 @@
-"""Operators that take a part of a value."""
+"""Reads operators that select or repeat parts of a value."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MAX_CONCATENATED = 1024
 
 
 def slice_(operation: Operation) -> Value:
-    """Slice: its ranges were attributes before opset 10; steps of images are those of a pooling."""
+    """Slice. Its ranges were attributes before opset 10. Steps along pixels become a pooling."""
     operation.operands(1, 5)
     value = operation.value()
     rank = len(value.shape)
@@ -27,7 +27,7 @@ def slice_(operation: Operation) -> Value:
         operation.setting(name, place, 10) for place, name in enumerate(names, 1)
     )
     if starts is None or ends is None or len(starts) != len(ends):
-        raise operation.wrong("it must have as many ends as starts")
+        raise operation.wrong("it must have the same number of starts and ends")
     axes = tuple(range(len(starts))) if axes is None else axes
     steps = (1,) * len(starts) if steps is None else steps
     if not len(axes) == len(steps) == len(starts) or len(set(axes)) < len(axes):
@@ -54,7 +54,7 @@ def slice_(operation: Operation) -> Value:
 
 
 def _is_spatial(value: Value, axis: int) -> bool:
-    """Returns whether an axis of a tensor is rows or columns."""
+    """Returns whether an axis of a tensor is the rows or columns of an image."""
     return len(value.axes) == 3 and value.axes[axis - 1] < 2
 
 
@@ -65,7 +65,7 @@ def _range(operation: Operation, value: Value, axis: int, begin: int, size: int)
 
 
 def split(operation: Operation) -> tuple[Value, ...]:
-    """Split along an axis behind the batch, evenly where no lengths are given."""
+    """Split along an axis other than the batch, evenly if no sizes are given."""
     operation.operands(1, 2)
     value = operation.value()
     axis = operation.axis(operation.integer("axis", 0), len(value.shape))
@@ -77,7 +77,7 @@ def split(operation: Operation) -> tuple[Value, ...]:
         each = -(-length // count)
         sizes = (each,) * (count - 1) + (length - each * (count - 1),)
     if len(sizes) != count or sum(sizes) != length or min(sizes) < 1:
-        raise operation.wrong(f"its parts must be {count} that make {length}, got {sizes}")
+        raise operation.wrong(f"its {count} parts must add up to {length}, got {sizes}")
     begins = np.cumsum((0, *sizes)).tolist()
     return tuple(
         _range(operation, value, axis, begin, size)
@@ -92,16 +92,16 @@ def gather(operation: Operation) -> Value:
     axis = operation.axis(operation.integer("axis", 0), len(value.shape))
     length = value.shape[axis]
     if axis == 0 or indices.dtype.kind not in "iu" or indices.ndim > 1 or indices.size == 0:
-        raise operation.wrong("it must take one element or a list of them, and keep the batch")
+        raise operation.wrong("its indices must be a scalar or a list, and its axis not the batch")
     if indices.min() < -length or indices.max() >= length:
-        raise operation.wrong(f"its places must be within {length}")
+        raise operation.wrong(f"its indices must be {-length} to {length - 1}")
     places = (indices.astype(np.int64) % length).reshape(-1).tolist()
     if indices.ndim == 0:
         one = _range(operation, value, axis, places[0], 1)
         return operation.reshaped(one, value.shape[:axis] + value.shape[axis + 1 :])
     if _is_spatial(value, axis) and len(places) > length == len(set(places)):
         if places != _nearest(length, len(places)):
-            raise operation.wrong("it must repeat pixels evenly")
+            raise operation.wrong("repeated pixels must be those of a nearest-neighbour resize")
         pixels = list(value.type.shape[:2])
         pixels[value.axes[axis - 1]] = len(places)
         return operation.add("repeated", "nearest_resize2d", value, pixels=tuple(pixels))
@@ -109,14 +109,14 @@ def gather(operation: Operation) -> Value:
 
 
 def _taken(operation: Operation, value: Value, axis: int, places: Sequence[int]) -> Value:
-    """Returns elements of an axis as ranges that are joined."""
-    # Places that follow each other have the same difference to their count.
+    """Returns elements of an axis as concatenated ranges."""
+    # Consecutive places have the same difference from their index.
     runs = [
         [place for _, place in run]
         for _, run in groupby(enumerate(places), lambda pair: pair[1] - pair[0])
     ]
     if len(runs) > _MAX_CONCATENATED:
-        raise operation.wrong(f"it must take at most {_MAX_CONCATENATED} ranges, got {len(runs)}")
+        raise operation.wrong(f"it must select at most {_MAX_CONCATENATED} ranges, got {len(runs)}")
     if not runs:
         raise operation.wrong(f"its range of axis {axis} must not be empty")
     parts = [_range(operation, value, axis, run[0], len(run)) for run in runs]
@@ -126,11 +126,11 @@ def _taken(operation: Operation, value: Value, axis: int, places: Sequence[int])
 
 
 def tile(operation: Operation) -> Value:
-    """Tile: copies side by side along axes behind the batch."""
+    """Tile: repeats a value along axes other than the batch."""
     operation.operands(2, 2)
     value, counts = operation.value(), operation.table(1)
     if len(counts) != len(value.shape) or counts[0] != 1 or min(counts) < 1:
-        raise operation.wrong(f"it must keep the batch and repeat each other axis, got {counts}")
+        raise operation.wrong(f"its repeats must be 1 for the batch and at least 1, got {counts}")
     if math.prod(counts) > _MAX_CONCATENATED:
         raise operation.wrong(f"it must make at most {_MAX_CONCATENATED} copies, got {counts}")
     for axis, count in enumerate(counts):

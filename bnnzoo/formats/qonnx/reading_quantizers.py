@@ -1,11 +1,11 @@
-"""Quantizers and comparisons as signs, levels, or sums of them.
+"""Reads quantizers and comparisons as signs, levels, or sums of these.
 
-A comparison is read as bits, so that a choice between two numbers is a sign again:
+A comparison is read as bits, so that a choice between two numbers becomes a sign:
 
     x < t    is    sign(x - t) = -1        x > t    is    sign(t - x) = -1
 
-and <=, >= are the other sign of these. The difference of two float32 is 0 only where they are
-equal, so that nothing is rounded.
+<= and >= are the opposite signs of these. This is exact: the difference of two float32 numbers is 0
+only if they are equal.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ __all__ = [
 ]
 
 _MAX_LEVEL_BITS = 8
-_MAX_THRESHOLDS = 63  # inputs of one sum
-_FLOATS = (1, 10, 11, 16)  # numbers of the types float32, float16, float64, bfloat16
+_MAX_THRESHOLDS = 63  # limited by the inputs of one sum
+_FLOATS = (1, 10, 11, 16)  # ONNX's numbers of float32, float16, float64, bfloat16
 
 
 def _bits(operation: Operation, part: str, value: Value) -> Value:
@@ -47,13 +47,13 @@ def bipolar_quant(operation: Operation) -> Value:
 
 
 def quant(operation: Operation) -> Value:
-    """Quant: (x, scale, zero point, bits), to 2^bits levels; also to -1, 0 and +1."""
+    """Quant: (x, scale, zero point, bits), to 2^bits levels, or to -1, 0 and +1."""
     operation.operands(4, 4)
     operation.word("rounding_mode", "ROUND")
     value, scale, zero = operation.value(), operation.constant(1), operation.constant(2)
     scale, zero = scale.astype(np.float32), zero.astype(np.float32)
     if not (scale > 0).all() or (zero != np.rint(zero)).any():
-        raise operation.wrong("its scale must be above 0 and its zero point integers")
+        raise operation.wrong("its scale must be above 0, and its zero point must be an integer")
     bits = operation.scalar(3)
     signed, narrow = (operation.integer(name, int(name == "signed"), least=0, most=1)
                       for name in ("signed", "narrow"))  # fmt: skip
@@ -62,8 +62,8 @@ def quant(operation: Operation) -> Value:
         return operation.affine("scaled", steps, scale=scale)
     if narrow or not signed <= bits - 1 < _MAX_LEVEL_BITS or bits != int(bits):
         raise operation.wrong(
-            f"it must be of 1 to {_MAX_LEVEL_BITS} bits that are all used, 2 if it is signed, or "
-            f"signed, narrow and of 2, got bits {bits}, signed {signed}, narrow {narrow}"
+            f"it must be not narrow with 1 to {_MAX_LEVEL_BITS} bits (at least 2 if it is signed), "
+            f"or signed and narrow with 2 bits, got bits {bits}, signed {signed}, narrow {narrow}"
         )
     least = -(2 ** (int(bits) - 1)) if signed else 0
     return _levels(operation, value, scale, zero - least, int(bits))
@@ -72,8 +72,8 @@ def quant(operation: Operation) -> Value:
 def _levels(operation: Operation, value: Value, scale: Array, offset: Array, bits: int) -> Value:
     """Returns (round(clip(value / scale + offset, 0, n)) - offset) * scale, n = 2^bits - 1.
 
-    Levels of a graph are of n times a number from 0 to 1. Halves round to the same integers: what
-    the offset has beside the zero point is even.
+    Levels of a graph are round(n * u) with u from 0 to 1. Halves round to the same integers in
+    both forms, because the offset differs from the zero point by an even number.
     """
     n = np.float32(2**bits - 1)
     source, factor = operation.scaled(value)
@@ -91,7 +91,7 @@ def levels_of(operation: Operation, unit: Value, bits: int) -> Value:
 
 
 def _three_way(operation: Operation, value: Value, bound: float) -> Value:
-    """Returns +1 where a value is above a bound, -1 below its opposite, and 0 between them."""
+    """Returns +1 where a value is above a bound, -1 where it is below -bound, and 0 elsewhere."""
     minus = operation.affine("opposite", value, scale=-1.0, bias=bound)
     above = _bits(operation, "above", minus)
     plus = operation.affine("shifted", value, bias=bound)
@@ -104,7 +104,7 @@ def _three_way(operation: Operation, value: Value, bound: float) -> Value:
 
 
 def sign(operation: Operation) -> Value:
-    """Sign, which is 0 at 0: the sign of one with something added is that of bits."""
+    """Sign, which is 0 at 0. Sign(Sign(x) + c) with 0 < |c| < 1 has no zeros and becomes bits."""
     operation.operands(1, 1)
     value = operation.value()
     reading = operation.reading
@@ -121,7 +121,7 @@ def sign(operation: Operation) -> Value:
 
 
 def multi_threshold(operation: Operation) -> Value:
-    """MultiThreshold: (x, thresholds `(channels, steps)`): how many thresholds x is not below."""
+    """MultiThreshold: (x, thresholds `(channels, steps)`), the number of thresholds <= x."""
     operation.operands(2, 2)
     value, thresholds = operation.value(), operation.constant(1)
     layout = operation.word("data_layout", "NCHW", "NC", "NHWC")
@@ -147,12 +147,12 @@ def multi_threshold(operation: Operation) -> Value:
 
 
 def compare(operation: Operation, *, below: bool, strict: bool) -> Condition:
-    """Less, Greater and the like: of a value and a constant, or of two values.
+    """Less, Greater and similar, of a value and a constant, or of two values.
 
     Args:
         operation: The operator.
-        below: It asks whether input 0 is less.
-        strict: Equal ones do not count.
+        below: Whether it is `<` or `<=`.
+        strict: Whether it is `<` or `>`.
     """
     operation.operands(2, 2)
     first, second = operation.operand(0), operation.operand(1)
@@ -169,14 +169,14 @@ def compare(operation: Operation, *, below: bool, strict: bool) -> Condition:
         difference = operation.affine("difference", value, scale=sign, bias=-sign * bound)
     bits = operation.add("bits", "sign", difference)
     if bound is not None and bound.size == 1:
-        # -1 where a strict one holds, and where one that is not strict does not.
+        # -1 where a strict comparison is true, or where another one is false.
         less = below == strict if place == 1 else below != strict
         operation.reading.bounds[bits.name] = value, float(bound.item()), less
     return Condition(bits, strict)
 
 
 def not_(operation: Operation) -> Condition:
-    """Not: what is strict is not, and the other way round."""
+    """Not: the same bits, with a strict comparison becoming a non-strict one and vice versa."""
     condition = _condition(operation)
     return Condition(condition.bits, not condition.strict)
 
@@ -184,12 +184,12 @@ def not_(operation: Operation) -> Condition:
 def _condition(operation: Operation) -> Condition:
     condition = operation.operand(0)
     if not isinstance(condition, Condition):
-        raise operation.wrong("input 0 must be a comparison of what depends on the network's input")
+        raise operation.wrong("input 0 must be a comparison of values")
     return condition
 
 
 def cast(operation: Operation) -> Value:
-    """Cast to a type of real numbers; a comparison becomes 0 and 1."""
+    """Cast to a floating-point type. A comparison becomes 0 and 1."""
     operation.operands(1, 1)
     if operation.integer("to") not in _FLOATS:
         raise operation.wrong(f"it must be to floating point, got type {operation.integer('to')}")
@@ -204,7 +204,7 @@ def cast(operation: Operation) -> Value:
 
 
 def where(operation: Operation) -> Value:
-    """Where: (condition, what is taken where it holds, what is taken elsewhere)."""
+    """Where: (condition, result where it is true, result where it is false)."""
     operation.operands(3, 3)
     condition = _condition(operation)
     taken = [_taken(operation, place) for place in (1, 2)]
@@ -225,7 +225,7 @@ def where(operation: Operation) -> Value:
 
 
 def _taken(operation: Operation, place: int) -> Value | Array | float:
-    """Returns a value or a constant, which is a number where it is the same everywhere."""
+    """Returns an input: a value, a constant array, or a number if all its elements are equal."""
     if isinstance(operation.operand(place), np.ndarray):
         array = compact(operation.constant(place).astype(np.float32))
         return float(array.item()) if array.size == 1 else array
@@ -233,12 +233,12 @@ def _taken(operation: Operation, place: int) -> Value | Array | float:
 
 
 def round_(operation: Operation) -> Value:
-    """Round of 2^bits - 1 times what is between 0 and 1: levels, as DoReFa-Net has them."""
+    """Round of (2^bits - 1) * x with x from 0 to 1: the levels of DoReFa-Net."""
     operation.operands(1, 1)
     source, steps = operation.scaled(operation.value())
     low, high = range_of(operation, source)
     bits = next((n for n in range(1, _MAX_LEVEL_BITS + 1) if 2**n - 1 == steps), None)
     if bits is None or low < 0 or high > 1:
-        raise operation.wrong("it must be of 2^bits - 1 times what is clipped to 0 and 1")
+        raise operation.wrong("its input must be (2^bits - 1) * x with x clipped to 0 and 1")
     numbers = levels_of(operation, source, bits)
     return operation.affine("rounded", numbers, scale=np.float32(steps))

@@ -1,4 +1,4 @@
-"""Operators that move, repeat or surround numbers."""
+"""Reads operators that change shapes: reshaping, padding and resizing."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ __all__ = [
     "unsqueeze",
 ]
 
-_MAX_PIXELS = 2**16  # of a side
-_MAX_ADDED = 1021  # parts of one concatenation beside the value
+_MAX_PIXELS = 2**16  # per side
+_MAX_ADDED = 1021  # limited by the inputs of one concatenation
 
 
 def shape(operation: Operation) -> Array:
-    """Shape: known, since the batch is one image."""
+    """Shape: a constant, since the batch is 1."""
     operation.operands(1, 1)
     lengths = operation.value().shape
     part = slice(operation.integer("start", 0), operation.integer("end", len(lengths)))
@@ -41,18 +41,18 @@ def transpose(operation: Operation) -> Value:
     value = operation.value()
     perm = operation.integers("perm") or ()
     if not perm or perm[0] != 0 or sorted(perm) != list(range(len(value.shape))):
-        raise operation.wrong(f"it must keep the batch and order the other axes, got {perm}")
+        raise operation.wrong(f"it must keep the batch and permute the other axes, got {perm}")
     return operation.reading.value(value.name, tuple(value.axes[axis - 1] for axis in perm[1:]))
 
 
 def reshape(operation: Operation) -> Value:
-    """Reshape: 0 keeps a length, -1 is what is left."""
+    """Reshape: 0 keeps the size of an axis, and -1 infers it."""
     operation.operands(2, 2)
     value, wanted = operation.value(), operation.table(1)
     lengths = list(wanted)
     if not operation.integer("allowzero", 0):
         if any(n == 0 and place >= len(value.shape) for place, n in enumerate(lengths)):
-            raise operation.wrong(f"{wanted} must keep lengths of {value.shape}")
+            raise operation.wrong(f"{wanted} must keep only axes of {value.shape}")
         lengths = [value.shape[place] if n == 0 else n for place, n in enumerate(lengths)]
     if lengths.count(-1) == 1:
         known = math.prod(n for n in lengths if n != -1)
@@ -61,7 +61,7 @@ def reshape(operation: Operation) -> Value:
 
 
 def flatten(operation: Operation) -> Value:
-    """Flatten to a matrix of one row."""
+    """Flatten to one row."""
     operation.operands(1, 1)
     value = operation.value()
     axis = operation.integer("axis", 1)
@@ -69,12 +69,12 @@ def flatten(operation: Operation) -> Value:
     axis = rank if axis == rank else operation.axis(axis, rank)
     rows = math.prod(value.shape[:axis])
     if rows > 1:
-        raise operation.wrong(f"it must keep one row, got {rows}")
+        raise operation.wrong(f"it must have one row, got {rows}")
     return operation.reshaped(value, (1, math.prod(value.shape)))
 
 
 def squeeze(operation: Operation) -> Value:
-    """Squeeze of axes of length 1."""
+    """Squeeze: removes axes of size 1."""
     operation.operands(1, 2)
     value = operation.value()
     axes = operation.setting("axes", 1, 13)
@@ -84,25 +84,28 @@ def squeeze(operation: Operation) -> Value:
     else:
         dropped = {operation.axis(axis, rank) for axis in axes}
     if 0 in dropped or any(value.shape[axis] > 1 for axis in dropped):
-        raise operation.wrong(f"axes {sorted(dropped)} of {value.shape} must be 1, not the batch")
+        raise operation.wrong(
+            "its axes must have size 1 and not be the batch, got "
+            f"{sorted(dropped)} of {value.shape}"
+        )
     return operation.reshaped(value, [n for i, n in enumerate(value.shape) if i not in dropped])
 
 
 def unsqueeze(operation: Operation) -> Value:
-    """Unsqueeze: new axes of length 1."""
+    """Unsqueeze: inserts axes of size 1."""
     operation.operands(1, 2)
     value = operation.value()
     axes = operation.setting("axes", 1, 13) or ()
     rank = len(value.shape) + len(axes)
     new = {operation.axis(axis, rank) for axis in axes}
     if len(new) < len(axes) or 0 in new:
-        raise operation.wrong(f"its axes must be distinct and behind the batch, got {axes}")
+        raise operation.wrong(f"its axes must be distinct and not before the batch, got {axes}")
     lengths = iter(value.shape)
     return operation.reshaped(value, [1 if i in new else next(lengths) for i in range(rank)])
 
 
 def expand(operation: Operation) -> Value:
-    """Expand to the shape that a value has."""
+    """Expand, only to the shape that a value already has."""
     operation.operands(2, 2)
     value, wanted = operation.value(), operation.table(1)
     try:
@@ -110,12 +113,12 @@ def expand(operation: Operation) -> Value:
     except ValueError:
         fits = False
     if not fits:
-        raise operation.wrong(f"{value.shape} must not be repeated to {wanted}")
+        raise operation.wrong(f"it must keep the shape {value.shape}, got {wanted}")
     return value
 
 
 def pad(operation: Operation) -> Value:
-    """Pad with one number; its settings were attributes before opset 11."""
+    """Pad with one number. Its settings were attributes before opset 11."""
     operation.operands(1, 4)
     operation.word("mode", "constant")
     value = operation.value()
@@ -126,7 +129,7 @@ def pad(operation: Operation) -> Value:
     if operation.operand(3) is not None:
         axes = [operation.axis(axis, rank) for axis in operation.table(3)]
     if len(pads) != 2 * len(axes) or min(pads, default=0) < 0 or len(set(axes)) < len(axes):
-        raise operation.wrong(f"pads must be two of at least 0 for each axis, got {pads}")
+        raise operation.wrong(f"pads must be two integers of at least 0 per axis, got {pads}")
     if not any(pads):
         return value
     pairs = zip(pads[: len(axes)], pads[len(axes) :], strict=True)
@@ -144,13 +147,15 @@ def pad(operation: Operation) -> Value:
 def _more_channels(
     operation: Operation, value: Value, counts: Sequence[int], number: float
 ) -> Value:
-    """Puts channels of one number before and behind those of a value.
+    """Adds channels with one number before and after those of a value.
 
-    They are channels of the value between bounds that are that number.
+    They are copies of the value's own channels, clipped to that number.
     """
     channels = value.channels
     if sum(counts) > _MAX_ADDED * channels:
-        raise operation.wrong(f"it must add fewer channels to {channels}, got {sum(counts)}")
+        raise operation.wrong(
+            f"it must add at most {_MAX_ADDED * channels} channels, got {sum(counts)}"
+        )
     filled = operation.add("filled", "clip", value, low=number, high=number)
     before, behind = (
         [filled] * (count // channels)
@@ -164,7 +169,7 @@ def _more_channels(
 
 
 def resize(operation: Operation) -> Value:
-    """Resize and Upsample of images, where they take the same pixels as ours do."""
+    """Resize and Upsample of images, if they select the same pixels as the graph's operations."""
     operation.operands(1, 4)
     value = operation.map(operation.value())
     modes = ("nearest", "linear", "bilinear")
@@ -182,11 +187,11 @@ def resize(operation: Operation) -> Value:
         )
     )
     if operation.integer("antialias", 0) or "axes" in operation.entry.attributes:
-        raise operation.wrong("it must be without antialias and axes")
+        raise operation.wrong("it must not have antialias or axes")
     if mode != "nearest":
         halves = place == "half_pixel" or (place == "pytorch_half_pixel" and min(after) > 1)
         if not halves and tuple(after) != tuple(before):
-            raise operation.wrong(f"linear must be with half_pixel, got {place}")
+            raise operation.wrong(f"linear must be combined with half_pixel, got {place}")
         return operation.add("resized", "bilinear_resize2d", value, pixels=after)
     rounding = (
         "floor"
@@ -198,12 +203,15 @@ def resize(operation: Operation) -> Value:
     for n, m in zip(before, after, strict=True):
         ours, _, _ = between("nearest_resize2d", n, m)
         if not np.array_equal(_nearest(n, m, place, rounding), ours):
-            raise operation.wrong(f"{n} to {m} pixels must not be with {place} and {rounding}")
+            raise operation.wrong(
+                f"{place} and {rounding} must select the same pixels as half-pixel centers for {n} "
+                f"to {m} pixels"
+            )
     return operation.add("resized", "nearest_resize2d", value, pixels=after)
 
 
 def _lengths(operation: Operation, value: Value, old: bool) -> tuple[int, ...]:
-    """Returns rows and columns of the result, from lengths or from factors that give integers."""
+    """Returns the rows and columns of the result, from its size or from scale factors."""
     if not old and operation.operand(3) is not None:
         wanted = operation.table(3)
         if len(wanted) != 4 or wanted[:2] != value.shape[:2]:
@@ -219,7 +227,7 @@ def _lengths(operation: Operation, value: Value, old: bool) -> tuple[int, ...]:
 
 
 def _nearest(before: int, after: int, place: str, rounding: str) -> Array:
-    """Returns the pixels that ONNX takes."""
+    """Returns the pixels that ONNX selects."""
     at = np.arange(after) + (0.0 if place == "asymmetric" else 0.5)
     at = at * before / after - (0.0 if place == "asymmetric" else 0.5)
     if place == "pytorch_half_pixel" and after == 1:
