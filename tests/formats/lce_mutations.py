@@ -1,6 +1,6 @@
-"""What is done to right `.tflite` files to make wrong ones.
+"""Mutations of valid `.tflite` files.
 
-Case i of a run is made by `np.random.default_rng([run, i])` and by nothing else. Half of the files
+Case i of a run depends only on `np.random.default_rng([run, i])`. Half of the files
 have changed bytes, the other half changed plain data under a right container.
 """
 
@@ -243,7 +243,7 @@ STRUCTURED = [option, option, kind, operands, operands, order, ends, shape, shap
 
 
 def mutated(run: int, case: int) -> tuple[bytes, str]:
-    """Returns a changed file and what was done to it."""
+    """Returns a mutated file and the name of the mutation."""
     rng = np.random.default_rng([run, case])
     index = int(rng.integers(len(seeds())))
     if case % 2:

@@ -1,6 +1,6 @@
-"""Operators on constants, which are computed when a file is read.
+"""Constant folding: operators on constants are computed when a file is read.
 
-Converters do not fold all of them: XNOR-Net's files compute the scales of a kernel.
+Converters do not fold all of them. Files of XNOR-Net, for example, compute the scales of kernels.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def fold(operation: Operation) -> Constant:
     if is_shape(operation) and operation.kind != "FILL":
         return fold_shapes(operation)
     if operation.kind not in FOLD:
-        raise operation.wrong("it must not be computed from constants alone")
+        raise operation.wrong("one of its inputs must depend on the network's input")
     result = FOLD[operation.kind](operation)
     if not np.isfinite(result.array).all():
         raise operation.wrong("its result must be finite numbers")
@@ -104,7 +104,7 @@ def _transpose(operation: Operation) -> Constant:
 
 def _reshape(operation: Operation) -> Constant:
     array = operation.constant(0)
-    if array.size == 1:  # one number has any shape
+    if array.size == 1:  # broadcasts to any shape
         return _real(array.reshape((1,) * len(operation.target.shape)))
     try:
         return _real(array.reshape(operation.target.shape))
@@ -113,7 +113,7 @@ def _reshape(operation: Operation) -> Constant:
 
 
 def _broadcast_to(operation: Operation) -> Constant:
-    """BROADCAST_TO: not repeated, since readers of a constant broadcast it."""
+    """BROADCAST_TO: not copied, since the readers of a constant broadcast it."""
     operation.operands(2, 2)
     array, shape = operation.constant(0), operation.table(1, (-1,))
     try:
@@ -124,7 +124,7 @@ def _broadcast_to(operation: Operation) -> Constant:
 
 
 def _fill(operation: Operation) -> Constant:
-    """FILL: one number, which has any shape."""
+    """FILL: one number, which broadcasts to any shape."""
     operation.operands(2, 2)
     return _real(operation.constant(1).reshape((1,) * len(operation.table(0, (-1,)))))
 

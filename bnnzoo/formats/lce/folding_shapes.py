@@ -1,6 +1,6 @@
-"""Operators on shapes: what a converter writes where the batch was free.
+"""Folds operators on shapes, which converters write for networks with a dynamic batch size.
 
-A file has one batch, so that a shape is known when it is read, and so is what is computed from it.
+The batch size is known when a file is read, so all shapes are constants.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["FOLD_SHAPES", "fold_shapes", "is_shape"]
 Array = NDArray[Any]
 
 _MAX_AXES = 8
-_MAX_ELEMENTS = 2**31  # no shape has more
+_MAX_ELEMENTS = 2**31  # of any tensor
 
 
 def is_shape(operation: Operation) -> bool:
@@ -29,9 +29,9 @@ def is_shape(operation: Operation) -> bool:
 
 
 def fold_shapes(operation: Operation) -> Constant:
-    """Returns what an operator computes from integers."""
+    """Returns the result of an operator on integers."""
     if operation.kind not in FOLD_SHAPES:
-        raise operation.wrong("it must not be computed from integers alone")
+        raise operation.wrong("it must not be computed from integers only")
     try:
         array = np.asarray(FOLD_SHAPES[operation.kind](operation))
     except (IndexError, ValueError) as error:
@@ -53,7 +53,7 @@ def _all(operation: Operation) -> list[Array]:
 
 
 def _sliced(operation: Operation) -> Array:
-    """STRIDED_SLICE: `shape[begin:end:step]`, or one of its lengths."""
+    """STRIDED_SLICE: `shape[begin:end:step]`, or one element of a shape."""
     operation.operands(4, 4)
     array = _few(operation, 0)
     begin, end, step = (operation.table(place, (1,))[0] for place in (1, 2, 3))

@@ -23,7 +23,7 @@ __all__ = ["Condition", "Constant", "Operation", "Reading", "Value", "uniform"]
 
 Array = NDArray[Any]
 
-# Bytes of constants that may be made per byte of the file; folding makes several of each.
+# Limits the bytes of computed constants per byte of the file. Folding makes a few copies of each.
 _CONSTANT_BYTES_PER_BYTE = 16
 
 
@@ -53,11 +53,11 @@ class Condition:
     """An elementwise comparison.
 
     Attributes:
-        bits: -1 where a strict comparison holds, or where one that is not strict does not hold.
-        strict: Whether it is false for equal numbers.
+        bits: For a strict comparison, -1 where it is true. Otherwise, -1 where it is false.
+        strict: Whether it is `<` or `>`, not `<=` or `>=`.
         value: The value that is compared.
-        below: Whether it is "less than".
-        bound: The number that it is compared with; None if there is more than one.
+        below: Whether it is `<` or `<=`.
+        bound: The number that it is compared with, or None if there are several.
     """
 
     bits: Value
@@ -125,8 +125,8 @@ class Reading:
             self.batch = entry.shape[0] if entry.shape else 1
         if len(entry.shape) < 2 or entry.shape[0] != self.batch or not all(entry.shape):
             raise ModelFormatError(
-                f"its inputs must be batches of as many images, got {entry.shape}. "
-                "Convert the network with a batch of 1."
+                "its inputs must have equal batch sizes and no empty axes, got shape "
+                f"{entry.shape}. Convert the network with a batch of 1."
             )
         name = readable(entry.name or "input") or "value"
         if entry.is_words:
@@ -137,7 +137,8 @@ class Reading:
     def _signs(self, index: int, name: str, shape: tuple[int, ...]) -> Value:
         """Adds a real input whose signs are the bits of an input in words.
 
-        The words are as many for fewer channels; a convolution that reads them knows how many.
+        Words do not determine the number of channels, so it is taken from a convolution that reads
+        them.
         """
         channels = shape[-1] * WORD_BITS
         for operator in self.file.operators:
@@ -215,13 +216,13 @@ class Operation:
         if len(entry.outputs) != 1 or not 0 <= entry.outputs[0] < len(reading.file.tensors):
             raise self.wrong(f"it must have one result, got {shown(entry.outputs)}")
         if entry.outputs[0] in reading.values:
-            raise self.wrong("its result must not be computed before it")
+            raise self.wrong("its result must not exist already")
         self.target = reading.file.tensors[entry.outputs[0]]
         self._first = len(reading.builder.nodes)
         self._name = reading.builder.names.free(readable(self.target.name) or "value")
 
     def wrong(self, rule: str) -> ModelFormatError:
-        """Returns the error of this operator."""
+        """Returns an error that names this operator."""
         return ModelFormatError(f"{self._what}: {rule}.")
 
     def operands(self, least: int, most: int) -> int:

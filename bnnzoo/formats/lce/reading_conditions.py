@@ -1,7 +1,7 @@
-"""Comparisons and selections: how TensorFlow's own converter writes a quantizer.
+"""Reads comparisons and selections, which TensorFlow's own converter writes for quantizers.
 
-It has no operator for a sign, which becomes SELECT(LESS(x, 0), -1, 1). A comparison is read as
-bits, so that this selection becomes a sign again:
+It has no operator for a sign, and writes SELECT(LESS(x, 0), -1, 1). A comparison is read as bits,
+so that this selection becomes a sign:
 
     x < t    is    sign(x - t) = -1        x > t    is    sign(t - x) = -1
 
@@ -28,9 +28,10 @@ _MAX_LEVEL_BITS = 8
 
 
 def per_channel(operation: Operation, place: int, value: Value) -> tuple[int, Array]:
-    """Returns the input that a constant may be shared by, and the constant, a number per channel.
+    """Returns the index of a constant input and its values, one per channel.
 
-    A single number for all channels is not shared, since other values may have more channels.
+    The index is `ABSENT` if one number was repeated for all channels, because the vector cannot be
+    shared with values that have another number of channels.
     """
     array, channels = operation.constant(place), value.type.shape[-1]
     last = array.shape[-1] if array.ndim else 1
@@ -47,8 +48,8 @@ def compare(below: bool, strict: bool, operation: Operation) -> Condition:
     """LESS, GREATER, LESS_EQUAL and GREATER_EQUAL of a value and a constant or another value.
 
     Args:
-        below: Whether it is "less than".
-        strict: Whether it is false for equal numbers.
+        below: Whether it is `<` or `<=`.
+        strict: Whether it is `<` or `>`.
         operation: The operator.
     """
     operation.operands(2, 2)
@@ -80,7 +81,7 @@ def _difference(operation: Operation, value: Value, vector: Array, rising: bool)
 
 
 def select(operation: Operation) -> Value:
-    """SELECT and SELECT_V2: (condition, result where it holds, result elsewhere)."""
+    """SELECT and SELECT_V2: (condition, result where it is true, result where it is false)."""
     operation.operands(3, 3)
     condition = operation.operand(0)
     if not isinstance(condition, Condition):

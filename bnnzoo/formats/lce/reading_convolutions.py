@@ -1,4 +1,4 @@
-"""Convolutions and dense layers, as nodes of a graph."""
+"""Reads convolutions and dense layers."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ _STRIDES = ("strideH", "strideW", "dilationHFactor", "dilationWFactor")
 def _kernel(operation: Operation, axes: int) -> Array:
     kernel = operation.constant(1)
     if kernel.ndim != axes or 0 in kernel.shape:
-        raise operation.wrong(f"input 1 must be a kernel of {axes} axes, got {kernel.shape}")
+        raise operation.wrong(f"input 1 must be a kernel with {axes} axes, got {kernel.shape}")
     return kernel
 
 
@@ -101,11 +101,11 @@ def _real(
 
 
 def fully_connected(operation: Operation) -> Value:
-    """FULLY_CONNECTED: (input, weights `(units, inputs)`, bias), a convolution of one pixel."""
+    """FULLY_CONNECTED: (input, weights `(units, inputs)`, bias), read as a 1 x 1 convolution."""
     operation.operands(2, 3)
     value, weights = operation.value(0), _kernel(operation, 2)
     if operation.option("weightsFormat"):
-        raise operation.wrong("its weights must be in the plain format")
+        raise operation.wrong("its weights must have the default format")
     units, inputs = weights.shape
     rest = value.type.shape[:-1] if operation.option("keepNumDims", most=1) else ()
     if math.prod(value.type.shape) != inputs * math.prod(rest):
@@ -133,7 +133,7 @@ def bconv2d(operation: Operation) -> Value:
         return _scaled(operation, sums)
     if pad_value == 0 and any(window["padding"]):
         raise operation.wrong("a result of bits must not have zero padding")
-    # The thresholds contain the activation, and LCE does not read it either.
+    # The thresholds include the activation. LCE does not read this option either.
     operation.option("fused_activation_function", most=3)
     return _compared(operation, sums, kernel.K)
 

@@ -1,4 +1,4 @@
-"""All other operators, as nodes of a graph."""
+"""Reads the remaining operators, and lists all of them in a table."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _sloped(operation: Operation, value: Value, place: int, alpha: Array) -> Val
 
 
 def _leaky(slope: float | None, operation: Operation) -> Value:
-    """LEAKY_RELU, and ABS, whose slope below 0 is -1."""
+    """LEAKY_RELU, and ABS, which has a negative slope of -1."""
     operation.operands(1, 1)
     value = operation.value(0)
     slope = operation.number("alpha") if slope is None else slope
@@ -101,9 +101,9 @@ def _zero(operation: Operation) -> Constant:
 
 
 def _two(op: str, operation: Operation) -> Value | Constant:
-    """ADD, SUB and MUL: of two values, or of a value and one constant per channel.
+    """ADD, SUB and MUL of two values, or of a value and a constant.
 
-    A value minus itself is 0; it remains from a straight-through estimator.
+    A value minus itself is 0. Straight-through estimators leave such nodes.
     """
     operation.operands(2, 2)
     if op == "subtract" and operation.same(0, 1):
@@ -156,7 +156,7 @@ def _with_vector(op: str, operation: Operation, place: int) -> Value | Constant:
 
 
 def _of_all(operation: Operation, place: int, value: Value) -> Array | None:
-    """Returns a constant as one number per element, None if it is one per channel or another."""
+    """Returns a constant as one number per element, or None if it is per channel or misfits."""
     array, shape = operation.constant(place), (1, *value.type.shape)
     lengths = (1,) * (len(shape) - array.ndim) + array.shape
     fits = len(lengths) == len(shape) and all(
@@ -272,11 +272,12 @@ def _more_channels(
 ) -> Value:
     """Adds channels of one number before and after those of a value.
 
-    They are channels of the value, clipped to that number.
+    They are copies of the value's own channels, clipped to that number.
     """
     channels = value.type.shape[-1]
-    if sum(counts) > (_MAX_CONCATENATED - 3) * channels:
-        raise operation.wrong(f"it must add fewer channels to {channels}, got {sum(counts)}")
+    most = (_MAX_CONCATENATED - 3) * channels
+    if sum(counts) > most:
+        raise operation.wrong(f"it must add at most {most} channels, got {sum(counts)}")
     filled = operation.add("filled", "clip", value, low=number, high=number)
     before, behind = (
         [filled] * (count // channels)
@@ -297,19 +298,21 @@ def _resize(op: str, operation: Operation) -> Value:
     centres = bool(operation.option("halfPixelCenters", most=1))
     nearest = op == "nearest_resize2d"
     if min(pixels) < 1:
-        raise operation.wrong(f"its result must have pixels, got {pixels}")
+        raise operation.wrong(f"its result must have at least 1 pixel, got {pixels}")
     if operation.option("alignCorners", most=1) or not (centres or nearest):
         raise operation.wrong("it must have half-pixel centres and no aligned corners")
     resized = operation.add("resized", op, value, pixels=pixels)
     for before, after in zip(map_shape(operation, value), pixels, strict=False):
         theirs = nearest_pixels(before, after, half_pixel_centers=centres)
         if nearest and not np.array_equal(between(op, before, after)[0], theirs):
-            raise operation.wrong(f"it must take the nearest pixels, from {before} to {after}")
+            raise operation.wrong(
+                f"it must select the nearest pixels for {before} to {after} pixels"
+            )
     return resized
 
 
 def _shape(operation: Operation) -> Constant:
-    """SHAPE: known, since the batch is fixed."""
+    """SHAPE: a constant, since the batch size is known."""
     operation.operands(1, 1)
     value = operation.operand(0)
     if not isinstance(value, Value):

@@ -1,4 +1,4 @@
-"""Operators that return a part of a value."""
+"""Reads operators that return a part of a value."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def slice_(operation: Operation) -> Value:
 
 
 def strided_slice(operation: Operation) -> Value:
-    """STRIDED_SLICE with steps of 1; a bit of a mask means the begin or end of its axis."""
+    """STRIDED_SLICE with steps of 1. A set bit of a mask selects the begin or end of its axis."""
     operation.operands(4, 4)
     value = operation.value(0)
     lengths = (operation.reading.batch, *value.type.shape)
