@@ -168,7 +168,7 @@ def test_a_whole_model_in_hdf5_is_not_opened_by_keras(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Keras prefers its new format
         keras.Sequential([inputs, keras.layers.Lambda(lambda x: x + 1)]).save(path)
-    with pytest.raises(WeightsError, match="is a 'Lambda', which is not read from HDF5"):
+    with pytest.raises(WeightsError, match="is a 'Lambda', which is not supported in HDF5"):
         open_model(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
