@@ -15,6 +15,7 @@ constexpr int kBlockBytes = 8;
 struct Vector {
   static constexpr int lanes = 4;
   static constexpr int tile = 8;  // 16 sums, 2 weights, 8 inputs of 32 registers
+  static constexpr int narrow_tile = tile;
   float32x4_t value;
 };
 
