@@ -75,9 +75,14 @@ def _hints(kind: type) -> dict[str, Any]:
     return typing.get_type_hints(kind, include_extras=True)
 
 
+@functools.cache
+def _parts(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    return typing.get_origin(hint), typing.get_args(hint)
+
+
 def _read(hint: Any, value: Any, path: str) -> Any:
     """Returns a value as its annotation has it; `path` names it."""
-    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    origin, inner = _parts(hint)
     if origin is Annotated:
         if _is_of(inner[0], value):
             read = _read(inner[0], value, path)
@@ -100,9 +105,8 @@ def _read(hint: Any, value: Any, path: str) -> Any:
 
 def _is_of(hint: Any, value: Any) -> bool:
     """Returns whether a JSON value is of a type, without checking its items."""
-    origin = typing.get_origin(hint)
+    origin, inner = _parts(hint)
     if origin is tuple:
-        inner = typing.get_args(hint)
         return isinstance(value, list) and (inner[1] is ... or len(value) == len(inner))
     if origin in (dict, Mapping):
         return isinstance(value, dict)
@@ -110,7 +114,7 @@ def _is_of(hint: Any, value: Any) -> bool:
 
 
 def _meaning(hint: Any) -> str:
-    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    origin, inner = _parts(hint)
     if origin is Annotated:
         return str(inner[1].meaning)
     if origin in (types.UnionType, typing.Union):

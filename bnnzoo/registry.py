@@ -8,16 +8,19 @@ import functools
 import importlib
 import importlib.util
 import re
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
 from bnnzoo import manifest
 from bnnzoo.catalog import CATALOG
 from bnnzoo.errors import ArgumentError, UnknownModelError, WeightsError, did_you_mean
 from bnnzoo.manifest import Metric, WeightsRecord
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 __all__ = [
     "ENTRY_POINT_GROUP",
@@ -161,6 +164,14 @@ def _origin(function: Builder) -> tuple[str, str]:
 
 def _plugins() -> dict[str, EntryPoint]:
     """Models of other packages: entry points `name = "package.module:builder"`."""
+    return _plugins_on(tuple(sys.path))
+
+
+@functools.cache
+def _plugins_on(path: tuple[str, ...]) -> dict[str, EntryPoint]:
+    # Reads a file of every installed package, which takes longer than everything else in `list`.
+    from importlib.metadata import entry_points
+
     return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
 
 

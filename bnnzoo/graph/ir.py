@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bnnzoo.errors import GraphError
 from bnnzoo.graph.packing import Int8Kernel, PackedSigns
 
-__all__ = ["Graph", "Node", "Tensor", "Type"]
+__all__ = ["Graph", "Inferred", "Node", "Tensor", "Type"]
 
 # A parameter: real numbers, a kernel in 8 bits, int8 signs of a binary kernel, or packed signs.
 Tensor = NDArray[Any] | Int8Kernel | PackedSigns
@@ -60,6 +60,23 @@ class Node:
 
 
 @dataclass(frozen=True)
+class Inferred:
+    """The type of a node's value, and what it was inferred from.
+
+    Attributes:
+        node: The node.
+        inputs: Types of its inputs.
+        tensors: Its tensors, in the order of their roles.
+        type: Type of its value.
+    """
+
+    node: Node
+    inputs: tuple[Type, ...]
+    tensors: tuple[Tensor, ...]
+    type: Type
+
+
+@dataclass(frozen=True)
 class Graph:
     """A network.
 
@@ -69,12 +86,18 @@ class Graph:
         nodes: The nodes, each after those it reads.
         outputs: Names of the values that the network returns; they may be inputs.
         tensors: Parameters by name.
+        inferred: Types of nodes, by the node's `id`. `infer_types` keeps them here, so that after a
+            pass it infers only the nodes that have changed.
     """
 
     inputs: Mapping[str, tuple[int, ...]]
     nodes: tuple[Node, ...]
     outputs: tuple[str, ...]
     tensors: Mapping[str, Tensor]
+    inferred: dict[int, Inferred] = field(default_factory=dict, repr=False, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "inferred": {}}
 
     @property
     def input(self) -> str:
@@ -117,6 +140,14 @@ def signs(tensor: Tensor) -> bool:
     return isinstance(tensor, PackedSigns) or (
         isinstance(tensor, np.ndarray) and tensor.dtype == np.int8
     )
+
+
+def sum_inputs(kernel: Tensor) -> NDArray[np.int32]:
+    """Returns the sum over the input channels of a binary kernel, `(c_out, kernel_h, kernel_w)`."""
+    if isinstance(kernel, PackedSigns):
+        return kernel.sum_inputs()
+    sums: NDArray[np.int32] = numbers(kernel).sum(axis=-1, dtype=np.int32)
+    return sums
 
 
 def numbers(tensor: Tensor) -> NDArray[Any]:

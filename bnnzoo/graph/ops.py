@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import is_
 
 import numpy as np
 
 from bnnzoo.errors import GraphError
 from bnnzoo.graph.attribute_rules import Check, ints, is_int, is_number, is_shape
-from bnnzoo.graph.ir import Graph, Node, Tensor, Type
+from bnnzoo.graph.ir import Graph, Inferred, Node, Tensor, Type
 from bnnzoo.graph.window_types import (
     BINARY,
     MAX_GROWTH,
@@ -252,13 +253,30 @@ def infer_types(graph: Graph) -> dict[str, Type]:
     for node in graph.nodes:
         if node.name in types:
             raise fail(node, "name must be unique")
-        types[node.name] = infer_type(node, types, graph.tensors)
+        types[node.name] = _inferred(graph, node, types)
     for name in graph.outputs:
         if name not in types:
             raise GraphError(f"No node computes output '{name}'.")
     if not graph.outputs:
         raise GraphError("The graph must have an output, got none.")
     return types
+
+
+def _inferred(graph: Graph, node: Node, types: Mapping[str, Type]) -> Type:
+    """Returns the type that the graph knows of a node, or infers it."""
+    known = graph.inferred.get(id(node))
+    if (
+        known is not None
+        and known.node is node
+        and known.inputs == tuple(types.get(value) for value in node.inputs)
+        and all(map(is_, known.tensors, map(graph.tensors.get, node.tensors.values())))
+    ):
+        return known.type
+    type_ = infer_type(node, types, graph.tensors)
+    inputs = tuple(types[value] for value in node.inputs)
+    tensors = tuple(graph.tensors[name] for name in node.tensors.values())
+    graph.inferred[id(node)] = Inferred(node, inputs, tensors, type_)
+    return type_
 
 
 def infer_type(node: Node, types: Mapping[str, Type], tensors: Tensors) -> Type:

@@ -20,6 +20,7 @@ __all__ = [
 ]
 
 _PAIRS = np.arange(0, 8, 2, dtype=np.uint8)  # first bits of the four weights in a byte
+_ONES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1, dtype=np.uint8)
 LEVELS = 127  # of an int8 kernel, on each side of 0
 _MIN_SCALE = float(np.finfo(np.float32).tiny)
 _MAX_WEIGHT = float(np.finfo(np.float32).max) / 2
@@ -48,6 +49,17 @@ class PackedSigns:
         """Returns int8 -1 and +1, in `shape`."""
         bits = np.unpackbits(self.bits, axis=-1, count=self.K, bitorder="little")
         return (1 - 2 * bits.astype(np.int8)).reshape(self.shape)
+
+    def sum_inputs(self) -> NDArray[np.int32]:
+        """Returns the sum over the input channels, `(c_out, kernel_h, kernel_w)`."""
+        c_in = self.shape[3]
+        sums: NDArray[np.int32]
+        if c_in % 8:
+            sums = self.unpack().sum(axis=-1, dtype=np.int32)
+        else:
+            ones = _ONES.take(self.bits.reshape(*self.shape[:3], c_in // 8))
+            sums = c_in - 2 * ones.sum(axis=-1, dtype=np.int32)
+        return sums
 
 
 @dataclass(frozen=True, eq=False)

@@ -270,7 +270,9 @@ class Model:
 
     def _planned(self, outputs: tuple[str, ...]) -> Plan:
         source = self.graph
-        graph = Graph(source.inputs, source.nodes, outputs, source.tensors)
+        # What the passes infer is not kept with the source.
+        known = dict(source.inferred)
+        graph = Graph(source.inputs, source.nodes, outputs, source.tensors, known)
         return plan(apply(graph, self._passes)[0], self.isa, self.threads)
 
     def _run(self, plan: Plan, x: Sequence[Input]) -> list[Floats]:

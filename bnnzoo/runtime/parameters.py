@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bnnzoo.graph.ir import Graph, Node, Tensor, numbers
+from bnnzoo.graph.ir import Graph, Node, Tensor, numbers, sum_inputs
 from bnnzoo.graph.packing import PackedSigns, pack
 from bnnzoo.graph.passes.fold_affine import parameter
 from bnnzoo.graph.passes.fold_batch_norm import scale_and_bias
@@ -78,11 +78,7 @@ def kernel_words(kernel: Tensor, rows: slice) -> NDArray[np.uint64]:
 
 def weight_sums(kernel: Tensor) -> Doubles:
     """Returns the sum of the -1 and +1 of every output channel."""
-    if isinstance(kernel, PackedSigns):
-        bits = np.unpackbits(kernel.bits, axis=-1, count=kernel.K, bitorder="little")
-        sums: Doubles = kernel.K - 2.0 * bits.sum(axis=-1, dtype=np.int64)
-    else:
-        sums = numbers(kernel).sum(axis=(1, 2, 3), dtype=np.float64)
+    sums: Doubles = sum_inputs(kernel).sum(axis=(1, 2), dtype=np.float64)
     return sums
 
 

@@ -197,3 +197,15 @@ def test_a_correction_must_fit():
     tensors["column_class"] = -np.ones(6, np.int32)
     with pytest.raises(GraphError, match="'column_class' must be at least 0"):
         infer_types(graph(SIGN, node, tensors=tensors))
+
+
+def test_a_node_is_inferred_again_where_its_input_or_tensor_has_changed():
+    node, tensors = conv()
+    network = graph(node, tensors=tensors)
+    assert infer_types(network)["conv"].shape == (5, 6, 8)
+    smaller = dataclasses.replace(network, inputs={"images": (4, 3, 4)})
+    assert infer_types(smaller)["conv"].shape == (4, 3, 8)
+    fewer = dataclasses.replace(network, tensors={"w": KERNEL[:2]})
+    assert infer_types(fewer)["conv"].shape == (5, 6, 2)
+    with pytest.raises(GraphError, match="w"):
+        infer_types(dataclasses.replace(network, tensors={}))

@@ -15,7 +15,7 @@ import dataclasses
 
 import numpy as np
 
-from bnnzoo.graph.ir import Graph, Node, Tensor, Type, numbers
+from bnnzoo.graph.ir import Graph, Node, Tensor, Type, sum_inputs
 from bnnzoo.graph.ops import infer_types
 from bnnzoo.graph.windows import classes_of
 
@@ -40,7 +40,7 @@ def _corrected(node: Node, types: dict[str, Type], tensors: dict[str, Tensor]) -
     if not any(node.attributes["padding"]):
         return dataclasses.replace(node, attributes=attributes)
     kernel = tensors[node.tensors["kernel"]]
-    taps = numbers(kernel).sum(axis=-1, dtype=np.int32)  # (c_out, kernel_h, kernel_w)
+    taps = sum_inputs(kernel)
     (rows, row_class), (columns, column_class) = classes_of(
         attributes, types[node.inputs[0]].shape, types[node.name].shape, taps.shape[1:]
     )
