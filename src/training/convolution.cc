@@ -41,6 +41,11 @@ void from_panels(const float* panels, int64_t pixels, int64_t channels, float* t
   }
 }
 
+Extent extent_of(const Shape& shape) {
+  return {static_cast<int32_t>(shape.rows), static_cast<int32_t>(shape.columns),
+          static_cast<int32_t>(shape.channels)};
+}
+
 // An image inside a border, with padded channels or with its own.
 struct Frame {
   int64_t rows, columns, channels, top, left;
@@ -120,6 +125,10 @@ class Convolution : public Operation {
   int64_t workspace(int64_t images) const override;
   void reserve(int32_t lanes) override;
   void prepare(int64_t part, bool training) override;
+  void finish_preparing() override {
+    if (!packed_) return;
+    network_.binary.pack_weights(binary_kernel(), words_.data(), packed_weights_[0].data());
+  }
   void finish_gradients(int64_t part) override;
 
  private:
@@ -154,8 +163,9 @@ class Convolution : public Operation {
   }
   static int64_t units_at_once(int64_t columns) { return std::max<int64_t>(kTiles / columns, 1); }
 
+  Bconv2d binary_kernel() const;
   void quantize(int64_t first, int64_t last);
-  void pack_signs(int64_t part, int64_t first, int64_t last);
+  void pack_signs(int64_t first, int64_t last);
   void pack_forward(int64_t first, int64_t last);
   void pack_backward(int64_t first, int64_t last);
   void forward_packed(const Block& block);
@@ -214,7 +224,7 @@ void Convolution::reserve(int32_t lanes) {
   magnitude_.assign(static_cast<size_t>(out_.channels), 1.0f);
   if (packed_) {
     const int64_t words = ceil_divide(in_.channels, bnnzoo::kBlock);
-    const auto units = static_cast<int32_t>(spec_.kernel_h * spec_.kernel_w * words);
+    const int64_t units = spec_.kernel_h * spec_.kernel_w * words;
     const int64_t block = 8 * network_.binary.expansion;
     words_.resize(static_cast<size_t>(out_.channels * units));
     for (int64_t tap = 0; tap < spec_.kernel_h * spec_.kernel_w; ++tap) {
@@ -223,8 +233,7 @@ void Convolution::reserve(int32_t lanes) {
         offsets_.push_back(static_cast<int32_t>((pixel * words + word) * block));
       }
     }
-    const auto weights = static_cast<int64_t>(network_.binary.weights_bytes(bnnzoo::kBlock, units));
-    make(packed_weights_, blocks_ * weights);
+    make(packed_weights_, static_cast<int64_t>(network_.binary.weights_bytes(binary_kernel())));
     const auto classes = static_cast<int64_t>(row_class_.taps.size() * column_class_.taps.size());
     make(scale_, blocks_ * bnnzoo::kBlock * bytes);
     make(bias_, classes * blocks_ * bnnzoo::kBlock * bytes);
@@ -244,7 +253,7 @@ void Convolution::prepare(int64_t part, bool training) {
   const int64_t last = std::min(first + bnnzoo::kBlock, out_.channels);
   quantize(first, last);
   if (packed_) {
-    pack_signs(part, first, last);
+    pack_signs(first, last);
   } else {
     pack_forward(first, last);
   }
@@ -284,7 +293,7 @@ void Convolution::quantize(int64_t first, int64_t last) {
 
 // A count c of different bits is the sum K - 2 c. Bits cannot be 0: a border of +1 is counted, and
 // the bias of each class of pixels has what its taps outside should be instead.
-void Convolution::pack_signs(int64_t part, int64_t first, int64_t last) {
+void Convolution::pack_signs(int64_t first, int64_t last) {
   const int64_t taps = spec_.kernel_h * spec_.kernel_w, channels = in_.channels;
   const int64_t words = ceil_divide(channels, bnnzoo::kBlock), units = taps * words;
   const float* kernel = quantized();
@@ -300,11 +309,6 @@ void Convolution::pack_signs(int64_t part, int64_t first, int64_t last) {
       sums[o - first] += negative ? -1 : 1;
     }
   }
-  const auto block_bytes =
-      network_.binary.weights_bytes(bnnzoo::kBlock, static_cast<int32_t>(units));
-  network_.binary.pack_weights(words_.data() + first * units, static_cast<int32_t>(last - first),
-                               static_cast<int32_t>(units),
-                               packed_weights_[0].data() + static_cast<size_t>(part) * block_bytes);
   float *scale = floats(scale_[0]), *bias = floats(bias_[0]);
   for (const auto& rows : row_class_.taps) {
     for (const auto& columns : column_class_.taps) {
@@ -376,15 +380,31 @@ void Convolution::pack_backward(int64_t first, int64_t last) {
   }
 }
 
+Bconv2d Convolution::binary_kernel() const {
+  const int64_t pixel = 8 * ceil_divide(in_.channels, bnnzoo::kBlock) * network_.binary.expansion;
+  Bconv2d kernel = {};
+  kernel.row = spec_.stride_h * window_.columns * pixel;
+  kernel.pixel = spec_.stride_w * pixel;
+  kernel.planes = 1;
+  kernel.c_in = static_cast<int32_t>(in_.channels);
+  kernel.units = static_cast<int32_t>(offsets_.size());
+  kernel.offsets = offsets_.data();
+  kernel.extent = extent_of(out_);
+  kernel.row_class = row_class_.class_of.data();
+  kernel.column_class = column_class_.class_of.data();
+  kernel.column_classes = static_cast<int32_t>(column_class_.taps.size());
+  if (packed_weights_.empty() || scale_.empty()) return kernel;
+  kernel.weights = packed_weights_[0].data();
+  kernel.scale = floats(scale_[0]);
+  kernel.bias = floats(bias_[0]);
+  return kernel;
+}
+
 void Convolution::forward_packed(const Block& block) {
   const bnnzoo::Kernels& binary = network_.binary;
   const int64_t words = ceil_divide(in_.channels, bnnzoo::kBlock);
   const int64_t pixel = 8 * words * binary.expansion, row = pixel * window_.columns;
   uint8_t* bits = bits_[static_cast<size_t>(block.lane)].data();
-  const auto extent_of = [](const Shape& shape) -> Extent {
-    return {static_cast<int32_t>(shape.rows), static_cast<int32_t>(shape.columns),
-            static_cast<int32_t>(shape.channels)};
-  };
   Step sign = {};
   sign.kind = StepKind::sign;
   sign.view = bits + spec_.top * row + spec_.left * pixel;
@@ -396,20 +416,8 @@ void Convolution::forward_packed(const Block& block) {
   store.pixel = out_.channels;
   Elementwise reading = {
       nullptr, in_.columns * in_.channels, in_.channels, extent_of(in_), {&sign, 1}};
-  Bconv2d convolving = {};
+  Bconv2d convolving = binary_kernel();
   convolving.input = bits;
-  convolving.row = spec_.stride_h * row;
-  convolving.pixel = spec_.stride_w * pixel;
-  convolving.planes = 1;
-  convolving.units = static_cast<int32_t>(offsets_.size());
-  convolving.offsets = offsets_.data();
-  convolving.weights = packed_weights_[0].data();
-  convolving.extent = extent_of(out_);
-  convolving.scale = floats(scale_[0]);
-  convolving.bias = floats(bias_[0]);
-  convolving.row_class = row_class_.class_of.data();
-  convolving.column_class = column_class_.class_of.data();
-  convolving.column_classes = static_cast<int32_t>(column_class_.taps.size());
   convolving.epilogue = {&store, 1};
   const float* x = network_.value(inputs[0], block);
   float* z = network_.result(output, block);

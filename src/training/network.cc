@@ -314,6 +314,8 @@ void Network::forward(const float* images, int64_t count, bool training) {
   images_ = images;
   count_ = count;
   run_parts([&](Operation& operation, int64_t part) { operation.prepare(part, training); });
+  auto body = [&](int64_t i) { operations_[static_cast<size_t>(i)]->finish_preparing(); };
+  pool_.run(static_cast<int64_t>(operations_.size()), body);
   run(forward_, true, training);
 }
 

@@ -70,6 +70,7 @@ class Operation {
   // from those of the lanes. Both in parts, which run in parallel.
   virtual int64_t parts() const { return 1; }
   virtual void prepare(int64_t, bool) {}
+  virtual void finish_preparing() {}  // after every part
   virtual void finish_gradients(int64_t) {}
 
   virtual bool needs_input() const { return false; }  // in the backward pass
