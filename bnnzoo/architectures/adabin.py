@@ -1,4 +1,4 @@
-"""AdaBin: binary values that are learned, for activations by training, for kernels by formula.
+"""AdaBin: adaptive binary sets, trained for activations and computed in closed form for kernels.
 
 Paper:
     Tu, Chen, Ren, Wang: AdaBin: Improving Binary Neural Networks with Adaptive Binary Sets,
@@ -60,13 +60,13 @@ class PadChannels(layers.Layer):
 
 
 def _padded(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
-    """Every second pixel, with channels of zeros on both sides."""
+    """Takes every second pixel, and pads the channels with zeros on both sides."""
     x = AveragePooling2D(1, strides=2, name=f"{name}_pool")(x)
     return PadChannels((filters - x.shape[-1]) // 2, name=f"{name}_pad")(x)
 
 
 def _block(shortcut: Shortcut) -> Shortcut:
-    """Returns the block of two binary convolutions, each with a shortcut and Maxout."""
+    """Returns a builder of blocks of two binary convolutions, each with a shortcut and Maxout."""
 
     def build(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
         x = _unit(x, filters, f"{name}_unit1", shortcut)
@@ -105,7 +105,7 @@ def adabin_resnet20(
     """Builds AdaBin's ResNet-20 for CIFAR images: three stages of three blocks.
 
     The network of the authors' CIFAR-10 experiments, with 16, 32 and 64 channels. Where these
-    double, the shortcut is every second pixel with channels of zeros on both sides.
+    double, the shortcut takes every second pixel and pads the channels with zeros on both sides.
 
     The minimum image size is 4 x 4.
     """

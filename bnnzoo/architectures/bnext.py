@@ -1,4 +1,4 @@
-"""BNext: binary networks with attention, at the accuracy of real-valued ones.
+"""BNext: binary networks with attention that reach the accuracy of real-valued networks.
 
 Paper:
     Guo, Bethge, Meinel, Yang: Join the High Accuracy Club on ImageNet with A Binary Neural Network
@@ -40,7 +40,7 @@ def _recoupled(
 ) -> keras.KerasTensor:
     """Returns y times the squeeze-and-excite attention of a mixture of the shortcut and y.
 
-    The mixture is per channel, so that it can be made of the means instead of the maps.
+    The mixture has one weight per channel, so mixing the means gives the mean of the mixture.
     """
     means = [
         GlobalAveragePooling2D(keepdims=True, name=f"{name}_{part}_mean")(value)
@@ -134,7 +134,7 @@ def bnext_tiny(
 
     - For inputs below 64 pixels, the stem has stride 1. The authors use it for all data sets but
       ImageNet.
-    - Parameters that the authors' networks have, but never use, are omitted.
+    - Parameters that the authors' code never uses are omitted.
 
     The minimum image size is 8 x 8.
     """

@@ -31,13 +31,13 @@ __all__ = ["WeightedSum", "groupnet18", "groupnet18_scales", "groupnet18_segment
 OUTPUT_STRIDES = (8, 16, 32)
 
 Bases = list[keras.KerasTensor]
-# From the outputs of the bases to what the next block reads as such, and to their combination.
+# Maps the outputs of the bases to the bases of the next block, and to the output of the block.
 Combine = Callable[[Bases, str], tuple[Bases, keras.KerasTensor]]
 
 
 @keras.saving.register_keras_serializable(package="bnnzoo")
 class WeightedSum(layers.Layer):
-    """Adds feature maps, each times a trainable scale.
+    """Computes the weighted sum of feature maps with trainable scales.
 
     y = sum over k of scale_k x_k.
 
@@ -48,7 +48,7 @@ class WeightedSum(layers.Layer):
     """
 
     def build(self, input_shape: Any) -> None:
-        """Creates the scales, which start as one over their number."""
+        """Creates the scales, which are initialized to 1 / (number of inputs)."""
         count = len(input_shape)
         start = keras.initializers.Constant(1 / count)
         self.scale = self.add_weight(shape=(count,), initializer=start, name="scale")
@@ -77,7 +77,7 @@ def _weighted(bases: Bases, name: str) -> tuple[Bases, keras.KerasTensor]:
 def _binary_conv(
     filters: int, kernel_size: int, strides: int, name: str, rate: int = 1
 ) -> layers.Layer:
-    """A binary convolution, padded with +1; the scale is one for the whole kernel."""
+    """A binary convolution, padded with +1, with one scale for the whole kernel."""
     return QuantConv2D(
         filters,
         kernel_size,
@@ -115,7 +115,7 @@ def _block(
     rates: Sequence[int],
     name: str,
 ) -> Bases:
-    """Two binary convolutions for each base, which starts from a mixture of it and the mean.
+    """Two binary convolutions per base. The input of each base is mixed with the mean by a gate.
 
     `rates` has the dilation rate of each base.
     """

@@ -158,8 +158,8 @@ def meliusnet22(
 
     **Deviations**
 
-    - For inputs below 64 pixels, the stem has stride 1 and no pooling; its weights have the same
-      shapes.
+    - For inputs below 64 pixels, the stem has stride 1 and no pooling. The shapes of its weights
+      are the same.
     - As in larq-zoo, the grouped convolutions of the stem are built as one convolution per group,
       so that its weight files load.
 
@@ -292,7 +292,7 @@ def _meliusnet(
     *,
     as_in_larq_zoo: bool = False,
 ) -> ZooModel:
-    """Builds a variant; larq-zoo's pads with zeros, clips latent weights, and pools 2 x 2."""
+    """Builds a variant. That of larq-zoo pads with zeros, clips latent weights, and pools 2 x 2."""
     variant = VARIANTS[name]
     inputs = image_input(input_shape, minimum=8, name=name)
     small = takes_small_stem(input_shape)

@@ -4,7 +4,7 @@ Paper:
     Liu, Shen, Savvides, Cheng: ReActNet: Towards Precise Binary Neural Network with Generalized
     Activation Functions, ECCV 2020, https://arxiv.org/abs/2003.03488
 
-    Trained in another way: Liu, Shen, Li, Helwegen, Huang, Cheng: How Do Adam and Training
+    With another training strategy: Liu, Shen, Li, Helwegen, Huang, Cheng: How Do Adam and Training
     Strategies Help BNNs Optimization?, ICML 2021, https://arxiv.org/abs/2106.11309
 """
 
@@ -57,7 +57,7 @@ def _pooled(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
 
 
 def _mobile_block(x: keras.KerasTensor, filters: int, strides: int, name: str) -> keras.KerasTensor:
-    """A 3 x 3 unit and a 1 x 1 unit; the latter has two convolutions where the channels double."""
+    """A 3 x 3 and a 1 x 1 unit. The latter has two convolutions if the channels double."""
     channels = x.shape[-1]
     y = nn.LearnableShift(name=f"{name}_shift1")(x)
     y = norm(_scaled_conv(y, channels, f"{name}_conv1", strides=strides), f"{name}_bn1")

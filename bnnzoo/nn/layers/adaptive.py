@@ -18,9 +18,8 @@ class AdaptiveSign(keras.layers.Layer):
 
     y = scale (sign((x - center) / scale) + center), with sign(0) = +1.
 
-    The gradient is that of the formula, with 2 - 2 |z| inside [-1, 1] and 0 elsewhere for dsign/dz.
-    It is meant as `input_quantizer` of a convolution, whose border of zeros is then a border of
-    zeros around y.
+    The gradient is that of the formula, with dsign/dz = 2 - 2 |z| for |z| <= 1 and 0 elsewhere. Use
+    the layer as the `input_quantizer` of a convolution, which then pads y with zeros.
 
     Args:
         scale_initializer: Initializer of the scale, one number for all channels.
@@ -45,12 +44,12 @@ class AdaptiveSign(keras.layers.Layer):
         self.scale_initializer = keras.initializers.get(scale_initializer)
         self.center_initializer = keras.initializers.get(center_initializer)
         self.supports_masking = True
-        # Here and not in `build`: a quantizer of a layer is called, but not built, by that layer.
+        # Created here because a layer calls its quantizers without building them.
         self.scale = self.add_weight(shape=(), initializer=self.scale_initializer, name="scale")
         self.center = self.add_weight(shape=(), initializer=self.center_initializer, name="center")
 
     def call(self, inputs: Any) -> Any:
-        """Returns one of the two values for each number."""
+        """Returns one of the two values for each element."""
         scale, center = (ops.cast(v, inputs.dtype) for v in (self.scale, self.center))
         return scale * (self.signs(inputs) + center)
 
@@ -115,7 +114,7 @@ class Maxout(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         """Returns the activation."""
-        # The condition is not a product, so that the slope at 0 is the same on every backend.
+        # With `where`, unlike products with masks, the gradient at 0 is the same on every backend.
         return ops.where(inputs >= 0, self.positive_scale * inputs, self.negative_scale * inputs)
 
     def compute_output_shape(self, input_shape: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Max pooling with a border of explicit width."""
+"""Max pooling with explicit padding."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["MaxPooling2D"]
 
 @keras.saving.register_keras_serializable(package="bnnzoo")
 class MaxPooling2D(keras.layers.MaxPooling2D):
-    """Keras's `MaxPooling2D`, with explicit padding too.
+    """Keras's `MaxPooling2D` with explicit padding as another option.
 
     Args:
         pool_size: Height and width of the window.
         strides: Strides of the window. Default: `pool_size`.
         padding: "valid", "same", one width for all sides, `(vertical, horizontal)`, or
-            `((top, bottom), (left, right))`: PyTorch's `padding=1` is 1 here. The border never is
-            the maximum.
+            `((top, bottom), (left, right))`. `padding=1` is the same as in PyTorch. Padding never
+            becomes the maximum.
         kwargs: Passed to `keras.layers.MaxPooling2D`; `data_format`, ...
 
     Input shape:

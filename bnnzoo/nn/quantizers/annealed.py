@@ -1,7 +1,7 @@
 """Quantizers whose gradient or clipping changes during training.
 
-`bnnzoo.nn.AnnealQuantizers` sets their `progress`, the fraction of the training that is done. It
-does not change the values of `ErrorDecaySign`, `CenteredSign` and `LibraSign`.
+`bnnzoo.nn.AnnealQuantizers` sets their `progress`, the fraction of the training that is done. In
+`ErrorDecaySign`, `CenteredSign` and `LibraSign`, it changes only the gradient.
 """
 
 from __future__ import annotations
