@@ -1,8 +1,8 @@
-"""The recipes by name, `NETWORK.DATA`: each row trains one network of the zoo.
+"""The recipes by name, `NETWORK.DATA`. Each trains one network of the zoo.
 
-The accuracy, hardware and duration of a recipe are in the manifest, in the records that name it.
-The recipes for MNIST, BinaryNet on Fashion-MNIST and its half on CIFAR-10 are for a CPU; the others
-need a GPU with bfloat16. Those for ImageNet are in `training.recipes.imagenet`.
+The manifest lists the accuracy, hardware and duration of a recipe in the records that name it. The
+recipes for MNIST, for BinaryNet on Fashion-MNIST and for its half-width variant on CIFAR-10 are for
+a CPU. The others need a GPU with bfloat16. Recipes for ImageNet are in `training.recipes.imagenet`.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _cifar10(name: str, *phases: Phase, **fields: Any) -> Recipe:
 
 
 def _sgd(name: str, epochs: int, summary: str, arguments: dict[str, Any] | None = None) -> Recipe:
-    """Returns a recipe for CIFAR-10 with SGD for latent weights too, as recent papers have it."""
+    """Returns a recipe for CIFAR-10 that trains all weights with SGD, as recent papers do."""
     phase = Phase(
         epochs=epochs,
         learning_rate=0.1,

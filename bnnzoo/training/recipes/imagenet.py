@@ -1,14 +1,15 @@
 """The recipes for ImageNet: the settings of Larq Zoo, and those of the authors of newer networks.
 
-They have not been run here: an accuracy from a paper or Larq Zoo is not a measurement of them. All
-use Inception's random crop and flips, float32, and the batch norms of the architectures.
+They have not been run by this project, so accuracies from papers or Larq Zoo are not measurements
+of these recipes. All of them use Inception's random crop, flips, float32, and the batch norms of
+the architectures.
 
 The networks of Larq Zoo use `larq_in1k`, as `larq_zoo/training` does
-(https://github.com/larq/zoo/tree/main/larq_zoo/training); each summary names its class. Larq Zoo
-rounds the steps per epoch up, bnnzoo rounds them down.
+(https://github.com/larq/zoo/tree/main/larq_zoo/training). Each summary names the class there. Larq
+Zoo rounds the steps per epoch up, and bnnzoo rounds them down.
 
-The authors of ReActNet, AdamBNN and BNext learn from published real-valued networks (a ResNet-34,
-EfficientNets). Here the teacher is the real-valued twin, trained in the first phase.
+The authors of ReActNet, AdamBNN and BNext use published real-valued networks (a ResNet-34,
+EfficientNets) as teachers. Here the teacher is the real-valued twin, trained in the first phase.
 
 The settings of ReActNet, AdamBNN and BNext are those of the authors' scripts. Those of Group-Net
 follow the paper, and have not been compared with its code.
@@ -81,7 +82,7 @@ def _quicknet(name: str) -> Recipe:
 def _two_steps(
     name: str, batch_size: int, epochs: int, learning_rate: float, decay: float
 ) -> Recipe:
-    """ReActNet's schedule: binary activations first, then binary kernels too, soft labels only."""
+    """ReActNet's schedule: binary activations first, then binary kernels too, from soft labels."""
     twin = Phase(epochs=epochs, binarize="nothing", learning_rate=learning_rate, schedule="linear")
     distilled = dataclasses.replace(twin, teacher="first", distillation=1.0)
     summary = (

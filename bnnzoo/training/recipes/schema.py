@@ -47,8 +47,9 @@ class Augmentation:
         pad: Each image is padded with this many zeros on every side, then a random window of its
             original size is cut out.
         flip: Each image is mirrored from left to right with a probability of one half.
-        min_area: Below 1, Inception's random crop comes first: a part with at least this share of
-            the image's area, 3:4 to 4:3, resized to the network. Images are read from files.
+        min_area: If it is below 1, Inception's random crop is applied first: a part with at least
+            this fraction of the image's area and an aspect ratio of 3:4 to 4:3 is resized to the
+            input size. Requires images that are read from files.
     """
 
     pad: int = 0
@@ -67,8 +68,8 @@ class Phase:
         learning_rate: Highest learning rate of Adam.
         schedule: How the learning rate falls: `cosine` or `linear` to zero, in `steps`, or not at
             all (`constant`).
-        drops: For `steps`: pairs of an epoch, counted from 0, and the share of the learning rate
-            from that epoch on.
+        drops: For `steps`: pairs of an epoch, counted from 0, and the fraction of the highest
+            learning rate that is used from that epoch on.
         warmup_epochs: Epochs of linear warm-up from zero, at most all epochs.
         binary_optimizer: Latent weights trained with Adam (`latent`), or with a momentum of 0.9
             (`sgd`); or `bop`, which flips weights.
@@ -79,8 +80,8 @@ class Phase:
         bop_gamma: Adaptivity rate of Bop; it follows the schedule.
         bop_threshold: Threshold of Bop.
         weight_decay: Decoupled weight decay of float kernels.
-        clip_norm: Bound of the norm of all gradients of an optimizer together; None does not clip.
-        label_smoothing: Share of the target that is spread over all classes.
+        clip_norm: Bound of the global norm of an optimizer's gradients; None does not clip.
+        label_smoothing: Fraction of the target that is spread over all classes.
         teacher: Network to learn from: `previous` (that of the phase before), `first` (that of the
             first phase), `name.tag` or a `.keras` file.
         distillation: Weight of the teacher's soft labels, from 0 to 1; the rest is that of the
