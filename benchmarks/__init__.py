@@ -1,1 +1,1 @@
-"""How fast the runtime is: `python -m benchmarks.runtime`, and against what: `benchmarks.peers`."""
+"""Benchmarks of the runtime (`benchmarks.runtime`) and of other engines (`benchmarks.peers`)."""

@@ -1,4 +1,4 @@
-"""Measures what docs/comparison.md compares: MACs and time of every network for ImageNet.
+"""Measures the MACs and time of every network for ImageNet, for docs/comparison.md.
 
     python -m benchmarks.networks DIR
     python -m benchmarks.comparison DIR docs/comparison.json

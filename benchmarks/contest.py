@@ -1,4 +1,4 @@
-"""Contestants that take turns: only minima of interleaved rounds of one run are compared."""
+"""Runs contestants in interleaved rounds, and returns the minimum time of each."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Contestant:
     """One network in one engine.
 
     Attributes:
-        name: As it stands in the tables.
+        name: Its name in the tables.
         engine: An engine of `benchmarks.worker`.
         file: The network.
-        threads: Threads of the engine; the process gets as many cores, the first ones.
+        threads: Threads of the engine. The process is pinned to the same number of cores.
         batch: Images per run.
-        python: Interpreter that has the engine; None for this one.
-        environment: Variables beside those of this process.
+        python: Interpreter with the engine. Defaults to this one.
+        environment: Additional environment variables.
     """
 
     name: str
@@ -61,9 +61,9 @@ class Contestant:
 
 
 def run_rounds(contestants: Sequence[Contestant], rounds: int, runs: int) -> dict[str, float]:
-    """Returns the least milliseconds of each contestant.
+    """Returns the minimum time of each contestant in milliseconds.
 
-    In every round each contestant in turn runs its network `runs` times.
+    In every round, each contestant in turn runs its network `runs` times.
     """
     cpus = sorted(os.sched_getaffinity(0))
     workers = [(contestant, contestant.start(cpus)) for contestant in contestants]

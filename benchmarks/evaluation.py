@@ -1,10 +1,10 @@
-"""Compares `bnnzoo evaluate FILE --data FOLDER` with its parts, each measured alone.
+"""Compares `bnnzoo evaluate FILE --data FOLDER` with its parts, each measured separately.
 
     python -m benchmarks.evaluation FILE FOLDER [--labels CSV] [--rounds N]
 
-Decoding with preprocessing, the engine, and both of them at work as `evaluate` runs them take turns
-on the same cores; the best of each in all rounds counts. If neither waited for the other and they
-shared the cores without loss, `evaluate` would reach 1 / (t_decode + t_engine) images a second.
+Decoding with preprocessing, the engine, and `evaluate`, which runs both, take turns on the same
+cores. The best of all rounds counts for each. If neither part waited for the other and they shared
+the cores without loss, `evaluate` would reach 1 / (t_decode + t_engine) images per second.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ BATCH = 32
 
 
 def decode_alone(source: Source, prepare: Preprocessing) -> float:
-    """Returns images per second of decoding and preprocessing, all cores at it."""
+    """Returns images per second of decoding and preprocessing on all cores."""
     start = time.perf_counter()
     for _ in batches(source, prepare, BATCH):
         pass
@@ -30,7 +30,7 @@ def decode_alone(source: Source, prepare: Preprocessing) -> float:
 
 
 def engine_alone(source: Source, prepare: Preprocessing, model: runtime.Model) -> float:
-    """Returns images per second of the engine on one batch, again and again, on all cores."""
+    """Returns images per second of the engine on all cores, with the same batch repeatedly."""
     batch = next(batches(source, prepare, BATCH, limit=BATCH))
     model(batch.images)
     rounds = -(-len(source) // BATCH)

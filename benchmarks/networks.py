@@ -1,10 +1,10 @@
-"""Writes packed files of the zoo's architectures with seeded random weights, to be timed.
+"""Writes packed files of the zoo's architectures with seeded random weights for timing.
 
     python -m benchmarks.networks DIR [NAME ...]
 
 One of them is written a second time, with its real layers in 8 bits.
 
-Needs a Keras backend. Speed does not depend on the weights; accuracy has no meaning here.
+Needs a Keras backend. The weights do not affect the speed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def write(name: str, path: Path, weights_dtype: str) -> None:
-    """Writes one file, unless it is there."""
+    """Writes one file, unless it exists."""
     if not path.exists():
         keras.utils.set_random_seed(0)
         bnnzoo.convert(bnnzoo.load(name), path, check=0, weights_dtype=weights_dtype)

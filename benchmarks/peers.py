@@ -3,7 +3,7 @@
     python -m benchmarks.networks NETWORKS          # packed files of the zoo (needs Keras)
     python -m benchmarks.peers NETWORKS PEERS --lce-python LCE/bin/python --python PEER/bin/python
 
-The peers' files and engines, each environment made once:
+Create the environments and files of the other engines once:
 
     python3.11 -m venv LCE
     LCE/bin/pip install tensorflow-cpu==2.15.1 larq==0.14.0 larq-zoo==2.4.0 \
@@ -15,9 +15,9 @@ The peers' files and engines, each environment made once:
     PEER/bin/python benchmarks/peer_models/build_onnx.py PEERS
     PEER/bin/python benchmarks/peer_models/build_onnx.py PEERS 32
 
-Every contestant is a process that stays loaded. In each round each of them in turn runs its network
-a few times; the minimum over all rounds counts, since anything else that the machine does only adds
-time. Contestants whose engine or file is missing are left out and named.
+Every contestant is a process that keeps its network loaded. In each round, each process in turn
+runs its network a few times. The minimum over all rounds counts, because other load on the machine
+only adds time. Contestants whose engine or file is missing are skipped and named.
 """
 
 from __future__ import annotations
@@ -84,20 +84,20 @@ def batch_contestants(args: argparse.Namespace) -> Iterator[Contestant]:
 
 
 def measure(candidates: Iterator[Contestant], args: argparse.Namespace) -> dict[str, float]:
-    """Returns the times of those that can run, and names the others."""
+    """Returns the times of the contestants that can run, and names the others."""
     present = []
     for contestant in candidates:
         if not contestant.file.exists() or (
             contestant.engine != "bnnzoo" and contestant.python is None
         ):
-            print(f"left out: {contestant.name} ({contestant.file.name} or its engine is missing)")
+            print(f"skipped: {contestant.name} ({contestant.file.name} or its engine is missing)")
         elif not args.only or any(word in contestant.name for word in args.only):
             present.append(contestant)
     return run_rounds(present, args.rounds, args.runs)
 
 
 def print_times(title: str, times: dict[str, float], images: int = 1) -> None:
-    """Prints milliseconds per image, and each engine's multiple of birealnet18's."""
+    """Prints milliseconds per image, and their ratio to those of birealnet18."""
     print(f"\n{title}\n")
     reference = times.get("birealnet18")
     for name, ms in sorted(times.items(), key=lambda item: item[1]):

@@ -1,13 +1,12 @@
-"""Times the runtime alone: kernels per instruction set, networks, threads.
+"""Times the runtime: kernels per instruction set, networks, threads.
 
     python -m benchmarks.runtime [FILE ...] [--json OUT]
 
-Needs nothing but the package. FILEs are packed networks, as `bnnzoo convert` or
-`python -m benchmarks.networks` writes them. Minima of interleaved rounds are compared; see
-`benchmarks.peers`.
+Needs only the package. FILEs are packed networks written by `bnnzoo convert` or
+`python -m benchmarks.networks`. Minima of interleaved rounds are compared; see `benchmarks.peers`.
 
-Kernels: one binary convolution of 3 x 3 that stores its sums as float32, on one thread; `popcnt` is
-the unit, 64-bit popcounts of four output channels at a time.
+Kernels: a binary 3 x 3 convolution that stores its sums as float32, on one thread. The unit of
+comparison is `popcnt`: 64-bit popcounts of four output channels at a time.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ UNIT = "popcnt"
 
 
 def convolution(channels: int, size: int) -> Graph:
-    """Returns a sign and a binary convolution of 3 x 3, as wide as it is deep."""
+    """Returns a sign and a binary 3 x 3 convolution with equal numbers of channels."""
     rng = np.random.default_rng(0)
     kernel = rng.choice(np.array([-1, 1], np.int8), (channels, 3, 3, channels))
     window = {"strides": (1, 1), "dilation": (1, 1), "padding": (1, 1, 1, 1), "groups": 1}
@@ -66,7 +65,7 @@ def measure_kernels(rounds: int) -> dict[str, dict[str, float]]:
 
 
 def measure_networks(files: list[Path], rounds: int, runs: int) -> dict[str, float]:
-    """Returns milliseconds of each network on one and on two threads, and with a core stolen."""
+    """Returns the milliseconds of each network on one thread, on two, and with a busy core."""
     contestants = [
         Contestant(f"{path.stem}, {threads} threads", "bnnzoo", path, threads)
         for path in files
@@ -83,7 +82,7 @@ def measure_networks(files: list[Path], rounds: int, runs: int) -> dict[str, flo
 
 @contextmanager
 def stolen_core() -> Iterator[None]:
-    """Keeps the second of this process's cores busy with another process."""
+    """Keeps the second core of this process busy with another process."""
     core = sorted(os.sched_getaffinity(0))[1]
     thief = multiprocessing.Process(target=_spin, args=(core,), daemon=True)
     thief.start()
@@ -102,7 +101,7 @@ def _spin(core: int) -> None:
 
 
 def print_kernels(table: dict[str, dict[str, float]]) -> None:
-    """Prints GMAC/s and the multiple of the unit."""
+    """Prints GMAC/s and the ratio to the unit."""
     print("Binary 3 x 3 convolution, 1 thread, GMAC/s (multiple of the unit)\n")
     for shape, speeds in table.items():
         unit = speeds.get(UNIT)
@@ -114,7 +113,7 @@ def print_kernels(table: dict[str, dict[str, float]]) -> None:
 
 
 def print_networks(times: dict[str, float]) -> None:
-    """Prints milliseconds and the multiple of one thread's."""
+    """Prints milliseconds and the ratio to the time of one thread."""
     print("\nNetworks, one image, ms (multiple of the time of 1 thread)\n")
     for name, ms in times.items():
         alone = times[f"{name.partition(',')[0]}, 1 threads"]
@@ -122,7 +121,7 @@ def print_networks(times: dict[str, float]) -> None:
 
 
 def main() -> None:
-    """Runs what was asked for."""
+    """Reads the command line and runs the benchmarks."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

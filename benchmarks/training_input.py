@@ -1,11 +1,11 @@
-"""Times what makes the images of a training step: reading, decoding, random crop, resizing.
+"""Times the input of a training step: reading, decoding, random cropping and resizing.
 
     python -m benchmarks.training_input FOLDER [--side 224] [--workers N ...]
 
-FOLDER is anything that `bnnzoo evaluate --data` takes, a folder with a labels.csv included. Nothing
-is trained, so that the figure is the most that training can reach with these threads. It is that of
-the best of several rounds, as the machine may do other things meanwhile; the time of a core per
-image is hardly changed by them.
+FOLDER is anything that `bnnzoo evaluate --data` accepts, including a folder with a labels.csv.
+Nothing is trained, so the result is the upper limit of training with these threads. The best of
+several rounds counts, because there may be other load on the machine. That hardly affects the CPU
+time per image.
 """
 
 from __future__ import annotations

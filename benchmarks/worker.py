@@ -1,11 +1,11 @@
-"""Times one network in a process of its own, a few runs whenever it is asked to.
+"""Times one network in a separate process, a few runs per request.
 
     python worker.py ENGINE FILE --threads 1 --cpus 0
 
-ENGINE is `bnnzoo`, `lce`, `litert` or `ort`. The worker loads the file, runs it three times, prints
-"ready" and then answers every number that it reads, on a line of its own, with the milliseconds of
-the fastest of so many runs. It imports only its engine and NumPy, so that each engine can live in
-its own environment.
+ENGINE is `bnnzoo`, `lce`, `litert` or `ort`. The worker loads the file, runs it three times, and
+prints "ready". Then it reads numbers of runs, one per line, and answers each with the milliseconds
+of the fastest run. It imports only its engine and NumPy, so each engine can have its own
+environment.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 
 
 def bnnzoo_step(path: str, threads: int, batch: int) -> Callable[[], object]:
-    """Returns a call of bnnzoo's runtime; BNNZOO_FORCE_ISA chooses the instruction set."""
+    """Returns a call of bnnzoo's runtime. BNNZOO_FORCE_ISA selects the instruction set."""
     from bnnzoo import runtime
 
     model = runtime.load(path, threads=threads)
@@ -64,7 +64,7 @@ def litert_step(path: str, threads: int, batch: int) -> Callable[[], object]:
 
 
 def ort_step(path: str, threads: int, batch: int) -> Callable[[], object]:
-    """Returns a call of ONNX Runtime; the file's own batch size must be `batch`."""
+    """Returns a call of ONNX Runtime. The batch size of the file must be `batch`."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -86,7 +86,7 @@ ENGINES = {"bnnzoo": bnnzoo_step, "lce": lce_step, "litert": litert_step, "ort":
 
 
 def fastest_ms(step: Callable[[], object], runs: int) -> float:
-    """Returns the least time of so many runs."""
+    """Returns the minimum time of some runs."""
     times = []
     for _ in range(runs):
         start = time.perf_counter()
@@ -106,7 +106,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.cpus:
         os.sched_setaffinity(0, args.cpus)
-    # Libraries print to standard output; the answers keep it for themselves.
+    # Libraries print to standard output, so the answers use a copy of it.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     step = ENGINES[args.engine](args.file, args.threads, args.batch)

@@ -1,11 +1,11 @@
-"""Measures what pretrained weights are worth: the same network, from them and from random ones.
+"""Compares fine-tuning from pretrained weights with training from random weights.
 
     python examples/compare_finetuning.py RUNS_FOLDER --images 100
 
-The network for Fashion-MNIST learns the handwritten digits of the UCI repository, which
-scikit-learn has, from a few of them; the other 797 measure it. Each start takes every learning
-rate, with several seeds and as many epochs. Runs that are finished are not repeated, and one that
-was killed goes on.
+The network for Fashion-MNIST is trained on some of the handwritten digits of the UCI repository,
+which are part of scikit-learn, and evaluated on 797 others. Each starting point is trained with
+every learning rate and several seeds, for the same number of epochs. Finished runs are not
+repeated, and interrupted ones are resumed.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ import bnnzoo
 from bnnzoo import training
 
 NETWORK = "binarynet.fashion_mnist_small"
-TRAIN = 1000  # of which the first are used
+TRAIN = 1000  # the first `--images` of these are used
 RATES = (1e-3, 3e-3, 1e-2, 3e-2)
 STARTS = ("latent", "packed", "random")
-FROZEN = 5  # of the epochs: in them only the head learns, where the backbone is trained
+FROZEN = 5  # epochs in which only the head is trained, before the backbone is trained as well
 
 
 def write_digits(path: Path, count: int) -> None:
-    """Writes digits of 28 x 28 pixels, `count` of them to train on."""
+    """Writes digits of 28 x 28 pixels, with `count` of them for training."""
     images, labels = load_digits(return_X_y=True)
     enlarged = [
         np.array(Image.fromarray((16 * image).clip(0, 255).astype("uint8")).resize((28, 28)))
@@ -41,7 +41,7 @@ def write_digits(path: Path, count: int) -> None:
 
 
 def first_weights(folder: Path, start: str, seed: int) -> str:
-    """Returns what `finetune` begins with: latent weights, signs alone, or a random network."""
+    """Returns the starting point of `finetune`: latent weights, only signs, or random weights."""
     if start == "latent":
         return NETWORK
     path = folder / ("packed.safetensors" if start == "packed" else f"random-{seed}.keras")
@@ -56,7 +56,7 @@ def first_weights(folder: Path, start: str, seed: int) -> str:
 
 
 def reached(folder: Path, start: str, count: int, rate: float, seed: int, epochs: int) -> float:
-    """Trains once, unless it has been done, and returns the accuracy in percent."""
+    """Trains once, unless the run is finished, and returns the accuracy in percent."""
     run = folder / f"{start}-{count}-{rate:g}-{seed}"
     frozen = 0 if start == "random" else FROZEN
     report = training.finetune(
@@ -74,7 +74,7 @@ def reached(folder: Path, start: str, count: int, rate: float, seed: int, epochs
 
 
 def main() -> None:
-    """Trains what is missing and prints the table."""
+    """Trains the missing runs and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--images", type=int, default=100, help=f"to train on, up to {TRAIN}")

@@ -1,10 +1,10 @@
-"""Measures what a training technique is worth: the variants of one recipe, over several seeds.
+"""Compares training techniques: the variants of one recipe, with several seeds.
 
     python examples/compare_techniques.py RUNS_FOLDER
 
-Latent weights, Bop, initialisation from a real-valued twin, two stages and distillation train the
-same network for the same number of epochs: BinaryNet's MNIST network with 256 units a layer, 20
-epochs. Runs that are finished are not repeated, and one that was killed goes on.
+Latent weights, Bop, initialization from a real-valued twin, two stages and distillation train the
+same network for the same number of epochs: BinaryNet's MNIST network with 256 units per layer, 20
+epochs. Finished runs are not repeated, and interrupted ones are resumed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def shortened(recipe: Recipe, seed: int) -> Recipe:
 
 
 def main() -> None:
-    """Trains what is missing and prints the table."""
+    """Trains the missing runs and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, default=5)

@@ -1,10 +1,10 @@
-"""Makes bnnzoo/data/samples/fashion_mnist.npz: the first 200 test images of each class.
+"""Writes bnnzoo/data/samples/fashion_mnist.npz: the first 200 test images of each class.
 
     python examples/make_sample.py [--data-dir DIR] [--output FILE]
 
-DIR has fashion_mnist.npz with x_test and y_test in the original order; it defaults to what
-`keras:fashion_mnist` reads. Images keep their order in the test set. The same input and zlib give
-the same bytes.
+DIR contains fashion_mnist.npz with x_test and y_test in the original order. It defaults to the
+folder that `keras:fashion_mnist` reads. Images keep the order of the test set. The same input and
+the same version of zlib give the same bytes.
 """
 
 from __future__ import annotations

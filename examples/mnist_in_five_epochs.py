@@ -1,10 +1,10 @@
-"""A small binarized network learns to read digits in five epochs: the classic first exercise.
+"""Trains a small binarized network on MNIST for five epochs: the classic first example.
 
     python examples/mnist_in_five_epochs.py
 
-Two binary convolutions and two binary dense layers behind a first convolution whose kernel alone is
-binary; every layer of it is made of `bnnzoo.nn` and plain Keras. It is converted to a bit-packed
-file at the end, and measured again in the runtime that needs no Keras.
+The network has two binary convolutions and two binary dense layers after a first convolution with a
+binary kernel and a real-valued input. It consists of layers of `bnnzoo.nn` and Keras. At the end it
+is converted to a bit-packed file and evaluated again in the runtime, which does not need Keras.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bnnzoo.data.source import Source
 
 
 def build(num_classes: int = 10) -> keras.Model:
-    """Returns the network, untrained.
+    """Returns the untrained network.
 
     Pooling comes before batch norm, so that what is pooled is not signs, which would be nearly all
     +1; batch norm comes before the next sign and decides where it changes.
@@ -56,13 +56,13 @@ def build(num_classes: int = 10) -> keras.Model:
 
 
 def load_arrays(source: Source) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the images of a source from -1 to +1, and their labels."""
+    """Returns the images of a source, scaled to [-1, +1], and their labels."""
     images, labels, _ = zip(*source, strict=True)
     return np.stack(images).reshape(-1, 28, 28, 1) / np.float32(127.5) - 1, np.array(labels)
 
 
 def train(model: keras.Model, x: np.ndarray, y: np.ndarray, epochs: int = 5) -> None:
-    """Trains with Adam on the latent weights; the learning rate falls to zero."""
+    """Trains the latent weights with Adam. The learning rate falls to zero."""
     batch = 64
     schedule = keras.optimizers.schedules.CosineDecay(0.01, epochs * -(-len(x) // batch))
     model.compile(
@@ -74,7 +74,7 @@ def train(model: keras.Model, x: np.ndarray, y: np.ndarray, epochs: int = 5) -> 
 
 
 def main() -> None:
-    """Reads the command line, trains, measures, converts and measures again."""
+    """Reads the command line, trains, evaluates, converts and evaluates again."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--train", default="keras:mnist:train", metavar="DATA")
     parser.add_argument("--test", default="keras:mnist:test", metavar="DATA")

@@ -1,4 +1,4 @@
-"""Reads a packed file with NumPy and safetensors alone; docs/format.md has the format."""
+"""Reads a packed file with only NumPy and safetensors. docs/format.md specifies the format."""
 
 import json
 import math
@@ -9,7 +9,7 @@ from safetensors import safe_open
 
 
 def read(path):
-    """Returns the graph, the facts about the network, and its weights as float32 arrays."""
+    """Returns the graph, the metadata of the network, and its weights as float32 arrays."""
     with safe_open(path, "np") as file:
         metadata, weights = file.metadata(), {}
         if metadata.get("format") not in ("bnnzoo-packed/1", "bnnzoo-packed/2"):

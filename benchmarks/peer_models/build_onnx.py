@@ -1,4 +1,4 @@
-"""Writes ResNet-18 in float32 and, statically quantized, in int8 for ONNX Runtime.
+"""Writes ResNet-18 for ONNX Runtime, in float32 and statically quantized to int8.
 
     python build_onnx.py DIR [BATCH]
 
@@ -17,7 +17,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 
 
 class ResNet18:
-    """Builds the graph node by node; every method returns the name of a value."""
+    """Builds the graph node by node. Every method returns the name of a value."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.rng = rng
@@ -31,7 +31,7 @@ class ResNet18:
         return name
 
     def weight(self, *shape: int, scale: float) -> str:
-        """Adds normal random numbers."""
+        """Adds normally distributed random weights."""
         name = f"w{len(self.weights)}"
         values = (scale * self.rng.standard_normal(shape)).astype(np.float32)
         self.weights.append(numpy_helper.from_array(values, name))
@@ -77,7 +77,7 @@ class ResNet18:
 
 
 class Calibration(CalibrationDataReader):
-    """Gives a few random batches."""
+    """Reads a few random batches for calibration."""
 
     def __init__(self, rng: np.random.Generator, batch: int) -> None:
         shape = (batch, 3, 224, 224)

@@ -45,14 +45,14 @@ def resnet18() -> tf.keras.Model:
 
 
 def images() -> Iterator[list[np.ndarray]]:
-    """Yields random images to calibrate with."""
+    """Yields random images for calibration."""
     rng = np.random.default_rng(0)
     for _ in range(8):
         yield [rng.uniform(-1, 1, (1, 224, 224, 3)).astype(np.float32)]
 
 
 def write(model: tf.keras.Model, path: Path, *, int8: bool) -> None:
-    """Writes `path_f32.tflite`, and `path_int8.tflite` where it is wanted."""
+    """Writes `path_f32.tflite` and, on request, `path_int8.tflite`."""
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     path.with_name(f"{path.name}_f32.tflite").write_bytes(converter.convert())
     if int8:
