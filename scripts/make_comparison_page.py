@@ -30,10 +30,11 @@ hide:
 
 # Comparison
 
-All networks for ImageNet with 224 × 224 pixels, best accuracy first. Accuracies are those of the
-papers' authors or of Larq Zoo; they are not checked here. The file is what `bnnzoo convert` writes,
-with real-valued layers in float32. Times are for one image on one thread of an {cpu} with
-{isa} kernels, measured on {date}: minima of interleaved rounds, on a shared machine.
+All networks for ImageNet with 224 × 224 pixels, best accuracy first. The accuracies are published
+by the papers' authors or by Larq Zoo and have not been measured by this project. File sizes are
+those of packed files written by `bnnzoo convert`, with real-valued layers in float32. Times are for
+one image on one thread of an {cpu} with {isa} kernels: minima of interleaved rounds on a shared
+machine, measured on {date}.
 
 ```sh
 python -m benchmarks.networks networks
@@ -43,11 +44,11 @@ python -m benchmarks.comparison networks docs/comparison.json
 ![Top-1 accuracy of all networks against the time for one image and against the file size, both on
 logarithmic axes. Newer networks are more accurate, larger and slower.](comparison.svg)
 
-The names are those of networks that no other one beats in both accuracy and time, or accuracy and
-size. Binary MACs are multiply-accumulates of two binary factors; all others count as other MACs.
-[What to use instead](benchmarks.md#what-to-use-instead) compares with float and int8 networks.
+The plots name the networks that no other network beats in both accuracy and time, or in both
+accuracy and size. Binary MACs multiply two binary values; all others count as other MACs. [What to
+use instead](benchmarks.md#what-to-use-instead) compares with float and int8 networks.
 
-| network | top-1 % | whose | binary MACs | other MACs | file | ms |
+| network | top-1 % | published by | binary MACs | other MACs | file | ms |
 |---|--:|---|--:|--:|--:|--:|
 """
 # Colours that can be read on white and on black.
