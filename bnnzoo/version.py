@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import platform
 from pathlib import Path
 
-__all__ = ["__version__", "cpu_name", "keras_versions", "versions"]
+__all__ = ["__version__", "cpu_name", "keras_is_installed", "keras_versions", "versions"]
 
 __version__ = "0.2.0"
 
@@ -20,6 +21,11 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         "numpy": np.__version__,
     }
+
+
+def keras_is_installed() -> bool:
+    """Returns whether Keras can be imported, without importing it."""
+    return importlib.util.find_spec("keras") is not None
 
 
 def keras_versions() -> dict[str, str]:

@@ -50,7 +50,7 @@ class Recorded(click.Command):
     "--runtime",
     type=click.Choice(["keras", "packed"]),
     help="Runtime of the model. packed converts a model in memory if it has no packed file. "
-    "Default: packed for packed files, otherwise keras.",
+    "Default: packed for packed files and without Keras, otherwise keras.",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Evaluate the first N images only.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     "--runtime",
     type=click.Choice(["keras", "packed"]),
     help="Runtime of the model. packed converts a model in memory if it has no packed file. "
-    "Default: packed for packed files, otherwise keras.",
+    "Default: packed for packed files and without Keras, otherwise keras.",
 )
 @click.option("--skip-bad", is_flag=True, help="Skip broken images, and name them.")
 @click.option("--force", is_flag=True, help="Overwrite existing files.")

@@ -27,6 +27,7 @@ from bnnzoo.data.sources import Data, check_source
 from bnnzoo.errors import ArgumentError, ConversionError
 from bnnzoo.evaluation import EvaluationReport, Report, evaluate
 from bnnzoo.evaluation.classifier import choose_preprocessing
+from bnnzoo.evaluation.packed_classifier import find_packed
 from bnnzoo.evaluation.report import same_accuracy
 from bnnzoo.formats import Format, Network, Written, packed
 from bnnzoo.formats.network_info import names_fit
@@ -39,6 +40,7 @@ from bnnzoo.model_source import resolve_model
 from bnnzoo.model_spec import TASKS
 from bnnzoo.opening import open_model
 from bnnzoo.snapshot import Snapshot
+from bnnzoo.version import keras_is_installed
 
 if TYPE_CHECKING:
     from bnnzoo.conversion.keras_origin import KerasOrigin
@@ -73,8 +75,8 @@ def convert(
 
     The network is checked before anything is written. Keras, the reference interpreter and the
     runtime compute each layer on equal inputs. Sums of signs must be equal, and real numbers must
-    agree within the rounding of float32. For a network from a file, the reference interpreter takes
-    the place of Keras.
+    agree within the rounding of float32. For a network from a file, and for a name with a packed
+    file if Keras is not installed, the reference interpreter takes the place of Keras.
 
     Args:
         model: `name` or `name.tag` in the zoo, path of a `.keras` file, or a functional or
@@ -169,6 +171,10 @@ def _origin(
         source.check_random()
     if source.path is not None and source.kind != "keras":
         return FileOrigin(source.path, preprocessing)
+    if not random_weights and not keras_is_installed():
+        found = find_packed(source)
+        if found is not None:
+            return FileOrigin(found[0], preprocessing)
     from bnnzoo.conversion.keras_origin import KerasOrigin
 
     if source.kind != "model":

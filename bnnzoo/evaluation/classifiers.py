@@ -12,6 +12,7 @@ from bnnzoo.data.preprocessing import Preprocessing
 from bnnzoo.errors import ArgumentError
 from bnnzoo.evaluation.classifier import RUNTIMES, Classifier
 from bnnzoo.model_source import ModelSource, resolve_model
+from bnnzoo.version import keras_is_installed
 
 __all__ = ["open_classifier"]
 
@@ -31,7 +32,8 @@ def open_classifier(
         model: `name` or `name.tag` in the zoo, path of a `.keras` or packed file, or a Keras model.
         preprocessing: A `Preprocessing` or its id. Defaults to the model's own.
         random_weights: Build a zoo model without its pretrained weights.
-        runtime: `keras` or `packed`. Defaults to `packed` for packed files, otherwise `keras`.
+        runtime: `keras` or `packed`. Defaults to `packed` for packed files, and for all models if
+            Keras is not installed; otherwise to `keras`.
             With `packed`, a model without a packed file is converted in memory.
         labels: Class names, or their id. Defaults to the model's own.
         task: `classification` or `segmentation`, for a model that does not say it.
@@ -69,7 +71,7 @@ def _open(
     task: str | None,
 ) -> Classifier:
     if runtime is None:
-        runtime = "packed" if source.kind == "packed" else "keras"
+        runtime = "keras" if source.kind != "packed" and keras_is_installed() else "packed"
     if runtime not in RUNTIMES:
         raise ArgumentError(f"runtime must be one of {RUNTIMES}, got {runtime!r}. Choose one.")
     if runtime == "packed" and not random_weights:

@@ -93,7 +93,8 @@ def evaluate(
         limit: Evaluate only this many images, from the first. The report is then marked partial.
         skip_bad: Skip images that cannot be used, and list them in `report.skipped`.
         random_weights: Build a zoo model without its pretrained weights, to measure throughput.
-        runtime: `keras` or `packed`. Defaults to `packed` for packed files, otherwise `keras`.
+        runtime: `keras` or `packed`. Defaults to `packed` for packed files, and for all models if
+            Keras is not installed; otherwise to `keras`.
             With `packed`, a model without a packed file is converted in memory.
         labels: Class names, or their id. Defaults to the model's own.
         task: `classification` or `segmentation`, for a model that does not say it.

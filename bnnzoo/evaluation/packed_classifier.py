@@ -19,7 +19,7 @@ from bnnzoo.graph.ir import Graph
 from bnnzoo.model_source import ModelSource
 from bnnzoo.snapshot import Snapshot
 
-__all__ = ["open_packed_classifier"]
+__all__ = ["find_packed", "open_packed_classifier"]
 
 _ACTIVATIONS = ("clip", "prelu", "tanh")
 
@@ -34,7 +34,7 @@ def open_packed_classifier(
         preprocessing: See `open_classifier`.
         task: See `open_classifier`.
     """
-    found = _find(source)
+    found = find_packed(source)
     if found is None:
         return None
     path, name, tag = found
@@ -70,8 +70,8 @@ def _labels(info: NetworkInfo, classes: int) -> Labels | None:
     return next((k for k in known if k is not None and len(labels.names(k)) == classes), None)
 
 
-def _find(source: ModelSource) -> tuple[Snapshot, str, str | None] | None:
-    """Returns the packed file, and the name and tag of its network."""
+def find_packed(source: ModelSource) -> tuple[Snapshot, str, str | None] | None:
+    """Returns the packed file of a model, and the name and tag of its network; None without one."""
     if source.kind == "packed" and source.path is not None:
         return source.path, source.path.name, None
     if source.kind != "name":

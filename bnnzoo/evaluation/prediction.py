@@ -77,7 +77,8 @@ def predict(
         paths: Image files.
         top: Number of classes per image.
         preprocessing: A `Preprocessing` or its id. Defaults to the model's own.
-        runtime: `keras` or `packed`. Defaults to `packed` for packed files, otherwise `keras`.
+        runtime: `keras` or `packed`. Defaults to `packed` for packed files, and for all models if
+            Keras is not installed; otherwise to `keras`.
             With `packed`, a model without a packed file is converted in memory.
         skip_bad: Skip files that are not readable images, and log a warning for each.
         labels: Class names, or their id. Defaults to the model's own.

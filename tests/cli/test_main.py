@@ -13,6 +13,7 @@ from PIL import Image
 
 import bnnzoo
 from bnnzoo.cli import main as cli
+from bnnzoo.formats.packed import read
 
 COMMAND_FILES = {
     path.stem for path in Path(cli.__file__).parent.glob("*.py") if not path.stem.startswith("_")
@@ -141,6 +142,35 @@ def test_module_and_script_are_the_same_command():
     assert done.returncode == 3
     assert done.stderr.startswith("Error: Unknown model 'nothing'.")
     assert done.stderr.count("\n") == 1
+
+
+def test_names_with_a_packed_file_run_without_keras(tmp_path):
+    name, data = "binarynet.fashion_mnist_small", "sample:fashion_mnist"
+    Image.new("L", (28, 28)).save(tmp_path / "a.png")
+    commands = [
+        ["evaluate", name, "--data", data, "--limit", "20"],
+        ["predict", name, "a.png"],
+        ["convert", name, "net.safetensors"],
+        ["convert", name, "net", "--format", "c"],
+        ["benchmark", name, "--runs", "1"],
+        ["verify", name],
+    ]
+    code = f"""
+import sys
+sys.modules["keras"] = None
+from bnnzoo.cli.main import main
+for arguments in {commands}:
+    assert main(arguments) == 0, arguments
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "(packed)" in done.stdout
+    packed = Path(bnnzoo.__file__).parent / "pretrained" / f"{name}.safetensors"
+    ours, theirs = (read(file)[0] for file in (tmp_path / "net.safetensors", packed))
+    assert ours.nodes == theirs.nodes
+    assert (tmp_path / "net").is_dir()
 
 
 @pytest.mark.parametrize(
