@@ -153,6 +153,12 @@ class Source:
         names = labels.names(classes)
         if self.class_names == names:
             return self
+        if self.has_masks:
+            raise DataError(
+                f"{self.name}: the class names must be those of {whose}, got "
+                f"{labels.shown(self.class_names)}, not {labels.shown(names)}. The masks have "
+                "indices: use the same names in the same order."
+            )
         indices = labels.indices(self.class_names, classes)
         strange = [n for n, index in zip(self.class_names, indices, strict=True) if index is None]
         if strange:

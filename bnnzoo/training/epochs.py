@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -37,13 +36,16 @@ class Progress(NamedTuple):
     steps: int
 
 
-def evaluation_batch(shape: tuple[int, ...]) -> int:
+def evaluation_batch(data: RunData) -> int:
     """Returns how many images are measured at once: 500, or 111 of 224 x 224 x 3.
 
-    Args:
-        shape: `(h, w, c)`.
+    With masks, a pixel has a value for each class.
     """
-    return max(min(MAX_EVALUATED_AT_ONCE, VALUES_EVALUATED_AT_ONCE // math.prod(shape)), 1)
+    height, width, values = data.images.shape
+    if data.test.has_masks:
+        values = max(values, data.num_classes)
+    size = VALUES_EVALUATED_AT_ONCE // (height * width * values)
+    return max(min(MAX_EVALUATED_AT_ONCE, size), 1)
 
 
 class EpochRunner:
@@ -152,7 +154,7 @@ class EpochRunner:
                     self.host.batches(batches, self.recipe.batch_size)
                 )
             return measured
-        size = evaluation_batch(images.shape)
+        size = evaluation_batch(self.data)
         indices, weights = whole_batches(self.data.validation, size, group.devices)
         indices, weights = group.part(indices), group.part(weights)
         codes = evaluation_codes(indices.ravel(), self.recipe.augmentation)

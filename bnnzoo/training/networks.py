@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bnnzoo import registry
+from bnnzoo.architectures.segmentation import segmenter
 from bnnzoo.data import labels as label_sets
 from bnnzoo.data import preprocessing as preprocessings
 from bnnzoo.errors import ArgumentError, UnknownModelError
 from bnnzoo.keras_bridge.to_keras import recalibrate
 from bnnzoo.model_source import resolve_model
-from bnnzoo.model_spec import ModelSpec
+from bnnzoo.model_spec import ModelSpec, task_of
 from bnnzoo.opening import open_model
 from bnnzoo.training.heads import with_new_head
 from bnnzoo.training.recipes.schema import Phase, Recipe
@@ -41,6 +42,7 @@ class NetworkMaker:
         num_classes: Number of classes.
         class_names: Their names, or None; those of a known data set are kept as an id.
         start: The trained network to start from, as `open_start` returns it, if any.
+        task: `segmentation` if the images have masks.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class NetworkMaker:
         num_classes: int,
         class_names: tuple[str, ...] | None,
         start: Any = None,
+        task: str = "classification",
     ) -> None:
         self.recipe = recipe
         self.start = start
@@ -60,6 +63,7 @@ class NetworkMaker:
             num_classes=num_classes,
             preprocessing=recipe.preprocessing,
             labels=_label_set(class_names),
+            task=task,
         )
 
     def network(self, index: int, precision: str | None = None) -> Any:
@@ -81,19 +85,51 @@ class NetworkMaker:
         return made
 
     def _whole(self) -> Any:
-        spec, recipe = self.spec, self.recipe
+        network = self._classifier() if self.recipe.head is None else self._segmenter()
+        network.model_spec = self.spec
+        if task_of(network.output_shape) != self.spec.task:
+            raise ArgumentError(
+                f"{self.recipe.network} must be a network for {self.spec.task}, as the labels of "
+                f"{self.recipe.data} are, got {task_of(network.output_shape)}. Set head=fcn for "
+                "masks, head=null for labels, or choose another network."
+            )
+        return network
+
+    def _classifier(self) -> Any:
+        spec = self.spec
         if self.start is not None:
             return with_new_head(self.start, self.num_classes, spec.labels)
+        return self._built(num_classes=self.num_classes)
+
+    def _segmenter(self) -> Any:
+        recipe, start = self.recipe, self.start
+        if start is not None and start.model_spec.task == "segmentation":
+            raise ArgumentError(
+                f"head must be None for {recipe.start_from}, which has one, got {recipe.head!r}. "
+                "Set head=null."
+            )
+        backbone = self._built(include_top=False) if start is None else start
+        if not getattr(backbone, "stages", ()):
+            raise ArgumentError(
+                f"start_from must be a network of the zoo for a head, got {recipe.start_from}. It "
+                "does not say where its stages end."
+            )
+        made = segmenter(backbone, self.num_classes, str(recipe.head), recipe.output_stride)
+        # A copy of the layers: the phases change them, and the backbone may be that of `start`.
+        network = type(made).from_config(made.get_config())
+        transfer_weights(made, network)
+        return network
+
+    def _built(self, **arguments: Any) -> Any:
+        recipe = self.recipe
         try:
-            network = registry.builder(recipe.network)(
-                input_shape=spec.input_shape, num_classes=self.num_classes, **recipe.arguments
+            return registry.builder(recipe.network)(
+                input_shape=self.spec.input_shape, **arguments, **recipe.arguments
             )
         except TypeError as error:
             raise ArgumentError(
                 f"arguments must be those of {recipe.network}, got {recipe.arguments!r}: {error}."
             ) from error
-        network.model_spec = spec
-        return network
 
 
 def _label_set(class_names: tuple[str, ...] | None) -> str | tuple[str, ...] | None:

@@ -7,10 +7,18 @@ from typing import Any
 import keras
 from keras import ops
 
+from bnnzoo.data.source import IGNORED
 from bnnzoo.errors import ArgumentError
 from bnnzoo.training.recipes.schema import Phase
 
-__all__ = ["attention_loss", "cross_entropy", "distillation_loss", "logits_and_stages", "objective"]
+__all__ = [
+    "attention_loss",
+    "cross_entropy",
+    "distillation_loss",
+    "labels_and_shares",
+    "logits_and_stages",
+    "objective",
+]
 
 
 def logits_and_stages(network: Any) -> Any:
@@ -50,17 +58,36 @@ def cross_entropy(
 ) -> Any:
     """Returns the mean cross-entropy, in nats.
 
+    With masks, it is the mean over images of the mean over their pixels that have a class.
+
     Args:
-        labels: Class indices `(n,)`.
-        logits: `(n, classes)`.
+        labels: Class indices `(n,)`, or masks `(n, h, w)`, with `IGNORED` for no class.
+        logits: `(n, classes)`, or `(n, h, w, classes)`.
         smoothing: Share of each target that is spread evenly over all classes.
         weights: Weight of each image, `(n,)`.
     """
     logits = ops.cast(logits, "float32")
     classes = logits.shape[-1]
+    labels, shares = labels_and_shares(labels)
     targets = ops.one_hot(labels, classes) * (1.0 - smoothing) + smoothing / classes
     losses = -ops.sum(targets * ops.log_softmax(logits), axis=-1)
+    if shares is not None:
+        losses = ops.sum(losses * shares, axis=(1, 2))
     return ops.mean(losses if weights is None else losses * weights)
+
+
+def labels_and_shares(labels: Any) -> tuple[Any, Any | None]:
+    """Returns labels without `IGNORED`, and the share of each pixel in its image's mean.
+
+    Args:
+        labels: Class indices `(n,)`, whose shares are None, or masks `(n, h, w)`.
+    """
+    if len(labels.shape) == 1:
+        return labels, None
+    inside = ops.not_equal(labels, IGNORED)
+    counted = ops.cast(inside, "float32")
+    pixels = ops.maximum(ops.sum(counted, axis=(1, 2), keepdims=True), 1.0)
+    return ops.where(inside, labels, ops.zeros_like(labels)), counted / pixels
 
 
 def distillation_loss(teacher: Any, student: Any, temperature: float) -> Any:

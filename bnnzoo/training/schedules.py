@@ -10,8 +10,11 @@ import keras
 from keras import ops
 
 from bnnzoo.errors import ArgumentError
+from bnnzoo.training.recipes.schema import SCHEDULES
 
 __all__ = ["WarmupDecay"]
+
+POLY_POWER = 0.9
 
 
 @keras.saving.register_keras_serializable(package="bnnzoo")
@@ -21,14 +24,15 @@ class WarmupDecay(keras.optimizers.schedules.LearningRateSchedule):  # type: ign
     With t the step from 0, w `warmup_steps` and d `steps`:
     t < w: peak (t + 1) / w;
     later, with p = (t - w) / (d - w) limited to 1: peak (1 + cos(pi p)) / 2 for `cosine`,
-    peak (1 - p) for `linear`, peak for `constant`; for `steps`, peak times the share of the last
-    of the `drops` that t has reached.
+    peak (1 - p) for `linear`, peak (1 - p)^0.9 for `poly`, peak for `constant`; for `steps`, peak
+    times the share of the last of the `drops` that t has reached.
 
     Args:
         peak: Highest value.
         steps: Total number of steps.
         warmup_steps: Number of steps of the rise.
-        decay: `cosine`, `linear`, `constant` or `steps`.
+        decay: `cosine`, `linear`, `poly` (DeepLab's, https://arxiv.org/abs/1606.00915), `constant`
+            or `steps`.
         drops: Pairs of a step and a share, in order, for `steps`.
 
     Raises:
@@ -43,8 +47,8 @@ class WarmupDecay(keras.optimizers.schedules.LearningRateSchedule):  # type: ign
         decay: str = "cosine",
         drops: Sequence[tuple[int, float]] = (),
     ) -> None:
-        if decay not in ("cosine", "linear", "constant", "steps"):
-            raise ArgumentError(f"decay must be cosine, linear, constant or steps, got {decay!r}.")
+        if decay not in SCHEDULES:
+            raise ArgumentError(f"decay must be one of {', '.join(SCHEDULES)}, got {decay!r}.")
         if not 0 <= warmup_steps <= steps:
             raise ArgumentError(f"warmup_steps must be from 0 to {steps}, got {warmup_steps}.")
         self.peak = peak
@@ -61,6 +65,7 @@ class WarmupDecay(keras.optimizers.schedules.LearningRateSchedule):  # type: ign
         factor = {
             "cosine": 0.5 * (1.0 + ops.cos(math.pi * p)),
             "linear": 1.0 - p,
+            "poly": (1.0 - p) ** POLY_POWER,
             "constant": ops.ones_like(p),
             "steps": ops.ones_like(p),
         }[self.decay]

@@ -152,8 +152,9 @@ class _Trainer:
         )
         sample = images.some(calibration_indices(data.train, CALIBRATION_IMAGES, recipe.seed))
         start = calibrated(start, recipe, sample)
+        task = "segmentation" if data.test.has_masks else "classification"
         self.networks = NetworkMaker(
-            recipe, images.shape, data.num_classes, data.class_names, start
+            recipe, images.shape, data.num_classes, data.class_names, start, task
         )
         self.input_layer = input_layer(images, recipe.preprocessing, recipe.augmentation.pad)
 
@@ -257,7 +258,7 @@ class _Trainer:
         self.folder.write_log(self.rows)
         with self.folder.replacing(MODEL) as path:
             network.save(path)
-        batch_size = evaluation_batch(self.data.images.shape)
+        batch_size = evaluation_batch(self.data)
         measured = evaluate(network, self.data.test, batch_size=batch_size).to_dict()
         report = {
             "recipe": self.recipe.name,

@@ -8,7 +8,12 @@ import keras
 from keras import ops
 from numpy.typing import NDArray
 
-from bnnzoo.training.objective import cross_entropy, logits_and_stages, objective
+from bnnzoo.training.objective import (
+    cross_entropy,
+    labels_and_shares,
+    logits_and_stages,
+    objective,
+)
 from bnnzoo.training.recipes.schema import Phase
 
 __all__ = ["TrainingModel"]
@@ -92,6 +97,10 @@ class TrainingModel(keras.Model):  # type: ignore[misc]
         return loss + sum(self.losses, 0.0)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """Updates the accuracy."""
-        self.accuracy.update_state(y, y_pred["student"]["logits"], sample_weight)
+        """Updates the accuracy, with masks that of the pixels."""
+        labels, shares = labels_and_shares(y)
+        if shares is not None:
+            weights = 1.0 if sample_weight is None else ops.reshape(sample_weight, (-1, 1, 1))
+            sample_weight = shares * weights
+        self.accuracy.update_state(labels, y_pred["student"]["logits"], sample_weight)
         return self.get_metrics_result()

@@ -173,6 +173,19 @@ def test_batch_norms_of_a_packed_start_have_statistics(trained, rng):
     np.testing.assert_allclose(ops.convert_to_numpy(norm.moving_mean), mean, atol=1e-4)
 
 
+def test_both_splits_of_images_with_masks(tmp_path):
+    images, masks = tmp_path / "images", tmp_path / "masks"
+    whole = f"folder:{images},{masks}"
+    with pytest.raises(ArgumentError, match="must have the folders train and test, or --test-data"):
+        both_splits(whole)
+    assert both_splits(whole, "folder:a,b") == (whole, "folder:a,b")
+    for split in ("train", "val"):
+        (images / split).mkdir(parents=True)
+    train, val = (f"folder:{images}/{split},{masks}/{split}" for split in ("train", "val"))
+    assert both_splits(whole) == (train, val)
+    assert both_splits(whole, "folder:a,b") == (train, "folder:a,b")
+
+
 def test_both_splits(tmp_path):
     assert both_splits("keras:cifar10") == ("keras:cifar10:train", "keras:cifar10:test")
     assert both_splits("a.npz:train", "b") == ("a.npz:train", "b")

@@ -8,6 +8,7 @@ import pytest
 from keras import ops
 
 import bnnzoo
+from bnnzoo.data.source import IGNORED
 from bnnzoo.errors import ArgumentError
 from bnnzoo.training import Phase
 from bnnzoo.training.objective import (
@@ -36,6 +37,23 @@ def test_cross_entropy(rng, logits, smoothing):
     targets = np.eye(4)[labels] * (1 - smoothing) + smoothing / 4
     expected = -(targets * np.log(softmax(logits[0]))).sum(1).mean()
     got = float(ops.convert_to_numpy(cross_entropy(labels, logits[0], smoothing)))
+    assert got == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("weights", [None, [2.0, 0.0, 1.0]])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_cross_entropy_of_pixels_leaves_out_those_of_no_class(rng, smoothing, weights):
+    scores = rng.normal(size=(3, 4, 5, 6)).astype(np.float32)
+    masks = rng.integers(0, 6, (3, 4, 5))
+    masks[0, :2], masks[2] = IGNORED, IGNORED  # the last image has no labels at all
+    each = []
+    for mask, image in zip(masks, softmax(scores), strict=True):
+        inside = mask != IGNORED
+        targets = np.eye(6)[mask[inside]] * (1 - smoothing) + smoothing / 6
+        each.append(-(targets * np.log(image[inside])).sum() / max(inside.sum(), 1))
+    expected = np.mean(np.array(each) * (1 if weights is None else np.array(weights)))
+    given = None if weights is None else np.float32(weights)
+    got = float(ops.convert_to_numpy(cross_entropy(masks, scores, smoothing, given)))
     assert got == pytest.approx(expected, rel=1e-5)
 
 

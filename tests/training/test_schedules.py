@@ -13,6 +13,7 @@ from bnnzoo.training.schedules import WarmupDecay
 FORMULAS = {
     "cosine": lambda p: (1 + np.cos(np.pi * p)) / 2,
     "linear": lambda p: 1 - p,
+    "poly": lambda p: (1 - p) ** 0.9,
     "constant": lambda p: np.ones_like(p),
 }
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bnnzoo.data.prefetch import Prefetcher, default_workers
-from bnnzoo.data.preprocessing import Preprocessing
-from bnnzoo.data.source import Item, Source
+from bnnzoo.data.preprocessing import Box, Preprocessing, nearest
+from bnnzoo.data.source import IGNORED, Item, Source
 from bnnzoo.errors import DataError
 from bnnzoo.training.images.crops import Drawing
 from bnnzoo.training.images.image_arrays import fitting_of, with_axis
@@ -26,17 +26,19 @@ PART = 8  # images that one thread decodes at a time
 BATCHES_AHEAD = 2
 
 Filled = tuple[NDArray[Any], NDArray[np.int32]]
+Label = int | NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Images with labels that are read from their files whenever a step needs them.
+    """Images with labels or masks that are read from their files whenever a step needs them.
 
     Attributes:
         items: The images, not decoded.
         fitting: Fits an image to the network's size, in pixel values.
         pad: Zeros on every side before a window is cut out.
         workers: Number of threads that decode.
+        has_masks: Whether labels are masks `(h, w)`.
     """
 
     on_device: ClassVar[bool] = False
@@ -45,6 +47,7 @@ class ImageFiles:
     fitting: Preprocessing
     pad: int = 0
     workers: int = 1
+    has_masks: bool = False
 
     def __len__(self) -> int:
         return len(self.items)
@@ -93,22 +96,47 @@ class ImageFiles:
         if broken:
             raise broken[0]
 
-    def pixels(self, code: NDArray[np.int32], drawing: Drawing | None) -> tuple[Any, int]:
-        """Returns the pixels and the label of one code."""
+    def pixels(self, code: NDArray[np.int32], drawing: Drawing | None) -> tuple[Any, Label]:
+        """Returns the pixels and the label or the mask of one code."""
         index, top, left, flip = code.tolist()
         item = self.items[index]
-        image = with_axis(item.read())
+        image, mask = item.read_both()
+        image = with_axis(image)
+        box = None
+        if drawing is not None and drawing.min_area < 1:
+            box = drawing.box(index, *image.shape[:2])
+        fitted = self.fitting([image])[0] if box is None else self.fitting.part(image, box)
+        label: Label = item.label if mask is None else self._fit_mask(mask, box)
         if drawing is None:
-            return self.fitting([image])[0], item.label
-        if drawing.min_area < 1:
-            fitted = self.fitting.part(image, drawing.box(index, *image.shape[:2]))
-        else:
-            fitted = self.fitting([image])[0]
+            return fitted, label
+        window = _Window(self.pad, top, left, bool(flip))
+        fitted = window.cut(fitted, 0)
+        if isinstance(label, np.ndarray):
+            label = window.cut(label, IGNORED)
+        return np.clip(np.rint(fitted), 0, 255), label
+
+    def _fit_mask(self, mask: NDArray[np.uint8], box: Box | None) -> NDArray[np.uint8]:
+        if box is None:
+            return self.fitting.fit_mask(mask)
+        return nearest(mask, box, *self.shape[:2])
+
+
+class _Window(NamedTuple):
+    """A window of the size of an image, in the image with a border, and mirrored if `flip`."""
+
+    pad: int
+    top: int
+    left: int
+    flip: bool
+
+    def cut(self, image: NDArray[Any], border: int) -> NDArray[Any]:
+        """Returns the window of an image or a mask."""
         if self.pad:
-            height, width, _ = self.shape
-            padded = np.pad(fitted, ((self.pad, self.pad), (self.pad, self.pad), (0, 0)))
-            fitted = padded[top : top + height, left : left + width]
-        return np.clip(np.rint(fitted[:, :: -1 if flip else 1]), 0, 255), item.label
+            sides = ((self.pad, self.pad), (self.pad, self.pad), (0, 0))[: image.ndim]
+            height, width = image.shape[:2]
+            padded = np.pad(image, sides, constant_values=border)
+            image = padded[self.top : self.top + height, self.left : self.left + width]
+        return image[:, :: -1 if self.flip else 1]
 
 
 def open_files(
@@ -123,7 +151,7 @@ def open_files(
     """
     items: Any = source.items
     fitting = fitting_of(source, preprocessing, input_shape)
-    return ImageFiles(items, fitting, pad, default_workers())
+    return ImageFiles(items, fitting, pad, default_workers(), source.has_masks)
 
 
 @dataclass(frozen=True)
@@ -176,7 +204,8 @@ class _Batches(Iterator[Filled]):
         for begin in range(0, len(codes), batch_size):
             rows = codes[begin : begin + batch_size]
             pixels = np.empty((len(rows), *self.images.shape), self.dtype)
-            labels = np.empty(len(rows), np.int32)
+            sides = self.images.shape[:2] if self.images.has_masks else ()
+            labels = np.empty((len(rows), *sides), np.int32)
             for start in range(0, len(rows), PART):
                 part = slice(start, start + PART)
                 whole = (pixels, labels) if start + PART >= len(rows) else None

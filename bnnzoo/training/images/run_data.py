@@ -68,6 +68,11 @@ def open_data(recipe: Recipe, input_shape: Shape | None) -> RunData:
             f"{source.name} must have images of two classes or more, got {num_classes}. Add images "
             "of another class."
         )
+    if source.has_masks != test.has_masks:
+        raise DataError(
+            f"{source.name} and {test.name} must both have masks, or labels, got masks for one of "
+            "them. Choose other test images."
+        )
     source = source.within(num_classes)
     test = test.labelled_as(source.class_names).within(num_classes)
     read = image_reader(recipe, source, input_shape)
@@ -85,10 +90,16 @@ def image_reader(
 ) -> Callable[..., RunImages]:
     """Returns `load_arrays` or `open_files`, as `images` of the recipe says.
 
-    With `auto`, images are kept in memory if they are few and training does not use random parts
-    of them.
+    With `auto`, images are kept in memory if they are few, have no masks, and training does not use
+    random parts of them.
     """
     where = recipe.images
+    if source.has_masks and where == "memory":
+        raise ArgumentError(
+            "images must be files or auto for images with masks, got 'memory'. Set images=files."
+        )
+    if source.has_masks:
+        where = "files"
     if where == "auto":
         few = recipe.augmentation.min_area >= 1 and _values(recipe, source, input_shape)
         where = "memory" if few and few <= MAX_VALUES_IN_MEMORY else "files"
@@ -134,7 +145,8 @@ def _digest(source: Source, images: RunImages) -> str:
     items: Any = source.items
     for index in np.random.default_rng(0).permutation(len(source))[:DIGESTED].tolist():
         item = items[index]
-        pixels = item.read()
+        pixels, mask = item.read_both()
         state.update(repr((item.id, int(item.label), pixels.shape)).encode())
-        state.update(np.ascontiguousarray(pixels).data)
+        for array in (pixels,) if mask is None else (pixels, mask):
+            state.update(np.ascontiguousarray(array).data)
     return state.hexdigest()

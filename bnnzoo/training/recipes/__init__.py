@@ -2,7 +2,8 @@
 
 The manifest lists the accuracy, hardware and duration of a recipe in the records that name it. The
 recipes for MNIST, for BinaryNet on Fashion-MNIST and for its half-width variant on CIFAR-10 are for
-a CPU. The others need a GPU with bfloat16. Recipes for ImageNet are in `training.recipes.imagenet`.
+a CPU. The others need a GPU with bfloat16. Recipes for ImageNet are in `training.recipes.imagenet`,
+and those for images with masks in `training.recipes.segmentation`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 from bnnzoo.errors import ArgumentError, did_you_mean
 from bnnzoo.training.recipes.imagenet import IMAGENET_RECIPES
 from bnnzoo.training.recipes.schema import Augmentation, Phase, Recipe
+from bnnzoo.training.recipes.segmentation import SEGMENTATION_RECIPES
 
 __all__ = ["RECIPES", "recipe"]
 
@@ -196,7 +198,9 @@ _ALL = (
     ),
 )
 
-RECIPES: dict[str, Recipe] = {found.name: found for found in (*_ALL, *IMAGENET_RECIPES)}
+RECIPES: dict[str, Recipe] = {
+    found.name: found for found in (*_ALL, *SEGMENTATION_RECIPES, *IMAGENET_RECIPES)
+}
 
 
 def recipe(name: str) -> Recipe:

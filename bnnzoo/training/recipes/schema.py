@@ -24,7 +24,7 @@ from bnnzoo.records import read_record
 __all__ = ["TEACHERS", "Augmentation", "Phase", "Recipe", "check", "plain_fields", "type_names"]
 
 BINARIZE = ("nothing", "activations", "everything")
-SCHEDULES = ("cosine", "linear", "constant", "steps")
+SCHEDULES = ("cosine", "linear", "poly", "constant", "steps")
 BINARY_OPTIMIZERS = ("latent", "sgd", "bop")
 FLOAT_OPTIMIZERS = ("adam", "sgd")
 IMAGES = ("auto", "memory", "files")
@@ -41,7 +41,7 @@ MAXIMA = {
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Augmentation of training images.
+    """Augmentation of training images. Masks are padded, mirrored and cropped as their images.
 
     Attributes:
         pad: Each image is padded with this many zeros on every side, then a random window of its
@@ -66,8 +66,8 @@ class Phase:
         binarize: What is quantized: `everything`, `activations` only (kernels stay real), or
             `nothing` (the network's real-valued twin).
         learning_rate: Highest learning rate of Adam.
-        schedule: How the learning rate falls: `cosine` or `linear` to zero, in `steps`, or not at
-            all (`constant`).
+        schedule: How the learning rate falls: `cosine`, `linear` or `poly` to zero, in `steps`, or
+            not at all (`constant`).
         drops: For `steps`: pairs of an epoch, counted from 0, and the fraction of the highest
             learning rate that is used from that epoch on.
         warmup_epochs: Epochs of linear warm-up from zero, at most all epochs.
@@ -130,6 +130,10 @@ class Recipe:
         start_from: Trained network to start from, which gets a new classifier: `name.tag`, or a
             `.keras` or packed file. It must be a `network`; its arguments, shape and preprocessing
             are used.
+        head: Head for segmentation to put on a network for classification, `fcn` or `aspp`; see
+            `bnnzoo.load`. With `start_from`, it goes on that network.
+        output_stride: Image size divided by the size of the feature map that the head reads; None
+            takes the last one.
         preprocessing: Id of the preprocessing.
         augmentation: Augmentation of training images.
         images: Where images are during training: decoded once into `memory`, on the device; in
@@ -157,6 +161,8 @@ class Recipe:
     phases: tuple[Phase, ...]
     arguments: dict[str, Any] = field(default_factory=dict)
     start_from: str | None = None
+    head: str | None = None
+    output_stride: int | None = None
     preprocessing: str = "scale_pm1"
     augmentation: Augmentation = Augmentation()
     images: str = "auto"
@@ -220,6 +226,13 @@ def check(recipe: Recipe) -> Recipe:
         raise ArgumentError(f"seed must be below 2**32, as NumPy requires, got {recipe.seed}.")
     _least("augmentation.pad", recipe.augmentation.pad, 0)
     _check_random_crop(recipe)
+    if recipe.output_stride is not None:
+        _least("output_stride", recipe.output_stride, 1)
+        if recipe.head is None:
+            raise ArgumentError(
+                f"head must be given with output_stride={recipe.output_stride}, got None. Set "
+                "head=fcn, or arguments.output_stride of a network with its own head."
+            )
     if not 0 <= (recipe.batch_norm_momentum or 0.0) < 1:
         raise ArgumentError(
             f"batch_norm_momentum must be from 0 to below 1, got {recipe.batch_norm_momentum!r}. "

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bnnzoo.data.sources import mask_folders
 from bnnzoo.errors import ArgumentError, did_you_mean
 from bnnzoo.training.recipes.schema import (
     Augmentation,
@@ -80,11 +81,15 @@ def _flat(recipe: Recipe) -> dict[str, Any]:
 def both_splits(data: str, test_data: str | None = None) -> tuple[str, str]:
     """Returns training and test images of `keras:NAME`, `tfds:NAME`, `FILE.npz`, or a folder.
 
-    A folder contains `train` and one of `test`, `val` and `validation`.
+    A folder contains `train` and one of `test`, `val` and `validation`; so do both folders of
+    `folder:IMAGES,MASKS`.
 
     Raises:
         ArgumentError: `data` names test images; or it has none, and `test_data` is not given.
     """
+    masked = mask_folders(data)
+    if masked is not None:
+        return _masked_splits(data, masked, test_data)
     whole = data.removesuffix(":train")
     folder = Path(whole)
     base, _, split = whole.rpartition(":")
@@ -101,14 +106,30 @@ def both_splits(data: str, test_data: str | None = None) -> tuple[str, str]:
     if not folder.is_dir():
         return f"{whole}:train", test_data or f"{whole}:test"
     if (folder / "train").is_dir():
-        there = [name for name in TEST_FOLDERS if (folder / name).is_dir()]
-        return str(folder / "train"), test_data or str(folder / (there or TEST_FOLDERS)[0])
+        return str(folder / "train"), test_data or str(folder / _test_folder(folder))
+    return data, _required(data, test_data)
+
+
+def _masked_splits(data: str, folders: tuple[Path, Path], test_data: str | None) -> tuple[str, str]:
+    images, masks = folders
+    if not (images / "train").is_dir():
+        return data, _required(data, test_data)
+    test = _test_folder(images)
+    train, usual = (f"folder:{images / split},{masks / split}" for split in ("train", test))
+    return train, test_data or usual
+
+
+def _test_folder(folder: Path) -> str:
+    return next((name for name in TEST_FOLDERS if (folder / name).is_dir()), TEST_FOLDERS[0])
+
+
+def _required(data: str, test_data: str | None) -> str:
     if test_data is None:
         raise ArgumentError(
             f"{data} must have the folders train and test, or --test-data must name the test "
             "images. An accuracy on training images says nothing."
         )
-    return data, test_data
+    return test_data
 
 
 def _changed(recipe: Recipe, key: str, text: str) -> Recipe:

@@ -6,6 +6,7 @@ import dataclasses
 import threading
 import time
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,8 +15,9 @@ from PIL import Image
 from bnnzoo.data import open_source, preprocessing
 from bnnzoo.data.arrays import from_arrays
 from bnnzoo.data.images import read_image
-from bnnzoo.data.source import Item, Source
-from bnnzoo.errors import DataError
+from bnnzoo.data.palette import mask_png
+from bnnzoo.data.source import IGNORED, Item, Source
+from bnnzoo.errors import ArgumentError, DataError
 from bnnzoo.training import Augmentation
 from bnnzoo.training.images.crops import Drawing
 from bnnzoo.training.images.image_arrays import ImageArrays, evaluation_codes, training_codes
@@ -60,6 +62,54 @@ def test_parts_are_cut_resized_and_mirrored_as_numpy_does(photos, name):
         expected = resize(image[top : top + h, left : left + w], 32, 24)
         expected = expected[:, ::-1] if code[3] else expected
         np.testing.assert_array_equal(found, np.rint(expected).clip(0, 255))
+
+
+@pytest.fixture(scope="module")
+def shown_masks(tmp_path_factory):
+    """Images that show their masks, in several sizes: class 1 is white, pixels of no class grey."""
+    folder = tmp_path_factory.mktemp("masks")
+    rng = np.random.default_rng(5)
+    for kind in ("images", "masks"):
+        (folder / kind).mkdir()
+    for i in range(6):
+        height, width = rng.integers(40, 70, 2)
+        coarse = Image.fromarray(rng.choice(np.array([0, 1, 255], np.uint8), (4, 5)))
+        mask = np.asarray(coarse.resize((width, height), Image.Resampling.NEAREST))
+        shade = np.select([mask == 0, mask == 1], [np.uint8(1), np.uint8(255)], np.uint8(128))
+        Image.fromarray(np.repeat(shade[..., None], 3, axis=2)).save(folder / f"images/{i}.png")
+        (folder / f"masks/{i}.png").write_bytes(mask_png(mask))
+    return open_source(f"folder:{folder}/images,{folder}/masks")
+
+
+@pytest.mark.parametrize("min_area", [1.0, 0.3])
+def test_masks_are_cropped_padded_and_mirrored_with_their_images(shown_masks, min_area):
+    augmentation = Augmentation(pad=3, flip=True, min_area=min_area)
+    images = open_files(shown_masks, "scale_pm1", SHAPE, pad=3)
+    codes, pixels, masks = epoch_of(images, epoch=2, augmentation=augmentation, batch_size=4)
+    assert masks.shape == (6, 32, 24) and masks.dtype == np.int32
+    shades = pixels[..., 0]
+    assert (masks[shades == 0] == IGNORED).all() and (shades == 0).any(), "the border has no class"
+    for shade, label in ((1, 0), (255, 1), (128, IGNORED)):
+        # Resizing mixes shades only within a pixel of an edge.
+        assert (masks[shades == shade] == label).mean() > 0.985
+        assert (shades == shade).mean() > 0.1
+    assert {code[3] for code in codes.tolist()} == {0, 1}
+
+
+def test_masks_are_measured_as_evaluation_fits_them(shown_masks):
+    images = open_files(shown_masks, "scale_pm1", SHAPE)
+    _, masks = taken(images, evaluation_codes(np.arange(6), Augmentation()), batch_size=4)
+    fitting = preprocessing.get("scale_pm1", SHAPE)
+    expected = [fitting.fit_mask(item.mask()) for item in shown_masks.items]
+    np.testing.assert_array_equal(masks, expected)
+
+
+def test_images_with_masks_stay_in_files(shown_masks):
+    recipe = photo_recipe(Path(), preprocessing="scale_pm1", augmentation=Augmentation())
+    read = image_reader(recipe, shown_masks, SHAPE)
+    assert isinstance(read(shown_masks, input_shape=SHAPE), ImageFiles)
+    with pytest.raises(ArgumentError, match="images must be files or auto for images with masks"):
+        image_reader(dataclasses.replace(recipe, images="memory"), shown_masks, SHAPE)
 
 
 def test_without_random_parts_files_are_what_memory_is(rng):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from bnnzoo import registry, training
+from bnnzoo.data import preprocessing
 from bnnzoo.data.sources import check_source
 from bnnzoo.errors import ArgumentError
 from bnnzoo.training import RECIPES, Augmentation, Recipe
@@ -20,7 +21,8 @@ from tests.architectures.models import swept
 from tests.training.tiny import write_photos
 
 IMAGENET = [name for name in RECIPES if ".imagenet2012" in name]
-SMALL = [name for name in RECIPES if name not in IMAGENET]
+MASKS = [name for name in RECIPES if name.endswith(".masks")]
+SMALL = [name for name in RECIPES if name not in (*IMAGENET, *MASKS)]
 SHAPES = {"mnist": (28, 28, 1), "fashion_mnist": (28, 28, 1), "cifar10": (32, 32, 3)}
 
 
@@ -33,7 +35,7 @@ def test_what_a_recipe_names_exists(name):
     recipe = check(RECIPES[name])
     assert recipe.name == name
     assert registry.resolve(recipe.network).architecture == recipe.network
-    if name in SMALL or importlib.util.find_spec("tensorflow_datasets"):
+    if name in SMALL or (name in IMAGENET and importlib.util.find_spec("tensorflow_datasets")):
         check_source(recipe.data)
         check_source(recipe.test_data)
     assert recipe.summary
@@ -49,6 +51,18 @@ def test_the_networks_of_every_phase_are_built(name):
     assert networks[-1].output_shape == (None, 10)
     assert keras.config.dtype_policy().name == "float32"
     assert networks[0].layers[-2].compute_dtype == recipe.precision.removeprefix("mixed_")
+
+
+@pytest.mark.parametrize("name", swept(MASKS, ["birealnet20.masks"]))
+def test_recipes_for_masks_make_networks_for_segmentation(name):
+    recipe = RECIPES[name]
+    shape = (*preprocessing.get(recipe.preprocessing).size, 3)
+    with pytest.raises(ArgumentError, match="must be a network for classification"):
+        NetworkMaker(recipe, shape, 4, None).network(0)
+    network = NetworkMaker(recipe, shape, 4, None, task="segmentation").network(0)
+    assert network.output_shape == (None, *shape[:2], 4)
+    assert network.model_spec.task == "segmentation"
+    assert [phase.schedule for phase in recipe.phases] == ["poly"]
 
 
 def larq_quicknet(epoch):
@@ -152,7 +166,10 @@ def train_small(recipe, small_sets, folder):
     return training.train(small, folder)
 
 
-@pytest.mark.parametrize("name", swept(RECIPES, ["binarynet_mlp.mnist-bop"], rest="long"))
+EVERY = [name for name in RECIPES if name not in MASKS]
+
+
+@pytest.mark.parametrize("name", swept(EVERY, ["binarynet_mlp.mnist-bop"], rest="long"))
 def test_two_epochs_of_a_small_set(name, small_sets, tmp_path):
     report = train_small(RECIPES[name], small_sets, tmp_path / "run")
     assert report["epochs"] == max(len(RECIPES[name].phases), 2)
