@@ -70,7 +70,11 @@ def test_wheel_has_the_code_and_the_data_and_nothing_else(wheel):
     assert "bnnzoo/weights_manifest.json" in names and "bnnzoo/py.typed" in names
     assert any(name.endswith("licenses/NOTICE") for name in names)
     extensions = sorted(name.partition(".")[0] for name in names if name.endswith(".so"))
-    assert extensions == ["bnnzoo/runtime/_engine", "bnnzoo/training/native/_network"]
+    assert extensions == [
+        "bnnzoo/data/_resampling",
+        "bnnzoo/runtime/_engine",
+        "bnnzoo/training/native/_network",
+    ]
     # A sample of images, class names, the engines: more than that and the weights is an accident.
     weights = sum(p.stat().st_size for p in (ROOT / "bnnzoo" / "pretrained").iterdir())
     assert wheel.stat().st_size < 3_000_000 + weights

@@ -354,3 +354,36 @@ def test_one_image_of_a_list_is_in_memory_at_a_time():
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[2] < peaks[1] + 8e6, peaks
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 3), (2, 5, 1), (7, 3, 3), (224, 224, 3), (333, 500, 3), (60, 61, 1)]
+)
+@pytest.mark.parametrize("size", [(224, 224), (5, 3), (1, 64)])
+def test_the_extension_resamples_as_numpy_does_to_the_bit(
+    rng: np.random.Generator, shape: tuple[int, ...], size: tuple[int, int]
+) -> None:
+    image = rng.integers(0, 256, shape, np.uint8)
+    taps = [resampling._bicubic_taps(a, b) for a, b in zip(shape, size, strict=False)]
+    native = resampling._extension().resample(image, *taps[0], *taps[1])
+    np.testing.assert_array_equal(native, resampling._resample(image, *taps))
+    np.testing.assert_array_equal(native, resampling.resize_bicubic_tf1(image, *size))
+
+
+def test_without_the_extension_numpy_resamples(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = rng.integers(0, 256, (9, 8, 3), np.uint8)
+    expected = resampling.resize_bicubic_tf1(image, 4, 6)
+    monkeypatch.setattr(resampling, "_extension", lambda: None)
+    np.testing.assert_array_equal(resampling.resize_bicubic_tf1(image, 4, 6), expected)
+
+
+def test_the_extension_refuses_taps_outside_the_image(rng: np.random.Generator) -> None:
+    image, weights = rng.integers(0, 256, (4, 4, 3), np.uint8), np.ones((1, 2), np.float32)
+    inside, outside = np.array([[0, 3]]), np.array([[0, 4]])
+    for rows, columns in ((outside, inside), (inside, outside), (inside, -outside)):
+        with pytest.raises(ValueError, match="inside the image"):
+            resampling._extension().resample(image, rows, weights, columns, weights)
+    with pytest.raises(ValueError, match="index per weight"):
+        resampling._extension().resample(image, inside, weights[:, :1], inside, weights)
