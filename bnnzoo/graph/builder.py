@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -98,6 +99,23 @@ class GraphBuilder:
         self.nodes[new] = dataclasses.replace(self.nodes.pop(old), name=new)
         self.types[new] = self.types.pop(old)
         return new
+
+    def clipped(self, value: str, source: str | None = None) -> tuple[str, float, float]:
+        """Returns the input of a chain of clips, and the range of its result.
+
+        Args:
+            value: The result of the clips, if there are any.
+            source: Value at which the chain ends; None follows all clips.
+        """
+        chain: list[Node] = []
+        while value != source and value in self.nodes and self.nodes[value].op == "clip":
+            chain.append(self.nodes[value])
+            value = chain[-1].inputs[0]
+        low, high = -math.inf, math.inf
+        for clip in reversed(chain):
+            least, most = clip.attributes["low"], clip.attributes["high"]
+            low, high = (min(max(end, least), most) for end in (low, high))
+        return value, low, high
 
     def graph(self, *outputs: str) -> Graph:
         """Returns the graph."""

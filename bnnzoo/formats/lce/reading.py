@@ -175,22 +175,6 @@ class Reading:
             return name
         return self._kept[key]
 
-    def clipped(self, value: Value, source: str | None = None) -> tuple[str, float, float]:
-        """Returns the input of a chain of clips, and the range of its result.
-
-        Args:
-            value: The result of the clips, if there are any.
-            source: Value at which the search ends; None follows all clips.
-        """
-        nodes, name, chain = self.builder.nodes, value.name, []
-        while name != source and name in nodes and nodes[name].op == "clip":
-            chain.append(nodes[name].attributes)
-            name = nodes[name].inputs[0]
-        low, high = -math.inf, math.inf
-        for limits in reversed(chain):
-            low, high = (min(max(end, limits["low"]), limits["high"]) for end in (low, high))
-        return name, low, high
-
     def scaled(self, value: Value) -> tuple[Value, float | None]:
         """Returns the input and the factor of a scaled value; the value and None for others."""
         node = self.builder.nodes.get(value.name)

@@ -107,7 +107,7 @@ def _clipped(operation: Operation, condition: Condition) -> Value | None:
             continue
         if condition.bound is None or uniform(bound.array) != condition.bound:
             continue
-        source, low, high = operation.reading.clipped(value, condition.value.name)
+        source, low, high = operation.reading.builder.clipped(value.name, condition.value.name)
         if source == condition.value.name and low <= condition.bound <= high:
             is_least = condition.below == (place == 1)
             limits = (condition.bound, math.inf) if is_least else (-math.inf, condition.bound)
@@ -152,7 +152,7 @@ def round_levels(operation: Operation) -> Value:
     operation.operands(1, 1)
     value = operation.value(0)
     source, steps = operation.reading.scaled(value)
-    _, low, high = operation.reading.clipped(source)
+    _, low, high = operation.reading.builder.clipped(source.name)
     bits = next((n for n in range(1, _MAX_LEVEL_BITS + 1) if 2**n - 1 == steps), None)
     if bits is None or low < 0 or high > 1:
         raise operation.wrong("its input must be 2^bits - 1 times a value clipped to [0, 1]")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bnnzoo.formats.qonnx.choosing import choose, range_of
+from bnnzoo.formats.qonnx.choosing import choose
 from bnnzoo.formats.qonnx.reading import Array, Choice, Condition, Value, compact
 from bnnzoo.formats.qonnx.reading_operation import Operation
 
@@ -236,7 +236,7 @@ def round_(operation: Operation) -> Value:
     """Round of (2^bits - 1) * x with x from 0 to 1: the levels of DoReFa-Net."""
     operation.operands(1, 1)
     source, steps = operation.scaled(operation.value())
-    low, high = range_of(operation, source)
+    _, low, high = operation.reading.builder.clipped(source.name)
     bits = next((n for n in range(1, _MAX_LEVEL_BITS + 1) if 2**n - 1 == steps), None)
     if bits is None or low < 0 or high > 1:
         raise operation.wrong("its input must be (2^bits - 1) * x with x clipped to 0 and 1")
