@@ -1,4 +1,4 @@
-"""Networks of small dyadic numbers: float32 holds every value exactly, on every machine."""
+"""Networks of small dyadic numbers, whose values float32 represents exactly on every machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ONE = {"strides": (1, 1), "dilation": (1, 1), "padding": (0, 0, 0, 0), "groups":
 
 
 def _borders() -> Graph:
-    """Bits with borders of -1, 0 and +1, of another width on every side."""
+    """Bits with padding of -1, 0 and +1, with a different width on every side."""
     builder = GraphBuilder(np.random.default_rng(1), (7, 8, 4))
     bits = builder.add("sign", "images")
     window = {"strides": (2, 1), "dilation": (1, 2), "padding": (0, 1, 2, 3), "groups": 2}
@@ -62,7 +62,7 @@ NETWORKS = {
 
 
 def exact_input(graph: Graph) -> np.ndarray:
-    """An input of sixteenths, zeros of both signs among them."""
+    """An input of sixteenths, including zeros of both signs."""
     rng = np.random.default_rng(7)
     x = (rng.integers(-24, 25, (1, *graph.input_shape)) / 16).astype(np.float32)
     x.ravel()[::5], x.ravel()[1::5] = 0.0, -0.0

@@ -37,7 +37,7 @@ class Case:
 
 
 def model_of(case: Case, outputs: Sequence[str] = ("y",)) -> onnx.ModelProto:
-    """Returns the file of a case."""
+    """Returns the model of a case."""
     shape = ",".join(map(str, case.shape))
     results = ",".join(f"float {name}" for name in outputs)
     model = onnx.parser.parse_model(

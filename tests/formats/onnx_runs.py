@@ -1,4 +1,4 @@
-"""Runs what the QONNX writer drew, and compares every value with the reference interpreter's.
+"""Runs files of the QONNX writer, and compares every value with the reference interpreter's.
 
 A sign may flip where its input is next to zero, so the reference interpreter takes the signs and
 levels of who is compared with it, and these must be right but for the rounding of their input.
@@ -33,7 +33,7 @@ def file_of(graph: Graph, name: str = "net") -> onnx.ModelProto:
 
 
 def by_onnxruntime(model: onnx.ModelProto, input: str, x: Array) -> dict[str, Array]:
-    """Runs a file by the definitions in it, and returns every value."""
+    """Runs a file with the functions that it defines, and returns every value."""
     import onnxruntime
 
     copy = onnx.ModelProto()

@@ -1,4 +1,4 @@
-"""QONNX files compute what the reference computes, value by value, and say what they hold."""
+"""QONNX files compute the same values as the reference interpreter, and have its types."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class RealBuilder(GraphBuilder):
 
 
 def source_graph(seed: list[int]) -> Graph:
-    """A random graph without inputs in 8 bits, which QONNX cannot say."""
+    """A random graph without inputs in 8 bits, which QONNX cannot express."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(GraphBuilder, "in_8_bits", False)
         return random_graph(np.random.default_rng(seed))
@@ -92,7 +92,7 @@ def ops(model: onnx.ModelProto) -> list[str]:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_graphs_of_several_inputs_and_outputs(seed):
-    """Of exact numbers, through the file as it is: ends have the names of the graph."""
+    """Compares exact numbers. Inputs and outputs have the names of the graph."""
     import onnxruntime
 
     rng = np.random.default_rng(seed)

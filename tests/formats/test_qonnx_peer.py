@@ -1,4 +1,4 @@
-"""The package qonnx, and hls4ml, understand our files; scripts/test_qonnx.sh installs them."""
+"""The package qonnx and hls4ml read our files. scripts/test_qonnx.sh installs them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_qonnx_runs_random_graphs_as_the_oracle(seed):
 
 @pytest.fixture(scope="module", params=MODELS)
 def architecture(request, traced):
-    """An architecture for its smallest images: its name, and what is known of it."""
+    """An architecture with its smallest images: its name and its properties."""
     return request.param, traced(request.param)
 
 
@@ -104,7 +104,7 @@ BINARY = {
 
 
 def unpadded() -> keras.Model:
-    """A network as FINN's own: no borders, as a bipolar number cannot be 0."""
+    """A network like FINN's own: without padding, because a bipolar number cannot be 0."""
     inputs = keras.Input((12, 12, 3))
     x = nn.QuantConv2D(8, 3, **{**BINARY, "input_quantizer": None})(inputs)
     x = layers.BatchNormalization()(x)
