@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Feeds changed files to the reader and to the runtime, and counts how far each gets.
+"""Feeds mutated files to the readers and to the runtime, and counts how far each gets.
 
     python scripts/fuzz_packed.py --files 200000 --output fuzz/
     python scripts/fuzz_packed.py --format lce --files 50000 --output fuzz/
@@ -9,18 +9,22 @@
     python scripts/fuzz_packed.py --format h5-model --files 5000 --memory-mb 12000 --output fuzz/
     python scripts/fuzz_packed.py --format torch --files 20000 --output fuzz/
 
-Half of the files have bytes changed at random; the other half have changed graphs, shapes and
-values with correct digests: `tests/formats/mutations.py` makes both, `lce_mutations.py` those
-of Larq Compute Engine, `onnx_mutations.py` those of ONNX and `openvino_mutations.py` those of
-OpenVINO, which become packed files first,
-`tests/hdf5_mutations.py` weight files of Keras, which a small model reads and which need `keras`,
-`tests/hdf5_model/mutations.py` whole models of Keras 2,
-`tests/checkpoints/mutations.py` those of PyTorch, whose tensors must be those that PyTorch reads,
-where it is installed. Each of the others goes through `read`, the engine's construction and one
-call. A `WeightsError` or a result is correct; anything else is a finding: another exception, a
-warning, a crash, a hang, more memory than allowed, results that depend on the threads, or that
-differ from the reference interpreter where nothing is rounded. The work is done in processes that
-may die. `--run R --first N --files 1` repeats case N of run R.
+Half of the files have bytes changed at random. The other half have changed graphs, shapes and
+values with correct digests. The mutations are in
+
+- `tests/formats/mutations.py` for packed files,
+- `tests/formats/lce_mutations.py`, `onnx_mutations.py` and `openvino_mutations.py` for these
+  formats, whose networks are converted to packed files first,
+- `tests/hdf5_mutations.py` for weight files of Keras, which are read into a small model (needs
+  Keras), and `tests/hdf5_model/mutations.py` for whole models of Keras 2,
+- `tests/checkpoints/mutations.py` for PyTorch checkpoints, whose tensors are compared with those
+  that PyTorch reads if it is installed.
+
+Packed files are read, the engine is constructed, and the network runs once. A `WeightsError` or a
+result is correct. Anything else is a finding: another exception, a warning, a crash, a hang, more
+memory than allowed, results that depend on the number of threads, or results that differ from the
+reference interpreter although nothing is rounded. The work is done in processes that may crash.
+`--run R --first N --files 1` repeats case N of run R.
 
 Sanitizers need address space: `--memory-mb 0` with them.
 """
@@ -77,11 +81,11 @@ if TYPE_CHECKING:
     from bnnzoo.runtime import Model
 
 STAGES = ("container", "validation", "engine", "predict", "result", "reference")
-# Functions of the readers in which nothing is known of the network yet.
+# Functions of the readers that parse the container, before the network is known.
 _CONTAINER = {"parse", "_check_metadata", "_check_arrays", "_members", "read_pickle", "_find"}
-# A right network may ask for more work than a test has time for.
+# A valid network may need more time than a test has.
 MAX_PRODUCTS = 3e8
-# And return more than a test has memory for.
+# And its output may need more memory than a test has.
 MAX_OUTPUT_ELEMENTS = 2**25
 MAX_ORACLE_PRODUCTS = 1e6
 _ROUNDING = {
@@ -91,7 +95,7 @@ _ROUNDING = {
 
 @dataclass(frozen=True)
 class Format:
-    """Files of one kind: how wrong ones are made, and how they are read."""
+    """A file format: how files are mutated, and how they are read."""
 
     mutated: Callable[[int, int], tuple[bytes, str]]
     read: Callable[[bytes], PackedFile | None]
@@ -99,7 +103,7 @@ class Format:
 
 
 def converted(from_bytes: Callable[[bytes], tuple[Graph, NetworkInfo]], data: bytes) -> PackedFile:
-    """Returns what `bnnzoo convert` makes of a file of another format."""
+    """Returns the packed file that `bnnzoo convert` writes for a file of another format."""
     graph, info = from_bytes(data)
     try:
         return packed.from_bytes(packed.to_bytes(apply(graph, STORED)[0], info))
@@ -109,7 +113,7 @@ def converted(from_bytes: Callable[[bytes], tuple[Graph, NetworkInfo]], data: by
 
 @functools.cache
 def keras_network() -> Any:
-    """Returns what weight files are read into, in the process that reads them."""
+    """Returns the model that weight files are read into."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from tests import hdf5_mutations

@@ -168,6 +168,17 @@ LARGE = {
     "repeated": lambda: model_of(Case(
         "o = Expand(c, s) p = Transpose<perm=[1,0]>(o) q = Add(p, p) r = Reshape(q, t) "
         "y = Add(x, r)", {"s": ints(2**15, 2**15), "c": reals(1), "t": ints(-1)}, (1, 3))),
+    "broadcast": lambda: model_of(Case(
+        "o = ConstantOfShape(s) y = Add(x, o)", {"s": ints(1, 3, 2**27, 5)})),
+    "divisor": lambda: model_of(Case(
+        "o = ConstantOfShape<value = float[1] {2}>(s) y = Div(x, o)", {"s": ints(1, 3, 2**27, 5)})),
+    "kernel": lambda: model_of(Case(
+        "o = ConstantOfShape(s) y = Conv(x, o)", {"s": ints(2**27, 3, 2, 2)})),
+    "variance": lambda: model_of(Case(
+        "o = ConstantOfShape(s) y = BatchNormalization(x, o, o, o, o)", {"s": ints(2**30)})),
+    "indices": lambda: model_of(Case(
+        "o = ConstantOfShape<value = int64[1] {0}>(s) y = Gather<axis=2>(x, o)",
+        {"s": ints(2**30)})),
     "tiled": lambda: model_of(Case("a = Tile(x, c) b = Tile(a, c) d = Tile(b, c) y = Tile(d, c)",
                                    {"c": ints(1, 1, 1, 1000)})),
     "a vector per number": lambda: model_of(Case(

@@ -54,10 +54,7 @@ def _fake_quantize(operation: Operation) -> Value:
     operation.operands(5, 5)
     levels = operation.integer("levels", least=2)
     value = operation.value()
-    low, high, least, most = (
-        operation.aligned(operation.constant(place).astype(np.float32), value)
-        for place in range(1, 5)
-    )
+    low, high, least, most = (operation.parameter(place, value) for place in range(1, 5))
     if levels == 2 and (low <= high).all():
         middle = np.where(low == high, low, low / 2 + high / 2)
         # x > middle where middle - x < 0. At the middle itself, one half rounds to 0.

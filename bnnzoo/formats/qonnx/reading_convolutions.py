@@ -49,13 +49,13 @@ def _pair(operation: Operation, name: str) -> tuple[int, ...]:
 
 
 def _kernel(operation: Operation) -> Array:
-    kernel = operation.constant(1)
+    kernel = operation.whole(1)
     if kernel.ndim != 4 or 0 in kernel.shape:
         raise operation.wrong(f"input 1 must be a kernel with 4 axes, got shape {kernel.shape}")
     wanted = operation.integers("kernel_shape")
     if wanted not in (None, kernel.shape[2:]):
         raise operation.wrong(f"kernel_shape must be {kernel.shape[2:]}, got {wanted}")
-    return kernel.astype(np.float32)
+    return kernel
 
 
 def _one_scale(kernel: Array) -> Array:
@@ -140,7 +140,7 @@ def gemm(operation: Operation) -> Value:
     if operation.operand(2) is None:
         return sums
     beta = np.float32(operation.number("beta", 1.0))
-    return operation.affine("bias", sums, bias=beta * operation.constant(2).astype(np.float32))
+    return operation.affine("bias", sums, bias=beta * operation.parameter(2, sums))
 
 
 def matmul(operation: Operation) -> Value:
@@ -150,10 +150,10 @@ def matmul(operation: Operation) -> Value:
 
 
 def _weights(operation: Operation) -> Array:
-    weights = operation.constant(1)
+    weights = operation.whole(1)
     if weights.ndim != 2 or 0 in weights.shape:
         raise operation.wrong(f"input 1 must be a matrix, got shape {weights.shape}")
-    return weights.astype(np.float32)
+    return weights
 
 
 def _dense(operation: Operation, value: Value, weights: Array) -> Value:

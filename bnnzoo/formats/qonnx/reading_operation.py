@@ -109,6 +109,17 @@ class Operation:
             raise self.wrong(f"input {place} must be finite")
         return array
 
+    def whole(self, place: int) -> Array:
+        """Returns a constant input as float32, after counting the elements that it repeats."""
+        array = self.constant(place)
+        if compact(array).size < array.size:
+            self.reading.spend(array.size)
+        return array.astype(np.float32)
+
+    def parameter(self, place: int, value: Value) -> Array:
+        """Returns a constant input that broadcasts to a tensor as float32; see `aligned`."""
+        return self.aligned(self.constant(place), value).astype(np.float32)
+
     def scalar(self, place: int, default: float | None = None) -> float:
         """Returns a constant input with one element, or the default if it is omitted."""
         array = self.operand(place)

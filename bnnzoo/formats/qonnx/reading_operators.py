@@ -126,9 +126,7 @@ def _batch_norm(operation: Operation) -> Value:
     if operation.results > 1 or operation.integer("training_mode", 0):
         raise operation.wrong("it must be in inference mode")
     value = operation.last(operation.value(), 0)
-    gamma, beta, mean, variance = (
-        operation.constant(place).astype(np.float32) for place in range(1, 5)
-    )
+    gamma, beta, mean, variance = (operation.whole(place) for place in range(1, 5))
     epsilon = operation.number("epsilon", 1e-5)
     if not (variance.astype(np.float64) + epsilon > 0).all():
         raise operation.wrong("the sum of its variance and epsilon must be above 0")
@@ -166,7 +164,8 @@ def _two(op: str, operation: Operation) -> Found:
         known = _combined(op, operation, *pair)
         return operation.add(op, op, *pair) if known is None else known
     place = 1 if isinstance(first, Value) else 0
-    value, array = operation.value(1 - place), operation.constant(place).astype(np.float32)
+    value = operation.value(1 - place)
+    array = operation.parameter(place, value)
     if op == "multiply":
         if operation.is_zero(place):
             return operation.zero()
@@ -218,10 +217,11 @@ def _multiply(operation: Operation) -> Found:
 def _divide(operation: Operation) -> Value:
     """Div of a value by a constant."""
     operation.operands(2, 2)
-    divisor = operation.constant(1).astype(np.float32)
+    array, value = operation.constant(1), operation.value()
+    divisor = operation.aligned(array, value).astype(np.float32)
     if (divisor == 0).any():
         raise operation.wrong("input 1 must not be 0")
-    return operation.affine("affine", operation.value(), scale=1 / divisor)
+    return operation.affine("affine", value, scale=1 / divisor)
 
 
 def _sum(operation: Operation) -> Value:

@@ -93,6 +93,7 @@ def gather(operation: Operation) -> Value:
     length = value.shape[axis]
     if axis == 0 or indices.dtype.kind not in "iu" or indices.ndim > 1 or indices.size == 0:
         raise operation.wrong("its indices must be a scalar or a list, and its axis not the batch")
+    operation.reading.spend(indices.size)
     if indices.min() < -length or indices.max() >= length:
         raise operation.wrong(f"its indices must be {-length} to {length - 1}")
     places = (indices.astype(np.int64) % length).reshape(-1).tolist()

@@ -43,15 +43,15 @@ def bipolar_quant(operation: Operation) -> Value:
     """BipolarQuant: (x, scale)."""
     operation.operands(2, 2)
     signs = _bits(operation, "signs", operation.value())
-    return operation.affine("scaled", signs, scale=operation.constant(1))
+    return operation.affine("scaled", signs, scale=operation.parameter(1, signs))
 
 
 def quant(operation: Operation) -> Value:
     """Quant: (x, scale, zero point, bits), to 2^bits levels, or to -1, 0 and +1."""
     operation.operands(4, 4)
     operation.word("rounding_mode", "ROUND")
-    value, scale, zero = operation.value(), operation.constant(1), operation.constant(2)
-    scale, zero = scale.astype(np.float32), zero.astype(np.float32)
+    value = operation.value()
+    scale, zero = operation.parameter(1, value), operation.parameter(2, value)
     if not (scale > 0).all() or (zero != np.rint(zero)).any():
         raise operation.wrong("its scale must be above 0, and its zero point must be an integer")
     bits = operation.scalar(3)
@@ -164,7 +164,7 @@ def compare(operation: Operation, *, below: bool, strict: bool) -> Condition:
     else:
         place = 1 if isinstance(first, Value) else 0
         value = operation.value(1 - place)
-        bound = operation.aligned(operation.constant(place).astype(np.float32), value)
+        bound = operation.parameter(place, value)
         sign = 1.0 if (below == strict) == (place == 1) else -1.0
         difference = operation.affine("difference", value, scale=sign, bias=-sign * bound)
     bits = operation.add("bits", "sign", difference)
@@ -227,7 +227,7 @@ def where(operation: Operation) -> Value:
 def _taken(operation: Operation, place: int) -> Value | Array | float:
     """Returns an input: a value, a constant array, or a number if all its elements are equal."""
     if isinstance(operation.operand(place), np.ndarray):
-        array = compact(operation.constant(place).astype(np.float32))
+        array = compact(operation.constant(place)).astype(np.float32)
         return float(array.item()) if array.size == 1 else array
     return operation.value(place)
 

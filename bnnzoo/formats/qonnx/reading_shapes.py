@@ -217,8 +217,10 @@ def _lengths(operation: Operation, value: Value, old: bool) -> tuple[int, ...]:
         if len(wanted) != 4 or wanted[:2] != value.shape[:2]:
             raise operation.wrong(f"it must keep batch and channels, got {wanted}")
         return wanted[2:]
-    factors = operation.constant(1 if old else 2).astype(np.float64)
-    if factors.shape != (4,) or (factors[:2] != 1).any():
+    factors = operation.whole(1 if old else 2).astype(np.float64)
+    if factors.shape != (4,):
+        raise operation.wrong(f"it must have 4 factors, got shape {factors.shape}")
+    if (factors[:2] != 1).any():
         raise operation.wrong(f"it must keep batch and channels, got {factors.tolist()}")
     lengths = factors[2:] * value.shape[2:]
     if (lengths != np.rint(lengths)).any():
