@@ -1,4 +1,4 @@
-"""Outputs of authors' own code, for weights that are drawn from their names.
+"""Outputs of the authors' code, for weights that are drawn with seeds from their names.
 
 `tests/data/modern/NAME.npz` has, for a network of the authors' PyTorch code in double precision:
 
@@ -75,7 +75,7 @@ class Golden:
         return self._arrays["logits"]
 
     def checkpoint(self) -> bytes:
-        """Returns a file as the authors publish it: their names, prefix and shapes."""
+        """Returns a file as the authors publish it, with their names, prefix and shapes."""
         values = {
             f"module.{name}": self._drawn(name, kind, shape).reshape(stored or shape)
             for name, kind, shape, stored in self.about["weights"]

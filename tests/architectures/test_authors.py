@@ -1,4 +1,4 @@
-"""Networks equal their authors' own code: logits within 1e-4 deviations, block by block."""
+"""Networks equal the authors' code: logits within 1e-4 standard deviations, and block by block."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def summary(value):
 
 @pytest.mark.parametrize("name", swept(GOLDENS, ["adabin_resnet20", "reactnet_resnet18"]))
 def test_parameters_are_those_of_the_authors_network(name, tmp_path):
-    """All but those that the authors' network has without computing with them."""
+    """All weights except those that the authors' network has but does not use."""
     golden = Golden(name)
     statistics = ("mean", "variance", "zero")
     sizes = {n: np.prod(shape, dtype=int) for n, kind, shape, _ in golden.about["weights"]

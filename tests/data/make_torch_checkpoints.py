@@ -28,7 +28,7 @@ MAGIC = 0x1950A86A20F9469CFC6C
 
 
 def typed(*names):
-    """One tensor of each type, with the edges of its range."""
+    """One tensor of each type, with the limits of its range."""
     tensors = {}
     for name in names:
         dtype = getattr(torch, name)
@@ -67,7 +67,7 @@ def network():
 
 
 def trained():
-    """What a training loop saves beside the weights."""
+    """Other values that a training loop saves with the weights."""
     model = nn.DataParallel(network())
     optimizer = torch.optim.Adam(model.parameters())
     scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, [10, 20])
@@ -128,7 +128,7 @@ class Legacy(pickle.Pickler):
 
 
 class Call:
-    """Is pickled as the call of a function."""
+    """An object that is pickled as a function call."""
 
     def __init__(self, function, *arguments):
         self.call = function, arguments

@@ -1,6 +1,6 @@
-"""What is done to right files to make wrong ones, in ways nobody thought of.
+"""Random mutations of valid packed files.
 
-Case i of a run is made by `np.random.default_rng([run, i])` and by nothing else, so that two
+Case i of a run depends only on `np.random.default_rng([run, i])`, so that two
 numbers repeat it.
 """
 

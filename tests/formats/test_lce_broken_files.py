@@ -1,4 +1,4 @@
-"""Files that are wrong in one place end in a ModelFormatError that says where."""
+"""Files with one error are refused with a ModelFormatError that names it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def with_word(place: int, value: int) -> bytes:
 
 
 def vector_of(name: str) -> int:
-    """Where the length of a vector of the model stands, by the generated accessors."""
+    """Returns the position of the length of a vector, from the generated accessors."""
     model = schema().Model.GetRootAs(TOY.read_bytes(), 0)
     table = {"buffers": 12, "subgraphs": 8, "operator codes": 6}[name]
     return int(model._tab.Vector(model._tab.Offset(table))) - 4
@@ -235,15 +235,15 @@ def test_a_constant_must_have_the_bytes_of_its_shape():
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_network_that_has_no_meaning(name):
+def test_invalid_networks_are_refused(name):
     make, message = NETWORKS[name]
     with pytest.raises(ModelFormatError, match=message) as error:
         lce.from_bytes(make())
     assert "\n" not in str(error.value) and len(str(error.value)) < 600
 
 
-def test_the_same_constant_unpacked_again_and_again_is_refused():
-    """A small file must not become a large network: constants count each time they are made."""
+def test_unpacking_a_constant_repeatedly_is_refused():
+    """A small file must not become a large network: each computed constant is counted."""
     b = FileBuilder(MAP)
     kernel = b.constant(np.linspace(-1, 1, 4096, dtype=np.float32))
     for _ in range(100):
@@ -252,8 +252,8 @@ def test_the_same_constant_unpacked_again_and_again_is_refused():
         lce.from_bytes(b.bytes(relu(b)))
 
 
-def test_many_entries_that_are_one_are_refused_quickly():
-    """Vectors of offsets may point to one table a million times."""
+def test_many_references_to_one_entry_are_refused_quickly():
+    """Vectors of offsets may refer to the same table a million times."""
     data = toy()
     model = schema().Model.GetRootAs(bytes(data), 0)
     graph = model.Subgraphs(0)
@@ -283,7 +283,7 @@ def test_a_small_file_takes_little_memory():
     assert peak < 50 * len(data)
 
 
-def test_plain_data_that_does_not_fit_is_found():
+def test_inconsistent_plain_data_is_refused():
     file = parse(TOY.read_bytes())
     wrong = dataclasses.replace(file.operators[0], inputs=(len(file.tensors) + 3,))
     data = serialize(dataclasses.replace(file, operators=(wrong, *file.operators[1:])))
@@ -292,8 +292,8 @@ def test_plain_data_that_does_not_fit_is_found():
     assert isinstance(file.operators[0], OperatorEntry)
 
 
-def test_changed_files_are_refused_or_run(fuzz_packed):
-    """A little of `scripts/fuzz_packed.py --format lce`."""
+def test_mutated_files_are_refused_or_run(fuzz_packed):
+    """A short run of `scripts/fuzz_packed.py --format lce`."""
     stages = collections.Counter()
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -90,7 +90,7 @@ def test_plain_data_is_written_as_the_converter_writes_it(name):
 
 
 def test_quantized_files_of_the_converter():
-    """Layer by layer on equal inputs, within what the file's own rounding takes away."""
+    """Compares layer by layer on equal inputs, within the rounding of the file's integers."""
     data = (DATA / "lce" / "quantized.tflite").read_bytes()
     graph, _ = lce.from_bytes(data)
     file, again = parse(data), parse(serialize(parse(data)))
@@ -137,7 +137,7 @@ WIDER = {
 
 
 @pytest.mark.parametrize("changes", [{}, WIDER], ids=["8 bits", "16 bits"])
-def test_quantized_constants_are_the_numbers_that_they_mean(changes):
+def test_quantized_constants_become_the_real_numbers_they_represent(changes):
     scale = np.float32([0.5, 0.25, 2])
     graph, _ = lce.from_bytes(quantized_layer(FileBuilder((1, 4, 3, 2)), scale, **changes))
     kernel = np.arange(-6, 6).reshape(3, 2, 1, 2) - np.reshape([0, 0, 1], (3, 1, 1, 1))
@@ -188,8 +188,8 @@ def test_wrong_quantization(name):
     assert "\n" not in str(error.value)
 
 
-def test_the_range_of_real_numbers_is_no_quantization():
-    """Converters leave in float tensors what calibration found; nothing reads it there."""
+def test_ranges_of_float_tensors_are_ignored():
+    """Converters leave the ranges of the calibration in float tensors."""
     b = FileBuilder((1, 4, 3, 2))
     b.tensors[0] = dataclasses.replace(b.tensors[0], quantization=steps(0, 0))
     graph, _ = lce.from_bytes(b.bytes(b.add("ABS", [0], (1, 4, 3, 2))))
@@ -294,7 +294,7 @@ def pooled_and_widened(b):
 
 
 def folded(b):
-    """What XNOR-Net's files do with a kernel: its scale from its magnitudes, its signs."""
+    """The nodes for a kernel in XNOR-Net's files: its scale from its magnitudes, and its signs."""
     kernel = b.constant(np.linspace(-1.5, 1.2, 16).reshape(2, 2, 2, 2).astype(np.float32))
     clipped = b.add("RELU_N1_TO_1", [kernel], (2, 2, 2, 2))
     size = b.add("ABS", [clipped], (2, 2, 2, 2))
@@ -390,7 +390,7 @@ OPERATORS = {
 
 
 @pytest.mark.parametrize("name", OPERATORS)
-def test_operators_compute_what_they_say(name):
+def test_operators_compute_their_definition(name):
     build, meaning = OPERATORS[name]
     b = FileBuilder((1, 4, 3, 2))
     graph, _ = lce.from_bytes(b.bytes(build(b)))
@@ -404,12 +404,12 @@ def test_a_folded_kernel_is_binary():
     assert [node.op for node in graph.nodes] == ["sign", "bconv2d", "affine"]
 
 
-def test_every_operator_that_is_read_has_its_options_in_the_table():
+def test_every_supported_operator_has_its_options_in_the_table():
     custom = {kind for kind in READ if kind.startswith("Lce")}
     assert (set(READ) | set(FOLD) | set(FOLD_SHAPES)) - custom == set(OPTIONS)
 
 
-def test_a_file_without_facts_is_named_after_itself(tmp_path):
+def test_a_file_without_metadata_gets_the_name_of_the_file(tmp_path):
     path = tmp_path / "toy_net.tflite"
     path.write_bytes((DATA / "lce" / "toy.tflite").read_bytes())
     graph, info = lce.read(path)
@@ -429,7 +429,7 @@ def test_equal_names_become_different():
     assert [graph.input, *(node.name for node in graph.nodes)] == ["x?", "value", "x?_2"]
 
 
-def test_the_documentation_lists_what_is_read():
+def test_the_docs_list_the_supported_operators():
     page = (Path(__file__).parents[2] / "docs" / "larq_compute_engine.md").read_text()
     table = page.split("| Operators | Notes |", 1)[1].split("\n\n", 1)[0]
     first = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]

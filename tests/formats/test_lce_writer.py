@@ -1,4 +1,4 @@
-"""What is written for Larq Compute Engine, read back, and computed.
+"""Files written for Larq Compute Engine are read back and compute the same.
 
 `tests/data/lce/written.npz` has what Larq Compute Engine's interpreter computed for these files;
 `test_lce_peer.py` asks it again.
@@ -87,7 +87,7 @@ def peer_outputs():
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_interpreter_computed_what_the_oracle_computes(name, peer_outputs):
-    """Integers exactly, real numbers as float32 rounds them; no sign of these flips."""
+    """Integers are equal, and real numbers agree within float32 rounding. No sign flips."""
     graph = network(name)
     expected = interpreter.run(graph, images(graph))[graph.outputs[0]]
     tolerance = RELATIVE * np.abs(expected).max()
@@ -97,7 +97,7 @@ def test_the_interpreter_computed_what_the_oracle_computes(name, peer_outputs):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_what_is_written_is_read_again(name):
+def test_written_files_are_read_back(name):
     graph = network(name)
     again, info = lce.from_bytes(written(graph).files[""])
     assert info == INFO
@@ -109,7 +109,7 @@ def test_what_is_written_is_read_again(name):
 
 
 @pytest.mark.parametrize("ends", ["one input", "several inputs"])
-def test_random_graphs_are_read_again(monkeypatch, ends):
+def test_random_graphs_are_read_back(monkeypatch, ends):
     monkeypatch.setattr("tests.graph.graphs.GraphBuilder.in_8_bits", False)
     checked = 0
     for seed in range(50):
@@ -135,7 +135,7 @@ def test_random_graphs_are_read_again(monkeypatch, ends):
     assert checked > 10
 
 
-def test_prepare_leaves_what_the_oracle_computes():
+def test_prepare_does_not_change_the_results_of_the_oracle():
     for name in CASES:
         graph = network(name)
         expected = interpreter.run(graph, images(graph))[graph.outputs[0]]
@@ -242,7 +242,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_written_is_named(name):
+def test_unsupported_nodes_are_named(name):
     build, node, why = REFUSED[name]
     b = builder()
     with pytest.raises(ConversionError, match=re.escape(node)) as error:

@@ -59,7 +59,7 @@ def test_a_file_of_tensorflow_computes_what_its_interpreter_computed(name):
         assert np.corrcoef(np.ravel(each), np.ravel(expected))[0, 1] > (0.85 if binary else 0.9999)
 
 
-def test_operators_that_are_not_read_are_named():
+def test_unsupported_operators_are_named():
     message = r"unsupported operators: 'ELU, GELU'\. The page on Larq Compute Engine lists"
     with pytest.raises(ModelFormatError, match=message):
         lce.read(DATA / "tflite" / "gelu.tflite")
@@ -125,7 +125,7 @@ def test_a_choice_by_a_comparison(sides, kind, turned):
         assert [node.op for node in graph.nodes] == ["clip"]
 
 
-def test_what_is_compared_with_another_value():
+def test_comparisons_of_two_values():
     b = FileBuilder(SHAPE)
     held = b.add("LESS", [0, b.add("TANH", [0], SHAPE)], SHAPE, "BOOL")
     taken = b.constant(np.float32(2)), b.constant(np.float32(3))
@@ -149,13 +149,13 @@ def test_levels_are_rounded(bits):
 
 
 @pytest.mark.parametrize("case", [(2,), (511,), (3, -1), (3, 0, 2)], ids=str)
-def test_what_is_rounded_otherwise_is_refused(case):
+def test_other_roundings_are_refused(case):
     with pytest.raises(ModelFormatError, match=r"ROUND'\): its input must be 2\^bits - 1 times"):
         lce.from_bytes(rounded(*case))
 
 
 def test_shapes_are_computed():
-    """A flatten with a free batch, its length as a product."""
+    """A flatten with a dynamic batch, whose length is a product."""
     b = FileBuilder(SHAPE)
     first, rest = b.constant(np.int32([0])), b.constant(np.int32([1, 2, 3]))
     second = b.constant(np.int32([1]))
@@ -178,7 +178,7 @@ WRONG_SHAPES = {
 
 
 @pytest.mark.parametrize("case", WRONG_SHAPES)
-def test_shapes_that_make_no_sense_are_refused(case):
+def test_invalid_shapes_are_refused(case):
     kind, tables, options, shape = WRONG_SHAPES[case]
     b = FileBuilder(SHAPE)
     inputs = [b.add("SHAPE", [0], (4,), "INT32"), *(b.constant(np.int32(t)) for t in tables)]
@@ -187,7 +187,7 @@ def test_shapes_that_make_no_sense_are_refused(case):
         lce.from_bytes(b.bytes(b.add("RESHAPE", [0, wrong], (1, 60))))
 
 
-def test_a_condition_is_no_number():
+def test_a_condition_is_not_a_number():
     b = FileBuilder(SHAPE)
     held = b.add("LESS", [0, b.constant(BOUND)], SHAPE, "BOOL")
     with pytest.raises(ModelFormatError, match="input 0 must be real and depend on the network's"):
