@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bitset>
 #include <cmath>
 #include <cstring>
 #include <map>
@@ -161,6 +162,8 @@ class Convolution : public Operation {
   Frame product_frame() const {
     return {2 * tile_rows(in_), 2 * tile_columns(in_), in_padded(), 0, 0};
   }
+  // Floats from one of the 16 matrices of a transformation to the next.
+  static int64_t place_floats(int64_t rows, int64_t columns) { return rows * columns + kPanel; }
   static int64_t units_at_once(int64_t columns) { return std::max<int64_t>(kTiles / columns, 1); }
 
   Bconv2d binary_kernel() const;
@@ -205,7 +208,7 @@ int64_t Convolution::workspace(int64_t images) const {
                                    units_at_once(tile_columns(out_)) * tile_columns(out_));
     backward =
         images * (sign_frame().floats() + gradient_frame().floats() + product_frame().floats()) +
-        kPlaces * tiles * (in_padded() + out_padded());
+        kPlaces * (place_floats(tiles, in_padded()) + place_floats(tiles, out_padded()));
   } else {
     const int64_t pixels = units_at_once(out_.columns) * out_.columns;
     backward = 2 * images * window_.floats() + pixels * (2 * rows_ + out_padded());
@@ -243,9 +246,10 @@ void Convolution::reserve(int32_t lanes) {
   } else {
     make(forward_weights_, out_padded() * rows_ * bytes);
   }
-  const int64_t matrix = winograd_ ? kPlaces * in_padded() : rows_;
-  make(backward_weights_, matrix * out_padded() * bytes);
-  for (int32_t lane = 0; lane < lanes; ++lane) make(sums_, matrix * out_padded() * bytes);
+  const int64_t matrix =
+      winograd_ ? kPlaces * place_floats(in_padded(), out_padded()) : rows_ * out_padded();
+  make(backward_weights_, matrix * bytes);
+  for (int32_t lane = 0; lane < lanes; ++lane) make(sums_, matrix * bytes);
 }
 
 void Convolution::prepare(int64_t part, bool training) {
@@ -297,16 +301,22 @@ void Convolution::pack_signs(int64_t first, int64_t last) {
   const int64_t taps = spec_.kernel_h * spec_.kernel_w, channels = in_.channels;
   const int64_t words = ceil_divide(channels, bnnzoo::kBlock), units = taps * words;
   const float* kernel = quantized();
-  std::fill(words_.begin() + first * units, words_.begin() + last * units, 0);
   std::vector<int64_t> tap_sums(static_cast<size_t>(taps * (last - first)));
-  for (int64_t k = 0; k < k_; ++k) {
-    const int64_t tap = k / channels, c = k % channels;
-    uint64_t* word = words_.data() + tap * words + c / bnnzoo::kBlock;
-    int64_t* sums = tap_sums.data() + tap * (last - first);
+  for (int64_t unit = 0; unit < units; ++unit) {
+    const int64_t begin = unit % words * bnnzoo::kBlock;
+    const int64_t count = std::min<int64_t>(bnnzoo::kBlock, channels - begin);
+    const float* from = kernel + (unit / words * channels + begin) * out_.channels;
+    std::array<uint64_t, bnnzoo::kBlock> bits = {};
+    for (int64_t c = 0; c < count; ++c, from += out_.channels) {
+      for (int64_t o = first; o < last; ++o) {
+        bits[static_cast<size_t>(o - first)] |= uint64_t{from[o] < 0} << c;
+      }
+    }
     for (int64_t o = first; o < last; ++o) {
-      const bool negative = kernel[k * out_.channels + o] < 0;
-      word[o * units] |= uint64_t{negative} << (c % bnnzoo::kBlock);
-      sums[o - first] += negative ? -1 : 1;
+      const uint64_t word = bits[static_cast<size_t>(o - first)];
+      words_[static_cast<size_t>(o * units + unit)] = word;
+      tap_sums[static_cast<size_t>(unit / words * (last - first) + o - first)] +=
+          count - 2 * static_cast<int64_t>(std::bitset<64>(word).count());
     }
   }
   float *scale = floats(scale_[0]), *bias = floats(bias_[0]);
@@ -356,26 +366,32 @@ void Convolution::pack_backward(int64_t first, int64_t last) {
     }
     return;
   }
-  const int64_t tap = in_.channels * out_.channels, place = in_padded() * out_padded();
-  for (int64_t c = 0; c < in_.channels; ++c) {
-    for (int64_t o = first; o < last; ++o) {
-      const float* w = quantized() + c * out_.channels + o;
-      float rows[4][3];
-      for (int64_t x = 0; x < 3; ++x) {
-        const float w0 = w[(8 - x) * tap], w1 = w[(5 - x) * tap], w2 = w[(2 - x) * tap];
-        rows[0][x] = w0;
-        rows[1][x] = 0.5f * (w0 + w1 + w2);
-        rows[2][x] = 0.5f * (w0 - w1 + w2);
-        rows[3][x] = w2;
-      }
-      float* at = to + (c / kPanel * out_padded() + o) * kPanel + c % kPanel;
-      for (const auto& r : rows) {
-        at[0] = r[0];
-        at[place] = 0.5f * (r[0] + r[1] + r[2]);
-        at[2 * place] = 0.5f * (r[0] - r[1] + r[2]);
-        at[3 * place] = r[2];
-        at += 4 * place;
-      }
+  const int64_t tap = in_.channels * out_.channels;
+  const int64_t place = place_floats(in_padded(), out_padded());
+  const auto transform = [&](int64_t c, int64_t o) {
+    const float* w = quantized() + c * out_.channels + o;
+    float rows[4][3];
+    for (int64_t x = 0; x < 3; ++x) {
+      const float w0 = w[(8 - x) * tap], w1 = w[(5 - x) * tap], w2 = w[(2 - x) * tap];
+      rows[0][x] = w0;
+      rows[1][x] = 0.5f * (w0 + w1 + w2);
+      rows[2][x] = 0.5f * (w0 - w1 + w2);
+      rows[3][x] = w2;
+    }
+    float* at = to + (c / kPanel * out_padded() + o) * kPanel + c % kPanel;
+    for (const auto& r : rows) {
+      at[0] = r[0];
+      at[place] = 0.5f * (r[0] + r[1] + r[2]);
+      at[2 * place] = 0.5f * (r[0] - r[1] + r[2]);
+      at[3 * place] = r[2];
+      at += 4 * place;
+    }
+  };
+  // In squares, so that lines are still in the cache when their next number is written.
+  constexpr int64_t kSide = 8;
+  for (int64_t o = first; o < last; o += kSide) {
+    for (int64_t c = 0; c < in_.channels; ++c) {
+      for (int64_t i = o; i < std::min(o + kSide, last); ++i) transform(c, i);
     }
   }
 }
@@ -432,20 +448,24 @@ void Convolution::forward_packed(const Block& block) {
 // Copies images, after a function, into frames with a border.
 void Convolution::fill_frame(const Frame& frame, const float* x, const Shape& shape,
                              const InputFunction& function, float border, float* to) const {
-  std::fill(to, to + frame.floats(), border);
-  float* row = to + frame.interior();
+  const int64_t inside = shape.columns * frame.channels, before = frame.left * frame.channels;
+  std::fill(to, to + frame.top * frame.row(), border);
+  float* row = to + frame.top * frame.row();
   for (int64_t y = 0; y < shape.rows; ++y, row += frame.row()) {
+    std::fill(row, row + before, border);
+    std::fill(row + before + inside, row + frame.row(), border);
     if (frame.channels == shape.channels) {
-      network_.kernels.apply(function, x, row, shape.columns * shape.channels);
-      x += shape.columns * shape.channels;
+      network_.kernels.apply(function, x, row + before, inside);
+      x += inside;
       continue;
     }
-    for (int64_t p = 0; p < shape.columns; ++p, x += shape.channels) {
-      float* pixel = row + p * frame.channels;
+    float* pixel = row + before;
+    for (int64_t p = 0; p < shape.columns; ++p, x += shape.channels, pixel += frame.channels) {
       network_.kernels.apply(function, x, pixel, shape.channels);
       std::fill(pixel + shape.channels, pixel + frame.channels, 0.0f);
     }
   }
+  std::fill(row, to + frame.floats(), border);
 }
 
 // Rows of windows of some output rows, counted over the images: (rows / 16, all, 16).
@@ -543,7 +563,7 @@ void Convolution::backward_winograd(const Block& block) {
   {
     const int64_t rows = tile_rows(out_), columns = tile_columns(out_);
     const int64_t units = block.count * rows, at_once = units_at_once(columns);
-    float* right = left + kPlaces * at_once * columns * in_padded();
+    float* right = left + kPlaces * place_floats(at_once * columns, in_padded());
     float* sums = floats(sums_[static_cast<size_t>(block.lane)]);
     for (int64_t first = 0; first < units; first += at_once) {
       const int64_t count = std::min(at_once, units - first), tiles = count * columns;
@@ -557,17 +577,17 @@ void Convolution::backward_winograd(const Block& block) {
                                   gradients.row(), gradients.channels, columns, right + at, tiles);
       }
       for (int64_t place = 0; place < kPlaces; ++place) {
-        kernels.multiply_transposed(left + place * tiles * in_padded(),
-                                    right + place * tiles * out_padded(),
-                                    sums + place * in_padded() * out_padded(), in_padded() / kPanel,
-                                    out_padded() / kPanel, tiles);
+        kernels.multiply_transposed(left + place * place_floats(tiles, in_padded()),
+                                    right + place * place_floats(tiles, out_padded()),
+                                    sums + place * place_floats(in_padded(), out_padded()),
+                                    in_padded() / kPanel, out_padded() / kPanel, tiles);
       }
     }
   }
   if (dx == nullptr) return;
   const int64_t rows = tile_rows(in_), columns = tile_columns(in_);
   const int64_t units = block.count * rows, at_once = units_at_once(columns);
-  float* right = left + kPlaces * at_once * columns * out_padded();
+  float* right = left + kPlaces * place_floats(at_once * columns, out_padded());
   for (int64_t first = 0; first < units; first += at_once) {
     const int64_t count = std::min(at_once, units - first), tiles = count * columns;
     for (int64_t unit = first; unit < first + count; ++unit) {
@@ -577,10 +597,11 @@ void Convolution::backward_winograd(const Block& block) {
           tiles);
     }
     for (int64_t place = 0; place < kPlaces; ++place) {
-      kernels.multiply(left + place * tiles * out_padded(), tiles,
-                       floats(backward_weights_[0]) + place * in_padded() * out_padded(),
-                       right + place * tiles * in_padded(), tiles, in_padded() / kPanel,
-                       out_padded());
+      kernels.multiply(
+          left + place * place_floats(tiles, out_padded()), tiles,
+          floats(backward_weights_[0]) + place * place_floats(in_padded(), out_padded()),
+          right + place * place_floats(tiles, in_padded()), tiles, in_padded() / kPanel,
+          out_padded());
     }
     for (int64_t unit = first; unit < first + count; ++unit) {
       kernels.winograd_output(
@@ -634,7 +655,7 @@ void Convolution::finish_gradients(int64_t part) {
   const int64_t first = part * bnnzoo::kBlock;
   const int64_t last = std::min(first + bnnzoo::kBlock, out_.channels);
   const int64_t rows = winograd_ ? in_padded() : rows_, places = winograd_ ? kPlaces : 1;
-  const int64_t place = rows * out_padded();
+  const int64_t place = winograd_ ? place_floats(in_padded(), out_padded()) : rows * out_padded();
   float* total = floats(sums_[0]);
   for (int64_t p = 0; p < places; ++p) {
     const int64_t begin = p * place + first / kPanel * rows * kPanel;

@@ -53,7 +53,8 @@ struct Kernels {
 
   // Winograd's F(2 x 2, 3 x 3), over `tiles` tiles of a row: B^T d B of inputs (4 x 4), A g A^T of
   // gradients (2 x 2), A^T m A of products, whose result is 2 x 2. `image` is (rows, columns,
-  // channels), `row` floats per row, channels padded; matrices are (16, channels / 16, all, 16).
+  // channels), `row` floats per row, channels padded; matrices are (16, channels / 16, all, 16)
+  // with 16 floats after each of the 16.
   void (*winograd_input)(const float* image, int64_t row, int64_t channels, int64_t tiles,
                          float* matrix, int64_t all);
   void (*winograd_gradient)(const float* image, int64_t row, int64_t channels, int64_t tiles,
