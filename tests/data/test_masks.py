@@ -126,6 +126,15 @@ def test_classes_have_the_names_of_the_file(folders: Path) -> None:
     assert source.count_classes() == 4
 
 
+def test_masks_of_other_classes_are_refused(folders: Path) -> None:
+    """Indices in masks are not changed, unlike those of folders."""
+    (folders / "masks" / "classes.txt").write_text("sky\nroad\ncar\n")
+    source = open_source(spec(folders))
+    assert source.labelled_as(("sky", "road", "car")) is source
+    with pytest.raises(DataError, match="got sky, road, car, not road, sky, car"):
+        source.labelled_as(("road", "sky", "car"))
+
+
 def test_a_file_without_a_partner_is_named(folders: Path) -> None:
     Image.new("RGB", (3, 3)).save(folders / "images/c.jpg")
     with pytest.raises(DataError, match=r"c.jpg has no mask .*masks/c.png. Add it"):
