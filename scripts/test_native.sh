@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs the native code under sanitizers: the tests of the kernels and of the thread pool, and
-# tests/runtime with an engine that is built with AddressSanitizer and UndefinedBehaviorSanitizer.
+# tests/runtime and the gradients of tests/training with extensions that are built with
+# AddressSanitizer and UndefinedBehaviorSanitizer.
 # Needs g++ with its sanitizers, and the test environment's Python. Arguments go to pytest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -20,8 +21,9 @@ cmake --build "$work/engine" -j 2 >"$work/build.log" || { tail -40 "$work/build.
 # A tree of its own, so that no other engine is found; without `site`, an editable install is not.
 mkdir "$work/tree"
 cp -r bnnzoo tests pyproject.toml weights_manifest.json "$work/tree"
-rm -f "$work"/tree/bnnzoo/runtime/_engine.*
+rm -f "$work"/tree/bnnzoo/runtime/_engine.* "$work"/tree/bnnzoo/training/native/_network.*
 cp "$work"/engine/_engine.* "$work/tree/bnnzoo/runtime"
+cp "$work"/engine/_network.* "$work/tree/bnnzoo/training/native"
 packages=$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 # The sanitizers must be loaded before Python; the C++ library too, for its exceptions.
 preload=
@@ -33,5 +35,6 @@ cd "$work/tree"
 # engine's here, and processes that tests start have another engine.
 LD_PRELOAD="$preload" ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
     PYTHONPATH="$work/tree:$packages" "$python" -S -m pytest -q tests/runtime \
+    tests/training/native/test_gradients.py \
     --ignore tests/runtime/test_start_up.py --ignore tests/runtime/test_processes.py \
     --ignore tests/runtime/test_speed.py "$@"

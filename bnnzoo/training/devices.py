@@ -6,13 +6,17 @@ import importlib
 import os
 import platform
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import keras
 
-__all__ = ["device_names", "hardware", "jit_compile", "steps_per_call"]
+__all__ = ["device_names", "hardware", "jit_compile", "steps_per_call", "usable_precision"]
 
 MAX_STEPS_PER_CALL = 50
+CPU_INFO = Path("/proc/cpuinfo")
+# As Linux names them: on x86-64 with AVX-512 or AMX, on aarch64.
+BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 
 
 def device_names() -> list[str]:
@@ -64,6 +68,22 @@ def jit_compile() -> bool | str:
     There, XLA's convolutions are slower than TensorFlow's own, by four times in `birealnet20`.
     """
     return False if keras.backend.backend() == "tensorflow" and _only_cpu() else "auto"
+
+
+def usable_precision(precision: str, cpu_info: Path = CPU_INFO) -> str:
+    """Returns the precision in which the devices compute: float32 for bfloat16 that is emulated.
+
+    A CPU without instructions for bfloat16 converts every number, which takes several times as long
+    as float32. Only Linux tells; elsewhere the precision is unchanged.
+
+    Args:
+        precision: That of a recipe.
+        cpu_info: The system's description of the CPU.
+    """
+    if precision == "float32" or not _only_cpu() or not cpu_info.is_file():
+        return precision
+    has_bfloat16 = not BFLOAT16_FLAGS.isdisjoint(cpu_info.read_text().split())
+    return precision if has_bfloat16 else "float32"
 
 
 def _only_cpu() -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
+import logging
 import os
 import platform
 from collections.abc import Callable
@@ -18,7 +20,13 @@ from bnnzoo.data.sources import check_source
 from bnnzoo.errors import ArgumentError
 from bnnzoo.evaluation import evaluate
 from bnnzoo.training import checkpoints
-from bnnzoo.training.devices import device_names, hardware, jit_compile, steps_per_call
+from bnnzoo.training.devices import (
+    device_names,
+    hardware,
+    jit_compile,
+    steps_per_call,
+    usable_precision,
+)
 from bnnzoo.training.distributed.distribution import current_group
 from bnnzoo.training.engines import check_engine, native_engine
 from bnnzoo.training.epochs import EpochRunner, Progress, evaluation_batch
@@ -51,6 +59,8 @@ from bnnzoo.training.training_model import TrainingModel
 from bnnzoo.version import keras_versions, versions
 
 __all__ = ["Progress", "train"]
+
+logger = logging.getLogger(__name__)
 
 CALIBRATION_IMAGES = 64
 # Environment variables that change how sums are rounded.
@@ -153,8 +163,14 @@ class _Trainer:
         sample = images.some(calibration_indices(data.train, CALIBRATION_IMAGES, recipe.seed))
         start = calibrated(start, recipe, sample)
         task = "segmentation" if data.test.has_masks else "classification"
+        self.precision = usable_precision(recipe.precision)
         self.networks = NetworkMaker(
-            recipe, images.shape, data.num_classes, data.class_names, start, task
+            dataclasses.replace(recipe, precision=self.precision),
+            images.shape,
+            data.num_classes,
+            data.class_names,
+            start,
+            task,
         )
         self.input_layer = input_layer(images, recipe.preprocessing, recipe.augmentation.pad)
 
@@ -185,6 +201,10 @@ class _Trainer:
         model, native = self._compiled(index)
         if done > first:
             checkpoints.read_state(self.folder, model.network, model.optimizer)
+        if native is None and self.precision != self.recipe.precision:
+            logger.warning(
+                "Training in %s: this CPU only emulates %s.", self.precision, self.recipe.precision
+            )
         runner = EpochRunner(
             model, self.data, self.recipe, self.folder.group, self.progress, native
         )

@@ -46,3 +46,21 @@ def test_accelerators_have_names(backend, kinds, text, monkeypatch):
 
 def test_the_backend_of_this_machine_answers():
     assert devices.hardware()
+
+
+@pytest.mark.parametrize(
+    "flags, precision",
+    [
+        ("flags : fpu avx2 avx512f", "float32"),
+        ("flags : fpu avx512f avx512_bf16", "mixed_bfloat16"),
+        ("flags : fpu amx_tile amx_bf16 amx_int8", "mixed_bfloat16"),
+        ("Features : fp asimd", "float32"),
+        ("Features : fp asimd bf16 i8mm", "mixed_bfloat16"),
+    ],
+)
+def test_a_cpu_that_emulates_bfloat16_computes_in_float32(tmp_path, flags, precision):
+    cpu_info = tmp_path / "cpuinfo"
+    cpu_info.write_text(f"processor : 0\n{flags}\n")
+    assert devices.usable_precision("mixed_bfloat16", cpu_info) == precision
+    assert devices.usable_precision("float32", cpu_info) == "float32"
+    assert devices.usable_precision("mixed_bfloat16", tmp_path / "none") == "mixed_bfloat16"

@@ -8,7 +8,7 @@ import pytest
 
 from bnnzoo import training
 from bnnzoo.errors import ArgumentError
-from bnnzoo.training import Phase
+from bnnzoo.training import Phase, devices
 from bnnzoo.training.distributed.distribution import ALONE
 from bnnzoo.training.engines import native_engine
 from tests.training.tiny import tiny_recipe
@@ -38,3 +38,12 @@ def test_a_network_that_only_keras_can_train(tmp_path):
     recipe = tiny_recipe(tmp_path, Phase(1), **UNKNOWN)
     with pytest.raises(ArgumentError, match="must be keras here: layer '.*' has the function"):
         training.train(recipe, tmp_path / "run", engine="native")
+
+
+def test_the_log_says_when_bfloat16_is_not_used(tmp_path, caplog):
+    recipe = tiny_recipe(tmp_path, Phase(1), precision="mixed_bfloat16")
+    caplog.set_level(logging.WARNING, "bnnzoo")
+    training.train(recipe, tmp_path / "run", engine="keras")
+    emulated = devices.usable_precision("mixed_bfloat16") == "float32"
+    expected = ["Training in float32: this CPU only emulates mixed_bfloat16."] if emulated else []
+    assert [record.getMessage() for record in caplog.records] == expected

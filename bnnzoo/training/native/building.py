@@ -13,7 +13,7 @@ import keras
 
 from bnnzoo import nn
 from bnnzoo.architectures.adabin import PadChannels
-from bnnzoo.errors import BnnZooError
+from bnnzoo.errors import BnnZooError, ConversionError
 from bnnzoo.keras_bridge.from_keras.walking import walk
 from bnnzoo.runtime.settings import available_cores, choose_isa, choose_threads
 from bnnzoo.training.native import _network, kernels  # type: ignore[attr-defined]
@@ -97,9 +97,14 @@ def build(
     Raises:
         NotNativeError: A layer, or a setting of it, is not known here.
     """
-    found = walk(model)
+    try:
+        found = walk(model)
+    except ConversionError as error:
+        raise NotNativeError(str(error)) from error
     if len(found.inputs) != 1 or len(found.outputs) != 1:
         raise NotNativeError(f"{model.name} has several inputs or outputs.")
+    if len(model.output_shape) != 2:
+        raise NotNativeError(f"{model.name} has maps as outputs.")
     if model.losses:
         raise NotNativeError(f"{model.name} has regularizers.")
     *calls, last = found.calls

@@ -143,8 +143,8 @@ class Recipe:
         held_out: Number of training images kept for validation. With 0, the log shows the accuracy
             on the test images. The last weights are the result, whatever the log shows.
         seed: Seed of weights, order and augmentation.
-        precision: `float32`, or `mixed_bfloat16`: layers compute in bfloat16. The final evaluation
-            always uses float32.
+        precision: `float32`, or `mixed_bfloat16`: layers compute in bfloat16, unless the device is
+            a CPU that only emulates it. The final evaluation always uses float32.
         batch_norm_momentum: Momentum of every batch norm; None keeps the architecture's.
         pad_values: Border of every binary "same" convolution: -1, 0 or +1; None keeps the
             architecture's.
