@@ -56,7 +56,7 @@ def describe(
         preprocessing=_preprocessing(preprocessing, spec),
         labels=class_names,
         label_set=class_ids if class_names and isinstance(class_ids, str) else None,
-        task=spec.task if spec and spec.task != "classification" else None,
+        task=_task(spec, architecture),
         output_names=None if names == outputs else names,
         licence=_licence(spec.name, tag, known) if spec and tag else None,
         weights_sha256=_digest(source, spec, named),
@@ -69,6 +69,14 @@ def describe(
             "numpy": np.__version__,
         },
     )
+
+
+def _task(spec: ModelSpec | None, architecture: dict[str, Any] | None) -> str | None:
+    """Returns the task of a network with classes per pixel; None for anything else."""
+    task = None if spec is None else spec.task
+    if spec is None and architecture and architecture["arguments"].get("include_top", True):
+        task = registry.info(architecture["name"]).task
+    return None if task == "classification" else task
 
 
 def _preprocessing(chosen: str | Preprocessing | None, spec: ModelSpec | None) -> str | None:

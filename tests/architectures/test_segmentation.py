@@ -122,6 +122,16 @@ def test_weights_of_a_classifier_fit_the_network_for_segmentation(rng):
             assert model.output_shape == (None, 8, 12, 512)
 
 
+@pytest.mark.slow
+def test_a_packed_group_net_of_the_builder_knows_its_task(tmp_path):
+    path = tmp_path / "model.safetensors"
+    report = bnnzoo.convert(group_net("groupnet18_segmentation"), path, check=1)
+    assert report.check.failure is None and report.top1_agreement is not None
+    spec = bnnzoo.open_model(path).model_spec
+    assert (spec.task, spec.num_classes) == ("segmentation", 4)
+    assert bnnzoo.runtime.load(path).info.architecture["name"] == "groupnet18_segmentation"
+
+
 def test_group_net_takes_its_output_stride_from_load():
     arguments = {"input_shape": (64, 64, 3), "num_classes": 3}
     model = bnnzoo.load("groupnet18_segmentation", output_stride=16, **arguments)
