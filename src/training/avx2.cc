@@ -1,5 +1,7 @@
 // x86-64 with AVX2 and FMA: Haswell, Zen and later.
 #if defined(__x86_64__)
+#include <immintrin.h>
+
 #include <cstddef>
 
 #include "kernels.h"
@@ -12,6 +14,8 @@ namespace {
 
 constexpr int kLanes = 8;
 constexpr int kRows = 6;  // 12 sums, 2 vectors of the right matrix, 1 number of the left one
+
+#define BNNZOO_ROOT(x) (Lanes) _mm256_sqrt_ps((__m256)(x))
 
 #include "kernels.inc"
 

@@ -1,5 +1,7 @@
 // x86-64 with AVX-512 F, BW, VL and DQ: Skylake-X and later.
 #if defined(__x86_64__)
+#include <immintrin.h>
+
 #include <cstddef>
 
 #include "kernels.h"
@@ -12,6 +14,8 @@ namespace {
 
 constexpr int kLanes = 16;
 constexpr int kRows = 16;
+
+#define BNNZOO_ROOT(x) (Lanes) _mm512_maskz_sqrt_ps(0xffff, (__m512)(x))
 
 #include "kernels.inc"
 

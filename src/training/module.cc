@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "../denormals.h"
 #include "../require.h"
 #include "convolution.h"
 #include "loss.h"
@@ -218,6 +219,7 @@ void update(Network& network, int64_t offset, int64_t count, const std::vector<s
   }
   nb::gil_scoped_release released;
   auto body = [&](int64_t part) {
+    const DenormalsAsZero scope;
     const int64_t first = offset + part * kUpdated;
     one(first, std::min(kUpdated, offset + count - first));
   };
