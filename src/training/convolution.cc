@@ -667,24 +667,27 @@ void Convolution::finish_gradients(int64_t part) {
   }
   float* gradient = network_.gradients.data() + spec_.weights;
   const int64_t tap = in_.channels * out_.channels;
-  for (int64_t c = 0; winograd_ && c < in_.channels; ++c) {
-    for (int64_t o = first; o < last; ++o) {
-      // G^T m G
-      const float* m = total + (o / kPanel * rows + c) * kPanel + o % kPanel;
-      float half[3][4];
-      for (int64_t x = 0; x < 4; ++x) {
-        const float m0 = m[x * place], m1 = m[(4 + x) * place], m2 = m[(8 + x) * place],
-                    m3 = m[(12 + x) * place];
-        half[0][x] = m0 + 0.5f * (m1 + m2);
-        half[1][x] = 0.5f * (m1 - m2);
-        half[2][x] = 0.5f * (m1 + m2) + m3;
-      }
+  // G^T m G
+  for (int64_t o = first; winograd_ && o < last; o += kPanel) {
+    const int64_t count = std::min(kPanel, last - o);
+    for (int64_t c = 0; c < in_.channels; ++c) {
+      const float* m = total + (o / kPanel * rows + c) * kPanel;
       float* to = gradient + c * out_.channels + o;
-      for (int64_t y = 0; y < 3; ++y, to += 3 * tap) {
-        const float sum = 0.5f * (half[y][1] + half[y][2]);
-        to[0] = half[y][0] + sum;
-        to[tap] = 0.5f * (half[y][1] - half[y][2]);
-        to[2 * tap] = sum + half[y][3];
+      for (int64_t i = 0; i < count; ++i) {
+        float half[3][4];
+        for (int64_t x = 0; x < 4; ++x) {
+          const float m0 = m[x * place + i], m1 = m[(4 + x) * place + i],
+                      m2 = m[(8 + x) * place + i], m3 = m[(12 + x) * place + i];
+          half[0][x] = m0 + 0.5f * (m1 + m2);
+          half[1][x] = 0.5f * (m1 - m2);
+          half[2][x] = 0.5f * (m1 + m2) + m3;
+        }
+        for (int64_t y = 0; y < 3; ++y) {
+          const float sum = 0.5f * (half[y][1] + half[y][2]);
+          to[3 * y * tap + i] = half[y][0] + sum;
+          to[(3 * y + 1) * tap + i] = 0.5f * (half[y][1] - half[y][2]);
+          to[(3 * y + 2) * tap + i] = sum + half[y][3];
+        }
       }
     }
   }

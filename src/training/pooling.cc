@@ -64,16 +64,27 @@ class Pool : public Operation {
     int64_t rows, columns;
   };
 
+  // Some channels at a time: their maxima, and what of their gradients is not given yet.
   void spread_to_maxima(const Window& window, const float* x, const float* g, float* dx) const {
-    for (int64_t c = 0; c < in_.channels; ++c) {
-      int64_t largest = window.first;
-      for (int64_t y = 0; y < window.rows; ++y) {
-        for (int64_t i = 0; i < window.columns; ++i) {
-          const int64_t at = window.first + (y * in_.columns + i) * in_.channels;
-          if (x[at + c] > x[largest + c]) largest = at;
+    constexpr int64_t kChannels = 64;
+    for (int64_t begin = 0; begin < in_.channels; begin += kChannels) {
+      const int64_t count = std::min(kChannels, in_.channels - begin);
+      float largest[kChannels], left[kChannels];
+      std::copy(x + window.first + begin, x + window.first + begin + count, largest);
+      std::copy(g + begin, g + begin + count, left);
+      for_each_pixel(window, [&](int64_t from, bool) {
+        const float* __restrict in = x + from + begin;
+        for (int64_t c = 0; c < count; ++c) largest[c] = in[c] > largest[c] ? in[c] : largest[c];
+      });
+      for_each_pixel(window, [&](int64_t at, bool) {
+        const float* __restrict in = x + at + begin;
+        float* __restrict out = dx + at + begin;
+        for (int64_t c = 0; c < count; ++c) {
+          const float given = in[c] == largest[c] ? left[c] : 0.0f;
+          out[c] += given;
+          left[c] -= given;
         }
-      }
-      dx[largest + c] += g[c];
+      });
     }
   }
 
