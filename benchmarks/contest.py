@@ -27,6 +27,8 @@ class Contestant:
         batch: Images per run.
         python: Interpreter with the engine. Defaults to this one.
         environment: Additional environment variables.
+        cpu_time: Count the CPU time of the process, not the time that passes: for one thread on a
+            machine that does something else as well.
     """
 
     name: str
@@ -36,12 +38,14 @@ class Contestant:
     batch: int = 1
     python: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    cpu_time: bool = False
 
     def start(self, cpus: Sequence[int]) -> subprocess.Popen[str]:
         """Starts the worker and waits until it has loaded the network."""
         command = [self.python or sys.executable, str(_WORKER), self.engine, str(self.file)]
         command += ["--threads", str(self.threads), "--batch", str(self.batch)]
         command += ["--cpus", *map(str, cpus[: self.threads])]
+        command += ["--cpu-time"] * self.cpu_time
         with tempfile.TemporaryFile("w+") as log:
             process = subprocess.Popen(
                 command,

@@ -26,6 +26,7 @@ import argparse
 import json
 import platform
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -93,6 +94,7 @@ def measure(candidates: Iterator[Contestant], args: argparse.Namespace) -> dict[
             print(f"skipped: {contestant.name} ({contestant.file.name} or its engine is missing)")
         elif not args.only or any(word in contestant.name for word in args.only):
             present.append(contestant)
+    present = [replace(contestant, cpu_time=args.cpu_time) for contestant in present]
     return run_rounds(present, args.rounds, args.runs)
 
 
@@ -120,6 +122,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--isa", nargs="*", default=["avx2"], help="forced, beside the best one")
     parser.add_argument("--only", nargs="*", help="words that names of contestants must have")
+    parser.add_argument("--cpu-time", action="store_true", help="for a busy machine, 1 thread")
     parser.add_argument("--json", type=Path, help="where to write the times")
     args = parser.parse_args()
     results: dict[str, dict[str, float]] = {}
