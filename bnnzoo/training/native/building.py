@@ -36,12 +36,14 @@ class Binding:
         offset: Index of its first number.
         trained: Whether it is a parameter.
         limit: Latent weights are clipped to [-limit, limit].
+        l2: Factor of the sum of its squares in the loss.
     """
 
     variable: Any
     offset: int
     trained: bool
     limit: float = math.inf
+    l2: float = 0.0
 
     @property
     def place(self) -> slice:
@@ -105,17 +107,18 @@ def build(
         raise NotNativeError(f"{model.name} has several inputs or outputs.")
     if len(model.output_shape) != 2:
         raise NotNativeError(f"{model.name} has maps as outputs.")
-    if model.losses:
-        raise NotNativeError(f"{model.name} has regularizers.")
     *calls, last = found.calls
     (shape,) = found.inputs.values()
     network = _network.Network(choose_isa(isa), threads or _default_threads(), batch_size)
     builder = _Builder(NativeNetwork(network, batch_size), shape)
     for call in calls:
         builder.add(call)
-    builder.made.output = builder.tensors[last.inputs[0]]
-    builder.network.finish(builder.made.output)
-    return builder.made
+    made = builder.made
+    if len(model.losses) != sum(binding.l2 > 0 for binding in made.bindings):
+        raise NotNativeError(f"{model.name} has regularizers other than L2 of kernels.")
+    made.output = builder.tensors[last.inputs[0]]
+    made.network.finish(made.output)
+    return made
 
 
 def _default_threads() -> int:
@@ -149,12 +152,12 @@ class _Builder:
         index: int = self.network.tensor(*shape)
         return index
 
-    def parameter(self, variable: Any, limit: float = math.inf) -> int:
+    def parameter(self, variable: Any, limit: float = math.inf, l2: float = 0.0) -> int:
         """Returns the offset of a trained variable; -1 if there is none."""
         if variable is None:
             return NONE
         offset: int = self.network.add_parameters(math.prod(variable.shape))
-        self.made.bindings.append(Binding(variable, offset, True, limit))
+        self.made.bindings.append(Binding(variable, offset, True, limit, l2))
         return offset
 
     def refuse(self, layer: Any, what: str) -> NotNativeError:
@@ -194,7 +197,9 @@ class _Builder:
             quantizer = None
         function = self._function(layer, quantizer)
         limit = self._limit(layer)
-        weights = self.parameter(layer.kernel, limit)
+        regularizer = layer.kernel_regularizer
+        l2 = float(regularizer.l2) if type(regularizer) is keras.regularizers.L2 else 0.0
+        weights = self.parameter(layer.kernel, limit, l2)
         chosen = kernels.native_kind(getattr(layer, "kernel_quantizer", None))
         if chosen is None:
             raise self.refuse(layer, f"the kernel quantizer {layer.kernel_quantizer!r}")

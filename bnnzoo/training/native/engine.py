@@ -15,7 +15,15 @@ from bnnzoo.training.native.building import NativeNetwork, NotNativeError, build
 from bnnzoo.training.native.updates import Updates
 from bnnzoo.training.recipes.schema import Phase
 
-__all__ = ["NativeEngine", "NotNativeError", "load", "pass_gradients", "quantize", "store"]
+__all__ = [
+    "NativeEngine",
+    "NotNativeError",
+    "add_penalties",
+    "load",
+    "pass_gradients",
+    "quantize",
+    "store",
+]
 
 
 class NativeEngine:
@@ -72,6 +80,7 @@ class NativeEngine:
                 phase.distillation, phase.temperature,
             )  # fmt: skip
             pass_gradients(made)
+            mean += add_penalties(made)
             self._updates.step()
             losses.append(mean)
             correct, images = correct + right, images + len(batch.labels)
@@ -117,6 +126,17 @@ def load(made: NativeNetwork) -> None:
     """Reads the values of the Keras variables."""
     for binding in made.bindings:
         _numbers(made, binding)[:] = np.ravel(ops.convert_to_numpy(binding.variable))
+
+
+def add_penalties(made: NativeNetwork) -> float:
+    """Adds the gradients of the L2 regularizers, and returns their losses."""
+    loss = 0.0
+    for binding in made.bindings:
+        if binding.l2:
+            values = made.network.parameters[binding.place]
+            made.network.gradients[binding.place] += np.float32(2 * binding.l2) * values
+            loss += binding.l2 * float(np.dot(values, values))
+    return loss
 
 
 def store(made: NativeNetwork) -> None:

@@ -28,6 +28,7 @@ class Reference:
         self.walk = walk(model)
         self.gradients: dict[int, np.ndarray] = {}  # by id of the variable
         self.statistics: dict[int, np.ndarray] = {}  # batch mean and variance
+        self.penalty = 0.0  # of the regularizers
         self.smallest = np.inf  # distance of an input of a sign from 0
 
     def forward(self, x: np.ndarray) -> np.ndarray:
@@ -88,13 +89,16 @@ class Reference:
         if layer.use_bias:
             z = z + np.array(layer.bias, np.float64)
         z, through_activation = self.function(layer.activation, z)
+        l2 = 0.0 if layer.kernel_regularizer is None else float(layer.kernel_regularizer.l2)
+        self.penalty += l2 * np.sum(latent**2)
 
         def backward(g: np.ndarray) -> list[np.ndarray]:
             g = through_activation(g)
             if layer.use_bias:
                 self._add(layer.bias, g.sum(axis=(0, 1, 2)))
             dy, dkernel = through_convolution(g)
-            self._add(layer.kernel, formula.gradient(latent, dkernel) if formula else dkernel)
+            through_kernel = formula.gradient(latent, dkernel) if formula else dkernel
+            self._add(layer.kernel, through_kernel + 2 * l2 * latent)
             return [through_input(dy)]
 
         return z, backward

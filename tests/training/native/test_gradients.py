@@ -88,6 +88,7 @@ CASES: dict[str, tuple[Callable[[Any], Any], tuple[int, int, int]]] = {
     "conv5_stride2": (lambda x: real(norm(x), 20, 5, strides=2), (9, 8, 5)),
     "conv_2x3": (lambda x: real(norm(x), 17, (2, 3), strides=(1, 2)), (7, 8, 4)),
     "conv_activation": (lambda x: real(norm(x), activation="relu"), (6, 6, 3)),
+    "conv_l2": (lambda x: real(norm(x), kernel_regularizer=keras.regularizers.L2(0.1)), (6, 6, 3)),
     "bconv3": (binary(32), (8, 8, 16)),
     "bconv3_odd": (binary(35), (9, 7, 70)),
     "bconv5": (binary(16, 5), (7, 9, 3)),
@@ -170,6 +171,8 @@ def compare(model: Any, rng: Any, isa: str, threads: int = 2, images: int = 5) -
     engine.quantize(made)
     got, _ = made.network.train(made.output, x, labels, 0.1, None, 0.0, 1.0)
     engine.pass_gradients(made)
+    got += engine.add_penalties(made)
+    loss += reference.penalty
     # An input of a sign this close to 0 has another sign in float32.
     assert reference.smallest > 1e-6, "draw other numbers"
     assert got == pytest.approx(loss, rel=1e-5)
