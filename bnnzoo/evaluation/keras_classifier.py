@@ -107,8 +107,8 @@ def _check_classifier(model: Any, task: str, name: str) -> None:
     given: Any = getattr(model, "output_shape", None)
     if not (isinstance(taken, tuple) and isinstance(given, tuple)):
         raise ArgumentError(
-            f"{name} must have one input and one output, got {taken} and {given}. Use a built "
-            "classifier."
+            f"{name} must map one input to one output, got {taken} to {given}. Use a built "
+            "classifier with one input and one output."
         )
     check_shapes(task, taken[1:], given[1:], name)
 

@@ -87,8 +87,8 @@ def _check_classifier(model: runtime.Model, task: str, name: str) -> None:
     taken, given = model.input_shapes, model.output_shapes
     if len(taken) != 1 or len(given) != 1:
         raise ArgumentError(
-            f"{name} must have one input and one output, got {', '.join(map(str, taken))} to "
-            f"{', '.join(map(str, given))}. Use a classifier."
+            f"{name} must map one input to one output, got {', '.join(map(str, taken))} to "
+            f"{', '.join(map(str, given))}. Use a classifier with one input and one output."
         )
     check_shapes(task, taken[0], given[0], name)
 

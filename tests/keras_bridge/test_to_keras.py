@@ -111,6 +111,7 @@ def test_zoo_models_come_back(name: str, arguments: dict[str, Any]) -> None:
         **{"name": name, "tag": "tag", "preprocessing": "scale_pm1", "labels": None},
         **{"weights_sha256": None, "input_shape": list(model.input_shape[1:])},
         "num_classes": model.output_shape[-1] if len(model.output_shape) == 2 else None,
+        "task": "classification",
     }
     assert_same_network(again, graph)
 
