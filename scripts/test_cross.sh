@@ -28,11 +28,13 @@ compile() {
     include=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
     case $name in *windows*) include=${PYTHON_FOR_WINDOWS:-} ;; esac
     if [ -n "$include" ]; then
-        "$@" "${options[@]}" -isystem "$include" -isystem "$nanobind" -c "$root/src/module.cc"
+        for module in "$root/src/module.cc" "$root/src/data/module.cc"; do
+            "$@" "${options[@]}" -isystem "$include" -isystem "$nanobind" -c "$module"
+        done
     else
         echo "without the Python module"
     fi
-    for source in "$root"/src/*.cc; do
+    for source in "$root"/src/*.cc "$root"/src/data/*.cc; do
         case $source in */module.cc) ;; *) "$@" "${options[@]}" -c "$source" ;; esac
     done
     for source in "$root"/src/kernels/*.cc; do
