@@ -77,7 +77,7 @@ def test_wheel_has_the_code_and_the_data_and_nothing_else(wheel):
     ]
     # A sample of images, class names, the engines: more than that and the weights is an accident.
     weights = sum(p.stat().st_size for p in (ROOT / "bnnzoo" / "pretrained").iterdir())
-    assert wheel.stat().st_size < 3_000_000 + weights
+    assert wheel.stat().st_size < 4_000_000 + weights
 
 
 def words(text: str) -> str:
