@@ -25,7 +25,8 @@ struct Integers {
   __m256i value;
 };
 
-// All bits of the first n lanes. Masked instructions are slow on Zen: a store takes about 20 cycles.
+// All bits of the first n lanes. Masked instructions are slow on Zen: a store takes about 20
+// cycles.
 BNNZOO_INLINE __m256i first_lanes(int n) {
   const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), lane);
