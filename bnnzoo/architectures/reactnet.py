@@ -27,11 +27,11 @@ from bnnzoo.architectures.blocks import (
     resnet_stem,
     stack,
 )
-from bnnzoo.architectures.channels_last import AveragePooling2D
+from bnnzoo.architectures.channels_last import AveragePooling2D, MaxPooling2D
 from bnnzoo.arguments import check_integer
 from bnnzoo.registry import register_model
 
-__all__ = ["reactnet_a", "reactnet_resnet18", "reactnet_resnet20", "reactnet_resnet34"]
+__all__ = ["reactnet_a", "reactnet_cifar", "reactnet_resnet18", "reactnet_resnet34"]
 
 UNITS_A = (64, 128, 128, 256, 256, *(512,) * 6, 1024, 1024)
 
@@ -168,6 +168,11 @@ def _shortcut(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTenso
     return layers.Concatenate(name=f"{name}_shortcut_twice")([x, x])
 
 
+def _prelu(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    initial = keras.initializers.Constant(0.25)
+    return layers.PReLU(shared_axes=[1, 2], alpha_initializer=initial, name=name)(x)
+
+
 def _residual_block(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
     """Returns PReLU(BN(bconv(RSign(x))) + shortcut), at half the size where the channels double."""
     y = nn.LearnableShift(name=f"{name}_shift")(x)
@@ -181,25 +186,21 @@ def _residual_block(x: keras.KerasTensor, filters: int, name: str) -> keras.Kera
     )
     y = layers.BatchNormalization(name=f"{name}_bn")(y)
     y = layers.Add(name=f"{name}_add")([y, _shortcut(x, filters, name)])
-    return layers.PReLU(
-        shared_axes=[1, 2],
-        alpha_initializer=keras.initializers.Constant(0.25),
-        name=f"{name}_prelu",
-    )(y)
+    return _prelu(y, f"{name}_prelu")
 
 
 @register_model
-def reactnet_resnet20(
+def reactnet_cifar(
     input_shape: Shape = (32, 32, 3),
     num_classes: int = 10,
     include_top: bool = True,
-    width: int = 16,
+    width: int = 64,
 ) -> ZooModel:
-    """Builds a ReActNet for CIFAR images, on the 20-layer network of CIFAR tables.
+    """Builds a small ReActNet for CIFAR images, whose binary convolutions start at half the size.
 
-    Three stages of six binary convolutions (He et al. 2016, section 4.2,
-    https://arxiv.org/abs/1512.03385), each with a shortcut, RSign before and RPReLU after it
-    (ReActNet, figure 5). The stem is a 3 x 3 convolution of stride 1 for every input size.
+    The stem is a 3 x 3 convolution of stride 1, 2 x 2 max pooling, batch norm and PReLU. Eleven
+    binary convolutions follow, 5 at a half, 5 at a quarter and 1 at an eighth of the image size,
+    each with a shortcut, RSign before and RPReLU after it (ReActNet, figure 5).
 
     **Deviations**
 
@@ -211,14 +212,15 @@ def reactnet_resnet20(
       of the bias of the batch norm before the sum, the second is part of the next block's RSign and
       of the bias of its batch norm.
 
-    The minimum image size is 4 x 4. `width` is the number of channels of the first stage; it
+    The minimum image size is 8 x 8. `width` is the number of channels of the first stage; it
     doubles in each of the other two stages.
     """
     width = check_integer(width, "width")
-    inputs = image_input(input_shape, minimum=4, name="reactnet_resnet20")
-    x = layers.BatchNormalization(name="stem_bn")(real_conv(inputs, width, 3, 1, "stem_conv"))
-    stages = stack(x, _residual_block, (6, 6, 6), (width, 2 * width, 4 * width))
+    inputs = image_input(input_shape, minimum=8, name="reactnet_cifar")
+    x = MaxPooling2D(2, name="stem_pool")(real_conv(inputs, width, 3, 1, "stem_conv"))
+    x = _prelu(layers.BatchNormalization(name="stem_bn")(x), "stem_prelu")
+    stages = stack(x, _residual_block, (5, 5, 1), (width, 2 * width, 4 * width))
     x = stages[-1]
     if include_top:
         x = classifier(x, num_classes)
-    return assemble(inputs, x, stages=stages, name="reactnet_resnet20")
+    return assemble(inputs, x, stages=stages, name="reactnet_cifar")

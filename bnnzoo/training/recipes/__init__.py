@@ -167,11 +167,12 @@ _ALL = (
         Phase(epochs=300, learning_rate=3e-3, warmup_epochs=3),
         summary="The 20-layer network of CIFAR tables; Adam, cosine, crops and flips.",
     ),
-    _cifar10(
-        "reactnet_resnet20.cifar10",
-        Phase(epochs=100, learning_rate=3e-3, warmup_epochs=2),
-        summary="30 channels, not 16, for a file below 200 kB; Adam, cosine, crops and flips.",
-        arguments={"width": 30},
+    _recipe(
+        "reactnet_cifar.cifar10",
+        Phase(epochs=42, learning_rate=3e-3, warmup_epochs=1),
+        summary="For a CPU, and below 200 kB when packed; Adam, cosine, shifts by 2 and flips.",
+        augmentation=Augmentation(pad=2, flip=True),
+        batch_size=64,
     ),
     _sgd(
         "birealnet20.cifar10-irnet",
