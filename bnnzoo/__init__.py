@@ -1,15 +1,15 @@
 """bnnzoo: a model zoo for binarized neural networks on Keras 3.
 
 The public names are resolved on first use, so that importing the package is quick and needs no
-Keras: `load`, `open_model`, `list_models`, `info`, `register_model`, `builder`, `evaluate`,
-`summary`, `convert`, `compare`, `import_weights`, and the subpackages `nn`, `runtime`, `data`,
-`architectures`, `training` and `errors`.
+Keras: `load`, `open_model`, `list_models`, `info`, `results`, `register_model`, `builder`,
+`evaluate`, `summary`, `convert`, `compare`, `import_weights`, and the subpackages `nn`, `runtime`,
+`data`, `architectures`, `training` and `errors`.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bnnzoo.errors import naming_keras_extras
 from bnnzoo.version import __version__
@@ -17,6 +17,7 @@ from bnnzoo.version import __version__
 if TYPE_CHECKING:
     from bnnzoo import architectures as architectures
     from bnnzoo import data as data
+    from bnnzoo import errors as errors
     from bnnzoo import nn as nn
     from bnnzoo import runtime as runtime
     from bnnzoo import training as training
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from bnnzoo.registry import info as info
     from bnnzoo.registry import list_models as list_models
     from bnnzoo.registry import register_model as register_model
+    from bnnzoo.result_table import results as results
 
 # Public name -> the module that has it; a name that is its module's is the module itself.
 _PUBLIC = {
@@ -44,6 +46,7 @@ _PUBLIC = {
     "load": "bnnzoo.loading",
     "open_model": "bnnzoo.opening",
     "register_model": "bnnzoo.registry",
+    "results": "bnnzoo.result_table",
     "summary": "bnnzoo.model_summary",
 }
 _SUBPACKAGES = ("architectures", "data", "errors", "nn", "runtime", "training")
@@ -64,21 +67,24 @@ __all__ = [
     "nn",
     "open_model",
     "register_model",
+    "results",
     "runtime",
     "summary",
     "training",
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _PUBLIC:
-        with naming_keras_extras():
-            value = getattr(importlib.import_module(_PUBLIC[name]), name)
-        globals()[name] = value
-        return value
-    if name in _SUBPACKAGES:
-        return importlib.import_module(f"bnnzoo.{name}")
-    raise AttributeError(f"module 'bnnzoo' has no attribute '{name}'")
+if not TYPE_CHECKING:  # a type checker would accept any name
+
+    def __getattr__(name):
+        if name in _PUBLIC:
+            with naming_keras_extras():
+                value = getattr(importlib.import_module(_PUBLIC[name]), name)
+            globals()[name] = value
+            return value
+        if name in _SUBPACKAGES:
+            return importlib.import_module(f"bnnzoo.{name}")
+        raise AttributeError(f"module 'bnnzoo' has no attribute '{name}'")
 
 
 def __dir__() -> list[str]:

@@ -104,17 +104,20 @@ class MissingDependencyError(BnnZooError, ImportError):
 
     Args:
         package: The missing module.
-        extra: The extra of bnnzoo that installs it.
+        extra: The extra of bnnzoo that installs it; None if the package is installed by its name.
         purpose: What needs it, as in "to read TFDS data sets".
     """
 
-    def __init__(self, package: str, extra: str, purpose: str) -> None:
-        super().__init__(
-            f"{package} is needed {purpose}, but it is not installed. "
-            f"Run: pip install 'bnnzoo[{extra}]'"
-        )
+    def __init__(self, package: str, extra: str | None, purpose: str) -> None:
+        advice = f"Run: pip install {package}" if extra is None else installing(extra)
+        super().__init__(f"{package} is needed {purpose}, but it is not installed. {advice}")
         self.package = package
         self.extra = extra
+
+
+def installing(extra: str) -> str:
+    """Returns the advice to install an extra, which no package index has."""
+    return f"In a clone of bnnzoo, run: pip install '.[{extra}]'"
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
@@ -146,8 +149,8 @@ def naming_keras_extras() -> Iterator[None]:
         raise MissingDependencyError(
             error.name,
             extra="tensorflow" if error.name == "keras" else error.name,
-            purpose="for networks (bnnzoo[tensorflow], bnnzoo[jax] or bnnzoo[torch] installs Keras"
-            " 3 and a backend)",
+            purpose="for networks ('.[tensorflow]', '.[jax]' or '.[torch]' installs Keras 3 and a "
+            "backend)",
         ) from error
     except ValueError as error:
         unknown = str(error).partition(_UNKNOWN_BACKEND)[2].strip(" :")

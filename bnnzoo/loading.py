@@ -22,7 +22,7 @@ from bnnzoo.model_spec import TASKS, ModelSpec, task_of
 from bnnzoo.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    import keras
+    from bnnzoo.architectures.assembly import ZooModel
 
 __all__ = ["load"]
 
@@ -48,7 +48,7 @@ def load(
     head: str | None = None,
     output_stride: int | None = None,
     cache_dir: str | PathLike[str] | None = None,
-) -> keras.Model:
+) -> ZooModel:
     """Builds a model, optionally with pretrained weights.
 
         model = bnnzoo.load("birealnet", pretrained=True)

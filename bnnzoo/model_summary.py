@@ -15,6 +15,7 @@ import keras
 from bnnzoo.nn.layers import QuantizedLayer
 from bnnzoo.opening import open_model
 from bnnzoo.plain_text import plain
+from bnnzoo.tables import html_table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -72,7 +73,7 @@ class LayerSummary:
     macs_by_bits: Mapping[int, int] | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ModelSummary:
     """The layers of a model and their totals. `print` shows a table.
 
@@ -153,13 +154,24 @@ class ModelSummary:
         Console(file=text, width=240, color_system=None).print(self)
         return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
+    def __repr__(self) -> str:
+        return (
+            f"<ModelSummary: {self.name}, {self.params:,} parameters, {self.packed_bytes:,} packed "
+            f"bytes, {self.macs:,} MACs>"
+        )
+
+    def _repr_html_(self) -> str:
+        headers, rows, totals = self._table()
+        words = self._totals_in_words().replace("\n", "<br>")
+        return html_table(headers, [*rows, totals], numbers=range(2, len(headers))) + words
+
     def __rich__(self) -> RenderableType:
         from rich.box import SIMPLE_HEAD
         from rich.console import Group
         from rich.table import Table
         from rich.text import Text
 
-        param_bits, mac_bits = sorted(self.params_by_bits), sorted(self.macs_by_bits)
+        headers, rows, totals = self._table()
         # Text, because rich reads a name in brackets as a style.
         table = Table(
             title=Text(plain(self.name), "table.title"),
@@ -167,17 +179,23 @@ class ModelSummary:
             box=SIMPLE_HEAD,
             show_footer=True,
         )
+        for header, total in zip(headers, totals, strict=True):
+            left = header in ("layer", "type")
+            table.add_column(header, total, justify="left" if left else "right", no_wrap=True)
+        for row in rows:
+            table.add_row(*map(Text, row))
+        return Group(table, Text(self._totals_in_words()))
+
+    def _table(self) -> tuple[list[str], list[list[str]], list[str]]:
+        """Returns the head, the row of each layer, and the totals."""
+        param_bits, mac_bits = sorted(self.params_by_bits), sorted(self.macs_by_bits)
         headers = ["layer", "type", "input bits", "output"]
         headers += [f"{bits}-bit params" for bits in param_bits] + ["packed bytes"]
         headers += [f"{bits}-bit MACs" for bits in mac_bits]
         totals = ["total", "", "", "", *_cells(self.params_by_bits, param_bits)]
         totals += [f"{self.packed_bytes:,}", *_cells(self.macs_by_bits, mac_bits)]
-        for header, total in zip(headers, totals, strict=True):
-            left = header in ("layer", "type")
-            table.add_column(header, total, justify="left" if left else "right", no_wrap=True)
-        for layer in self.layers:
-            table.add_row(*map(Text, _row(layer, param_bits, mac_bits)))
-        return Group(table, Text(self._totals_in_words()))
+        rows = [_row(layer, param_bits, mac_bits) for layer in self.layers]
+        return headers, rows, totals
 
     def _totals_in_words(self) -> str:
         lines = [

@@ -15,7 +15,7 @@ from bnnzoo.model_source import HDF5, resolve_model
 from bnnzoo.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    import keras
+    from bnnzoo.architectures.assembly import ZooModel
 
 __all__ = ["open_model"]
 
@@ -27,7 +27,7 @@ def open_model(
     num_classes: int | None = None,
     input_shape: Sequence[int] | None = None,
     cache_dir: str | PathLike[str] | None = None,
-) -> keras.Model:
+) -> ZooModel:
     """Opens a model from a file, or loads it by `name` or `name.tag`.
 
     Args:

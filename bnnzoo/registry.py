@@ -18,6 +18,7 @@ from bnnzoo import manifest
 from bnnzoo.catalog import CATALOG
 from bnnzoo.errors import ArgumentError, UnknownModelError, WeightsError, did_you_mean
 from bnnzoo.manifest import Metric, WeightsRecord
+from bnnzoo.plain_text import counted
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -51,7 +52,7 @@ class Resolved(NamedTuple):
     record: WeightsRecord | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ModelInfo:
     """Metadata of a model, available without building it.
 
@@ -61,6 +62,8 @@ class ModelInfo:
         module: The module that registers it.
         params: Number of parameters with default arguments; None for models of other packages.
         packed_bytes: Bytes of the parameters with binary kernels at one bit a weight.
+        binary_macs: Multiply-accumulates of two binary factors, for one image.
+        other_macs: All other multiply-accumulates.
         input_shape: `(h, w, c)` that these figures are for.
         num_classes: Number of classes that they are for.
         task: `classification` or `segmentation`; None for models of other packages.
@@ -72,10 +75,17 @@ class ModelInfo:
     module: str
     params: int | None
     packed_bytes: int | None
+    binary_macs: int | None
+    other_macs: int | None
     input_shape: tuple[int, ...] | None
     num_classes: int | None
     task: str | None
     weights: tuple[WeightsRecord, ...]
+
+    def __repr__(self) -> str:
+        size = "" if self.params is None else f", {counted(self.params, 'parameter')}"
+        tags = f", weights {', '.join(self.tags)}" if self.tags else ""
+        return f"<ModelInfo: {self.name}{size}{tags}>"
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -262,6 +272,8 @@ def info(name: str) -> ModelInfo:
         module=_module(architecture),
         params=entry.params if entry else None,
         packed_bytes=entry.packed_bytes if entry else None,
+        binary_macs=entry.binary_macs if entry else None,
+        other_macs=entry.other_macs if entry else None,
         input_shape=entry.input_shape if entry else None,
         num_classes=entry.num_classes if entry else None,
         task=entry.task if entry else None,

@@ -11,5 +11,7 @@ ruff format --check .
 find src tests/native -name '*.cc' -o -name '*.h' -o -name '*.inc' | xargs clang-format --dry-run -Werror
 echo "== types"
 mypy
+mypy --strict tests/typing/user_script.py
+basedpyright --level error
 echo "== documentation"
 scripts/build_docs.sh "$site"

@@ -39,6 +39,8 @@ def test_missing_dependency_names_the_extra():
     error = errors.MissingDependencyError("keras", "tensorflow", "to load models")
     assert str(error) == (
         "keras is needed to load models, but it is not installed. "
-        "Run: pip install 'bnnzoo[tensorflow]'"
+        "In a clone of bnnzoo, run: pip install '.[tensorflow]'"
     )
     assert isinstance(error, ImportError)
+    other = errors.MissingDependencyError("pandas", None, "for to_pandas")
+    assert str(other).endswith("Run: pip install pandas")

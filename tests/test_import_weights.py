@@ -69,7 +69,7 @@ def test_the_command_writes_a_packed_file_and_lists_the_assignments(
     out = capsys.readouterr().out
     assert "layer1.0.conv1.weight" in out and "stage1_block1_unit1_conv/kernel" in out
     assert f"Assigned {len(original.weights)} tensors from its 'state_dict'" in out
-    assert "without the prefix 'module.'; 0 are unused" in out
+    assert "without the prefix 'module.'. Unused: 0." in out
     assert hashlib.sha256(checkpoint.read_bytes()).hexdigest() in out
     expected = tmp_path / "expected.safetensors"
     bnnzoo.convert(original, expected, preprocessing="mean=0.5:std=0.2")

@@ -138,6 +138,15 @@ def test_table():
     assert "\x1b" not in text, "colours belong on a terminal"
 
 
+def test_a_notebook_shows_the_same_table():
+    found = summary(small_model())
+    html = found._repr_html_()
+    assert html.count("<tr>") == len(found.layers) + 2
+    assert "5,378" in html and "MACs: 55,808, 66.06 % binary" in html
+    assert repr(found).startswith(f"<ModelSummary: {found.name}, ")
+    assert "\n" not in repr(found)
+
+
 def test_public_name():
     assert bnnzoo.summary is summary
 

@@ -16,7 +16,7 @@ from bnnzoo.cli.main import main
 from bnnzoo.cli.output import echo, logging_to_stderr, note, print_json, print_table
 from bnnzoo.data import open_source
 from bnnzoo.errors import BnnZooError, DataError, MissingDependencyError, WeightsError
-from bnnzoo.plain_text import plain, plain_lines
+from bnnzoo.plain_text import counted, plain, plain_lines
 from tests.weight_server import Answer, file_at, get, serving, use_cache
 
 HOSTILE = "\x1b]0;owned\x07\x9b31m\x7f\r\u202egnp.exe\u2066\u2028"
@@ -112,6 +112,12 @@ def test_the_log_of_the_command_line_is_escaped():
         [sys.executable, "-c", LOGGING, HOSTILE], capture_output=True, check=True, timeout=60
     )
     assert done.stderr.decode() == f"{SHOWN} is broken\n"
+
+
+def test_nouns_agree_with_their_number():
+    assert counted(1, "image") == "1 image"
+    assert counted(0, "image") == "0 images"
+    assert counted(2000, "class") == "2,000 classes"
 
 
 def test_no_command_writes_by_another_way():

@@ -96,6 +96,11 @@ def test_info_has_catalog_and_weights():
     assert info.headline.top1 == 57.47 and info.headline.origin == "published"
 
 
+def test_infos_repr_is_short():
+    assert repr(bnnzoo.info("birealnet34")) == "<ModelInfo: birealnet34, 21,814,696 parameters>"
+    assert "larq_in1k" in repr(bnnzoo.info("birealnet18"))
+
+
 def test_info_of_a_model_without_weights():
     info = bnnzoo.info("birealnet34")
     assert info.tags == () and info.default_tag is None and info.headline is None

@@ -13,6 +13,7 @@ import click
 from bnnzoo import manifest, registry, weights
 from bnnzoo.cli.output import echo, note, print_json, print_table
 from bnnzoo.errors import ArgumentError, WeightsError
+from bnnzoo.plain_text import counted
 from bnnzoo.weights import CachedFile
 
 
@@ -109,8 +110,8 @@ def _confirm(files: Sequence[CachedFile]) -> None:
     size = sum(file.bytes for file in files)
     if not sys.stdin.isatty():
         raise ArgumentError("--all needs a confirmation, but there is no terminal. Add --yes.")
-    plural = "" if len(files) == 1 else "s"
-    question = f"Remove {len(files)} file{plural}, {size:,} bytes, from {weights.cache_folder()}?"
+    count = counted(len(files), "file")
+    question = f"Remove {count}, {size:,} bytes, from {weights.cache_folder()}?"
     if not click.confirm(question, err=True):
         note("Nothing was removed.")
         click.get_current_context().exit(1)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,22 +74,14 @@ def command(
         write_file(plot, drawn(rows, plot.suffix))
         note(f"Wrote {plot}.")
     if as_json:
-        print_json([row.to_dict() for row in rows])
+        print_json(rows.to_dicts())
     elif as_csv:
-        echo(_csv(rows))
+        echo(rows.to_csv().rstrip("\n"))
     else:
         _print(rows)
 
 
-def _csv(rows: tuple[Comparison, ...]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    dicts = [row.to_dict() for row in rows]
-    writer.writerows([list(dicts[0]), *(list(row.values()) for row in dicts)] if dicts else [])
-    return text.getvalue().rstrip("\n")
-
-
-def _print(rows: tuple[Comparison, ...]) -> None:
+def _print(rows: Sequence[Comparison]) -> None:
     if not rows:
         note("No network is within --max-bytes and --max-ms.")
         return

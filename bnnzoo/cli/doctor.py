@@ -14,7 +14,7 @@ import click
 from bnnzoo import manifest, registry
 from bnnzoo.cli.output import echo, print_json
 from bnnzoo.download import policy
-from bnnzoo.errors import WeightsError
+from bnnzoo.errors import WeightsError, installing
 from bnnzoo.version import __version__
 from bnnzoo.weights import cache_folder
 
@@ -153,8 +153,8 @@ def _print_report(report: dict[str, Any]) -> None:
         line(name, value)
     for gap in report["missing"]:
         echo(
-            f"{gap['package']} is not installed. To {gap['purpose']}, run: "
-            f"pip install 'bnnzoo[{gap['extra']}]'"
+            f"{gap['package']} is not installed. It is needed to {gap['purpose']}. "
+            f"{installing(gap['extra'])}"
         )
     if report["ready"] and report["optional"]["keras"] is None:
         echo("Ready to run packed files. For other models, install Keras and a backend.")

@@ -14,9 +14,9 @@ import click
 from bnnzoo.atomic import check_writable, write_file
 from bnnzoo.cli import _completing
 from bnnzoo.cli._labelling import LABELS, PREPROCESSING, TASK, names_and_table
-from bnnzoo.cli._metrics import class_table, metric_rows
 from bnnzoo.cli.output import note, print_json, print_table, progress_bar
 from bnnzoo.errors import ArgumentError
+from bnnzoo.tables import class_table
 
 if TYPE_CHECKING:
     from bnnzoo.evaluation import Report
@@ -157,15 +157,6 @@ def _warn(report: Report) -> None:
 
 
 def _print_tables(report: Report, per_class: bool) -> None:
-    facts = {
-        "model": report.full_name + (" (random weights)" if report.random_weights else ""),
-        "data set": f"{report.dataset} (n = {report.n:,}{', partial' if report.partial else ''})",
-        "preprocessing": report.preprocessing,
-        **metric_rows(report.metrics()),
-        "images/s": f"{report.images_per_second:,.1f} ({report.runtime})",
-    }
-    if report.skipped:
-        facts["skipped"] = f"{len(report.skipped):,}"
-    print_table(["result", ""], list(facts.items()))
+    print_table(["result", ""], list(report.facts().items()))
     if per_class:
         print_table(*class_table(report.per_class()))

@@ -11,6 +11,7 @@ from bnnzoo.cli import _completing
 from bnnzoo.cli._labelling import NAMES, PREPROCESSING, class_names
 from bnnzoo.cli._sizes import INPUT_SHAPE, NUM_CLASSES
 from bnnzoo.cli.output import echo, print_json, print_table
+from bnnzoo.plain_text import counted
 
 if TYPE_CHECKING:
     from bnnzoo.importing import ImportReport
@@ -75,6 +76,7 @@ def _print(report: ImportReport, weights: Path) -> None:
     print_table(["tensor", "shape", f"weight of {report.model}", "its shape"], rows)
     place = "the whole file" if report.key is None else f"its {report.key!r}"
     prefix = f", without the prefix {report.prefix!r}" if report.prefix else ""
-    echo(f"Assigned {len(rows):,} tensors from {place}{prefix}; {len(report.unused):,} are unused.")
+    assigned = counted(len(rows), "tensor")
+    echo(f"Assigned {assigned} from {place}{prefix}. Unused: {len(report.unused):,}.")
     echo(f"The sha256 of {weights} is {report.sha256}.")
     echo(f"Wrote {report.path}.")

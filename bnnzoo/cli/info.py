@@ -11,6 +11,7 @@ from bnnzoo import registry
 from bnnzoo.cli import _completing
 from bnnzoo.cli.output import echo, print_json
 from bnnzoo.manifest import TrainingRun, WeightsRecord
+from bnnzoo.plain_text import counted
 
 
 @click.command("info")
@@ -78,4 +79,4 @@ def _record_facts(record: WeightsRecord) -> dict[str, Any]:
 
 
 def _training(run: TrainingRun) -> str:
-    return f"{run.epochs} epochs in {run.seconds:,.0f} s on {run.hardware}, {run.date}"
+    return f"{counted(run.epochs, 'epoch')} in {run.seconds:,.0f} s on {run.hardware}, {run.date}"

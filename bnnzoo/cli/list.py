@@ -10,6 +10,7 @@ from bnnzoo import registry
 from bnnzoo.cli.output import note, print_json, print_table
 from bnnzoo.manifest import Metric, WeightsRecord
 from bnnzoo.registry import ModelInfo
+from bnnzoo.result_table import Result, results
 
 
 @click.command("list")
@@ -23,13 +24,15 @@ def command(pattern: str, pretrained: bool, as_json: bool) -> None:
     accuracy, and who measured it. `bnnzoo info NAME.TAG` shows more. Parameters are those of the
     default arguments, and are left out for weights with other arguments.
     """
-    models = [registry.info(name) for name in registry.list_models(pattern, pretrained=pretrained)]
     if as_json:
-        print_json([_row(model) for model in models])
-    elif models:
+        names = registry.list_models(pattern, pretrained=pretrained)
+        print_json([_row(registry.info(name)) for name in names])
+        return
+    rows = results(pattern, pretrained=pretrained)
+    if rows:
         print_table(
             ["name", "parameters", "packed kB", "top-1 %", "data set", "by", "paper"],
-            [line for model in models for line in _lines(model)],
+            [_line(row) for row in rows],
         )
     else:
         note(f"No model matches '{pattern}'.")
@@ -72,18 +75,13 @@ def _accuracy(metric: Metric | None) -> dict[str, Any]:
     }
 
 
-def _lines(model: ModelInfo) -> list[list[Any]]:
-    """Returns a line for each of the model's weights, or one line if it has none."""
-    whole = _row(model)
+def _line(row: Result) -> list[Any]:
     return [
-        [
-            ".".join(filter(None, [model.name, row.get("tag")])),
-            row["params"],
-            None if row["packed_bytes"] is None else round(row["packed_bytes"] / 1000),
-            row["top1"],
-            row["dataset"],
-            row["by"] and f"{row['by']} ({row['origin']})",
-            row["paper"] and row["paper"].removeprefix("https://"),
-        ]
-        for row in whole["weights"] or [whole]
+        row.name,
+        row.params,
+        None if row.packed_bytes is None else round(row.packed_bytes / 1000),
+        row.top1,
+        row.dataset,
+        row.by and f"{row.by} ({row.origin})",
+        row.paper and row.paper.removeprefix("https://"),
     ]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bnnzoo.cli.output import echo, note, print_json, print_table, progress_bar
+from bnnzoo.plain_text import counted
 
 if TYPE_CHECKING:
     from bnnzoo.publishing import Publication
@@ -58,7 +59,7 @@ def _follow(bar: Any) -> Any:
         if not measured or measured[-1] != what:
             measured.append(what)
             bar.reset(total)
-            note(f"Measuring {what}: {total:,} images")
+            note(f"Measuring {what}: {counted(total, 'image')}")
         bar.update(done - bar.n)
 
     return advance
@@ -86,12 +87,13 @@ def _print(published: Publication) -> None:
         "arguments": ", ".join(f"{key}={value}" for key, value in record.arguments.items()),
         "recipe": record.recipe,
         "changed": ", ".join(f"{key}={value}" for key, value in record.settings.items()),
-        "trained": f"{training.epochs} epochs, {training.seconds:,.0f} s on {training.hardware}",
+        "trained": f"{counted(training.epochs, 'epoch')}, {training.seconds:,.0f} s on "
+        f"{training.hardware}",
         "data set": f"{keras.dataset} (n = {keras.n:,})",
         "top-1 as trained": f"{published.trained_top1:.2f} %",
         "top-1 in Keras": f"{keras.top1:.2f} %",
         "top-1 packed": f"{packed.top1:.2f} %",
-        "golden logits": f"{golden['first']} images, to {golden['tolerance']:g}",
+        "golden logits": f"{counted(golden['first'], 'image')}, to {golden['tolerance']:g}",
         "real kernels": published.weights_dtype,
     }
     for file in record.files:

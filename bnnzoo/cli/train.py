@@ -12,9 +12,9 @@ from typing import Any
 import click
 
 from bnnzoo.cli import _completing
-from bnnzoo.cli._metrics import metric_rows
 from bnnzoo.cli.evaluate import Recorded
 from bnnzoo.cli.output import note, print_json, print_table, progress_bar
+from bnnzoo.tables import metric_rows
 from bnnzoo.training.distributed import lifeline
 from bnnzoo.training.distributed.cluster import Cluster, read_cluster
 from bnnzoo.training.recipes import recipe as find_recipe

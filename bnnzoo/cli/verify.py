@@ -7,6 +7,7 @@ import click
 from bnnzoo.cli import _completing
 from bnnzoo.cli._packed import packed_file
 from bnnzoo.cli.output import echo, print_json
+from bnnzoo.plain_text import counted
 
 
 @click.command("verify")
@@ -32,6 +33,6 @@ def command(model: str, as_json: bool) -> None:
         print_json(report)
         return
     echo(
-        f"{file}: ok, {packed.format}, {report['nodes']:,} nodes, {report['checksums']:,} "
-        f"checksums, digest {packed.digest}"
+        f"{file}: ok, {packed.format}, {counted(len(packed.graph.nodes), 'node')}, "
+        f"{counted(len(packed.array_sha256), 'checksum')}, digest {packed.digest}"
     )

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from bnnzoo import registry, weights
 from bnnzoo.arguments import check_integer
@@ -16,6 +14,7 @@ from bnnzoo.loading import load
 from bnnzoo.manifest import WeightsRecord
 from bnnzoo.runtime import Model
 from bnnzoo.runtime import load as load_packed
+from bnnzoo.tables import Table
 
 __all__ = ["Comparison", "compare", "fitting", "matching"]
 
@@ -47,10 +46,6 @@ class Comparison:
     other_macs: int
     ms: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the fields as JSON values."""
-        return dataclasses.asdict(self)
-
 
 def matching(names: Iterable[str]) -> list[str]:
     """Returns the names, with patterns as in `"quick*"` replaced by the models that match.
@@ -78,7 +73,7 @@ def compare(
     threads: int = 1,
     rounds: int = 20,
     progress: Callable[[str], None] | None = None,
-) -> tuple[Comparison, ...]:
+) -> Table[Comparison]:
     """Measures networks side by side, and returns them with the most accurate ones first.
 
     Networks with a packed file run from it. Others are built with random weights, which take the
@@ -106,14 +101,14 @@ def compare(
         opened[name] = _opened(name, threads)
     times = _times(opened, rounds)
     rows = [_row(name, model, times[name]) for name, model in opened.items()]
-    return tuple(sorted(rows, key=_order))
+    return Table(sorted(rows, key=_order))
 
 
 def fitting(
     rows: Iterable[Comparison], *, max_bytes: float | None = None, max_ms: float | None = None
-) -> tuple[Comparison, ...]:
+) -> Table[Comparison]:
     """Returns the networks that are at most as large and as slow as given."""
-    return tuple(
+    return Table(
         row
         for row in rows
         if (max_bytes is None or (row.packed_bytes or math.inf) <= max_bytes)

@@ -12,6 +12,7 @@ from bnnzoo.formats.packed import PackedFile
 from bnnzoo.formats.storage import array_names
 from bnnzoo.graph.ir import Node
 from bnnzoo.graph.ops import BINARY
+from bnnzoo.plain_text import counted
 
 __all__ = [
     "ConversionReport",
@@ -191,7 +192,7 @@ class ConversionReport:
             if not self.runtime:
                 others = " and the reference interpreter (the runtime is not built)"
             lines.append(
-                f"Checked each layer on {_counted(self.samples, 'image')}: {self.origin}{others} "
+                f"Checked each layer on {counted(self.samples, 'image')}: {self.origin}{others} "
                 f"agree on {self.check.numbers:,} numbers. The largest difference is "
                 f"{100 * self.check.worst:.0f} % of the float32 rounding bound. {self._flips()}"
             )
@@ -215,17 +216,13 @@ class ConversionReport:
         if not flips:
             return "No sign differs."
         verb = "differs" if flips == 1 else "differ"
-        return f"{_counted(flips, 'sign')} {verb}, all within rounding."
+        return f"{counted(flips, 'sign')} {verb}, all within rounding."
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the report as JSON values."""
         report = dataclasses.asdict(self)
         report["sizes"] |= {"total": self.sizes.total, "ratio": round(self.sizes.ratio, 2)}
         return report
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def packed_parts(file: PackedFile) -> dict[str, int]:

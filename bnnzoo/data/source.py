@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from bnnzoo.data import labels
 from bnnzoo.data.labels import Labels
 from bnnzoo.errors import DataError
+from bnnzoo.plain_text import counted
 
 __all__ = ["IGNORED", "Item", "Skipped", "Source"]
 
@@ -64,7 +65,7 @@ class Skipped:
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Source:
     """A data set: its name, its length, and its items in a fixed order.
 
@@ -93,6 +94,10 @@ class Source:
 
     def __len__(self) -> int:
         return self.length
+
+    def __repr__(self) -> str:
+        classes = f", {counted(len(self.class_names), 'class')}" if self.class_names else ""
+        return f"<Source: {self.name}, {counted(self.length, 'image')}{classes}>"
 
     def __iter__(self) -> Iterator[tuple[NDArray[np.uint8], int, str]]:
         for item in self.items:

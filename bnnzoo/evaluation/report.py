@@ -6,13 +6,14 @@ import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bnnzoo.data.source import Skipped
+from bnnzoo.tables import html_table, metric_rows
 
 __all__ = [
     "Z95",
@@ -69,9 +70,9 @@ class Predictions:
         return int((self.top_indices[:, :k] == self.labels[:, None]).any(axis=1).sum())
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Report(ABC):
-    """What the reports of all tasks have. Accuracies are percentages.
+    """What the reports of all tasks have. Accuracies are percentages. `print` shows the results.
 
     Attributes:
         model: Canonical name, or name of the file.
@@ -147,6 +148,31 @@ class Report(ABC):
     def samples(self) -> Iterator[str]:
         """Yields a line of JSON per image."""
 
+    def facts(self) -> dict[str, str | None]:
+        """Returns the results in words, by name."""
+        facts = {
+            "model": self.full_name + (" (random weights)" if self.random_weights else ""),
+            "data set": f"{self.dataset} (n = {self.n:,}{', partial' if self.partial else ''})",
+            "preprocessing": self.preprocessing,
+            **metric_rows(self.metrics()),
+            "images/s": f"{self.images_per_second:,.1f} ({self.runtime})",
+        }
+        return {**facts, "skipped": f"{len(self.skipped):,}"} if self.skipped else facts
+
+    def __str__(self) -> str:
+        facts = {name: value for name, value in self.facts().items() if value is not None}
+        width = max(map(len, facts))
+        return "\n".join(f"{name:<{width}}  {value}" for name, value in facts.items())
+
+    def __repr__(self) -> str:
+        return (
+            f"<{type(self).__name__}: {self.full_name} on {self.dataset}, n = {self.n:,}, "
+            f"{self.METRIC} {self.score:.2f} %>"
+        )
+
+    def _repr_html_(self) -> str:
+        return html_table(("", ""), self.facts().items())
+
     def to_dict(self, per_class: bool = False) -> dict[str, Any]:
         """Returns the report as JSON values.
 
@@ -174,7 +200,7 @@ class Report(ABC):
         return {**report, "per_class": self.per_class()} if per_class else report
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class EvaluationReport(Report):
     """The accuracy of a classifier on a data set. Accuracies are percentages.
 
@@ -184,7 +210,7 @@ class EvaluationReport(Report):
 
     METRIC: ClassVar[str] = "top-1"
 
-    predictions: Predictions = field(repr=False)
+    predictions: Predictions
 
     @property
     def n(self) -> int:

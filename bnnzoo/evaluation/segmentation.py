@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -123,7 +123,7 @@ def ratio_interval(parts: Counts, wholes: Counts) -> tuple[float, float] | None:
     return 100 * max(middle - half, 0.0), 100 * min(middle + half, 1.0)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class SegmentationReport(Report):
     """The accuracy of a network for segmentation on a data set. Accuracies are percentages.
 
@@ -136,7 +136,7 @@ class SegmentationReport(Report):
 
     METRIC: ClassVar[str] = "mean IoU"
 
-    predictions: PixelCounts = field(repr=False)
+    predictions: PixelCounts
 
     @property
     def n(self) -> int:

@@ -109,3 +109,7 @@ __all__ = [
     "quantized_scope",
     "quantizers",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -48,7 +48,10 @@ def test_catalog_has_the_models_numbers(name, build):
     model, entry = build(name), CATALOG[name]
     assert model.name == name
     assert model.count_params() == entry.params
-    assert bnnzoo.summary(model).packed_bytes == entry.packed_bytes
+    summary = bnnzoo.summary(model)
+    assert summary.packed_bytes == entry.packed_bytes
+    assert summary.macs_by_bits.get(1, 0) == entry.binary_macs
+    assert summary.macs == entry.binary_macs + entry.other_macs
     assert model.input_shape == (None, *entry.input_shape)
     pixels = entry.input_shape[:2] if entry.task == "segmentation" else ()
     assert model.output_shape == (None, *pixels, entry.num_classes)

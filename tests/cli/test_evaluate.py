@@ -266,7 +266,7 @@ def test_a_missing_extra_is_told_before_a_model_is_fetched(
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     options = ["--data", "sample:fashion_mnist", "--confusion-matrix", str(tmp_path / "c.png")]
     assert main(["evaluate", "gone.keras", *options]) == 1
-    assert "pip install 'bnnzoo[plots]'" in capsys.readouterr().err
+    assert "pip install '.[plots]'" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -103,7 +103,7 @@ def test_doctor_says_what_is_there_and_what_is_missing(capsys, monkeypatch, tmp_
     out = capsys.readouterr().out
     assert "Ready." in out and "secret" not in out
     for gap in report["missing"]:
-        assert f"pip install 'bnnzoo[{gap['extra']}]'" in out
+        assert f"pip install '.[{gap['extra']}]'" in out
 
 
 def test_doctor_names_the_engine_and_is_content_without_keras(capsys, monkeypatch):

@@ -130,4 +130,4 @@ def test_without_keras_the_extra_is_named(finished):
         [sys.executable, "-c", code, "publish", str(finished)], capture_output=True, text=True
     )
     assert done.returncode == 1
-    assert "pip install 'bnnzoo[" in done.stderr and done.stderr.count("\n") == 1
+    assert "pip install '.[" in done.stderr and done.stderr.count("\n") == 1

@@ -56,3 +56,8 @@ def test_items_that_are_read_when_asked_for_follow_the_names_too() -> None:
     wrong = dataclasses.replace(source(("c", "a"), [0, 2]), items=list(source(None, [2]).items))
     with pytest.raises(DataError, match="class index must be from 0 to 1, got 2"):
         list(wrong.labelled_as(("a", "b", "c")).items)
+
+
+def test_repr_is_short() -> None:
+    assert repr(source(("a", "b"), [0, 1, 1])) == "<Source: made, 3 images, 2 classes>"
+    assert repr(source(None, [0])) == "<Source: made, 1 image>"

@@ -153,3 +153,13 @@ def test_same_accuracy_allows_a_tenth_of_a_point_or_one_image(
     n: int, hits: tuple[int, ...], same: bool
 ) -> None:
     assert same_accuracy(*(report_of(n, each) for each in hits)) == same
+
+
+def test_print_shows_the_results_and_repr_is_one_line() -> None:
+    made = report(skipped=(), random_weights=True)
+    lines = str(made).splitlines()
+    assert lines[0] == "model          net.best (random weights)"
+    assert "n = 4" in lines[1] and any(line.startswith("top-1") for line in lines)
+    assert any(line.split() == ["loss", "0.2500"] for line in lines)
+    assert repr(made) == "<EvaluationReport: net.best on made, n = 4, top-1 50.00 %>"
+    assert made._repr_html_().count("<tr>") == len(made.facts())

@@ -382,7 +382,7 @@ def test_a_missing_onnx_is_one_line_that_names_the_extra():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "onnx is needed to write QONNX files" in done.stdout, done.stderr
-    assert "pip install 'bnnzoo[qonnx]'" in done.stdout
+    assert "pip install '.[qonnx]'" in done.stdout
 
 
 def test_the_format_is_in_the_table():

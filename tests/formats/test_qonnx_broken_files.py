@@ -236,4 +236,4 @@ def test_a_missing_onnx_is_one_line_that_names_the_extra():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "onnx is needed to read ONNX files" in done.stdout, done.stderr
-    assert "pip install 'bnnzoo[qonnx]'" in done.stdout
+    assert "pip install '.[qonnx]'" in done.stdout

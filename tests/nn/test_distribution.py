@@ -49,7 +49,7 @@ def test_two_processes_train_as_one(tmp_path):
     if keras.backend.backend() != "jax":
         pytest.skip("its processes use JAX whatever the backend here: it runs with JAX's tests")
     if importlib.util.find_spec("jax") is None:
-        pytest.skip("needs jax: pip install 'bnnzoo[jax]'")
+        pytest.skip("needs jax: pip install '.[jax]'")
     files = [tmp_path / "first.npz", tmp_path / "second.npz", tmp_path / "alone.npz"]
     port = free_port()
     workers = [start(2, 0, port, files[0]), start(2, 1, port, files[1]), start(1, 0, 0, files[2])]

@@ -31,6 +31,11 @@ except MissingDependencyError as error:
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.stdout.startswith(f"{module} is needed for networks"), result.stderr
-    for extra in ("bnnzoo[tensorflow]", "bnnzoo[jax]", "bnnzoo[torch]"):
+    for extra in (".[tensorflow]", ".[jax]", ".[torch]"):
         assert extra in result.stdout
     assert len(result.stdout.splitlines()) == 1
+
+
+def test_dir_shows_what_is_public():
+    assert dir(nn) == sorted(nn.__all__)
+    assert all(hasattr(nn, name) for name in dir(nn))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bnnzoo.errors import ArgumentError, BnnZooError, MissingDependencyError
+from bnnzoo.errors import ArgumentError, BnnZooError, MissingDependencyError, installing
 from bnnzoo.training.distributed.cluster import Cluster
 from bnnzoo.training.distributed.lifeline import LOST_CONTACT
 
@@ -222,7 +222,7 @@ def check_backend(backend: str) -> None:
     if backend != "jax":
         raise ArgumentError(
             f"The backend must be 'jax' to train in several processes, got {backend!r}. Set "
-            "KERAS_BACKEND=jax; pip install 'bnnzoo[jax]' installs it."
+            f"KERAS_BACKEND=jax. {installing('jax')}"
         )
     for name, least in MIN_VERSIONS.items():
         try:
