@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +13,38 @@ import click
 from bnnzoo.cli import _completing
 from bnnzoo.cli.evaluate import Recorded
 from bnnzoo.cli.output import note, print_json, print_table, progress_bar
+from bnnzoo.data.sources import check_source
+from bnnzoo.errors import ArgumentError
 from bnnzoo.tables import metric_rows
 from bnnzoo.training.distributed import lifeline
 from bnnzoo.training.distributed.cluster import Cluster, read_cluster
+from bnnzoo.training.progress import epoch_line, follow
 from bnnzoo.training.recipes import recipe as find_recipe
-from bnnzoo.training.recipes.schema import Recipe
+from bnnzoo.training.recipes.schema import Recipe, check
 from bnnzoo.training.recipes.settings import apply_settings, both_splits
+from bnnzoo.training.run_folder import check_folder
+
+ENGINES = ("auto", "native", "keras")
+ENGINE = (
+    "What trains: the native engine or Keras. Default: native on a CPU, if it knows the network; "
+    "Keras otherwise."
+)
+SETTING = "Change a setting of the recipe: epochs=2, augmentation.pad=2, arguments.width=64."
+SPLIT = (
+    "Fraction of --data to test on, as in 0.1, for a folder without test images. A hash of the "
+    "seed and their names selects them."
+)
 
 
 @click.command("train", cls=Recorded)
 @click.argument("recipe", shell_complete=_completing.recipes)
 @click.option("--data", help="Training images, in the forms of `evaluate --data`.")
 @click.option("--test-data", help="Test images. Default: the test split of --data.")
-@click.option(
-    "--set", "settings", multiple=True, metavar="KEY=VALUE",
-    help="Change a setting of the recipe: epochs=2, augmentation.pad=2, arguments.width=64.",
-)  # fmt: skip
+@click.option("--split", type=click.FloatRange(0, 1, True, True), help=SPLIT)
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help=SETTING)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run [runs/RECIPE].")
 @click.option("--resume", is_flag=True, help="Resume after the last finished epoch.")
-@click.option(
-    "--engine", type=click.Choice(["auto", "native", "keras"]), default="auto",
-    help="What trains: the native engine or Keras. Default: native on a CPU, if it knows the "
-    "network; Keras otherwise.",
-)  # fmt: skip
+@click.option("--engine", type=click.Choice(ENGINES), default="auto", help=ENGINE)
 @click.option(
     "--processes",
     metavar="ADDRESSES",
@@ -54,6 +62,7 @@ def command(
     recipe: str,
     data: str | None,
     test_data: str | None,
+    split: float | None,
     settings: tuple[str, ...],
     out: Path | None,
     resume: bool,
@@ -64,9 +73,15 @@ def command(
     as_json: bool,
 ) -> int:
     """Train a network with RECIPE. `bnnzoo recipes` lists the recipes."""
-    chosen = with_data(apply_settings(find_recipe(recipe), settings), data, test_data)
+    if split and data is None:
+        raise ArgumentError(f"--split must be given with --data, got {split:g} alone. Add --data.")
+    chosen = with_data(apply_settings(find_recipe(recipe), settings), data, test_data, split or 0.0)
     folder = out or Path("runs") / chosen.name
     cluster = read_cluster(processes, process_id)
+    if cluster is None:
+        check_folder(folder, resume)
+    for source in (chosen.data, chosen.test_data):
+        check_source(source)
     typed = ctx.meta["bnnzoo.command"]
     if cluster is not None and not lifeline.is_held():
         return in_worker(cluster, typed, chosen, resume, peer_timeout)
@@ -113,41 +128,25 @@ def train_in(
             resume=resume,
             progress=follow(bar),
             on_epoch=None if quiet else print_epoch,
+            verbose=False,
             command=typed,
             engine=engine,
         )
 
 
-def with_data(recipe: Recipe, data: str | None, test_data: str | None) -> Recipe:
+def with_data(
+    recipe: Recipe, data: str | None, test_data: str | None, split: float = 0.0
+) -> Recipe:
     """Returns the recipe with other data. `keras:NAME` and `FILE.npz` have both splits."""
     if data is None:
         return recipe if test_data is None else dataclasses.replace(recipe, test_data=test_data)
-    train, test = both_splits(data, test_data)
-    return dataclasses.replace(recipe, data=train, test_data=test)
-
-
-def follow(bar: Any) -> Callable[[Any], None]:
-    """Returns a callback that updates a progress bar over all epochs."""
-
-    def advance(progress: Any) -> None:
-        before = (progress.epoch - 1) * progress.steps
-        if bar.total is None:
-            bar.reset(progress.epochs * progress.steps)
-            bar.initial = bar.n = before  # epochs of an earlier run
-        bar.set_description(f"epoch {progress.epoch}/{progress.epochs}", refresh=False)
-        bar.update(before + progress.step - bar.n)
-
-    return advance
+    train, test = both_splits(data, test_data, split=split)
+    return check(dataclasses.replace(recipe, data=train, test_data=test, split=split))
 
 
 def print_epoch(row: dict[str, Any]) -> None:
     """Writes the line of an epoch to standard error, above the progress bar."""
-    text = (
-        f"epoch {row['epoch']:>3}  loss {row['loss']:.4f}  top-1 {row['top1']:.2f} %  "
-        f"val loss {row['val_loss']:.4f}  val top-1 {row['val_top1']:.2f} %  "
-        f"flips {100 * row['flip_ratio']:.2f} %  {row['images_per_second']:,.0f} images/s"
-    )
-    note(text)
+    note(epoch_line(row))
 
 
 def print_report(report: dict[str, Any], folder: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,6 +105,32 @@ class Source:
         for item in self.items:
             yield item.read(), item.label, item.id
 
+    def parted(self, share: float, seed: int) -> tuple[Source, Source]:
+        """Returns two sources: most of the items, and about `share` of them.
+
+        An item is in the second one if the SHA-256 of `SEED/ID`, as a fraction of all such numbers,
+        is below the share. More items do not move those that are there.
+
+        Raises:
+            DataError: One of the two would be empty.
+        """
+        limit = share * 2**256
+        rest: list[int] = []
+        part: list[int] = []
+        for index, item in enumerate(self.items):
+            digest = hashlib.sha256(f"{seed}/{item.id}".encode(errors="surrogateescape")).digest()
+            (part if int.from_bytes(digest, "big") < limit else rest).append(index)
+        if not (rest and part):
+            raise DataError(
+                f"{self.name} must have enough images to take {100 * share:g} % of them, got "
+                f"{counted(self.length, 'image')}. Take another share, or add images."
+            )
+        held = f"{self.name} ({100 * share:g} %)"
+        return (
+            replace(self, items=_Chosen(self.items, tuple(rest)), length=len(rest)),
+            replace(self, items=_Chosen(self.items, tuple(part)), length=len(part), name=held),
+        )
+
     def count_classes(self) -> int:
         """Returns the number of class names, or without them, the highest label plus 1.
 
@@ -175,6 +203,25 @@ class Source:
         if isinstance(self.items, tuple):
             return replace(self, items=tuple(map(change, self.items)), class_names=names)
         return replace(self, items=_Changed(self.items, change), class_names=names)
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """Some of the items, which can be indexed."""
+
+    items: Any
+    indices: tuple[int, ...]
+
+    def __iter__(self) -> Iterator[Item]:
+        return (self.items[index] for index in self.indices)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Item:
+        """Returns an item."""
+        item: Item = self.items[self.indices[index]]
+        return item
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
@@ -19,21 +19,13 @@ from bnnzoo.training.images.host_images import HostImages
 from bnnzoo.training.images.image_arrays import evaluation_codes, training_codes
 from bnnzoo.training.images.run_data import RunData
 from bnnzoo.training.interrupts import kept_interrupts
+from bnnzoo.training.progress import Progress
 from bnnzoo.training.recipes.schema import Recipe
 
-__all__ = ["EpochRunner", "Progress", "evaluation_batch"]
+__all__ = ["EpochRunner", "evaluation_batch"]
 
 MAX_EVALUATED_AT_ONCE = 500
 VALUES_EVALUATED_AT_ONCE = 2**24
-
-
-class Progress(NamedTuple):
-    """Progress of a run: `step` of `steps` in `epoch` of `epochs`, both counted from 1."""
-
-    epoch: int
-    epochs: int
-    step: int
-    steps: int
 
 
 def evaluation_batch(data: RunData) -> int:

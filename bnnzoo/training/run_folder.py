@@ -25,7 +25,7 @@ try:
 except ModuleNotFoundError:  # Windows, where two runs in one folder are not noticed
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["RunFolder", "open_run", "phase_file"]
+__all__ = ["RunFolder", "check_folder", "open_run", "phase_file"]
 
 LAST = "checkpoints/last.npz"
 BEST = "checkpoints/best.npz"
@@ -39,6 +39,7 @@ MODEL = "model.keras"
 MARK = "tmp"
 PHASES = "checkpoints/phase*.npz"
 _JSON_KINDS: dict[type, str] = {dict: "JSON object", list: "JSON list"}
+OWN = {"checkpoints", "events", *(name for name in (ENVIRONMENT, IMAGES, LOG))}
 WRITTEN = (RECIPE, ENVIRONMENT, IMAGES, REPORT, LOG, MODEL, LAST, BEST, PHASES)
 
 
@@ -195,6 +196,37 @@ class RunFolder:
         return self.group.share(lambda: path.read_bytes() if path.is_file() else None)
 
 
+def check_folder(path: Path, resume: bool) -> None:
+    """Checks the folder of a run before any work is done.
+
+    Raises:
+        ArgumentError: It has a run and `resume` is false, it has other files but no run, or it is a
+            file.
+    """
+    try:
+        found = {entry.name for entry in path.iterdir()} if path.exists() else set()
+    except OSError as error:  # a file, or a folder without permission
+        raise ArgumentError(
+            f"{path} must be the folder of a run, but cannot be listed: {error.strerror}. Choose "
+            "another folder."
+        ) from error
+    left = [name for name in (LAST, REPORT) if (path / name).is_file()]
+    if RECIPE not in found and left:
+        raise ArgumentError(
+            f"{path} has {left[0]} without {RECIPE}: it is not the folder of a run. "
+            "Choose another one."
+        )
+    others = sorted(name for name in found if not name.startswith(".") and name not in OWN)
+    if RECIPE not in found and others:
+        raise ArgumentError(
+            f"{path} must be empty or the folder of a run, but has {others[0]}. Choose another one."
+        )
+    if left and not resume:
+        raise ArgumentError(
+            f"{path} already has a run. Continue with --resume, or choose another folder."
+        )
+
+
 @contextlib.contextmanager
 def open_run(
     path: Path, recipe: Recipe, *, resume: bool, group: Group = ALONE
@@ -220,21 +252,12 @@ def open_run(
     except OSError as error:
         raise BnnZooError(f"{path} cannot be created: {error.strerror}.") from error
     with _locked(path):
+        check_folder(path, resume)
         folder = RunFolder(path)  # without the group, which does not read here
         found = folder.read_recipe()
-        left = [name for name in (LAST, REPORT) if folder.has(name)]
-        if found is None and left:
-            raise ArgumentError(
-                f"{path} has {left[0]} without {RECIPE}: it is not the folder of a run. "
-                "Choose another one."
-            )
-        if found is None or not left:
+        if found is None or not (folder.has(LAST) or folder.has(REPORT)):
             # No epoch was finished, so nothing is lost.
             folder.write_json(RECIPE, recipe.to_dict())
-        elif not resume:
-            raise ArgumentError(
-                f"{path} already has a run. Continue with --resume, or choose another folder."
-            )
         else:
             _compare(path, found, recipe)
         for name in WRITTEN:

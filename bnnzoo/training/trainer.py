@@ -10,7 +10,7 @@ import platform
 from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
@@ -29,7 +29,7 @@ from bnnzoo.training.devices import (
 )
 from bnnzoo.training.distributed.distribution import current_group
 from bnnzoo.training.engines import check_engine, native_engine
-from bnnzoo.training.epochs import EpochRunner, Progress, evaluation_batch
+from bnnzoo.training.epochs import EpochRunner, evaluation_batch
 from bnnzoo.training.events import EventFile, open_events
 from bnnzoo.training.heads import backbone_layers
 from bnnzoo.training.images.device_images import input_layer
@@ -43,6 +43,7 @@ from bnnzoo.training.networks import (
     open_teacher,
 )
 from bnnzoo.training.optimizers import make_optimizer
+from bnnzoo.training.progress import Progress, Row, shown
 from bnnzoo.training.recipes import recipe as find_recipe
 from bnnzoo.training.recipes.schema import TEACHERS, Recipe, check
 from bnnzoo.training.run_folder import (
@@ -66,7 +67,7 @@ CALIBRATION_IMAGES = 64
 # Environment variables that change how sums are rounded.
 COMPILER_FLAGS = ("TF_XLA_FLAGS", "XLA_FLAGS")
 
-Row = dict[str, Any]
+T = TypeVar("T")
 
 
 def train(
@@ -76,6 +77,7 @@ def train(
     resume: bool = False,
     progress: Callable[[Progress], None] | None = None,
     on_epoch: Callable[[Row], None] | None = None,
+    verbose: bool = True,
     command: str | None = None,
     engine: str = "auto",
 ) -> dict[str, Any]:
@@ -94,6 +96,7 @@ def train(
         resume: Continue an interrupted run after its last finished epoch.
         progress: Called after every step.
         on_epoch: Called with each row of the log.
+        verbose: Show a progress bar and a line per epoch.
         command: Recorded in `environment.json`.
         engine: `native`, `keras`, or `auto`: native on a CPU, if it knows the network and the
             settings of a phase. Otherwise it is Keras, and the log says why.
@@ -116,6 +119,12 @@ def train(
         check_source(source)
     group = current_group()
     group.check(recipe.batch_size)
+    if verbose and group.first:
+        with shown() as (bar, line):
+            return train(
+                recipe, folder, resume=resume, progress=_both(bar, progress),
+                on_epoch=_both(line, on_epoch), verbose=False, command=command, engine=engine,
+            )  # fmt: skip
     with open_run(Path(folder), recipe, resume=resume, group=group) as run:
         report = run.read_json(REPORT, dict)
         if report is not None:
@@ -131,6 +140,17 @@ def train(
                 trainer.run_phase(index)
         run.group = group.leave()
         return trainer.finish(resumed_after=start) if group.first else {}
+
+
+def _both(ours: Callable[[T], None], theirs: Callable[[T], None] | None) -> Callable[[T], None]:
+    """Returns a callback that calls two."""
+
+    def call(value: T) -> None:
+        ours(value)
+        if theirs is not None:
+            theirs(value)
+
+    return call
 
 
 class _Trainer:

@@ -11,9 +11,9 @@ import pytest
 from tqdm import tqdm
 
 from bnnzoo.cli.main import main
-from bnnzoo.cli.train import follow, with_data
+from bnnzoo.cli.train import with_data
 from bnnzoo.training import RECIPES
-from bnnzoo.training.epochs import Progress
+from bnnzoo.training.progress import Progress, follow
 from tests.training.tiny import write_images
 
 NAME = "binarynet_mlp.mnist"
@@ -113,3 +113,31 @@ def test_recipes_need_no_keras():
 def test_the_table_of_recipes(capsys):
     assert main(["recipes"]) == 0
     assert all(name in capsys.readouterr().out for name in (NAME,))
+
+
+WRONG = {  # arguments that a user sees wrong at once, before Keras is imported
+    "another_folder": (["--out", "full"], 2, "must be empty or the folder of a run, but has notes"),
+    "a_file": (["--out", "full/notes.txt"], 2, "full/notes.txt must be the folder of a run"),
+    "no_data": (["--data", "nowhere"], 5, "There is no folder or file nowhere"),
+    "no_split": (["--split", "0.1"], 2, "--split must be given with"),
+}
+
+
+@pytest.mark.parametrize("command", [["train", NAME], ["finetune", NAME]], ids=lambda c: c[0])
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_argument_is_said_before_keras_is_imported(case, command, data, tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").touch()
+    arguments, exit_code, message = WRONG[case]
+    if "--data" not in arguments and (command[0] == "finetune" or case != "no_split"):
+        arguments = [*arguments, "--data", data]
+    code = (
+        "import sys; from bnnzoo.cli.main import main; status = main(sys.argv[1:]); "
+        "sys.exit(100 if 'keras' in sys.modules else status)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command, *arguments],
+        capture_output=True, text=True, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == exit_code, done.stderr
+    assert message in done.stderr and done.stderr.count("\n") == 1

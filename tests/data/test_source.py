@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 
 import numpy as np
 import pytest
@@ -61,3 +62,25 @@ def test_items_that_are_read_when_asked_for_follow_the_names_too() -> None:
 def test_repr_is_short() -> None:
     assert repr(source(("a", "b"), [0, 1, 1])) == "<Source: made, 3 images, 2 classes>"
     assert repr(source(None, [0])) == "<Source: made, 1 image>"
+
+
+def test_a_part_is_chosen_by_the_names() -> None:
+    whole = source(("a", "b"), [0, 1] * 500)
+    rest, part = whole.parted(0.1, seed=3)
+    named = {item.id for item in part.items}
+    assert {item.id for item in rest.items} == {item.id for item in whole.items} - named
+    # 1,000 draws with p = 0.1: four standard deviations are 38.
+    assert len(part) == len(named) == pytest.approx(100, abs=38)
+    for item in whole.items:
+        fraction = int(hashlib.sha256(f"3/{item.id}".encode()).hexdigest(), 16) / 2**256
+        assert (item.id in named) == (fraction < 0.1)
+    assert part.name == "made (10 %)" and part.class_names == ("a", "b")
+    assert [label for _, label, _ in part] == [item.label for item in part.items]
+    assert named != {item.id for item in whole.parted(0.1, seed=4)[1].items}
+    grown = source(("a", "b"), [0, 1] * 600).parted(0.1, seed=3)[1]
+    assert named == {item.id for item in grown.items if int(item.id.split("/")[1]) < 1000}
+
+
+def test_a_part_is_not_empty() -> None:
+    with pytest.raises(DataError, match="must have enough images to take 1 % of .*, got 2 images"):
+        source(None, [0, 1]).parted(0.01, seed=0)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import shutil
 
 import keras
@@ -21,9 +23,9 @@ from bnnzoo.formats import WRITTEN, packed
 from bnnzoo.training.finetuning import finetuning_recipe
 from bnnzoo.training.heads import backbone_layers, with_new_head
 from bnnzoo.training.networks import NetworkMaker, calibrated, open_start
-from bnnzoo.training.recipes.schema import Phase
+from bnnzoo.training.recipes.schema import Phase, check
 from bnnzoo.training.recipes.settings import both_splits
-from tests.training.tiny import tiny_recipe, write_images
+from tests.training.tiny import tiny_recipe, write_images, write_photos
 
 PRETRAINED = "binarynet.fashion_mnist_small"
 
@@ -200,6 +202,37 @@ def test_both_splits(tmp_path):
     assert both_splits("sample:fashion_mnist", "t") == ("sample:fashion_mnist", "t")
     (tmp_path / "train").mkdir()
     assert both_splits(str(tmp_path)) == (str(tmp_path / "train"), str(tmp_path / "test"))
+
+
+def test_a_flat_folder_is_split(tmp_path):
+    flat = str(tmp_path)
+    assert both_splits(flat, split=0.1) == (flat, flat)
+    (tmp_path / "test").mkdir()
+    for arguments, got in (((flat,), flat), ((flat, "t"), "--test-data t"), (("a.npz",), "a.npz")):
+        with pytest.raises(ArgumentError, match=f"folder of images that has no test .*got {got}"):
+            both_splits(*arguments, split=0.1)
+    with pytest.raises(ArgumentError, match="test_data must be the same as data with split=0.1"):
+        check(tiny_recipe(tmp_path, split=0.1))
+
+
+def test_finetuning_splits_a_folder_and_takes_settings(tmp_path, trained, capsys):
+    write_photos(tmp_path)
+    steps, rows = [], []
+    report = training.finetune(
+        trained / "model.keras", str(tmp_path / "train"), tmp_path / "run", split=0.25, epochs=1,
+        freeze_backbone=0, held_out=4, settings=["batch_size=8", "augmentation.flip=true"],
+        progress=steps.append, on_epoch=rows.append,
+    )  # fmt: skip
+    recipe = json.loads((tmp_path / "run" / "recipe.json").read_text())
+    assert recipe["batch_size"] == 8 and recipe["augmentation"]["flip"] is True
+    names = [f"{kind}/{i:03}.jpg" for i in range(48) for kind in [("dark", "light")[i % 2]]]
+    tested = sum(
+        int(hashlib.sha256(f"0/{name}".encode()).hexdigest(), 16) < 0.25 * 2**256 for name in names
+    )
+    assert report["evaluation"]["n"] == tested
+    assert steps[-1].steps == (48 - tested - 4) // 8
+    assert [row["epoch"] for row in rows] == [1]
+    assert "epoch   1  loss" in capsys.readouterr().err  # without being asked for
 
 
 def test_no_epochs_are_refused():

@@ -22,7 +22,7 @@ from bnnzoo.data import preprocessing
 from bnnzoo.data.images import read_image
 from bnnzoo.errors import ArgumentError, BnnZooError, DataError
 from bnnzoo.training import Augmentation, Phase
-from bnnzoo.training.epochs import Progress
+from bnnzoo.training.progress import Progress
 from tests.training.conftest import files_of_at_most
 from tests.training.tiny import photo_recipe, tiny_recipe, write_images, write_photos
 

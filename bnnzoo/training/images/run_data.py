@@ -61,7 +61,11 @@ def open_data(recipe: Recipe, input_shape: Shape | None) -> RunData:
         ArgumentError: The batch size or padding of the recipe is too large for the images.
         DataError: The images cannot be read, or are of one class.
     """
-    test, source = open_source(recipe.test_data), open_source(recipe.data)
+    source = open_source(recipe.data)
+    if recipe.split:
+        source, test = source.parted(recipe.split, recipe.seed)
+    else:
+        test = open_source(recipe.test_data)
     num_classes = source.count_classes()
     if num_classes < 2:
         raise DataError(

@@ -125,6 +125,8 @@ class Recipe:
         network: Name of the architecture.
         data: Training images, as `--data` takes them, with the training split.
         test_data: Images for the final evaluation.
+        split: Fraction of the images of `data` that are test images instead, chosen by a hash of
+            seed and name. `test_data` must be the same as `data`.
         phases: The phases, in order.
         arguments: Arguments of the architecture's builder, except shape and classes.
         start_from: Trained network to start from, which gets a new classifier: `name.tag`, or a
@@ -159,6 +161,7 @@ class Recipe:
     data: str
     test_data: str
     phases: tuple[Phase, ...]
+    split: float = 0.0
     arguments: dict[str, Any] = field(default_factory=dict)
     start_from: str | None = None
     head: str | None = None
@@ -226,6 +229,7 @@ def check(recipe: Recipe) -> Recipe:
         raise ArgumentError(f"seed must be below 2**32, as NumPy requires, got {recipe.seed}.")
     _least("augmentation.pad", recipe.augmentation.pad, 0)
     _check_random_crop(recipe)
+    _check_split(recipe)
     if recipe.output_stride is not None:
         _least("output_stride", recipe.output_stride, 1)
         if recipe.head is None:
@@ -255,6 +259,16 @@ def _check_random_crop(recipe: Recipe) -> None:
         raise ArgumentError(
             f"images must be files or auto with augmentation.min_area={min_area:g}, got 'memory'. "
             "Random parts are cut out of the original images, which differ in size."
+        )
+
+
+def _check_split(recipe: Recipe) -> None:
+    if not 0 <= recipe.split < 1:
+        raise ArgumentError(f"split must be from 0 to below 1, got {recipe.split!r}.")
+    if recipe.split and recipe.data != recipe.test_data:
+        raise ArgumentError(
+            f"test_data must be the same as data with split={recipe.split:g}, got "
+            f"{recipe.test_data} and {recipe.data}. Leave out --split or the test images."
         )
 
 

@@ -78,22 +78,30 @@ def _flat(recipe: Recipe) -> dict[str, Any]:
     return values
 
 
-def both_splits(data: str, test_data: str | None = None) -> tuple[str, str]:
+def both_splits(data: str, test_data: str | None = None, *, split: float = 0.0) -> tuple[str, str]:
     """Returns training and test images of `keras:NAME`, `tfds:NAME`, `FILE.npz`, or a folder.
 
     A folder contains `train` and one of `test`, `val` and `validation`; so do both folders of
     `folder:IMAGES,MASKS`.
 
+    Args:
+        data: The images.
+        test_data: Test images, if `data` has none.
+        split: The fraction of `data` to test on, if it has no test images. Both results are `data`.
+
     Raises:
-        ArgumentError: `data` names test images; or it has none, and `test_data` is not given.
+        ArgumentError: `data` names test images; or it has none, and neither `test_data` nor `split`
+            is given; or `split` is given, and there are test images.
     """
+    if split:
+        return _flat_folder(data, test_data), data
     masked = mask_folders(data)
     if masked is not None:
         return _masked_splits(data, masked, test_data)
     whole = data.removesuffix(":train")
     folder = Path(whole)
-    base, _, split = whole.rpartition(":")
-    if base and split in TEST_FOLDERS:
+    base, _, part = whole.rpartition(":")
+    if base and part in TEST_FOLDERS:
         raise ArgumentError(f"--data must be the images to train on, got '{data}'. Give '{base}'.")
     if whole.startswith("sample:"):
         if test_data is None:
@@ -108,6 +116,18 @@ def both_splits(data: str, test_data: str | None = None) -> tuple[str, str]:
     if (folder / "train").is_dir():
         return str(folder / "train"), test_data or str(folder / _test_folder(folder))
     return data, _required(data, test_data)
+
+
+def _flat_folder(data: str, test_data: str | None) -> str:
+    """Returns `data` after checking that it is a folder without test images."""
+    has_both = any((Path(data) / name).is_dir() for name in TEST_FOLDERS)
+    if test_data is not None or has_both or not Path(data).is_dir():
+        got = f"--test-data {test_data}" if test_data is not None else data
+        raise ArgumentError(
+            f"--split must be given with a folder of images that has no test images, got {got}. "
+            "Leave it out."
+        )
+    return data
 
 
 def _masked_splits(data: str, folders: tuple[Path, Path], test_data: str | None) -> tuple[str, str]:
@@ -127,7 +147,7 @@ def _required(data: str, test_data: str | None) -> str:
     if test_data is None:
         raise ArgumentError(
             f"{data} must have the folders train and test, or --test-data must name the test "
-            "images. An accuracy on training images says nothing."
+            "images, or --split 0.1 take some. An accuracy on training images says nothing."
         )
     return test_data
 
