@@ -17,6 +17,7 @@ from bnnzoo.records import RecordError, Rule, read_record
 __all__ = [
     "Manifest",
     "Metric",
+    "NetworkSize",
     "TrainingRun",
     "WeightsFile",
     "WeightsRecord",
@@ -49,6 +50,7 @@ Sha256 = Annotated[str, Rule("64 hex digits in lower case", _matches(r"[0-9a-f]{
 Date = Annotated[str, Rule("a date as 2026-01-31", _matches(r"\d{4}-\d{2}-\d{2}"))]
 InnerPath = Annotated[str, Rule("a path inside the package", _is_inner)]
 Count = Annotated[int, Rule("a positive integer", lambda n: n > 0)]
+Number = Annotated[int, Rule("an integer of at least 0", lambda n: n >= 0)]
 Percent = Annotated[float, Rule("a percentage", lambda value: 0 <= value <= 100)]
 Seconds = Annotated[float, Rule("a number of seconds", lambda value: value >= 0)]
 Urls = Annotated[tuple[str, ...], Rule("a list of URLs", lambda urls: all(map(str.strip, urls)))]
@@ -133,6 +135,21 @@ class TrainingRun:
 
 
 @dataclass(frozen=True)
+class NetworkSize:
+    """Size of a network, for one image.
+
+    Attributes:
+        params: Number of parameters.
+        binary_macs: Multiply-accumulates of two binary factors.
+        other_macs: All other multiply-accumulates.
+    """
+
+    params: Count
+    binary_macs: Number
+    other_macs: Number
+
+
+@dataclass(frozen=True)
 class WeightsRecord:
     """The trained weights `architecture.tag`.
 
@@ -141,6 +158,7 @@ class WeightsRecord:
         tag: Name of the weights.
         default: Whether `pretrained=True` selects these weights.
         arguments: Arguments of the builder beyond its defaults.
+        size: With arguments, the size of that network; otherwise the catalog has it.
         files: The weight files. Empty if there is none that can be downloaded and verified.
         page: Without files, the web page where a person gets the checkpoint; None if it is not
             published. `bnnzoo import` reads it.
@@ -171,6 +189,7 @@ class WeightsRecord:
     source: Text
     paper: Text
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    size: NetworkSize | None = None
     page: Text | None = None
     recipe: Text | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -256,6 +275,7 @@ def _trusted(value: Any) -> Manifest:
             "files": tuple(WeightsFile(**file) for file in files),
             "metrics": tuple(Metric(**metric) for metric in entry["metrics"]),
             "training": TrainingRun(**entry["training"]) if "training" in entry else None,
+            "size": NetworkSize(**entry["size"]) if "size" in entry else None,
         }
         records[name] = WeightsRecord(**{**entry, **read})
     return Manifest(MappingProxyType(records))
@@ -289,6 +309,10 @@ def _check(record: WeightsRecord, name: str, where: str) -> None:
         raise ManifestError(f"{where} must be named {record.name}. Rename the record.")
     if len({file.role for file in record.files}) != len(record.files):
         raise ManifestError(f"{where}: files must have distinct roles. Remove one.")
+    if record.size is not None and not record.arguments:
+        raise ManifestError(
+            f"{where} must have a size only with arguments: the catalog has it. Remove it."
+        )
     if record.files and record.page:
         raise ManifestError(f"{where} must have either files or a page. Remove the page.")
     for i, file in enumerate(record.files):

@@ -9,7 +9,7 @@ from bnnzoo.manifest import WeightsRecord
 from bnnzoo.registry import ModelInfo
 from bnnzoo.tables import Table
 
-__all__ = ["Result", "results"]
+__all__ = ["Result", "result", "results"]
 
 # Fields of a metric.
 ACCURACY = ("dataset", "n", "top1", "top5", "origin", "by", "date")
@@ -19,14 +19,15 @@ ACCURACY = ("dataset", "n", "top1", "top5", "origin", "by", "date")
 class Result:
     """A model with one set of weights, or without any.
 
-    Sizes and operations are those of the builder's default arguments, and None for weights with
-    other arguments; the size of a packed file is always known.
+    Sizes and operations are those with the arguments of the weights.
 
     Attributes:
         name: `architecture.tag`, or the architecture if it has no weights.
         architecture: Canonical name of the model.
         tag: Tag of the weights.
         task: `classification` or `segmentation`.
+        input_shape: `(h, w, c)` of an image.
+        num_classes: Number of classes.
         arguments: Arguments of the builder beyond its defaults.
         params: Number of parameters.
         packed_bytes: Bytes of the packed file, or of the packed parameters.
@@ -47,6 +48,8 @@ class Result:
     architecture: str
     tag: str | None = None
     task: str | None = None
+    input_shape: tuple[int, ...] | None = None
+    num_classes: int | None = None
     arguments: str | None = None
     params: int | None = None
     packed_bytes: int | None = None
@@ -76,14 +79,17 @@ def results(pattern: str = "*", *, pretrained: bool = False) -> Table[Result]:
         pretrained: Only models with pretrained weights.
     """
     models = map(registry.info, registry.list_models(pattern, pretrained=pretrained))
-    return Table(_result(model, record) for model in models for record in model.weights or (None,))
+    return Table(result(model, record) for model in models for record in model.weights or (None,))
 
 
-def _result(model: ModelInfo, record: WeightsRecord | None) -> Result:
+def result(model: ModelInfo, record: WeightsRecord | None) -> Result:
+    """Returns the row of a model with some of its weights, or without any."""
     bare = Result(
         name=model.name,
         architecture=model.name,
         task=model.task,
+        input_shape=model.input_shape,
+        num_classes=model.num_classes,
         params=model.params,
         packed_bytes=model.packed_bytes,
         binary_macs=model.binary_macs,
@@ -94,11 +100,15 @@ def _result(model: ModelInfo, record: WeightsRecord | None) -> Result:
         return bare
     if record.arguments:
         bare = replace(bare, params=None, packed_bytes=None, binary_macs=None, other_macs=None)
+    if record.size is not None:
+        bare = replace(bare, **vars(record.size))
     packed, metric = record.file("packed"), record.headline
     return replace(
         bare,
         name=record.name,
         tag=record.tag,
+        input_shape=tuple(record.arguments.get("input_shape", model.input_shape or ())) or None,
+        num_classes=record.num_classes,
         arguments=", ".join(f"{k}={v}" for k, v in record.arguments.items()) or None,
         packed_bytes=bare.packed_bytes if packed is None else packed.bytes,
         licence=record.licence,

@@ -77,7 +77,7 @@ DELETE = object()
 FAULTS = {
     "schema_2": (("schema",), 2, "schema must be 1, got 2"),
     "no_weights": (("weights",), DELETE, "weights is missing"),
-    "extra_field": ((*RECORD, "size"), 3, r"unknown fields \['size'\]"),
+    "extra_field": ((*RECORD, "colour"), 3, r"unknown fields \['colour'\]"),
     "other_name": ((*RECORD, "tag"), "other", "must be named net.other"),
     "no_default": ((*RECORD, "default"), False, "net must have one default tag"),
     "page_and_files": ((*RECORD, "page"), "https://example.org", "either files or a page"),

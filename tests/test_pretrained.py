@@ -49,6 +49,13 @@ def test_a_trained_network_is_shipped():
     assert {"binarynet.fashion_mnist", "binarynet.fashion_mnist_small"} <= set(PACKAGED)
 
 
+@pytest.mark.parametrize("name", [name for name, r in RECORDS.items() if r.arguments])
+def test_a_network_with_arguments_has_the_size_of_its_record(name):
+    found, size = bnnzoo.summary(bnnzoo.load(name)), RECORDS[name].size
+    assert (found.params, found.macs_by_bits[1]) == (size.params, size.binary_macs)
+    assert found.macs == size.binary_macs + size.other_macs
+
+
 # Logits ------------------------------------------------------------------------------------------
 
 

@@ -31,10 +31,10 @@ def test_figures_are_those_of_the_manifest_and_the_catalog():
         if metric is not None:
             assert (row.top1, row.origin, row.by) == (metric.top1, metric.origin, metric.by)
         packed = record.file("packed")
-        assert row.packed_bytes == (
-            packed.bytes if packed else None if record.arguments else entry.packed_bytes
-        )
-        assert row.binary_macs == (None if record.arguments else entry.binary_macs)
+        assert row.packed_bytes == (packed.bytes if packed else entry.packed_bytes)
+        size = record.size if record.arguments else entry
+        assert (row.params, row.binary_macs) == (size.params, size.binary_macs)
+        assert row.num_classes == record.num_classes
     assert by_name["birealnet34"].params == CATALOG["birealnet34"].params
     assert by_name["birealnet34"].top1 is None
 

@@ -12,26 +12,31 @@ from bnnzoo.cli import _completing
 from bnnzoo.cli.output import echo, print_json
 from bnnzoo.manifest import TrainingRun, WeightsRecord
 from bnnzoo.plain_text import counted
+from bnnzoo.result_table import result
 
 
 @click.command("info")
 @click.argument("name", shell_complete=_completing.models)
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON object.")
 def command(name: str, as_json: bool) -> None:
-    """Show details of the model NAME or the weights NAME.TAG."""
+    """Show details of the model NAME, with its default arguments, or of the weights NAME.TAG."""
     model = registry.info(name)
     if as_json:
         print_json(asdict(model))
         return
+    one = registry.resolve(name).record
+    row = result(model, one)
     facts = {
-        "name": model.name,
+        "name": row.name,
         "aliases": ", ".join(model.aliases) or None,
         "module": model.module,
-        "task": model.task,
-        "input": _shape(model.input_shape),
-        "classes": model.num_classes,
-        "parameters": model.params,
-        "packed bytes": model.packed_bytes,
+        "task": row.task,
+        "input": _shape(row.input_shape),
+        "classes": row.num_classes,
+        "parameters": row.params,
+        "packed bytes": row.packed_bytes,
+        "binary MACs": row.binary_macs,
+        "other MACs": row.other_macs,
     }
     _print_facts(facts)
     for record in model.weights:

@@ -10,7 +10,7 @@ from bnnzoo import registry
 from bnnzoo.cli.output import note, print_json, print_table
 from bnnzoo.manifest import Metric, WeightsRecord
 from bnnzoo.registry import ModelInfo
-from bnnzoo.result_table import Result, results
+from bnnzoo.result_table import Result, result, results
 
 
 @click.command("list")
@@ -21,8 +21,7 @@ def command(pattern: str, pretrained: bool, as_json: bool) -> None:
     """List the models whose names match PATTERN, as in 're*'.
 
     Each line is one set of weights, NAME.TAG, default weights first, with their size, top-1
-    accuracy, and who measured it. `bnnzoo info NAME.TAG` shows more. Parameters are those of the
-    default arguments, and are left out for weights with other arguments.
+    accuracy, and who measured it. `bnnzoo info NAME.TAG` shows more.
     """
     if as_json:
         names = registry.list_models(pattern, pretrained=pretrained)
@@ -53,14 +52,12 @@ def _row(model: ModelInfo) -> dict[str, Any]:
 
 
 def _weights(model: ModelInfo, record: WeightsRecord) -> dict[str, Any]:
-    """Returns a row of weights. With other arguments, the model's size does not apply."""
-    packed = record.file("packed")
-    usual = not record.arguments
+    row = result(model, record)
     return {
         "tag": record.tag,
         "arguments": dict(record.arguments),
-        "params": model.params if usual else None,
-        "packed_bytes": packed.bytes if packed else model.packed_bytes if usual else None,
+        "params": row.params,
+        "packed_bytes": row.packed_bytes,
         "paper": record.paper,
         **_accuracy(record.headline),
     }

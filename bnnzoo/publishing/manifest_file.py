@@ -16,7 +16,7 @@ __all__ = ["record_to_dict", "with_record"]
 
 # The order of fields for readers; other fields follow.
 _FIRST = (
-    *("architecture", "tag", "default", "arguments"),
+    *("architecture", "tag", "default", "arguments", "size"),
     *("dataset", "n", "top1", "top5"),
     *("role", "url", "path", "sha256", "bytes", "max_bytes"),
 )

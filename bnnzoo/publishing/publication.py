@@ -14,8 +14,9 @@ from bnnzoo import manifest, registry
 from bnnzoo.errors import ArgumentError
 from bnnzoo.evaluation import EvaluationReport
 from bnnzoo.formats.packed import WEIGHTS_DTYPES
-from bnnzoo.manifest import Metric, WeightsRecord
+from bnnzoo.manifest import Metric, NetworkSize, WeightsRecord
 from bnnzoo.model_spec import ModelSpec
+from bnnzoo.model_summary import summary
 from bnnzoo.publishing.destination import Destination, find_destination
 from bnnzoo.publishing.finished_run import FinishedRun, open_finished_run
 from bnnzoo.publishing.packing import Packed, Progress, pack, rebuild
@@ -105,7 +106,7 @@ def publish(
     roles = ("full", "packed") if latent else ("packed",)
     destination.check(f"{network.model_spec.name}.{tag}", roles, force=force)
     draft = dataclasses.replace(
-        _draft(found, network.model_spec, tag, default),
+        _draft(found, network, tag, default),
         training=found.training(hardware),
         notes=note or None,
     )
@@ -142,8 +143,10 @@ def _checked_tag(tag: str | None, run: FinishedRun) -> str:
     return chosen
 
 
-def _draft(run: FinishedRun, spec: ModelSpec, tag: str, default: bool) -> WeightsRecord:
+def _draft(run: FinishedRun, network: Any, tag: str, default: bool) -> WeightsRecord:
     """Returns the record without measurements."""
+    spec: ModelSpec = network.model_spec
+    arguments = _arguments(run, spec)
     others = [r for r in manifest.load().tags(spec.name) if r.tag != tag]
     paper = registry.info(spec.name).paper
     assert spec.num_classes and spec.preprocessing and paper
@@ -160,7 +163,8 @@ def _draft(run: FinishedRun, spec: ModelSpec, tag: str, default: bool) -> Weight
         licence=LICENCE,
         source=SOURCE,
         paper=paper,
-        arguments=_arguments(run, spec),
+        arguments=arguments,
+        size=_size(network) if arguments else None,
         recipe=run.recipe.name,
         settings=run.settings,
     )
@@ -187,6 +191,12 @@ def _arguments(run: FinishedRun, spec: ModelSpec) -> dict[str, Any]:
     shape = {"input_shape": list(spec.input_shape)}
     usual = parameters["input_shape"].default
     return {**({} if tuple(usual) == spec.input_shape else shape), **run.recipe.arguments}
+
+
+def _size(network: Any) -> NetworkSize:
+    found = summary(network)
+    binary = found.macs_by_bits.get(1, 0)
+    return NetworkSize(found.params, binary, found.macs - binary)
 
 
 def _metric(record: WeightsRecord, run: FinishedRun, report: EvaluationReport) -> Metric:

@@ -45,16 +45,26 @@ def test_list_shows_all_weights_of_our_own_with_their_accuracy(capsys):
     assert {(r.architecture, r.tag): r.metrics[0].top1 for r in own}.items() <= found.items()
 
 
-def test_list_gives_no_weights_the_size_of_another_network(capsys):
+def test_info_of_weights_shows_their_own_network(capsys):
+    assert main(["info", "binarynet.fashion_mnist_small"]) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    for line in ("input 28 x 28 x 1", "parameters 368,512", "packed bytes 64,072",
+                 "binary MACs 16,461,696", "other MACs 169,344"):  # fmt: skip
+        assert line in lines
+    assert main(["info", "binarynet"]) == 0
+    assert "32 x 32 x 3" in capsys.readouterr().out
+
+
+def test_list_gives_weights_the_size_of_their_own_network(capsys):
     """`binarynet_mlp.mnist` has half the width of the architecture's default arguments."""
     (row,) = json_of(capsys, "list", "binarynet_mlp")
     (weights,) = row["weights"]
-    assert weights["arguments"] == {"width": 1024} and weights["params"] is None
+    assert weights["arguments"] == {"width": 1024} and weights["params"] == 2_922_536
     assert weights["packed_bytes"] == bnnzoo.info("binarynet_mlp").weights[0].file("packed").bytes
     assert main(["list", "b*"]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     (mlp,) = (line for line in lines if line[:1] == ["binarynet_mlp.mnist"])
-    assert mlp[1:4] == ["-", str(round(weights["packed_bytes"] / 1000)), "98.90"]
+    assert mlp[1:4] == ["2,922,536", str(round(weights["packed_bytes"] / 1000)), "98.90"]
     (bireal,) = (line for line in lines if line[:1] == ["birealnet18.larq_in1k"])
     assert bireal[1:4] == ["11,699,112", "4,189", "57.47"]
 
