@@ -1,8 +1,8 @@
-"""Measures the MACs and time of every network for ImageNet, for docs/comparison.md.
+"""Measures the time and packed size of every network for ImageNet, for docs/models.md.
 
     python -m benchmarks.networks DIR
     python -m benchmarks.comparison DIR docs/comparison.json
-    python scripts/make_comparison_page.py
+    python scripts/make_models_page.py
 
 Times are minima of interleaved rounds on one thread; see `benchmarks.peers`.
 """
@@ -14,22 +14,12 @@ import json
 from datetime import date
 from pathlib import Path
 
-import keras
-
-import bnnzoo
 from benchmarks.contest import Contestant, run_rounds
 from bnnzoo import runtime
 from bnnzoo.catalog import CATALOG
 from bnnzoo.version import cpu_name
 
 IMAGENET = [name for name, entry in CATALOG.items() if entry.num_classes == 1000]
-
-
-def macs(name: str) -> dict[str, int]:
-    """Returns binary and other multiply-accumulates of a network for one image."""
-    counts = bnnzoo.summary(bnnzoo.load(name)).macs_by_bits
-    keras.backend.clear_session()
-    return {"binary_macs": counts.get(1, 0), "other_macs": sum(counts.values()) - counts.get(1, 0)}
 
 
 def main() -> None:
@@ -49,7 +39,7 @@ def main() -> None:
         "isa": runtime.isas()[0],
         "date": date.today().isoformat(),
         "networks": {
-            name: {**macs(name), "file_bytes": path.stat().st_size, "ms": round(times[name], 2)}
+            name: {"file_bytes": path.stat().st_size, "ms": round(times[name], 2)}
             for name, path in files.items()
         },
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib
 import importlib.util
 import json
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 
 import click
 import jsonschema
+import numpy as np
 import pytest
 
 from bnnzoo import manifest
@@ -199,13 +201,42 @@ def test_every_command_line_is_understood(line):
 # Tables ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["models", "comparison"])
-def test_a_generated_page_is_what_its_script_writes(name):
-    script = ROOT / "scripts" / f"make_{name}_page.py"
+@pytest.fixture(scope="module")
+def generated():
+    """The files that `scripts/make_models_page.py` writes."""
+    script = ROOT / "scripts" / "make_models_page.py"
     spec = importlib.util.spec_from_file_location(script.stem, script)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert PAGES[f"{name}.md"] == module.page(), f"run: python scripts/make_{name}_page.py"
+    return module.files()
+
+
+def test_generated_pages_are_what_their_script_writes(generated):
+    cards = {path for path in generated if path.parent.name == "models"}
+    assert cards == set((ROOT / "docs" / "models").glob("*.md"))
+    for path, text in generated.items():
+        assert path.read_text() == text, "run: python scripts/make_models_page.py"
+
+
+def test_every_set_of_weights_has_a_card_with_its_figures(generated):
+    for name, record in manifest.load().weights.items():
+        text = generated[ROOT / "docs" / "models" / f"{name}.md"]
+        assert all(f"| {metric.top1:.2f} |" in text for metric in record.metrics)
+        assert all(metric.command in text for metric in record.metrics if metric.command)
+        assert all(file.sha256 in text for file in record.files)
+        assert f"| Licence | `{record.licence}` |" in text
+
+
+def test_confusion_matrices_have_the_accuracy_of_the_packed_file():
+    own = {n: r for n, r in manifest.load().weights.items() if r.training is not None}
+    for name, record in own.items():
+        path = ROOT / "docs" / "models" / f"{name}.confusion.csv"
+        _, *rows = csv.reader(path.read_text().splitlines())
+        matrix = np.array([row[1:] for row in rows], dtype=int)
+        (metric,) = (m for m in record.metrics if "--runtime packed" in m.command)
+        assert matrix.sum() == metric.n
+        assert 100 * matrix.trace() / metric.n == pytest.approx(metric.top1)
+        assert path.with_name(f"{name}.svg").exists()
 
 
 @pytest.mark.parametrize("name", sorted(cli.COMMANDS))
