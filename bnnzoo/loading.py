@@ -19,6 +19,7 @@ from bnnzoo.errors import ArgumentError, WeightsError, first_line
 from bnnzoo.hdf5_file import check_hdf5, largest_count
 from bnnzoo.manifest import WeightsRecord
 from bnnzoo.model_spec import TASKS, ModelSpec, task_of
+from bnnzoo.provenance import mark_loaded
 from bnnzoo.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -290,6 +291,7 @@ def _load_record(plan: _Plan, record: WeightsRecord, cache_dir: str | PathLike[s
     model = plan.build()
     if notop or (plan.include_top and plan.arguments["num_classes"] == record.num_classes):
         _read_weights(model, path)
+        mark_loaded(model)
     else:
         source = replace(plan, include_top=True).with_arguments(num_classes=record.num_classes)
         whole = source.build()

@@ -20,6 +20,7 @@ from bnnzoo.keras_bridge.to_keras.config import to_config
 from bnnzoo.manifest import WeightsRecord
 from bnnzoo.model_source import ModelSource
 from bnnzoo.model_spec import ModelSpec
+from bnnzoo.provenance import has_loaded_weights
 from bnnzoo.version import __version__
 
 __all__ = ["describe"]
@@ -36,7 +37,8 @@ def describe(
 
     Args:
         model: The model.
-        source: The resolved model argument. The weights of a model in memory are unknown.
+        source: The resolved model argument. The weights of a model in memory are those of its spec
+            if they have not changed since they were loaded.
         preprocessing: A `Preprocessing` or its id. Defaults to the model's own.
         record: Record of weights that are not in the manifest yet.
         outputs: Names of the outputs in the graph.
@@ -45,7 +47,7 @@ def describe(
         ArgumentError: The preprocessing does not exist.
     """
     spec: ModelSpec | None = getattr(model, "model_spec", None)
-    named = record is not None or source.kind == "name"
+    named = record is not None or source.kind == "name" or has_loaded_weights(model)
     tag = spec.tag if spec and named else None
     known = [] if record is None else [record]
     architecture, names = _architecture(model, spec, known), output_names(model)

@@ -19,6 +19,7 @@ from bnnzoo.keras_bridge.packed_graph import packed_graph
 from bnnzoo.model_source import ModelSource
 from bnnzoo.model_spec import ModelSpec
 from bnnzoo.opening import open_model
+from bnnzoo.provenance import has_loaded_weights
 from bnnzoo.runtime import Model
 from bnnzoo.version import keras_versions
 
@@ -92,11 +93,11 @@ def _provenance(
     """Returns the name, tag and digest of the weights. Tag and digest are None if uncertain.
 
     A file may contain other weights than its spec records, and a model in memory may have been
-    trained after loading.
+    trained after loading: then its weights have changed.
     """
     if source.path is not None:
         return source.path.name, None, source.path.sha256
-    if source.kind == "name" and spec is not None:
+    if spec is not None and (source.kind == "name" or has_loaded_weights(model)):
         return spec.name, spec.tag, spec.weights_sha256
     name = spec.name if spec is not None else getattr(model, "name", type(model).__name__)
     return str(name), None, None

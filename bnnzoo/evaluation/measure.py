@@ -7,7 +7,7 @@ import datetime
 import platform
 import time
 from collections.abc import Callable
-from os import PathLike
+from os import PathLike, fspath
 from typing import Any, NamedTuple
 
 from bnnzoo.arguments import check_integer
@@ -135,6 +135,7 @@ def evaluate(
         tag=classifier.tag,
         weights_sha256=classifier.weights_sha256,
         dataset=source.name,
+        data=fspath(data) if isinstance(data, (str, PathLike)) else None,
         num_classes=classifier.num_classes,
         class_names=names,
         predictions=run.predictions,

@@ -79,6 +79,8 @@ class Report(ABC):
         tag: Tag of the pretrained weights.
         weights_sha256: Digest of the weight file.
         dataset: Name of the data set.
+        data: The data set as it was given: a path, or a name such as `keras:mnist`. None for
+            arrays and sources.
         num_classes: Number of classes of the model.
         class_names: Name of each class.
         images_per_second: Throughput of decoding, preprocessing and inference, after a warm-up.
@@ -99,6 +101,7 @@ class Report(ABC):
     tag: str | None
     weights_sha256: str | None
     dataset: str
+    data: str | None
     num_classes: int
     class_names: tuple[str, ...]
     images_per_second: float
@@ -185,6 +188,7 @@ class Report(ABC):
             "weights_sha256": self.weights_sha256,
             "random_weights": self.random_weights,
             "dataset": self.dataset,
+            "data": self.data,
             "n": self.n,
             "partial": self.partial,
             **self.metrics(),

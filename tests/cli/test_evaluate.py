@@ -59,6 +59,7 @@ def test_a_process_from_end_to_end(tmp_path: Path) -> None:
     packed = Path(bnnzoo.__file__).parent / "pretrained" / "binarynet_mlp.mnist.safetensors"
     value = run(["evaluate", str(packed), "--data", "sample:fashion_mnist"], tmp_path)
     assert (value["runtime"], value["dataset"]) == ("packed", "sample:fashion_mnist")
+    assert value["data"] == "sample:fashion_mnist"
     assert (value["n"], value["partial"]) == (2000, False)
     assert value["top1"] == evaluate(packed, "sample:fashion_mnist").top1
 

@@ -22,6 +22,7 @@ from bnnzoo.errors import (
     WeightsError,
 )
 from bnnzoo.evaluation.classifiers import open_classifier
+from bnnzoo.formats import packed
 from bnnzoo.model_spec import ModelSpec
 from tests.evaluation.centroid_network import centroid_network, save_centroid_network
 
@@ -147,6 +148,31 @@ def test_a_model_in_memory_knows_its_data_but_may_have_been_trained() -> None:
     assert classifier.preprocessing.size == (28, 28)
     assert classifier.class_names is not None
     assert classifier.class_names[9] == "Ankle boot"
+
+
+def test_a_loaded_model_keeps_its_provenance_until_it_is_trained(tmp_path: Path) -> None:
+    record = manifest.load().weights["binarynet.fashion_mnist_small"]
+    model = bnnzoo.load(record.name, pretrained=True)
+    convert(model, tmp_path / "loaded.safetensors", check=0)
+    info = packed.read(tmp_path / "loaded.safetensors")[1]
+    found = open_classifier(model)
+    for known in (found, info):
+        assert (known.tag, known.weights_sha256) == (record.tag, record.files[0].sha256)
+    assert info.licence == record.licence
+
+    weights = model.get_weights()
+    weights[0][0, 0, 0, 0] = np.nextafter(weights[0][0, 0, 0, 0], 2)
+    model.set_weights(weights)
+    convert(model, tmp_path / "trained.safetensors", check=0)
+    info = packed.read(tmp_path / "trained.safetensors")[1]
+    for known in (open_classifier(model), info):
+        assert (known.tag, known.weights_sha256) == (None, None)
+    assert info.licence is None
+
+
+def test_a_new_head_has_no_provenance() -> None:
+    model = bnnzoo.load("binarynet.fashion_mnist_small", pretrained=True, num_classes=3)
+    assert open_classifier(model).tag is None
 
 
 def test_labels_of_another_number_of_classes_are_left_out() -> None:

@@ -34,6 +34,7 @@ def report(**changes: object) -> EvaluationReport:
         tag="best",
         weights_sha256="0" * 64,
         dataset="made",
+        data="folder/made.npz",
         num_classes=6,
         class_names=("zero", "one", "two", "three", "four", "five"),
         predictions=PREDICTIONS,
@@ -103,7 +104,18 @@ def test_to_dict_is_json_with_the_keys_that_scripts_rely_on() -> None:
     result = report().to_dict()
     assert json.loads(json.dumps(result, allow_nan=False)) == result
     for key in (
-        *("model", "tag", "weights_sha256", "dataset", "n", "top1", "top5", "loss", "runtime"),
+        *(
+            "model",
+            "tag",
+            "weights_sha256",
+            "dataset",
+            "data",
+            "n",
+            "top1",
+            "top5",
+            "loss",
+            "runtime",
+        ),
         *("images_per_second", "partial", "versions", "command", "date", "preprocessing"),
     ):
         assert key in result
