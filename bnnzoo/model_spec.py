@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import importlib
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bnnzoo.arguments import check_integer
-from bnnzoo.errors import ArgumentError
+from bnnzoo.errors import ArgumentError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from bnnzoo.data.preprocessing import Preprocessing
 
 __all__ = ["TASKS", "FeatureInfo", "ModelSpec", "Prediction", "task_of"]
 
@@ -87,6 +91,34 @@ class ModelSpec:
             ArgumentError: The preprocessing of the model is unknown.
             DataError: The images have the wrong type or shape.
         """
+        return self._preprocessing()(images)
+
+    def transforms(self, library: str = "numpy") -> Callable[[Any], Any]:
+        """Returns a function that preprocesses one image as `preprocess` does, for a pipeline.
+
+            dataset.map(spec.transforms("tf"))  # a tf.data.Dataset of uint8 images
+            ImageFolder("photos", transform=spec.transforms("torch"))  # of torchvision
+
+        Args:
+            library: `numpy`; `tf`, for `tf.data.Dataset.map`, whose images are uint8 tensors; or
+                `torch`. The result is an array or tensor of this library, float32 `(h, w, c)`.
+
+        Raises:
+            ArgumentError: The library is unknown, or the preprocessing of the model is.
+            MissingDependencyError: The library is not installed.
+        """
+        if library not in LIBRARIES:
+            known = ", ".join(LIBRARIES)
+            raise ArgumentError(f"library must be one of {known}, got {library!r}. Choose one.")
+        self._preprocessing()  # fails here instead of in a worker of the pipeline
+        return LIBRARIES[library](self)
+
+    def _one(self, image: Any) -> NDArray[np.float32]:
+        """Preprocesses one image."""
+        (result,) = self.preprocess([image])
+        return np.asarray(result)
+
+    def _preprocessing(self) -> Preprocessing:
         from bnnzoo.data import preprocessing
 
         if self.preprocessing is None:
@@ -94,7 +126,7 @@ class ModelSpec:
                 f"{self.name} has no preprocessing because it has no pretrained weights. "
                 "Choose one with bnnzoo.data.preprocessing.get(id)."
             )
-        return preprocessing.get(self.preprocessing, self.input_shape)(images)
+        return preprocessing.get(self.preprocessing, self.input_shape)
 
     def decode_predictions(self, scores: ArrayLike, top: int = 5) -> list[list[Prediction]]:
         """Returns the classes with the highest scores for each image, highest first.
@@ -139,3 +171,44 @@ class ModelSpec:
         labels = value.get("labels")
         labels = tuple(labels) if isinstance(labels, list) else labels
         return cls(**{**value, "input_shape": tuple(value["input_shape"]), "labels": labels})
+
+
+def _imported(module: str, extra: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingDependencyError(module, extra, "for transforms") from error
+
+
+def _numpy_transform(spec: ModelSpec) -> Callable[[Any], Any]:
+    return spec._one
+
+
+def _tf_transform(spec: ModelSpec) -> Callable[[Any], Any]:
+    tf = _imported("tensorflow", "tensorflow")
+
+    def transform(image: Any) -> Any:
+        # Python and NumPy: with num_parallel_calls, the resizing of several images is parallel.
+        result = tf.numpy_function(spec._one, [image], tf.float32)
+        result.set_shape(spec.input_shape)
+        return result
+
+    return transform
+
+
+class _TorchTransform:
+    """A callable that workers of a `DataLoader` can unpickle."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        _imported("torch", "torch")
+        self.spec = spec
+
+    def __call__(self, image: Any) -> Any:
+        return _imported("torch", "torch").from_numpy(self.spec._one(image))
+
+
+LIBRARIES: dict[str, Callable[[ModelSpec], Callable[[Any], Any]]] = {
+    "numpy": _numpy_transform,
+    "tf": _tf_transform,
+    "torch": _TorchTransform,
+}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,6 +35,17 @@ class Recorded(click.Command):
         return super().parse_args(ctx, args)
 
 
+def _shard(
+    _ctx: click.Context, _option: click.Parameter, value: str | None
+) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    found = re.fullmatch(r"(\d+)/(\d+)", value)
+    if found is None or int(found[1]) >= int(found[2]):
+        raise click.BadParameter(f"{value!r} is not I/N with I below N. Write 0/8 to 7/8.")
+    return int(found[1]), int(found[2])
+
+
 @click.command("evaluate", cls=Recorded)
 @click.argument("model", shell_complete=_completing.models)
 @click.option(
@@ -53,6 +65,10 @@ class Recorded(click.Command):
     "Default: packed for packed files and without Keras, otherwise keras.",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Evaluate the first N images only.")
+@click.option(
+    "--shard", callback=_shard, metavar="I/N",
+    help="Evaluate every N-th image, from number I, counted from 0. `bnnzoo report merge` merges.",
+)  # fmt: skip
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True)
 @click.option("--per-class", is_flag=True, help="Add the accuracy of each class.")
 @click.option("--confusion-matrix", type=FILE, help="Write a .csv or .png file.")

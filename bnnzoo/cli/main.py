@@ -38,6 +38,7 @@ COMMANDS = {
     "predict": "Classify images.",
     "publish": "Add the network of a finished run to the zoo.",
     "recipes": "List the training recipes and their accuracies.",
+    "report": "Merge the reports of several evaluations.",
     "summary": "Show bits, parameters, bytes and MACs of each layer.",
     "train": "Train a network with a recipe.",
     "unpack": "Write the weights of a packed file as NumPy arrays.",

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bnnzoo.data import labels
 from bnnzoo.data.labels import Labels
-from bnnzoo.errors import DataError
+from bnnzoo.errors import ArgumentError, DataError
 from bnnzoo.plain_text import counted
 
 __all__ = ["IGNORED", "Item", "Skipped", "Source"]
@@ -104,6 +104,22 @@ class Source:
     def __iter__(self) -> Iterator[tuple[NDArray[np.uint8], int, str]]:
         for item in self.items:
             yield item.read(), item.label, item.id
+
+    def shard(self, index: int, count: int) -> Source:
+        """Returns every `count`-th item, from the one at `index`.
+
+        Raises:
+            ArgumentError: There is no such shard.
+        """
+        if not 0 <= index < count:
+            raise ArgumentError(f"shard must be I/N with 0 <= I < N, got {index}/{count}.")
+        if not hasattr(self.items, "__getitem__"):
+            raise DataError(
+                f"{self.name} must be a data set that can be indexed to be divided. Evaluate it "
+                "without --shard."
+            )
+        indices = tuple(range(index, self.length, count))
+        return replace(self, items=_Chosen(self.items, indices), length=len(indices))
 
     def parted(self, share: float, seed: int) -> tuple[Source, Source]:
         """Returns two sources: most of the items, and about `share` of them.

@@ -62,6 +62,7 @@ def evaluate(
     preprocessing: str | Preprocessing | None = None,
     batch_size: int = BATCH_SIZE,
     limit: int | None = None,
+    shard: tuple[int, int] | None = None,
     skip_bad: bool = False,
     random_weights: bool = False,
     runtime: str | None = None,
@@ -91,6 +92,8 @@ def evaluate(
         preprocessing: A `Preprocessing` or its id. Defaults to the model's own.
         batch_size: Images per call of the model.
         limit: Evaluate only this many images, from the first. The report is then marked partial.
+        shard: A pair `(i, n)` evaluates every n-th image, from the one at i, counted from 0, to
+            divide a data set among machines. `merging.merge_reports` merges the reports.
         skip_bad: Skip images that cannot be used, and list them in `report.skipped`.
         random_weights: Build a zoo model without its pretrained weights, to measure throughput.
         runtime: `keras` or `packed`. Defaults to `packed` for packed files, and for all models if
@@ -128,6 +131,9 @@ def evaluate(
         num_classes=classifier.num_classes,
         skip_bad=skip_bad,
     )
+    total = len(source) + len(source.skipped)
+    if shard is not None:
+        source = source.shard(*shard)
     run = _run(classifier, source, batch_size, limit, skip_bad, progress)
     names = classifier.class_names or _fitting_names(source, classifier.num_classes)
     return _MEASURES[classifier.task].report(
@@ -140,7 +146,8 @@ def evaluate(
         class_names=names,
         predictions=run.predictions,
         images_per_second=len(run.predictions) / run.seconds,
-        partial=len(run.predictions) < len(source) + len(source.skipped),
+        partial=len(run.predictions) < total,
+        shard=shard,
         random_weights=classifier.random_weights,
         preprocessing=classifier.preprocessing.id,
         batch_size=batch_size,

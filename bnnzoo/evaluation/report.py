@@ -85,6 +85,7 @@ class Report(ABC):
         class_names: Name of each class.
         images_per_second: Throughput of decoding, preprocessing and inference, after a warm-up.
         partial: Whether the data set has more images than were evaluated.
+        shard: `(i, n)` if these are every n-th image, from the one at i.
         random_weights: Whether the weights are untrained. Then only the throughput is meaningful.
         preprocessing: Id of the preprocessing.
         batch_size: Images per call of the model.
@@ -106,6 +107,7 @@ class Report(ABC):
     class_names: tuple[str, ...]
     images_per_second: float
     partial: bool
+    shard: tuple[int, int] | None
     random_weights: bool
     preprocessing: str
     batch_size: int
@@ -191,6 +193,7 @@ class Report(ABC):
             "data": self.data,
             "n": self.n,
             "partial": self.partial,
+            "shard": None if self.shard is None else list(self.shard),
             **self.metrics(),
             "images_per_second": rounded(self.images_per_second, 1),
             "batch_size": self.batch_size,

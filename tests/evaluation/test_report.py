@@ -40,6 +40,7 @@ def report(**changes: object) -> EvaluationReport:
         predictions=PREDICTIONS,
         images_per_second=123.456,
         partial=False,
+        shard=None,
         random_weights=False,
         preprocessing="raw",
         batch_size=2,
