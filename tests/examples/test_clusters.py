@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from PIL import Image
 
 import bnnzoo
 from bnnzoo import runtime
+from bnnzoo.evaluation.merging import merge_reports
 
 SHIPPED = Path(bnnzoo.__file__).parent / "pretrained" / "binarynet.fashion_mnist_small.safetensors"
 ROOT = Path(__file__).parents[2]
@@ -71,3 +73,19 @@ def test_dask(example, network, files, expected):
         rows = example("dask_inference").classify(client, network, files)
     assert [row[0] for row in rows] == files
     assert {path: (name, score) for path, name, score in rows} == expected
+
+
+def test_a_slurm_array_evaluates_all_shards(tmp_path):
+    """The job of the page, with a shell in the place of SLURM's tasks."""
+    page = (ROOT / "docs" / "clusters.md").read_text()
+    job = page.split('title="evaluate.sbatch"\n')[1].split("```")[0]
+    assert "--array=0-7" in job and "$I/8" in job
+    job = job.replace("birealnet18 --data photos", f"{SHIPPED} --data sample:fashion_mnist")
+    job = job.replace("exec bnnzoo", f"exec {sys.executable} -m bnnzoo").replace("/8", "/2")
+    parts = []
+    for i in range(2):
+        environment = {**os.environ, "SLURM_ARRAY_TASK_ID": str(i), "SLURM_CPUS_PER_TASK": "1"}
+        subprocess.run(["sh", "-c", job], cwd=tmp_path, env=environment, check=True)
+        parts.append(json.loads((tmp_path / f"part-{i}.json").read_text()))
+    merged = merge_reports(parts)
+    assert (merged["n"], merged["partial"]) == (2000, False)
