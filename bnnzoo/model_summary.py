@@ -161,8 +161,8 @@ class ModelSummary:
         )
 
     def _repr_html_(self) -> str:
-        headers, rows, totals = self._table()
-        words = self._totals_in_words().replace("\n", "<br>")
+        headers, rows, totals = self.table()
+        words = self.totals_in_words().replace("\n", "<br>")
         return html_table(headers, [*rows, totals], numbers=range(2, len(headers))) + words
 
     def __rich__(self) -> RenderableType:
@@ -171,7 +171,7 @@ class ModelSummary:
         from rich.table import Table
         from rich.text import Text
 
-        headers, rows, totals = self._table()
+        headers, rows, totals = self.table()
         # Text, because rich reads a name in brackets as a style.
         table = Table(
             title=Text(plain(self.name), "table.title"),
@@ -184,9 +184,9 @@ class ModelSummary:
             table.add_column(header, total, justify="left" if left else "right", no_wrap=True)
         for row in rows:
             table.add_row(*map(Text, row))
-        return Group(table, Text(self._totals_in_words()))
+        return Group(table, Text(self.totals_in_words()))
 
-    def _table(self) -> tuple[list[str], list[list[str]], list[str]]:
+    def table(self) -> tuple[list[str], list[list[str]], list[str]]:
         """Returns the head, the row of each layer, and the totals."""
         param_bits, mac_bits = sorted(self.params_by_bits), sorted(self.macs_by_bits)
         headers = ["layer", "type", "input bits", "output"]
@@ -197,7 +197,8 @@ class ModelSummary:
         rows = [_row(layer, param_bits, mac_bits) for layer in self.layers]
         return headers, rows, totals
 
-    def _totals_in_words(self) -> str:
+    def totals_in_words(self) -> str:
+        """Returns parameters, bytes and MACs of the whole model, a line each."""
         lines = [
             f"Parameters: {self.params:,}",
             f"Packed: {self.packed_bytes:,} bytes, {self.compression:.1f} times smaller than "

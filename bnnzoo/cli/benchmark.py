@@ -74,6 +74,7 @@ def command(
         ["node", "operation", "ms", "GMAC/s"],
         [[name, op, f"{ms:.3f}", speed] for name, op, ms, speed in rows],
         title="Nodes, one image" if profile else f"The {len(rows)} slowest nodes, one image",
+        optional=("operation", "GMAC/s"),
     )
 
 

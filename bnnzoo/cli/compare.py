@@ -103,4 +103,5 @@ def _print(rows: Sequence[Comparison]) -> None:
             for row in rows
         ],
         title="binary M and other M: millions of multiply-accumulates for one image",
+        optional=("by", "other M", "binary M", "RAM kB", "data set"),
     )

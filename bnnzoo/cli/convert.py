@@ -126,7 +126,8 @@ def _print(report: ConversionReport) -> None:
     if real:
         cells = [(la.name, la.kind, ", ".join(la.stored), la.reason) for la in real]
         title = f"{len(real)} of {len(report.layers)} layers compute in real numbers"
-        print_table(["layer", "kind", "stored as", "reason"], cells, title=title)
+        columns = ["layer", "kind", "stored as", "reason"]
+        print_table(columns, cells, title=title, optional=("kind", "stored as", "reason"))
     for sentence in report.in_8_bits():
         echo(sentence)
     for text in report.notes():

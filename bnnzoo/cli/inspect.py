@@ -108,10 +108,12 @@ def _print_report(report: dict[str, Any]) -> None:
             for n in graph["nodes"]
         ],
         title="Graph",
+        optional=("inputs", "kind", "shape"),
     )
     columns = ["name", "encoding", "bits", "shape", "elements", "bytes"]
     rows = [[t[c] if c != "shape" else _shape(t[c]) for c in columns] for t in report["tensors"]]
-    print_table(["tensor", *columns[1:]], rows, title="Tensors")
+    optional = ("elements", "bits", "shape")
+    print_table(["tensor", *columns[1:]], rows, title="Tensors", optional=optional)
     totals = [[name, *total.values()] for name, total in report["totals"].items()]
     print_table(["encoding", "tensors", "elements", "bytes"], totals, title="Totals")
 

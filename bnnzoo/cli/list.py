@@ -32,6 +32,7 @@ def command(pattern: str, pretrained: bool, as_json: bool) -> None:
         print_table(
             ["name", "parameters", "packed kB", "top-1 %", "data set", "by", "paper"],
             [_line(row) for row in rows],
+            optional=("paper", "by", "data set", "parameters"),
         )
     else:
         note(f"No model matches '{pattern}'.")

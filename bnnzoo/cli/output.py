@@ -10,15 +10,17 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import re
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
 from bnnzoo.errors import ArgumentError
 from bnnzoo.plain_text import STEERING, plain, plain_lines
 
+_NUMBER = re.compile(r"-|\?|[\d,.]+")  # or none
 BETWEEN, EDGES = 3, 2  # spaces between two columns, and at the sides of a table
 
 
@@ -164,43 +166,81 @@ def print_json(value: Any) -> None:
     click.echo(text)
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "") -> None:
+def print_table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    title: str = "",
+    optional: Sequence[str] = (),
+) -> None:
     """Writes an aligned table to standard output; columns of numbers are right-aligned.
 
     On a terminal, text is wrapped between words to fit the width. Words are never cut, so that they
     can be copied; if they are too long, lines exceed the width. Text in a pipe or a file is not
     wrapped.
+
+    Args:
+        columns: Names of the columns.
+        rows: A value for each of them.
+        title: Text above the table.
+        optional: Columns to leave out on a terminal that is too narrow for all, in this order. A
+            note names them.
     """
     from rich import box
-    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     console = Console(highlight=False)
+    shown = [_Column.of(name, [row[i] for row in rows], i) for i, name in enumerate(columns)]
+    left_out = []
+    for name in optional if console.is_terminal else ():
+        if sum(column.least for column in shown) <= console.width - _around(shown):
+            break
+        shown = [column for column in shown if column.name != name]
+        left_out.append(name)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    natural, least = [], []
-    for i, column in enumerate(columns):
-        cells = [_cell(row[i]) for row in rows]
-        numeric = all(isinstance(row[i], (int, float)) or row[i] is None for row in rows)
-        whole = cells if numeric or i == 0 else " ".join(cells).split()
-        natural.append(max(map(cell_len, [column, *cells])))
-        least.append(max(map(cell_len, [*column.split(), *whole]), default=0))
-        table.add_column(column, justify="right" if numeric else "left")
-    around = BETWEEN * (len(columns) - 1) + EDGES
-    room = console.width - around
-    widths = _fitted(natural, least, room) if console.is_terminal else natural
-    for place, width in zip(table.columns, widths, strict=True):
-        place.width = width
-    for row in rows:
-        table.add_row(*(Text(_cell(value)) for value in row))
+    widths = [column.natural for column in shown]
+    if console.is_terminal:
+        widths = _fitted(widths, [c.least for c in shown], console.width - _around(shown))
+    for column, width in zip(shown, widths, strict=True):
+        table.add_column(column.name, justify="right" if column.numeric else "left", width=width)
+    for cells in zip(*(column.cells for column in shown), strict=True):
+        table.add_row(*map(Text, cells))
     if title:
         console.print(plain(title), style="italic", markup=False, soft_wrap=True)
     # On a dumb terminal rich ignores a width without a height.
-    wide = Console(highlight=False, width=sum(widths) + around, height=console.height)
+    wide = Console(highlight=False, width=sum(widths) + _around(shown), height=console.height)
     with wide.capture() as drawn:
         wide.print(table)
     click.echo("\n".join(line.rstrip() for line in drawn.get().splitlines()))
+    if left_out:
+        note(f"Left out: {', '.join(left_out)}. A wider terminal shows more, and --json all.")
+
+
+class _Column(NamedTuple):
+    """A column as text, with its width without wrapping and with as much of it as possible."""
+
+    name: str
+    cells: list[str]
+    numeric: bool
+    natural: int
+    least: int
+
+    @classmethod
+    def of(cls, name: str, values: Sequence[Any], index: int) -> _Column:
+        from rich.cells import cell_len
+
+        cells = [_cell(value) for value in values]
+        numeric = all(_NUMBER.fullmatch(cell) for cell in cells)
+        whole = cells if numeric or index == 0 else " ".join(cells).split()
+        natural = max(map(cell_len, [name, *cells]))
+        least = max(map(cell_len, [*name.split(), *whole]), default=0)
+        return cls(name, cells, numeric, natural, least)
+
+
+def _around(columns: Sequence[_Column]) -> int:
+    """Returns the number of spaces between columns and at the sides."""
+    return BETWEEN * (len(columns) - 1) + EDGES
 
 
 def _fitted(natural: Sequence[int], least: Sequence[int], room: int) -> list[int]:

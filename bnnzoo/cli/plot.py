@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import click
@@ -33,8 +34,9 @@ def command(runs: tuple[str, ...], out: Path | None, force: bool) -> None:
         echo(f"Wrote {out}.")
         return
     epochs = ", ".join(f"{run.name} {run.epochs:,}" for run in curves)
+    width = min(40, max(8, shutil.get_terminal_size((100, 24)).columns - 60))
     rows = [
         [name, quantity, bars, f"{first:.4g}", f"{last:.4g}"]
-        for name, quantity, bars, first, last in sketched(curves)
+        for name, quantity, bars, first, last in sketched(curves, width)
     ]
     print_table(["run", "", "", "first", "last"], rows, title=f"Epochs: {epochs}")

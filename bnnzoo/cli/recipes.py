@@ -25,7 +25,7 @@ def command(as_json: bool) -> None:
     cells = [
         (row["name"], row["epochs"], row["top1"], _weights(row), row["summary"]) for row in rows
     ]
-    print_table(columns, cells)
+    print_table(columns, cells, optional=("weights", "settings"))
 
 
 def _row(recipe: Recipe) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import click
 
 from bnnzoo.cli import _completing
 from bnnzoo.cli._sizes import INPUT_SHAPE, NUM_CLASSES
-from bnnzoo.cli.output import echo, print_json
+from bnnzoo.cli.output import echo, print_json, print_table
 
 
 @click.command("summary")
@@ -28,4 +28,7 @@ def command(
     if as_json:
         print_json(report.to_dict())
     else:
-        echo(str(report))
+        headers, rows, totals = report.table()
+        optional = ("output", "type", "input bits", *(h for h in headers if h.endswith("params")))
+        print_table(headers, [*rows, totals], title=report.name, optional=optional)
+        echo(report.totals_in_words())
