@@ -38,7 +38,7 @@ def test_split_spec(spec: str, expected: tuple[str, str | None]) -> None:
 
 def test_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'bnnzoo\[tfds\]'"):
+    with pytest.raises(MissingDependencyError, match=r"pip install '\.\[tfds\]'"):
         open_source("tfds:mnist")
 
 
