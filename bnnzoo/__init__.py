@@ -2,8 +2,8 @@
 
 The public names are resolved on first use, so that importing the package is quick and needs no
 Keras: `load`, `open_model`, `list_models`, `info`, `results`, `register_model`, `builder`,
-`evaluate`, `summary`, `convert`, `compare`, `import_weights`, and the subpackages `nn`, `runtime`,
-`data`, `architectures`, `training` and `errors`.
+`evaluate`, `summary`, `convert`, `compare`, `import_weights`, `push`, and the subpackages `nn`,
+`runtime`, `data`, `architectures`, `training` and `errors`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bnnzoo.comparing import compare as compare
     from bnnzoo.conversion import convert as convert
     from bnnzoo.evaluation import evaluate as evaluate
+    from bnnzoo.hub import push as push
     from bnnzoo.importing import import_weights as import_weights
     from bnnzoo.loading import load as load
     from bnnzoo.model_summary import summary as summary
@@ -45,6 +46,7 @@ _PUBLIC = {
     "list_models": "bnnzoo.registry",
     "load": "bnnzoo.loading",
     "open_model": "bnnzoo.opening",
+    "push": "bnnzoo.hub",
     "register_model": "bnnzoo.registry",
     "results": "bnnzoo.result_table",
     "summary": "bnnzoo.model_summary",
@@ -66,6 +68,7 @@ __all__ = [
     "load",
     "nn",
     "open_model",
+    "push",
     "register_model",
     "results",
     "runtime",

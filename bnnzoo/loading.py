@@ -17,6 +17,7 @@ from bnnzoo.arguments import as_integers, check_integer
 from bnnzoo.checkpoints.assigning import assign
 from bnnzoo.errors import ArgumentError, WeightsError, first_line
 from bnnzoo.hdf5_file import check_hdf5, largest_count
+from bnnzoo.hub_addresses import find_network, is_stored
 from bnnzoo.manifest import WeightsRecord
 from bnnzoo.model_spec import TASKS, ModelSpec, task_of
 from bnnzoo.provenance import mark_loaded
@@ -58,7 +59,9 @@ def load(
 
     Args:
         name: Name, alias, or `name.tag`. A tag sets the builder's arguments to those of its
-            weights. The weights are loaded only with `pretrained=True`.
+            weights. The weights are loaded only with `pretrained=True`. Or `hf://owner/name`, or
+            `hf://owner/name@revision`, a network on the Hugging Face Hub, or a folder with the same
+            files; both have their own weights, classes and input size.
         pretrained: Load the weights of the tag, or of the default tag. Raises an error if they
             cannot be loaded; the model never has random weights.
         weights: Path of a weight file to load instead: `.h5`, `.weights.h5`, a packed file, or a
@@ -89,6 +92,8 @@ def load(
         WeightsError: The weights cannot be fetched, are broken or do not fit the model.
         MissingDependencyError: Keras is not installed.
     """
+    if is_stored(name):
+        return _open_stored(name, num_classes, input_shape, include_top, features_only)
     has_top = include_top and not features_only
     num_classes = _check_classes(num_classes, has_top)
     input_shape = _check_shape(input_shape)
@@ -118,6 +123,19 @@ def load(
     if features_only:
         return _stage_outputs(model, out_indices)
     return _pooled(model, pooling) if pooling else model
+
+
+def _open_stored(name: str, *others: Any) -> Any:
+    """Opens a network from the Hub or from a folder."""
+    if others != (None, None, True, False):
+        raise ArgumentError(
+            f"{name} has its own classes, input size and outputs. Leave out num_classes, "
+            "input_shape, include_top and features_only."
+        )
+    from bnnzoo.formats import packed
+    from bnnzoo.keras_bridge.to_keras import to_keras
+
+    return to_keras(*packed.read(find_network(name)))
 
 
 @dataclass(frozen=True)

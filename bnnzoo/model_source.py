@@ -10,6 +10,7 @@ from typing import Any
 from bnnzoo import registry
 from bnnzoo.errors import ArgumentError, UnknownModelError
 from bnnzoo.formats import FORMATS
+from bnnzoo.hub_addresses import find_network, is_stored
 from bnnzoo.manifest import WeightsRecord
 from bnnzoo.snapshot import Snapshot
 
@@ -77,12 +78,16 @@ def resolve_model(source: Any, *, foreign: bool = False) -> ModelSource:
     """Resolves a model argument. A file does not have to exist.
 
     Args:
-        source: `name` or `name.tag` in the zoo, a path, or a Keras model.
+        source: `name` or `name.tag` in the zoo, a path, `hf://owner/name`, a folder that has a
+            network and a card, or a Keras model.
         foreign: Whether to accept files of the other formats that `convert` reads.
 
     Raises:
         ArgumentError: `source` is a file or folder that is not a model.
+        WeightsError: The network cannot be downloaded from the Hub, or does not match its card.
     """
+    if is_stored(source):
+        return ModelSource("packed", source, Snapshot.of(find_network(source)))
     if not isinstance(source, (str, PathLike)):
         return ModelSource("model", source)
     path = Path(source)

@@ -32,8 +32,8 @@ def open_model(
 
     Args:
         source: Path of a `.keras` file, of a whole model that Keras 2 or Larq saved as `.h5`, or of
-            a packed `.safetensors` file, or a name that `load` accepts. Binary kernels of a packed
-            file become small latent weights.
+            a packed `.safetensors` file, or a name or an address that `load` accepts. Binary
+            kernels of a packed file become small latent weights.
         pretrained: See `load`. Ignored for a file, which has its own weights.
         num_classes: See `load`. Must be None for a file.
         input_shape: See `load`. Must be None for a file.

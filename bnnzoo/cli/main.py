@@ -37,6 +37,7 @@ COMMANDS = {
     "plot": "Draw the training curves of runs.",
     "predict": "Classify images.",
     "publish": "Add the network of a finished run to the zoo.",
+    "push": "Put a packed network with a card on the Hugging Face Hub.",
     "recipes": "List the training recipes and their accuracies.",
     "report": "Merge the reports of several evaluations.",
     "summary": "Show bits, parameters, bytes and MACs of each layer.",
