@@ -186,6 +186,7 @@ for arguments in {commands}:
     ids=lambda arguments: arguments[0],
 )
 def test_a_command_without_keras_names_the_extra(arguments, tmp_path):
+    (tmp_path / "data.npz").touch()
     code = f"""
 import sys
 sys.modules["keras"] = None

@@ -96,8 +96,8 @@ def test_own_networks(compiler, images, tmp_path):
         lost = errors(graph, values)
         # Where no sum is within rounding of its threshold, float32 flips no sign.
         sure = doubts(graph, values, lost) == 0
-        # Real shortcuts leave a few of their thousands of signs there in most images.
-        if net.info.name != "birealnet20":
+        # Real shortcuts and shifts leave a few of their thousands of signs there in most images.
+        if net.info.name not in ("birealnet20", "reactnet_cifar"):
             assert sure.sum() > 15
             program.self_test(index)
         (found,) = program.run(index, x)
